@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from worker.errors import SettingsInvalid
+from worker.settings import read_settings
+
+
+def test_a_bad_value_names_variable_value_and_what_is_allowed() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings({"WEBUI_PORT": "abc", "DELIVERY": "ftp"})
+    assert "WEBUI_PORT='abc'" in caught.value.message
+    assert "'auto', 'base64' or 's3'" in caught.value.message
+
+
+def test_a_bad_secret_is_never_shown() -> None:
+    settings = read_settings({"HF_TOKEN": "hf_sesame", "BUCKET_SECRET_ACCESS_KEY": "open"})
+    assert "sesame" not in repr(settings)
+    assert "open" not in str(settings.bucket_secret_access_key)
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert read_settings({"WEBUI_PORT": " "}).webui_port == 3000
+
+
+def test_a_store_is_asked_for_but_not_configured() -> None:
+    with pytest.raises(SettingsInvalid, match="BUCKET_ENDPOINT_URL"):
+        read_settings({"DELIVERY": "s3"})
+
+
+def test_arguments_that_a_shell_could_not_split_are_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="WEBUI_ARGS"):
+        read_settings({"WEBUI_ARGS": "'--api"})

@@ -1,0 +1,236 @@
+"""Every error a job or a start can end with.
+
+    WorkerError
+    ├── ClientError (fault: client — the job as sent can't succeed; nothing is restarted)
+    │   ├── InvalidInput          invalid_input
+    │   ├── ModelNotFound         model_not_found
+    │   ├── IncompatibleModel     incompatible_model
+    │   ├── OutputTooLarge        output_too_large
+    │   ├── OutOfMemory           out_of_memory
+    │   ├── WebUIRejected         webui_rejected
+    │   └── Cancelled             cancelled
+    ├── WorkerFault (fault: worker — this worker failed; the same job may succeed elsewhere)
+    │   ├── SettingsInvalid       settings_invalid
+    │   ├── BootFailed            webui_boot_failed
+    │   ├── WebUICrashed          webui_crashed
+    │   ├── WebUIUnreachable      webui_unreachable
+    │   ├── WebUIFailed           webui_error
+    │   ├── GenerationStalled     generation_stalled
+    │   ├── DeadlineExceeded      deadline_exceeded
+    │   ├── WrongResult           wrong_result
+    │   ├── NanImage              nan_image
+    │   └── InternalError         internal_error
+    └── PlatformFault (fault: platform — something outside the worker failed)
+        └── DeliveryFailed        delivery_failed
+
+An error is raised where the fact is known. `to_answer` is called once, at the boundary (`worker/service.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+Fault = Literal["client", "worker", "platform"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a job.
+
+    Attributes:
+        path: Where, as the client wrote it: ``loras[1].scale``; empty for the job as a whole.
+        message: What was wrong and what would be right.
+        suggestion: The value or field name that was probably meant, when one is near.
+    """
+
+    path: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
+        return f"{self.path}: {self.message}{hint}" if self.path else f"{self.message}{hint}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{path, message, suggestion?}``."""
+        answer: dict[str, Any] = {"path": self.path, "message": self.message}
+        if self.suggestion is not None:
+            answer["suggestion"] = self.suggestion
+        return answer
+
+
+class WorkerError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        message: One sentence for the person who reads the answer; never a secret, never a traceback.
+        hint: What to do about it.
+        details: More facts, strict JSON.
+    """
+
+    code: ClassVar[str] = "worker_error"
+    fault: ClassVar[Fault] = "worker"
+    retryable: ClassVar[bool] = False
+    about: ClassVar[str] = ""
+    """One line for the table of errors in the docs."""
+
+    def __init__(self, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, Any] = dict(details or {})
+
+    def to_answer(self) -> dict[str, Any]:
+        """Return the job's answer: ``{error, error_code, fault, retryable, details}``, `error` being a string."""
+        details = dict(self.details)
+        if self.hint:
+            details["hint"] = self.hint
+        return {
+            "error": f"{self.code}: {self.message}",
+            "error_code": self.code,
+            "fault": self.fault,
+            "retryable": self.retryable,
+            "details": details,
+        }
+
+
+class ClientError(WorkerError):
+    """The job as it was sent can't succeed."""
+
+    code = "client_error"
+    fault = "client"
+
+
+class WorkerFault(WorkerError):
+    """This worker failed."""
+
+    code = "worker_fault"
+    fault = "worker"
+    retryable = True
+
+
+class PlatformFault(WorkerError):
+    """Something outside the worker failed."""
+
+    code = "platform_fault"
+    fault = "platform"
+    retryable = True
+
+
+class InvalidInput(ClientError):
+    """One or more mistakes in the job; `details.problems` lists all of them."""
+
+    code = "invalid_input"
+    about = "The job has mistakes; `details.problems` names each field, what is wrong and what would be right."
+
+    def __init__(self, problems: list[Problem], *, hint: str | None = None) -> None:
+        self.problems = problems
+        super().__init__(
+            "; ".join(str(problem) for problem in problems),
+            hint=hint,
+            details={"problems": [problem.to_json() for problem in problems]},
+        )
+
+    @classmethod
+    def at(cls, path: str, message: str, suggestion: str | None = None) -> InvalidInput:
+        """Return the error for a single mistake."""
+        return cls([Problem(path, message, suggestion)])
+
+
+class ModelNotFound(ClientError):
+    code = "model_not_found"
+    about = "A model that the job names is neither on the volume nor known to the catalog."
+
+
+class IncompatibleModel(ClientError):
+    code = "incompatible_model"
+    about = "A model does not fit the checkpoint, for example an SDXL LoRA with an SD 1.5 checkpoint."
+
+
+class OutputTooLarge(ClientError):
+    code = "output_too_large"
+    about = "The pictures exceed what the platform carries inline and no store is configured; says what would fit."
+
+
+class OutOfMemory(ClientError):
+    code = "out_of_memory"
+    about = "The GPU's memory does not hold this job; ask for fewer or smaller pictures."
+
+
+class WebUIRejected(ClientError):
+    code = "webui_rejected"
+    about = "The WebUI refused the job (HTTP 4xx); `details` carries its words."
+
+
+class Cancelled(ClientError):
+    code = "cancelled"
+    about = "The client cancelled the job."
+
+
+class SettingsInvalid(WorkerFault):
+    code = "settings_invalid"
+    retryable = False
+    about = "An environment variable has a bad value; the worker does not start."
+
+
+class BootFailed(WorkerFault):
+    code = "webui_boot_failed"
+    about = "The WebUI did not start or did not load the model that was asked for; the worker exits."
+
+
+class WebUICrashed(WorkerFault):
+    code = "webui_crashed"
+    about = "The WebUI process ended during the job."
+
+
+class WebUIUnreachable(WorkerFault):
+    code = "webui_unreachable"
+    about = "The WebUI did not answer on its port."
+
+
+class WebUIFailed(WorkerFault):
+    code = "webui_error"
+    about = "The WebUI answered with an error of its own (HTTP 5xx); `details` carries its words."
+
+
+class GenerationStalled(WorkerFault):
+    code = "generation_stalled"
+    about = "The WebUI made no progress for the stall limit."
+
+
+class DeadlineExceeded(WorkerFault):
+    code = "deadline_exceeded"
+    about = "The job ran longer than its deadline and was interrupted."
+
+
+class WrongResult(WorkerFault):
+    code = "wrong_result"
+    about = "The WebUI answered with something other than what was asked for; the pictures were not delivered."
+
+
+class NanImage(WorkerFault):
+    code = "nan_image"
+    about = "The model produced NaNs (a black picture); usually a VAE that needs full precision."
+
+
+class InternalError(WorkerFault):
+    code = "internal_error"
+    about = "A defect in the worker; the log has the traceback under the job's id."
+
+
+class DeliveryFailed(PlatformFault):
+    code = "delivery_failed"
+    about = "The pictures were made but could not be stored."
+
+
+def all_errors() -> list[type[WorkerError]]:
+    """Return every concrete error class, sorted by fault and code (for the docs and the schema)."""
+    found: list[type[WorkerError]] = []
+    pending: list[type[WorkerError]] = [WorkerError]
+    while pending:
+        for child in pending.pop().__subclasses__():
+            pending.append(child)
+            if child.about:
+                found.append(child)
+    return sorted(found, key=lambda error: (error.fault, error.code))

@@ -1,0 +1,286 @@
+"""Every environment variable of the worker, read once.
+
+Each field is one variable: its alias is the variable's name, its description the line of documentation, and `unit`
+what a number counts. README's table is generated from here. Secrets are `SecretStr` and never leave this class in
+clear except through `get_secret_value`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VOLUME = Path("/runpod-volume")
+IMAGE_WEBUI_DIR = Path("/opt/webui")
+"""Where the image keeps A1111 when WEBUI_DIR says nothing."""
+
+MODEL_KINDS = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
+ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler"]
+_FOLDERS: dict[str, str] = {
+    "checkpoint": "checkpoints",
+    "lora": "loras",
+    "embedding": "embeddings",
+    "vae": "vae",
+    "controlnet": "controlnet",
+    "upscaler": "upscalers",
+}
+
+
+def _knob(default: Any, name: str, about: str, *, unit: str = "", also: tuple[str, ...] = (), **limits: Any) -> Any:
+    """Return a pydantic field for the environment variable `name` (or one of `also`)."""
+    return Field(
+        default,
+        validation_alias=AliasChoices(name, *also) if also else name,
+        description=about,
+        json_schema_extra={"unit": unit} if unit else None,
+        **limits,
+    )
+
+
+class Settings(BaseSettings):
+    """The worker's configuration; immutable after it was read."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)
+
+    # Where the WebUI is
+    webui_dir: Path | None = _knob(None, "WEBUI_DIR", "Folder of an A1111 v1.10 checkout that the worker starts.")
+    webui_url: str | None = _knob(None, "WEBUI_URL", "Address of an A1111 that is already running; nothing is started.")
+    webui_python: Path | None = _knob(
+        None, "WEBUI_PYTHON", "Python of the WebUI's own environment; default: `venv/bin/python` in WEBUI_DIR."
+    )
+    webui_port: int = _knob(3000, "WEBUI_PORT", "Port of the WebUI on loopback.", ge=1, le=65535)
+    webui_args: str = _knob("", "WEBUI_ARGS", "More command line arguments for the WebUI, quoted as in a shell.")
+    webui_xformers: Literal["auto", "on", "off"] = _knob(
+        "auto", "WEBUI_XFORMERS", "Pass --xformers; auto: when the WebUI's Python can import it."
+    )
+    webui_disable_safe_unpickle: bool = _knob(
+        default=False,
+        name="WEBUI_DISABLE_SAFE_UNPICKLE",
+        about="Pass --disable-safe-unpickle. Loads faster, but a pickled model file can then run any code.",
+    )
+
+    # Models
+    models_dir: Path | None = _knob(
+        None, "MODELS_DIR", "Root of the model folders; default: /runpod-volume/models with a volume, else ./models."
+    )
+    checkpoint_dir: Path | None = _knob(None, "CHECKPOINT_DIR", "Checkpoints; default: MODELS_DIR/checkpoints.")
+    lora_dir: Path | None = _knob(None, "LORA_DIR", "LoRAs; default: MODELS_DIR/loras.")
+    embedding_dir: Path | None = _knob(None, "EMBEDDING_DIR", "Embeddings; default: MODELS_DIR/embeddings.")
+    vae_dir: Path | None = _knob(None, "VAE_DIR", "VAEs; default: MODELS_DIR/vae.")
+    controlnet_dir: Path | None = _knob(None, "CONTROLNET_DIR", "ControlNets; default: MODELS_DIR/controlnet.")
+    upscaler_dir: Path | None = _knob(None, "UPSCALER_DIR", "Upscalers (ESRGAN); default: MODELS_DIR/upscalers.")
+    default_checkpoint: str = _knob(
+        "",
+        "DEFAULT_CHECKPOINT",
+        "Checkpoint loaded at start: a catalog name or a file name; default: the only one there, else Deliberate v6.",
+    )
+    civitai_token: SecretStr | None = _knob(
+        None, "CIVITAI_API_KEY", "CivitAI token; sent to civitai.com only.", also=("CIVITAI_TOKEN",)
+    )
+    hf_token: SecretStr | None = _knob(None, "HF_TOKEN", "Hugging Face token; sent to huggingface.co only.")
+
+    # Deadlines
+    boot_timeout_s: float = _knob(
+        600, "BOOT_TIMEOUT_S", "Until the WebUI has loaded its model.", unit="s", gt=0, le=7200
+    )
+    job_timeout_s: float = _knob(600, "JOB_TIMEOUT_S", "For one job, waiting included.", unit="s", gt=0, le=86400)
+    idle_timeout_s: float = _knob(
+        30,
+        "IDLE_TIMEOUT_S",
+        "For an interrupted WebUI to become idle before it counts as hung.",
+        unit="s",
+        gt=0,
+        le=600,
+    )
+    connect_timeout_s: float = _knob(5, "CONNECT_TIMEOUT_S", "For a connection to the WebUI.", unit="s", gt=0, le=60)
+
+    # Throughput
+    concurrency: int = _knob(
+        2,
+        "CONCURRENCY",
+        "Jobs held at once. One generates; the others upload or wait, so the GPU never idles between jobs. "
+        "With more than 1 a waiting job is claimed early and the autoscaler sees a shorter queue.",
+        ge=1,
+        le=16,
+    )
+
+    # Delivery
+    delivery: Literal["auto", "base64", "s3"] = _knob(
+        "auto", "DELIVERY", "base64: inline; s3: URLs; auto: S3 when a store is configured, else inline."
+    )
+    bucket_endpoint_url: str | None = _knob(
+        None, "BUCKET_ENDPOINT_URL", "S3 endpoint; the bucket may be part of the host or path as RunPod users write it."
+    )
+    bucket_access_key_id: SecretStr | None = _knob(None, "BUCKET_ACCESS_KEY_ID", "S3 access key.")
+    bucket_secret_access_key: SecretStr | None = _knob(None, "BUCKET_SECRET_ACCESS_KEY", "S3 secret key.")
+    bucket_name: str | None = _knob(None, "BUCKET_NAME", "S3 bucket, when the endpoint does not name it.")
+    bucket_region: str | None = _knob(None, "BUCKET_REGION", "S3 region; default: from the endpoint, else us-east-1.")
+    bucket_prefix: str = _knob("", "BUCKET_PREFIX", "Put before every key: `<prefix>/<job id>/<n>-<seed>.<ext>`.")
+    bucket_url_expiry_s: int = _knob(
+        86400, "BUCKET_URL_EXPIRY_S", "Life of presigned URLs.", unit="s", ge=60, le=604800
+    )
+    bucket_public_url: str | None = _knob(
+        None, "BUCKET_PUBLIC_URL", "Base URL under which the bucket is public; set: plain URLs instead of presigned."
+    )
+
+    # Limits
+    max_pixels: int = _knob(
+        4 * 1024 * 1024,
+        "MAX_PIXELS",
+        "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds.",
+        unit="pixels",
+        ge=64 * 64,
+    )
+    max_images: int = _knob(16, "MAX_IMAGES", "Pictures of one job.", unit="pictures", ge=1, le=1000)
+    max_input_bytes: int = _knob(20_000_000, "MAX_INPUT_BYTES", "Of one job's JSON.", unit="bytes", ge=1000)
+    max_output_bytes: int = _knob(
+        9_500_000,
+        "MAX_OUTPUT_BYTES",
+        "Of one answer's JSON; the platform drops larger ones (10 MB for /run, 20 MB for /runsync).",
+        unit="bytes",
+        ge=1000,
+    )
+
+    # For people
+    log_level: Literal["debug", "info", "warning", "error"] = _knob("info", "LOG_LEVEL", "Least level that is logged.")
+    log_format: Literal["auto", "json", "pretty"] = _knob(
+        "auto", "LOG_FORMAT", "json: a line per event; pretty: for a terminal; auto: pretty on a terminal, else json."
+    )
+    log_prompts: bool = _knob(default=True, name="LOG_PROMPTS", about="Prompts may appear in logs.")
+    out_dir: Path = _knob(Path("out"), "OUT_DIR", "Where local runs leave their pictures and answer.json.")
+
+    # What the platform sets
+    runpod_get_job: str | None = _knob(
+        None, "RUNPOD_WEBHOOK_GET_JOB", "Set by RunPod: jobs come from there; its presence means production."
+    )
+    runpod_pod_id: str | None = _knob(None, "RUNPOD_POD_ID", "Set by RunPod: the id of this worker.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what is passed in: `read_settings` passes the environment, tests pass theirs."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @field_validator("log_level", "log_format", "delivery", "webui_xformers", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("webui_args")
+    @classmethod
+    def _splittable(cls, value: str) -> str:
+        shlex.split(value)
+        return value
+
+    @field_validator("webui_url", "bucket_endpoint_url", "bucket_public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else value
+
+    @model_validator(mode="after")
+    def _store_is_whole(self) -> Settings:
+        if self.delivery == "s3" and not self.bucket_endpoint_url:
+            raise ValueError("DELIVERY=s3 needs BUCKET_ENDPOINT_URL")
+        return self
+
+    @property
+    def in_production(self) -> bool:
+        """Whether RunPod's job environment is present."""
+        return bool(self.runpod_get_job)
+
+    @property
+    def models_root(self) -> Path:
+        """The root of the model folders."""
+        if self.models_dir is not None:
+            return self.models_dir
+        return VOLUME / "models" if VOLUME.is_dir() else Path("models")
+
+    def folder(self, kind: ModelKind) -> Path:
+        """Return the folder of models of `kind`."""
+        own: Path | None = getattr(self, f"{kind}_dir")
+        return own if own is not None else self.models_root / _FOLDERS[kind]
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings in `environment`.
+
+    Raises:
+        SettingsInvalid: names every bad variable, its value (unless secret) and what is allowed.
+    """
+    known = {name for row in rows() for name in row.names}
+    present: dict[str, Any] = {
+        name: value for name, value in environment.items() if name in known and value.strip() != ""
+    }
+    try:
+        return Settings(**present)
+    except ValidationError as error:
+        secret = {name for row in rows() if row.secret for name in row.names}
+        complaints = []
+        for item in error.errors(include_url=False):
+            name = str(item["loc"][0]) if item["loc"] else ""
+            value = "" if name in secret or not name else f"={present.get(name, '')!r}"
+            complaints.append(f"{name}{value}: {item['msg']}" if name else str(item["msg"]))
+        raise SettingsInvalid(
+            "; ".join(complaints), hint="README lists every variable, its type and default."
+        ) from None
+
+
+class SettingRow:
+    """One line of the settings table."""
+
+    __slots__ = ("about", "default", "names", "secret", "type", "unit")
+
+    def __init__(
+        self, *, names: tuple[str, ...], type_: str, default: str, unit: str, about: str, secret: bool
+    ) -> None:
+        self.names = names
+        self.type = type_
+        self.default = default
+        self.unit = unit
+        self.about = about
+        self.secret = secret
+
+
+def rows() -> Iterator[SettingRow]:
+    """Yield every variable in the order of the class."""
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names = tuple(str(c) for c in alias.choices) if isinstance(alias, AliasChoices) else (str(alias),)
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        kind = _type_name(field.annotation)
+        default = "" if field.default is None or field.default == "" else str(field.default)
+        yield SettingRow(
+            names=names,
+            type_=kind,
+            default=default.lower() if kind == "bool" else default,
+            unit=str(extra.get("unit", "")),
+            about=field.description or "",
+            secret=kind == "secret",
+        )
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " \\| ".join(str(choice) for choice in get_args(annotation))
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    kind = inner[0] if inner else annotation
+    names = {SecretStr: "secret", Path: "path", str: "text", int: "integer", float: "number", bool: "bool"}
+    return names.get(kind, str(kind))
