@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from worker.contract.models import LoraRef, ModelRef
+
+
+def test_a_string_and_an_object_with_that_name_are_the_same() -> None:
+    assert ModelRef.model_validate("Deliberate v6") == ModelRef.model_validate({"name": "Deliberate v6"})
+
+
+def test_the_names_that_todays_clients_use_are_understood() -> None:
+    lora = LoraRef.model_validate({"name": "x", "url": "https://a/b", "weight": 0.5, "hash": "AB" * 32, "version": 7})
+    assert lora.scale == 0.5
+    assert lora.sha256 == "ab" * 32
+    assert lora.revision == "7"
+
+
+def test_an_empty_hash_is_no_hash() -> None:
+    assert ModelRef.model_validate({"name": "x", "hash": ""}).sha256 is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({}, "needs a name or a url"),
+        ("", "at least 1 character"),
+        ("  ", "must not be empty"),
+        ("a\nb", "control characters"),
+        ({"name": "x", "sha256": "12345678"}, "64 hex digits"),
+        ({"name": "x", "sha256": "z" * 64}, "64 hex digits"),
+        ({"name": "x", "scale": float("nan")}, "finite"),
+        ({"name": "x", "scale": 11}, "less than or equal to 10"),
+        ({"name": "x", "strength": 1}, "Extra inputs"),
+        (7, "valid dictionary"),
+    ],
+)
+def test_a_bad_reference_says_what_is_wrong(raw: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LoraRef.model_validate(raw)
+
+
+def test_a_token_does_not_show() -> None:
+    ref = ModelRef.model_validate({"name": "x", "token": "sesame"})
+    assert "sesame" not in repr(ref)
+    assert "sesame" not in ref.model_dump_json()
+
+
+def test_the_schema_offers_a_string_or_an_object() -> None:
+    class Job(BaseModel):
+        checkpoint: ModelRef | None = None
+        loras: list[LoraRef] = []
+
+    schema = Job.model_json_schema()
+    forms = [form["type"] for form in schema["$defs"]["LoraRef"]["anyOf"]]
+    assert forms == ["string", "object"]
+    assert json.dumps(schema)

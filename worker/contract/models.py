@@ -1,0 +1,138 @@
+"""How a job names a model: a string, or an object with a name, an address, a hash and a scale.
+
+What the string may be: a name or alias of the catalog, a file name on the volume, an http(s) URL, a CivitAI version,
+model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.references` reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+MAX_REF_LENGTH = 2048
+_FULL_SHA256 = 64
+_AUTO_V2 = 10
+_HEX = re.compile(r"[0-9a-f]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+_REF_DESCRIPTION = (
+    "Catalog name or alias, file name on the volume, URL, CivitAI (`civitai:<version id>`, page URL, AIR), "
+    "`hf:org/repo/file`, `s3://bucket/key`."
+)
+
+
+class ModelRef(BaseModel):
+    """A model as a client names it; a bare string is the same as ``{"name": string}``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: str | None = Field(None, min_length=1, max_length=MAX_REF_LENGTH, description=_REF_DESCRIPTION)
+    url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_REF_LENGTH,
+        description="Where to fetch it from when it is not there: URL, `civitai:…`, `hf:…` or `s3://…`.",
+    )
+    sha256: str | None = Field(
+        None,
+        validation_alias=AliasChoices("sha256", "hash"),
+        description="SHA-256 of the file in hex, whole or its first 10 digits (CivitAI's AutoV2).",
+    )
+    revision: str | None = Field(
+        None,
+        validation_alias=AliasChoices("revision", "version"),
+        max_length=200,
+        description="Branch, tag or commit on Hugging Face; version id on CivitAI.",
+    )
+    token: SecretStr | None = Field(
+        None, max_length=500, description="Token for the source's own host only; never stored, logged or answered."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("revision", mode="before")
+    @classmethod
+    def _number_is_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("name", "url", "revision")
+    @classmethod
+    def _printable(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if _CONTROL.search(value):
+            raise ValueError("must not contain control characters")
+        stripped = value.strip()
+        if not stripped:
+            raise ValueError("must not be empty")
+        return stripped
+
+    @field_validator("sha256", mode="before")
+    @classmethod
+    def _no_hash_at_all(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("sha256")
+    @classmethod
+    def _hex_digits(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        digits = value.strip().lower().removeprefix("sha256:")
+        if not _HEX.fullmatch(digits) or len(digits) not in {_AUTO_V2, _FULL_SHA256}:
+            raise ValueError("must be the SHA-256 of the file: 64 hex digits, or its first 10 (CivitAI's AutoV2)")
+        return digits
+
+    @model_validator(mode="after")
+    def _names_something(self) -> ModelRef:
+        if self.name is None and self.url is None:
+            raise ValueError("needs a name or a url")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """What a person would call it: the name, else the address."""
+        return self.name or self.url or ""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of both forms: a string or an object."""
+        whole = handler(schema)
+        body = handler.resolve_ref_schema(whole)
+        either = {"anyOf": [{"type": "string", "minLength": 1, "description": _REF_DESCRIPTION}, dict(body)]}
+        body.clear()
+        body.update(either)
+        return whole
+
+
+class LoraRef(ModelRef):
+    """A LoRA: a model with a scale and, on request, its trigger words put into the prompt."""
+
+    scale: float | None = Field(
+        None,
+        ge=-10,
+        le=10,
+        allow_inf_nan=False,
+        validation_alias=AliasChoices("scale", "weight"),
+        description="Strength; default: the catalog's for this LoRA, else 1.",
+    )
+    trigger_words: bool | list[str] | None = Field(
+        None,
+        description="true: put the LoRA's known trigger words into the prompt; a list: put these.",
+    )
+
+    @field_validator("trigger_words")
+    @classmethod
+    def _few_words(cls, value: bool | list[str] | None) -> bool | list[str] | None:  # noqa: FBT001  the field's own type
+        if isinstance(value, list) and (len(value) > 50 or any(len(word) > 200 for word in value)):  # noqa: PLR2004  said in the message
+            raise ValueError("at most 50 words of 200 characters each")
+        return value
