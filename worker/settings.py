@@ -132,6 +132,14 @@ class Settings(BaseSettings):
         None, "BUCKET_PUBLIC_URL", "Base URL under which the bucket is public; set: plain URLs instead of presigned."
     )
 
+    # Network
+    allow_hosts: str = _knob(
+        "",
+        "ALLOW_HOSTS",
+        "Hosts that jobs may name although they are not public, separated by commas: name, name:port, address or "
+        "network (10.1.0.0/16).",
+    )
+
     # Limits
     max_pixels: int = _knob(
         4 * 1024 * 1024,
@@ -188,6 +196,13 @@ class Settings(BaseSettings):
         shlex.split(value)
         return value
 
+    @field_validator("allow_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("must name hosts, not URLs")
+        return value
+
     @field_validator("webui_url", "bucket_endpoint_url", "bucket_public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
@@ -205,6 +220,11 @@ class Settings(BaseSettings):
     def in_production(self) -> bool:
         """Whether RunPod's job environment is present."""
         return bool(self.runpod_get_job)
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The entries of ALLOW_HOSTS."""
+        return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
 
     @property
     def models_root(self) -> Path:

@@ -31,3 +31,15 @@ def test_a_store_is_asked_for_but_not_configured() -> None:
 def test_arguments_that_a_shell_could_not_split_are_refused() -> None:
     with pytest.raises(SettingsInvalid, match="WEBUI_ARGS"):
         read_settings({"WEBUI_ARGS": "'--api"})
+
+
+def test_allowed_hosts_are_split_at_commas() -> None:
+    assert read_settings({"ALLOW_HOSTS": "minio.internal, 10.1.0.0/16,"}).allowed_hosts == (
+        "minio.internal",
+        "10.1.0.0/16",
+    )
+
+
+def test_an_allowed_host_written_as_a_url_is_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="ALLOW_HOSTS"):
+        read_settings({"ALLOW_HOSTS": "http://minio.internal"})

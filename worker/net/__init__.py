@@ -1,0 +1,1 @@
+"""HTTP to hosts that a client chose: public addresses only, within limits."""

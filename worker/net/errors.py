@@ -1,0 +1,49 @@
+"""What can go wrong when a URL is read.
+
+Not errors of a job: whoever fetches knows which field of the job the URL came from, and says so.
+"""
+
+from __future__ import annotations
+
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class FetchError(Exception):
+    """A URL could not be read. The message names the host, never a query string, a token or user information."""
+
+    retryable = False
+
+
+class Refused(FetchError):
+    """The URL, or one it redirects to, is not allowed: scheme, credentials, address, downgrade, too many redirects."""
+
+
+class Unreachable(FetchError):
+    """No connection, a broken one, a body shorter than announced, a certificate that does not fit."""
+
+    retryable = True
+
+
+class TooSlow(FetchError):
+    """Connecting, one read or the whole took longer than its limit."""
+
+    retryable = True
+
+
+class TooLarge(FetchError):
+    """The body is longer than the limit."""
+
+
+class BadStatus(FetchError):
+    """The server answered, but not with what was asked for.
+
+    Attributes:
+        status: The HTTP status.
+        retry_after_s: Its `Retry-After` in seconds, when it gave one as a number.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.retryable = status in _RETRYABLE
