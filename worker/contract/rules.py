@@ -1,0 +1,137 @@
+"""Rules between fields: what each field allows alone but the WebUI fails on, or ignores, together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.contract.budget import HiresSize, Size, hires_size
+from worker.contract.job import Txt2Img
+from worker.contract.suggest import plain
+from worker.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.contract.job import Generation, Job
+    from worker.contract.limits import Limits
+
+DEFAULT_SIDE = 512
+"""Width and height where the job gives none (the WebUI's own default)."""
+UNIPC_STEPS = 3
+
+
+def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
+    """Yield the problems that only several fields together make."""
+    if isinstance(job, Txt2Img):
+        yield from _pictures(job, limits)
+        yield from _samplers(job)
+        yield from _refiner(job)
+        yield from _hires(job, limits)
+    yield from _output(job)
+
+
+def warnings_between(job: Job) -> Iterator[str]:
+    """Yield what the client should know about fields that have no effect."""
+    if isinstance(job, Txt2Img) and not job.enable_hr:
+        idle = sorted(
+            name for name in job.model_fields_set if name.startswith("hr_") and getattr(job, name) not in _IDLE[name]
+        )
+        if idle and "enable_hr" not in job.model_fields_set:
+            yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
+    if isinstance(job, Txt2Img) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
+        yield "refiner_switch_at has no effect without refiner_checkpoint"
+    if job.output.quality is not None and job.output.format in {None, "png"}:
+        yield "output.quality has no effect on png"
+
+
+_IDLE: dict[str, tuple[object, ...]] = {
+    "hr_scale": (2.0,),
+    "hr_resize_x": (0,),
+    "hr_resize_y": (0,),
+    "hr_upscaler": (),
+    "hr_second_pass_steps": (0,),
+    "hr_checkpoint_name": (),
+    "hr_sampler_name": (),
+    "hr_scheduler": (),
+    "hr_prompt": ("",),
+    "hr_negative_prompt": ("",),
+}
+"""Values of the WebUI's own echo, which clients send back."""
+
+
+def first_size(job: Generation) -> Size:
+    """Return the size of the first pass, the WebUI's default where the job gives none."""
+    return Size(job.width or DEFAULT_SIDE, job.height or DEFAULT_SIDE)
+
+
+def second_size(job: Txt2Img) -> HiresSize | None:
+    """Return the sizes of the hires pass, None without one."""
+    if not job.enable_hr:
+        return None
+    return hires_size(first_size(job), scale=job.hr_scale, resize_x=job.hr_resize_x, resize_y=job.hr_resize_y)
+
+
+def final_size(job: Txt2Img) -> Size:
+    """Return the size that the pictures have to have."""
+    second = second_size(job)
+    return second.final if second else first_size(job)
+
+
+def largest_size(job: Txt2Img) -> Size:
+    """Return the largest size that the GPU has to hold for one picture."""
+    first, second = first_size(job), second_size(job)
+    return second.work if second and second.work.pixels > first.pixels else first
+
+
+def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
+    pictures = (job.batch_size or 1) * (job.n_iter or 1)
+    if pictures > limits.max_images:
+        field = "n_iter" if (job.n_iter or 1) > 1 else "batch_size"
+        yield Problem(
+            field, f"batch_size x n_iter must be at most {limits.max_images} pictures, not {pictures} (this endpoint)"
+        )
+    first = first_size(job)
+    if first.pixels > limits.max_pixels:
+        yield Problem(
+            "width",
+            f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)",
+        )
+
+
+def _samplers(job: Txt2Img) -> Iterator[Problem]:
+    if _is_unipc(job.sampler_name) and job.steps is not None and job.steps < UNIPC_STEPS:
+        yield Problem("steps", f"UniPC needs at least {UNIPC_STEPS} steps, not {job.steps}")
+    second = job.hr_second_pass_steps or job.steps
+    if job.enable_hr and _is_unipc(job.hr_sampler_name) and second is not None and second < UNIPC_STEPS:
+        field = "hr_second_pass_steps" if job.hr_second_pass_steps else "steps"
+        yield Problem(field, f"UniPC needs at least {UNIPC_STEPS} steps, not {second}")
+
+
+def _is_unipc(sampler: str | None) -> bool:
+    return sampler is not None and "unipc" in plain(sampler)
+
+
+def _refiner(job: Generation) -> Iterator[Problem]:
+    if job.refiner_checkpoint is not None and job.refiner_switch_at is None:
+        yield Problem(
+            "refiner_switch_at", "is needed with refiner_checkpoint (0.8 is usual): without it no refiner runs"
+        )
+
+
+def _hires(job: Txt2Img, limits: Limits) -> Iterator[Problem]:
+    second = second_size(job)
+    if second is None:
+        return
+    if job.denoising_strength is None:
+        yield Problem("denoising_strength", "is needed with enable_hr (0.3 to 0.7 is usual)")
+    if second.work.pixels > limits.max_pixels:
+        size = f"{second.work.width}x{second.work.height}"
+        field = "hr_resize_x" if job.hr_resize_x or job.hr_resize_y else "hr_scale"
+        yield Problem(
+            field, f"makes a picture of {size}; at most {limits.max_pixels} pixels are allowed (this endpoint)"
+        )
+
+
+def _output(job: Job) -> Iterator[Problem]:
+    if job.output.lossless and job.output.format == "jpeg":
+        yield Problem("output.lossless", "jpeg is never lossless; use png or webp")
