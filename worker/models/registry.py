@@ -35,6 +35,7 @@ class Entry:
         size: Bytes.
         sha256: 64 hex digits, measured while it was fetched; None when nobody has measured it.
         source: Key of the locator it came from (no secrets); None for files that people put there.
+        also: Keys of other locators that lead to the same file.
         name: What people call it, when that differs from the file's stem.
         base_model: As `worker.models.detect` names them.
         trigger_words: As its source or its header tells them.
@@ -50,6 +51,7 @@ class Entry:
     size: int
     sha256: str | None = None
     source: str | None = None
+    also: tuple[str, ...] = ()
     name: str | None = None
     base_model: str | None = None
     trigger_words: tuple[str, ...] = ()
@@ -124,7 +126,7 @@ def used(entries: Mapping[str, Entry], uses: Mapping[str, Use]) -> Entries:
 
 def by_source(entries: Iterable[Entry], source: str, kind: ModelKind) -> Entry | None:
     """Return the entry that came from this source."""
-    return next((entry for entry in entries if entry.source == source and entry.kind == kind), None)
+    return next((e for e in entries if e.kind == kind and (e.source == source or source in e.also)), None)
 
 
 def _without_defaults(entry: Entry) -> dict[str, Any]:
@@ -140,16 +142,16 @@ def _entry(facts: Any) -> Entry | None:
     kind, file, size = facts.get("kind"), facts.get("file"), facts.get("size")
     if kind not in MODEL_KINDS or not _is_inside(file) or not _is_count(size):
         return None
-    words = facts.get("trigger_words")
     return Entry(
         kind=cast("ModelKind", kind),
         file=cast("str", file),
         size=cast("int", size),
         sha256=_hash(facts.get("sha256")),
         source=_text(facts.get("source")),
+        also=_texts(facts.get("also")),
         name=_text(facts.get("name")),
         base_model=_text(facts.get("base_model")),
-        trigger_words=tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else (),
+        trigger_words=_texts(facts.get("trigger_words")),
         etag=_text(facts.get("etag")),
         fetched_at=_time(facts.get("fetched_at")),
         last_used=_time(facts.get("last_used")),
@@ -205,6 +207,10 @@ def _is_count(value: Any) -> bool:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
 def _time(value: Any) -> float:

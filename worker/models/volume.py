@@ -89,24 +89,33 @@ class Volume:
             return None
         return ModelFile(kind, file, path, facts.st_size, facts.st_mtime, path.is_symlink())
 
-    def files(self, kind: ModelKind) -> Iterator[ModelFile]:
-        """Yield every model file of a kind, sub-folders included, hidden ones not; in no order."""
-        yield from self._walk(kind, self.folders[kind], "", _MAX_DEPTH)
+    def names(self, kind: ModelKind) -> list[str]:
+        """Return the model files of a kind as paths below its folder, sub-folders included, hidden ones not; sorted.
 
-    def _walk(self, kind: ModelKind, folder: Path, below: str, depth: int) -> Iterator[ModelFile]:
-        try:
-            with os.scandir(folder) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError:
-            return
-        for entry in found:
-            file = f"{below}{entry.name}"
-            if entry.name.lower().endswith(MODEL_ENDINGS):
-                seen = self.look(kind, file)
-                if seen is not None:
-                    yield seen
-            elif depth > 1 and _is_folder(entry):
-                yield from self._walk(kind, Path(entry.path), f"{file}/", depth - 1)
+        Reads folders only: nothing is known about the files themselves but their names.
+        """
+        return sorted(_walk(self.folders[kind], "", _MAX_DEPTH))
+
+    def files(self, kind: ModelKind) -> Iterator[ModelFile]:
+        """Yield every model file of a kind with its size and time, sorted by name."""
+        for file in self.names(kind):
+            seen = self.look(kind, file)
+            if seen is not None:
+                yield seen
+
+
+def _walk(folder: Path, below: str, depth: int) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return
+    for entry in found:
+        file = f"{below}{entry.name}"
+        if entry.name.lower().endswith(MODEL_ENDINGS):
+            yield file
+        elif depth > 1 and _is_folder(entry):
+            yield from _walk(Path(entry.path), f"{file}/", depth - 1)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.support import safetensors as make
+from worker.contract.models import ModelRef
+from worker.errors import InvalidInput
+from worker.models.catalog import CATALOG_PATH
+from worker.models.inventory import Inventory, registry_path
+from worker.models.registry import Entry
+from worker.models.store import ModelStore
+from worker.models.volume import Volume
+from worker.settings import Settings, read_settings
+
+
+def _settings(root: Path) -> Settings:
+    return read_settings({"MODELS_DIR": str(root)})
+
+
+def _inventory(root: Path, now: float = 2e9) -> Inventory:
+    return Inventory(Volume.of(_settings(root)), now=lambda: now)
+
+
+def test_a_model_is_found_with_what_is_known_of_it(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/Detail_Tweaker_XL.safetensors", make.SDXL_LORA)
+    (tmp_path / "loras/Detail_Tweaker_XL.txt").write_text("more detail, sharp")
+    model = ModelStore(_settings(tmp_path)).find(ModelRef(name="detail tweaker xl"), "lora")
+    assert model is not None
+    assert model.name == "Detail_Tweaker_XL"
+    assert model.path == (tmp_path / "loras/Detail_Tweaker_XL.safetensors").absolute()
+    assert (model.base_model, model.default_scale, model.trigger_words) == ("SDXL", 1.5, ("more detail", "sharp"))
+    assert not model.fetched
+
+
+def test_a_name_that_leaves_the_folder_is_an_error_at_its_field(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"loras\[0\].*inside the model folder"):
+        ModelStore(_settings(tmp_path)).find(ModelRef(name="../../etc/passwd"), "lora", path="loras[0]")
+
+
+def test_an_unknown_name_is_refused_with_what_was_meant(tmp_path: Path) -> None:
+    store = ModelStore(_settings(tmp_path))
+    ref = ModelRef(name="Detial Tweaker")
+    error = store.not_found(store.choose(ref, "lora"), ref, path="loras[0]")
+    assert "loras[0]" in error.message
+    assert error.details["suggestions"][0] == "Detail Tweaker"
+    ref = ModelRef(name="Deliberate v6")
+    assert "known as a checkpoint" in store.not_found(store.choose(ref, "lora"), ref).message
+
+
+def test_a_hit_writes_nothing_and_uses_are_merged_in_one_batch(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    inventory = _inventory(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(5):
+        inventory.use("lora/x.safetensors")
+    assert sorted(tmp_path.rglob("*")) == before
+    inventory.flush()
+    entry = _inventory(tmp_path).entries()["lora/x.safetensors"]
+    assert (entry.uses, entry.last_used, entry.base_model) == (5, 2e9, "SDXL")
+
+
+def test_a_lost_registry_is_rebuilt_from_the_folder(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/sub/x.safetensors", make.SDXL_LORA)
+    make.write(tmp_path / "checkpoints/y.safetensors", make.SD15_CHECKPOINT)
+    rebuilt = _inventory(tmp_path).rebuild()
+    assert {key: entry.base_model for key, entry in rebuilt.items()} == {
+        "lora/sub/x.safetensors": "SDXL",
+        "checkpoint/y.safetensors": "SD 1.5",
+    }
+    assert _inventory(tmp_path).entries() == rebuilt
+
+
+def test_a_broken_registry_is_kept_aside_and_rebuilt(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    (tmp_path / "cache_registry.json").write_text('{"schema": "a1111-wor')
+    inventory = _inventory(tmp_path)
+    assert inventory.entries() == {}
+    inventory.use("lora/x.safetensors")
+    inventory.flush()
+    assert list(_inventory(tmp_path).entries()) == ["lora/x.safetensors"]
+    assert len(list(tmp_path.glob("cache_registry.json.broken-*"))) == 1
+
+
+def test_the_older_registry_is_read_and_replaced_by_ours(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "loras/My LoRA.safetensors", make.SDXL_LORA)
+    facts = {"url": "https://h.example/x", "path": str(path), "file_size": path.stat().st_size, "usage_count": 2}
+    (tmp_path / "cache_registry.json").write_text(json.dumps({"checkpoints": {}, "loras": {"My LoRA": facts}}))
+    found = ModelStore(_settings(tmp_path)).find(ModelRef(url="https://h.example/x"), "lora")
+    assert found is not None
+    assert found.title == "My LoRA"
+    inventory = _inventory(tmp_path)
+    inventory.use("lora/My LoRA.safetensors")
+    inventory.flush()
+    assert orjson.loads((tmp_path / "cache_registry.json").read_bytes())["schema"] == "a1111-worker/volume/1"
+    assert inventory.entries()["lora/My LoRA.safetensors"].uses == 3
+
+
+def test_a_replaced_file_is_not_believed_to_be_the_old_one(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    inventory = _inventory(tmp_path)
+    inventory.record(Entry("lora", "x.safetensors", path.stat().st_size, sha256="ab" * 32))
+    make.write(path, make.SD15_LORA)
+    file = inventory.volume.look("lora", "x.safetensors")
+    assert file is not None
+    assert (inventory.entry(file).sha256, inventory.entry(file).base_model) == (None, "SD 1.5")
+
+
+def test_an_entry_lost_in_another_workers_merge_comes_back(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    inventory = _inventory(tmp_path)
+    inventory.record(Entry("lora", "x.safetensors", path.stat().st_size, source="civitai:1"))
+    (tmp_path / "cache_registry.json").write_text('{"schema": "a1111-worker/volume/1", "models": {}}')
+    assert inventory.entries()["lora/x.safetensors"].source == "civitai:1"
+    inventory.flush()
+    assert _inventory(tmp_path).entries()["lora/x.safetensors"].source == "civitai:1"
+
+
+def test_a_volume_that_can_not_be_written_works_from_memory(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    (tmp_path / ".store").write_text("a file where a folder has to be: every write fails, for root too")
+    inventory = _inventory(tmp_path)
+    inventory.use("lora/x.safetensors")
+    inventory.flush()
+    inventory.record(Entry("lora", "x.safetensors", 1))
+    assert inventory.read_only
+    assert not (tmp_path / "cache_registry.json").exists()
+
+
+def test_the_registry_never_takes_the_place_of_the_catalog() -> None:
+    assert registry_path(CATALOG_PATH.parent) == CATALOG_PATH.parent / ".store" / "cache_registry.json"
+
+
+def _merge_many(root: str, worker: int) -> None:
+    inventory = _inventory(Path(root))
+    for number in range(20):
+        inventory.record(Entry("lora", f"{worker}-{number}.safetensors", 1, source=f"civitai:{os.getpid()}"))
+
+
+def test_merges_of_several_processes_lose_nothing(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_merge_many, args=(str(tmp_path), number)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert len(_inventory(tmp_path).entries()) == 60
+    assert not list(tmp_path.glob(".*.tmp"))

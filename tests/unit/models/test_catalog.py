@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from worker.errors import SettingsInvalid
+from worker.models.catalog import read_catalog
+from worker.models.references import Civitai, HuggingFace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_catalog_that_ships_knows_its_models_by_name_alias_and_source() -> None:
+    catalog = read_catalog()
+    assert len(catalog.entries) == 11
+    scales = {entry.name: entry.default_scale for entry in catalog.of_kind("lora")}
+    assert scales["Detail Tweaker XL"] == 1.5
+    assert scales["Pony Realism Slider"] == 3.0
+    jib = catalog.named("jib mix illustrious realistic v2.0 revelation", "checkpoint")
+    assert jib is not None
+    assert jib.base_model == "SDXL (Illustrious)"
+    assert catalog.from_source(Civitai(1590699), "checkpoint") is jib
+    assert catalog.from_source(Civitai(1590699, choices=(("fp", "fp32"),)), "checkpoint") is None
+    deliberate = HuggingFace("XpucT/Deliberate", "Deliberate_v6.safetensors")
+    assert catalog.from_source(deliberate, "checkpoint") is catalog.named("deliberate", "checkpoint")
+
+
+def test_the_file_names_of_the_catalog_are_the_tags_of_the_webui() -> None:
+    assert {entry.stem for entry in read_catalog().of_kind("checkpoint")} == {
+        "Deliberate_v6",
+        "Jib_Mix_Illustrious_Realistic_v2.0_Revelation",
+    }
+
+
+def test_no_catalog_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_catalog(tmp_path / "none.json").entries == ()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([{"name": "x", "kind": "lora", "sources": ["nowhere"]}], "models.0.sources"),
+        ([{"name": "x", "kind": "lora", "sources": ["civitai:abc"]}], "CivitAI references are"),
+        ([{"name": "x", "kind": "hat", "sources": ["civitai:1"]}], "models.0.kind"),
+        (
+            [
+                {"name": "x", "kind": "lora", "sources": ["civitai:1"]},
+                {"name": "X", "kind": "lora", "sources": ["civitai:2"]},
+            ],
+            "names both",
+        ),
+    ],
+)
+def test_a_wrong_catalog_is_refused_with_the_place(tmp_path: Path, models: list[object], message: str) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_bytes(orjson.dumps({"schema": "a1111-worker/catalog/1", "models": models}))
+    with pytest.raises(SettingsInvalid, match=message):
+        read_catalog(path)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.models import ModelRef
+from worker.models.references import (
+    BadReference,
+    Civitai,
+    HuggingFace,
+    Locator,
+    S3Object,
+    Web,
+    locate,
+    parse_locator,
+    plain_name,
+    relative_path,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "locator"),
+    [
+        ("civitai:1590699", Civitai(1590699)),
+        ("civitai:1590699?type=Model&fp=fp16&token=x", Civitai(1590699, choices=(("fp", "fp16"), ("type", "Model")))),
+        ("civitai:122359@135867", Civitai(135867, 122359)),
+        ("civitai:model/122359", Civitai(None, 122359)),
+        ("https://civitai.com/models/122359/detail-tweaker-xl?modelVersionId=135867", Civitai(135867, 122359)),
+        ("https://civitai.com/models/122359", Civitai(None, 122359)),
+        ("https://civitai.com/api/download/models/135867", Civitai(135867)),
+        ("urn:air:sdxl:lora:civitai:122359@135867", Civitai(135867, 122359)),
+        ("urn:air:sdxl:checkpoint:civitai:122359", Civitai(None, 122359)),
+        ("hf:XpucT/Deliberate/Deliberate_v6.safetensors", HuggingFace("XpucT/Deliberate", "Deliberate_v6.safetensors")),
+        ("hf:a/b@v2/sub/c.safetensors", HuggingFace("a/b", "sub/c.safetensors", "v2")),
+        ("https://huggingface.co/a/b/resolve/main/c.safetensors?download=true", HuggingFace("a/b", "c.safetensors")),
+        ("https://huggingface.co/a/b/blob/abc123/c.safetensors", HuggingFace("a/b", "c.safetensors", "abc123")),
+        ("s3://bucket/models/x.safetensors", S3Object("bucket", "models/x.safetensors")),
+        ("https://example.com/x.safetensors#part", Web("https://example.com/x.safetensors")),
+        ("Deliberate v6", None),
+        ("sub/file.safetensors", None),
+    ],
+)
+def test_every_form_is_read(text: str, locator: Locator | None) -> None:
+    assert parse_locator(text) == locator
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["civitai:abc", "hf:only/repo", "hf:a/b/../../c", "s3://x", "s3://bucket/", "https://", "ftp://a/b", "file:///etc/passwd",
+     "https://user:pw@host/x", "urn:air:sdxl:lora:huggingface:a/b", "hf:a/b@../x/c", "https://[::1/x"],
+)  # fmt: skip
+def test_a_broken_locator_says_what_is_wrong(text: str) -> None:
+    with pytest.raises(BadReference) as caught:
+        parse_locator(text)
+    assert str(caught.value)
+
+
+def test_the_key_of_a_url_holds_no_secret_and_survives_a_new_signature() -> None:
+    first = Web("https://h.example/x?X-Amz-Signature=sesame&X-Amz-Expires=5&v=1").key
+    assert "sesame" not in first
+    assert first == Web("https://h.example/x?v=1&X-Amz-Signature=other").key
+    assert first != Web("https://h.example/x?v=2").key
+
+
+def test_revision_and_version_are_part_of_the_reference() -> None:
+    assert locate(ModelRef(name="hf:a/b/c.safetensors", revision="v2")) == HuggingFace("a/b", "c.safetensors", "v2")
+    assert locate(ModelRef(url="https://civitai.com/models/1", revision="77")) == Civitai(77, 1)
+
+
+def test_a_name_beside_a_url_is_the_clients_name_for_it() -> None:
+    assert plain_name(ModelRef(name="mine", url="https://h.example/x")) == "mine"
+    assert plain_name(ModelRef(name="https://h.example/x")) is None
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "C:\\x", "~/x", "..\\x", ""])
+def test_a_name_never_leaves_the_folder(name: str) -> None:
+    with pytest.raises(BadReference):
+        relative_path(name)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for prefix in ("", "civitai:", "hf:", "s3://", "https://", "urn:air:", "https://civitai.com/models/"):
+        try:
+            found = parse_locator(prefix + text)
+        except BadReference:
+            continue
+        if found is not None:
+            assert found.key

@@ -1,0 +1,170 @@
+"""Which file a reference means, and what to fetch when there is none; pure.
+
+The rule above all: a file is taken for a source only when it is known to come from there, or when its name can come
+from nowhere else. Two addresses that end in the same file name never share a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from worker.models.names import match_key, safe_stem, short_hash, split_ending
+from worker.models.references import BadReference, Civitai, Locator, locate, plain_name, relative_path
+from worker.models.registry import by_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from worker.contract.models import ModelRef
+    from worker.models.catalog import Catalog, CatalogEntry
+    from worker.models.registry import Entry
+    from worker.settings import ModelKind
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a reference means.
+
+    Attributes:
+        file: Path below the kind's folder when the file is there, else None.
+        catalog: The catalog's entry, when it has one.
+        locators: Where to fetch it from, in order; empty for a name that nobody knows.
+        stem: What a fetched file is to be called; None: the source's own name plus `suffix`.
+        suffix: Stands for the source in file names.
+        name: What the client or the catalog calls it.
+    """
+
+    kind: ModelKind
+    file: str | None
+    catalog: CatalogEntry | None
+    locators: tuple[Locator, ...]
+    stem: str | None
+    suffix: str
+    name: str | None
+
+    @property
+    def identity(self) -> str:
+        """What one fetch at a time is about: the target file, or the source where that names the file."""
+        return f"{self.kind}/{self.stem}" if self.stem else f"{self.kind}/-{self.suffix}"
+
+
+def choose(
+    ref: ModelRef, kind: ModelKind, *, names: Sequence[str], entries: Mapping[str, Entry], catalog: Catalog
+) -> Choice:
+    """Return what `ref` means among the files `names` of its kind's folder.
+
+    Args:
+        ref: As the client wrote it.
+        kind: What the field of the job asks for.
+        names: Files of that kind, as paths below the folder.
+        entries: The registry; entries whose file is not in `names` are ignored.
+        catalog: What is known by name.
+
+    Raises:
+        BadReference: it can't name or address any model.
+    """
+    locator, name = locate(ref), plain_name(ref)
+    there = {entry.file: entry for entry in entries.values() if entry.kind == kind and entry.file in set(names)}
+    if locator is not None:
+        return _by_locator(ref, kind, locator, name, names, there, catalog)
+    wanted = relative_path(name or "")
+    known = catalog.named(wanted, kind)
+    file = _exact(wanted, names) or _same_content(ref, there)
+    if file is None and known is not None:
+        file = _of_catalog(known, names, there)
+    if file is None:
+        file = _unique(wanted, names)
+    locators: tuple[Locator, ...] = known.locators if known else ()
+    if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
+        return _by_locator(ref, kind, Civitai(int(wanted)), None, names, there, catalog)
+    stem = known.stem if known else safe_stem(PurePosixPath(wanted).name)
+    suffix = suffix_of(locators[0]) if locators else ""
+    return Choice(kind, file, known, locators, stem, suffix, known.name if known else name)
+
+
+def _by_locator(
+    ref: ModelRef,
+    kind: ModelKind,
+    locator: Locator,
+    name: str | None,
+    names: Sequence[str],
+    there: Mapping[str, Entry],
+    catalog: Catalog,
+) -> Choice:
+    known = catalog.from_source(locator, kind)
+    locators = known.locators if known else (locator,)
+    keys = {locator.key, *(each.key for each in locators)}
+    suffix = suffix_of(locator)
+    stem = safe_stem(PurePosixPath(relative_path(name)).name) if name else known.stem if known else None
+    calls = name or (known.name if known else None)
+    found = next((entry for key in keys if (entry := by_source(there.values(), key, kind))), None)
+    file = found.file if found else _same_content(ref, there)
+    if file is None and stem is not None:
+        same = _exact(name or stem, names) or _exact(stem, names)
+        if same is not None and _may_be(there.get(same), keys, ref):
+            file = same
+        elif same is not None:
+            stem = f"{stem}-{suffix}"
+            file = _exact(stem, names)
+    if file is None:
+        file = next((each for each in names if split_ending(each)[0].endswith(f"-{suffix}")), None)
+    return Choice(kind, file, known, locators, stem, suffix, calls)
+
+
+def suffix_of(locator: Locator) -> str:
+    """Return what stands for a source in file names: CivitAI's version id, else 8 hex digits."""
+    if isinstance(locator, Civitai) and locator.version is not None and not locator.choices:
+        return str(locator.version)
+    return short_hash(locator.key)
+
+
+def _may_be(entry: Entry | None, keys: Iterable[str], ref: ModelRef) -> bool:
+    """Whether a file of the right name can be what the source offers: nothing known speaks against it."""
+    if entry is None:
+        return True
+    if ref.sha256 is not None and entry.sha256 is not None:
+        return entry.sha256.startswith(ref.sha256)
+    return entry.source is None or entry.source in keys
+
+
+def _same_content(ref: ModelRef, there: Mapping[str, Entry]) -> str | None:
+    if ref.sha256 is None:
+        return None
+    return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(ref.sha256)), None)
+
+
+def _exact(wanted: str, names: Sequence[str]) -> str | None:
+    """Return the file with this path, or this path plus an ending, or else the one file anywhere with this stem."""
+    stem, ending = split_ending(wanted)
+    candidates = [each for each in names if each == wanted or (not ending and split_ending(each)[0] == stem)]
+    if candidates:
+        return min(candidates, key=lambda each: (not each.endswith(".safetensors"), each))
+    if "/" in wanted:
+        return None
+    below = [each for each in names if PurePosixPath(each).name == wanted or PurePosixPath(each).stem == wanted]
+    return below[0] if len(below) == 1 else None
+
+
+def _of_catalog(known: CatalogEntry, names: Sequence[str], there: Mapping[str, Entry]) -> str | None:
+    for locator in known.locators:
+        found = by_source(there.values(), locator.key, known.kind)
+        if found is not None:
+            return found.file
+    keys = {locator.key for locator in known.locators}
+    spellings = {match_key(each) for each in (known.name, known.stem, *known.aliases)}
+    for each in names:
+        entry = there.get(each)
+        if match_key(PurePosixPath(each).name) in spellings and (entry is None or entry.source in {None, *keys}):
+            return each
+    return None
+
+
+def _unique(wanted: str, names: Sequence[str]) -> str | None:
+    key = match_key(PurePosixPath(wanted).name)
+    found = [each for each in names if key and match_key(PurePosixPath(each).name) == key]
+    return found[0] if len(found) == 1 else None
+
+
+__all__ = ["BadReference", "Choice", "choose", "suffix_of"]

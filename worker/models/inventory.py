@@ -1,0 +1,176 @@
+"""What is on one volume, as one worker sees it: folder first, registry second.
+
+A use costs nothing at once: it is kept in memory and merged into the registry in batches (`flush`). On a read-only
+volume everything still works from memory; `read_only` tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from worker.models.catalog import CATALOG_PATH
+from worker.models.detect import Facts, detect, split_words
+from worker.models.header import BrokenHeader, read_header
+from worker.models.registry import Entries, Entry, Use, used
+from worker.models.registry_file import RegistryFile
+from worker.models.volume import KINDS, STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.models.volume import ModelFile, Volume
+    from worker.settings import ModelKind
+
+log = logging.getLogger(__name__)
+
+REGISTRY = "cache_registry.json"
+_MAX_WORDS_FILE = 16 * 1024
+
+
+def registry_path(root: Path, catalog: Path = CATALOG_PATH) -> Path:
+    """Return where the registry of the models in `root` is; never the place of the catalog that ships."""
+    path = root / REGISTRY
+    return root / STORE / REGISTRY if path.absolute() == catalog.absolute() else path
+
+
+class Inventory:
+    """The models of one volume.
+
+    Args:
+        volume: Where the folders are.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, volume: Volume, *, now: Callable[[], float]) -> None:
+        self.volume = volume
+        self.read_only = False
+        self._now = now
+        self._mutex = threading.Lock()
+        self._uses: dict[str, Use] = {}
+        self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
+        self._facts: dict[tuple[str, int, float], Facts] = {}
+        self._registry = RegistryFile(
+            registry_path(volume.root),
+            volume.store / "registry.lock",
+            set_aside=lambda name: log.warning("the registry was broken; it is kept as %s and rebuilt", name),
+        )
+
+    def entries(self) -> Entries:
+        """Return the registry, whatever it is worth: entries may be of files that are gone or were replaced."""
+        known = self._registry.read() or {}
+        with self._mutex:
+            return {**self._mine, **known} if self._mine else dict(known)
+
+    def entry(self, file: ModelFile) -> Entry:
+        """Return what is known of a file: the registry's entry if it is of this very file, else its header's word."""
+        entry = self.entries().get(file.key)
+        if entry is not None and entry.size == file.size:
+            return entry
+        facts = self.facts(file)
+        return Entry(
+            kind=file.kind,
+            file=file.file,
+            size=file.size,
+            base_model=facts.base_model,
+            trigger_words=facts.trigger_words,
+            fetched_at=file.modified,
+            last_used=file.modified,
+        )
+
+    def facts(self, file: ModelFile) -> Facts:
+        """Return what the header of a file tells; nothing for formats without one."""
+        memo = (file.key, file.size, file.modified)
+        known = self._facts.get(memo)
+        if known is None:
+            try:
+                known = (
+                    detect(read_header(file.path)) if file.file.lower().endswith(".safetensors") else Facts(None, None)
+                )
+            except (BrokenHeader, OSError):
+                known = Facts(None, None)
+            self._facts[memo] = known
+        return known
+
+    def words_beside(self, file: ModelFile) -> tuple[str, ...]:
+        """Return the trigger words in the ``.txt`` file beside a model."""
+        try:
+            with file.path.with_suffix(".txt").open("rb") as text:
+                return split_words(text.read(_MAX_WORDS_FILE).decode("utf-8", "replace"))
+        except OSError:
+            return ()
+
+    def scan(self) -> Entries:
+        """Return an entry for every file of the volume; reads only headers of files that the registry does not know."""
+        found = (self.entry(file) for kind in KINDS for file in self.volume.files(kind))
+        return {entry.key: entry for entry in found}
+
+    def rebuild(self) -> Entries:
+        """Make the registry match the folder: entries without a file go, files without one get one."""
+        return self._change(lambda _: self.scan())
+
+    def record(self, entry: Entry) -> None:
+        """Merge one entry."""
+        with self._mutex:
+            self._mine[entry.key] = entry
+        self._change(lambda entries: {**entries, entry.key: entry})
+
+    def forget(self, key: str) -> None:
+        """Take one entry out."""
+        with self._mutex:
+            self._mine.pop(key, None)
+            self._uses.pop(key, None)
+        self._change(lambda entries: {name: entry for name, entry in entries.items() if name != key})
+
+    def pin(self, file: ModelFile, *, pinned: bool) -> Entry:
+        """Mark a file as never to be evicted, or take the mark away."""
+        entry = replace(self.entry(file), pinned=pinned)
+        self.record(entry)
+        return entry
+
+    def use(self, key: str) -> None:
+        """Count one use, in memory."""
+        with self._mutex:
+            before = self._uses.get(key)
+            self._uses[key] = Use(before.count + 1 if before else 1, self._now())
+
+    def last_used(self, entry: Entry) -> float:
+        """Return when a model was last used, uses not yet flushed included."""
+        with self._mutex:
+            use = self._uses.get(entry.key)
+        return max(entry.last_used, use.last) if use else entry.last_used
+
+    def flush(self) -> None:
+        """Merge the uses counted so far, and this process's entries that another worker's merge has lost."""
+        with self._mutex:
+            uses, self._uses = self._uses, {}
+            mine = dict(self._mine)
+        lost = {key: entry for key, entry in mine.items() if self._is_lost(entry)}
+        if not uses and not lost:
+            return
+        known = {key: self._scanned(key) for key in uses}
+        self._change(lambda entries: used({**lost, **{k: e for k, e in known.items() if e}, **entries}, uses))
+
+    def _is_lost(self, entry: Entry) -> bool:
+        if entry.key in (self._registry.read() or {}):
+            return False
+        file = self.volume.look(entry.kind, entry.file)
+        return file is not None and file.size == entry.size
+
+    def _scanned(self, key: str) -> Entry | None:
+        kind, _, name = key.partition("/")
+        known: dict[str, ModelKind] = {each: each for each in KINDS}
+        file = self.volume.look(known[kind], name) if kind in known else None
+        return self.entry(file) if file else None
+
+    def _change(self, apply: Callable[[Entries], Entries]) -> Entries:
+        try:
+            return self._registry.change(apply, rebuild=self.scan)
+        except OSError as error:
+            if not self.read_only:
+                log.warning("the registry can't be written (%s); this worker keeps its own in memory", error.strerror)
+                self.read_only = True
+            return apply(self.entries())
