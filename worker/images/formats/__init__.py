@@ -1,0 +1,1 @@
+"""One module per file format: walk its structure, find its size and its infotext."""

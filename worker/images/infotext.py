@@ -1,0 +1,113 @@
+"""A1111's infotext: the text that tells how a picture was made.
+
+    <prompt, any number of lines>
+    Negative prompt: <any number of lines>
+    Steps: 20, Sampler: Euler a, …, Lora hashes: "name: 0123, other: 4567", Version: v1.10.1
+
+Values that hold a comma, a colon or a line break are JSON strings; some extensions write bare JSON objects.
+`format_infotext` writes what `parse` read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+_NEGATIVE = "Negative prompt:"
+_LEAST_FIELDS = 3
+_KEY = re.compile(r"\s*(\w[\w \-/()+.]*?)\s*:\s*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BARE = re.compile(r"[^,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Infotext:
+    """What an infotext says.
+
+    Attributes:
+        prompt: As written, without the line break that ends it.
+        negative_prompt: Empty when there is none.
+        fields: `Steps`, `Sampler`, … in order, values unquoted.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def parse(text: str) -> Infotext:
+    """Return what `text` says; text in no known form is all prompt. Never fails."""
+    *lines, last = text.strip().split("\n")
+    fields = _fields(last)
+    if not fields:
+        lines.append(last)
+    for index, line in enumerate(lines):
+        if line.startswith(_NEGATIVE):
+            negative = "\n".join([line[len(_NEGATIVE) :], *lines[index + 1 :]])
+            return Infotext("\n".join(lines[:index]), negative.removeprefix(" "), fields)
+    return Infotext("\n".join(lines), "", fields)
+
+
+def format_infotext(infotext: Infotext) -> str:
+    """Return `infotext` as A1111 writes it."""
+    parts = [infotext.prompt]
+    if infotext.negative_prompt:
+        parts.append(f"{_NEGATIVE} {infotext.negative_prompt}")
+    parts.append(", ".join(f"{key}: {_quoted(value)}" for key, value in infotext.fields.items()))
+    return "\n".join(parts).strip()
+
+
+def _fields(line: str) -> dict[str, str]:
+    """Return the fields of the last line; {} when it is prompt: no `Steps`, and few fields or other text between."""
+    found: dict[str, str] = {}
+    clean = True
+    at = 0
+    while at < len(line):
+        key = _KEY.match(line, at)
+        text, at = _value(line, key.end() if key else at)
+        if key:
+            found[key.group(1)] = text
+        else:
+            clean = False
+    return found if "Steps" in found or (clean and len(found) >= _LEAST_FIELDS) else {}
+
+
+def _value(line: str, at: int) -> tuple[str, int]:
+    """Return the value that starts at `at`, and the place behind its comma."""
+    quoted = _QUOTED.match(line, at)
+    if quoted is not None and line[quoted.end() : quoted.end() + 1] in ("", ","):
+        return _unquoted(quoted.group()), quoted.end() + 1
+    if line.startswith("{", at):
+        try:
+            end = json.JSONDecoder().raw_decode(line, at)[1]
+        except ValueError:
+            end = 0
+        if end and line[end : end + 1] in ("", ","):
+            return line[at:end], end + 1
+    bare = _BARE.match(line, at)
+    end = bare.end() if bare else len(line)
+    return line[at:end].strip(), end + 1
+
+
+def _unquoted(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def _quoted(value: str) -> str:
+    plain = not any(sign in value for sign in ",\n:") and not value.startswith('"')
+    return value if plain or _is_object(value) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_object(value: str) -> bool:
+    if not value.startswith("{") or "\n" in value:
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return True

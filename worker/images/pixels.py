@@ -1,0 +1,41 @@
+"""Pixels of a picture, through Pillow; imported only where pixels are needed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from worker.images.picture import BrokenPicture, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PILLOW = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
+
+
+@contextmanager
+def opened(picture: Picture) -> Iterator[Image.Image]:
+    """Yield the picture with all its pixels decoded.
+
+    Raises:
+        BrokenPicture: Pillow can't decode it.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # the header's size is known here, and whoever takes pictures in has judged it
+    try:
+        image = Image.open(BytesIO(picture.data), formats=[_PILLOW[picture.format]])
+        image.load()
+    except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise nearly everything
+        raise BrokenPicture(f"a {picture.format.upper()} that can't be decoded: {error}") from None
+    with image:
+        yield image
+
+
+def extremes(picture: Picture) -> tuple[int, int]:
+    """Return the least and the greatest value of any colour channel, 0 to 255."""
+    with opened(picture) as image:
+        bands = [image.convert("RGB").getextrema()]
+        pairs = [pair for band in bands for pair in band if isinstance(pair, tuple)]
+    return int(min(low for low, _ in pairs)), int(max(high for _, high in pairs))
