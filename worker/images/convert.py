@@ -18,7 +18,7 @@ from worker.images.formats import avif, jpeg, png, webp
 from worker.images.picture import Format, Picture
 from worker.images.pixels import opened
 
-DEFAULT_QUALITY: dict[Format, int] = {"png": 100, "jpeg": 90, "webp": 90, "avif": 80}
+DEFAULT_QUALITY: dict[Format, int] = {"png": 100, "jpeg": 95, "webp": 95, "avif": 85}
 _EFFORT = 50
 _JPEG_SEGMENT = 65533
 _PLAIN_MODES: dict[Format, tuple[str, ...]] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import binascii
 from dataclasses import dataclass, field
 from typing import Literal
+
+import pybase64
 
 Format = Literal["png", "jpeg", "webp", "avif"]
 
@@ -45,7 +46,7 @@ class Picture:
     def base64(self) -> str:
         """The bytes as base64, without line breaks or prefix; made once."""
         if self.encoded is None:
-            text = binascii.b2a_base64(self.data, newline=False).decode("ascii")
+            text = pybase64.b64encode_as_string(self.data)
             object.__setattr__(self, "encoded", text)  # a cache: the picture stays the same
             return text
         return self.encoded
