@@ -1,0 +1,29 @@
+"""`python -m worker.standin [the WebUI's flags]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from .boot import serve
+from .flags import parse_flags
+from .knobs import read_knobs
+
+
+def main() -> int:
+    """Reads the environment and the command line, and serves."""
+    arguments = sys.argv[1:]
+    try:
+        knobs = read_knobs(os.environ)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="standin-") as folder:
+        flags = parse_flags(arguments, working_folder=Path(folder), extensions=knobs.extensions)
+        return serve(flags, knobs, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The stand-in's own settings: `STANDIN_*` environment variables, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How long things take and what is switched on; all times in seconds."""
+
+    import_seconds: float = 0.0
+    """Before the port opens (the real one imports torch meanwhile)."""
+    load_seconds: float = 0.05
+    """To load a checkpoint."""
+    step_seconds: float = 0.005
+    """Per sampling step."""
+    demo_models: bool = False
+    """Write tiny models into the given folders where they are empty."""
+    extensions: tuple[str, ...] = ()
+    """Extensions that are installed, by short name (`controlnet`, `adetailer`, …)."""
+    faults: str = ""
+    """Faults that are on from the start: JSON, or `name[:key=value…]` separated by commas."""
+    port_file: str = ""
+    """A file that gets the port number once the port is open."""
+    vram_gib: float = 0.0
+    """What `GET /memory` says the GPU has; 0: no GPU, as on a machine without one."""
+
+
+def read_knobs(environment: Mapping[str, str]) -> Knobs:
+    """The settings of `environment`; raises ValueError naming the variable that is not a number."""
+    plain = Knobs()
+
+    def number(name: str, default: float) -> float:
+        text = environment.get(name, "")
+        try:
+            return float(text) if text else default
+        except ValueError:
+            raise ValueError(f"{name} must be a number of seconds, not {text!r}") from None
+
+    return Knobs(
+        import_seconds=number("STANDIN_IMPORT_SECONDS", plain.import_seconds),
+        load_seconds=number("STANDIN_LOAD_SECONDS", plain.load_seconds),
+        step_seconds=number("STANDIN_STEP_SECONDS", plain.step_seconds),
+        demo_models=environment.get("STANDIN_DEMO_MODELS", "").lower() in TRUE_WORDS,
+        extensions=tuple(name.strip() for name in environment.get("STANDIN_EXTENSIONS", "").split(",") if name.strip()),
+        faults=environment.get("STANDIN_FAULTS", ""),
+        port_file=environment.get("STANDIN_PORT_FILE", ""),
+        vram_gib=number("STANDIN_VRAM_GIB", 0.0),
+    )

@@ -1,0 +1,74 @@
+"""The endpoints that only tell: every GET that lists something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import flags, samplers, upscalers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .webui import WebUI
+
+
+def scripts_info(webui: WebUI) -> list[dict[str, Any]]:
+    """`GET /sdapi/v1/script-info`, with the names of samplers, models … as choices."""
+    lists = {
+        "@samplers": [sampler.name for sampler in samplers.SAMPLERS],
+        "@schedulers": [scheduler.label for scheduler in samplers.SCHEDULERS],
+        "@upscalers": [upscaler["name"] for upscaler in upscalers.listed(webui.flags)],
+        "@checkpoints": webui.checkpoints.titles(),
+    }
+    return webui.extensions.catalog.info(lists)
+
+
+def openapi(webui: WebUI, _query: dict[str, str], *, paths: dict[str, list[str]]) -> dict[str, Any]:
+    """A minimal `GET /openapi.json`: which paths and methods there are."""
+    described = {
+        path: {method: {"responses": {"200": {"description": "Successful Response"}}} for method in methods}
+        for path, methods in paths.items()
+        if not path.startswith("/standin")
+    }
+    del webui
+    return {"openapi": "3.0.2", "info": {"title": "FastAPI", "version": "0.1.0"}, "paths": described}
+
+
+def _restorers(_webui: WebUI) -> list[dict[str, Any]]:
+    return [{"name": name, "cmd_dir": None} for name in ("CodeFormer", "GFPGAN")]
+
+
+def _styles(webui: WebUI) -> list[dict[str, Any]]:
+    return [
+        {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
+        for style in webui.styles.by_name.values()
+    ]
+
+
+def _query(listing: Callable[[WebUI], Any]) -> Callable[[WebUI, dict[str, str]], Any]:
+    return lambda webui, _: listing(webui)
+
+
+GETS: dict[str, Callable[[WebUI, dict[str, str]], Any]] = {
+    name: _query(listing)
+    for name, listing in {
+        "options": lambda webui: webui.options.listed(),
+        "cmd-flags": lambda webui: flags.shown(webui.flags),
+        "samplers": lambda _: [sampler.listed() for sampler in samplers.SAMPLERS],
+        "schedulers": lambda _: [scheduler.listed() for scheduler in samplers.SCHEDULERS],
+        "upscalers": lambda webui: upscalers.listed(webui.flags),
+        "latent-upscale-modes": lambda _: [{"name": name} for name in upscalers.LATENT_MODES],
+        "sd-models": lambda webui: webui.checkpoints.listed(),
+        "sd-vae": lambda webui: webui.vaes.listed(),
+        "hypernetworks": lambda _: [],
+        "face-restorers": _restorers,
+        "realesrgan-models": lambda _: [{"name": n, "path": p, "scale": s} for n, p, s in upscalers.REALESRGAN],
+        "prompt-styles": _styles,
+        "embeddings": lambda webui: webui.embeddings.listed(),
+        "memory": lambda webui: webui.memory(),
+        "scripts": lambda webui: webui.extensions.catalog.names(),
+        "script-info": scripts_info,
+        "extensions": lambda webui: webui.extensions.listed(),
+        "loras": lambda webui: webui.networks.listed(),
+    }.items()
+}

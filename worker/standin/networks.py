@@ -1,0 +1,207 @@
+"""LoRA files and the `<lora:…>` tags that use them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .checkpoints import model_files
+from .errors import WebUIError
+from .safetensors import Header, read_header
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from .checkpoints import Weights
+    from .prompts import Tag
+
+ENDINGS = (".pt", ".ckpt", ".safetensors")
+SDXL_KEYS = ("lora_te2_", "lora_te1_")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One LoRA file."""
+
+    path: Path
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file name without its ending: what a tag uses."""
+        return self.path.stem
+
+    @property
+    def alias(self) -> str:
+        """The name that the training wrote into the file; tags may use it too."""
+        return str(self.metadata.get("ss_output_name") or self.name)
+
+    def listed(self) -> dict[str, Any]:
+        """The entry of `GET /sdapi/v1/loras`."""
+        return {"name": self.name, "alias": self.alias, "path": str(self.path), "metadata": self.metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A LoRA that changes the picture."""
+
+    name: str
+    text_encoder: float
+    unet: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}:{self.unet:g}"
+            if self.unet == self.text_encoder
+            else f"{self.name}:{self.text_encoder:g}/{self.unet:g}"
+        )
+
+
+class Networks:
+    """The list behind `GET /sdapi/v1/loras`; a name that is missing is looked for again by itself."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self._folders = [Path(flags.lora_dir), Path(flags.lyco_dir_backcompat)]
+        self._by_name: dict[str, Network] = {}
+        self._by_alias: dict[str, Network] = {}
+
+    def refresh(self) -> None:
+        """Looks at the folders again."""
+        names: dict[str, Network] = {}
+        aliases: dict[str, Network] = {}
+        for folder in self._folders:
+            for path in model_files(folder, ENDINGS):
+                network = Network(path, _metadata(path))
+                names[network.name] = network
+                aliases[network.name] = network
+                aliases[network.alias] = network
+        self._by_name, self._by_alias = names, aliases
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every LoRA as JSON."""
+        self.refresh()
+        return [network.listed() for network in self._by_name.values()]
+
+    def apply(self, tags: Sequence[Tag], weights: Weights) -> tuple[Applied, ...]:
+        """The LoRAs of these tags that change a picture of this model.
+
+        An unknown name, a bad weight (which drops all of them), a file that cannot be read and one whose tensors do
+        not fit
+        have no effect and leave no trace in the answer.
+        """
+        try:
+            wanted = [(tag.arguments[0], *_multipliers(tag)) for tag in tags if tag.kind in ("lora", "lyco")]
+        except ValueError as error:
+            print(f"*** Error activating extra network lora\n    ValueError: {error}", file=sys.stderr, flush=True)
+            return ()
+        if any(name not in self._by_alias for name, _, _ in wanted):
+            self.refresh()
+        applied = []
+        for name, text_encoder, unet in wanted:
+            network = self._by_alias.get(name)
+            if network is None:
+                continue
+            try:
+                header = read_header(network.path) if network.path.suffix == ".safetensors" else Header({}, {})
+            except WebUIError as error:
+                print(
+                    f"*** Error loading network {network.path}: {error.name}: {error.message}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                continue
+            if (text_encoder or unet) and fits(header, weights):
+                applied.append(Applied(network.name, text_encoder, unet))
+        return tuple(applied)
+
+
+def fits(header: Header, weights: Weights) -> bool:
+    """Whether a LoRA changes this model: the same architecture, and some layer of its shape."""
+    base = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture", "")
+    if base:
+        made_for = "sdxl" if "sdxl" in base or "stable-diffusion-xl" in base else "sd1"
+    else:
+        made_for = "sdxl" if any(key.startswith(SDXL_KEYS) for key in header.shapes) else "sd1"
+    if made_for != weights.architecture and (base or header.shapes):
+        return False
+    layers = {_layer_name(key): shape for key, shape in weights.header.shapes.items() if key.endswith(".weight")}
+    compared = [
+        layers[layer][1] == shape[1]
+        for layer, shape in (
+            (_network_layer(key), shape) for key, shape in header.shapes.items() if key.endswith(".lora_down.weight")
+        )
+        if layer in layers and len(layers[layer]) >= 2 and len(shape) >= 2  # noqa: PLR2004 # matrices
+    ]
+    return any(compared) or not compared
+
+
+def _layer_name(key: str) -> str:
+    path = key.removesuffix(".weight").replace("model.diffusion_model.", "diffusion_model.")
+    path = path.replace("cond_stage_model.transformer.", "transformer.").replace("conditioner.embedders.0.", "0.")
+    return path.replace("conditioner.embedders.1.", "1.").replace(".", "_")
+
+
+def _network_layer(key: str) -> str:
+    name = key.split(".", 1)[0]
+    for mark, replacement in (
+        ("lora_unet_", "diffusion_model_"),
+        ("lora_te1_", "0_transformer_"),
+        ("lora_te_", "transformer_"),
+    ):
+        if name.startswith(mark):
+            return _compvis(replacement + name.removeprefix(mark))
+    return name
+
+
+def _compvis(name: str) -> str:
+    """The layer's name in the model's own words where the training used the diffusers library's."""
+    for mark, first in (("down_blocks", 1), ("up_blocks", 0)):
+        prefix = f"diffusion_model_{mark}_"
+        if not name.startswith(prefix):
+            continue
+        block, _, rest = name.removeprefix(prefix).partition("_")
+        kind, _, rest = rest.partition("_")
+        _, _, rest = rest.partition("_") if kind in ("attentions", "resnets") else (None, None, rest)
+        index, _, tail = rest.partition("_")
+        if block.isdigit() and index.isdigit():
+            group = "input_blocks" if mark == "down_blocks" else "output_blocks"
+            place = 1 if kind == "attentions" else 0
+            return f"diffusion_model_{group}_{int(block) * 3 + int(index) + first}_{place}_{tail}"
+    return name.replace("diffusion_model_mid_block_attentions_0_", "diffusion_model_middle_block_1_")
+
+
+def _multipliers(tag: Tag) -> tuple[float, float]:
+    positional = tag.positional
+    text_encoder = float(positional[1]) if len(positional) > 1 else 1.0
+    text_encoder = float(tag.named.get("te", text_encoder))
+    unet = float(positional[2]) if len(positional) > 2 else text_encoder  # noqa: PLR2004 # the third place of a tag
+    return text_encoder, float(tag.named.get("unet", unet))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        texts = read_header(path).metadata
+    except WebUIError as error:
+        print(f"*** Error reading lora {path}: {error.message}", file=sys.stderr, flush=True)
+        return {}
+    return {key: _parsed(value) for key, value in sorted(texts.items(), key=lambda item: _metadata_order(item[0]))}
+
+
+def _metadata_order(key: str) -> int:
+    order = ("ss_sd_model_name", "ss_base_model_version", "ss_resolution")
+    return order.index(key) if key in order else len(order)
+
+
+def _parsed(value: str) -> Any:
+    if value[:1] != "{":
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

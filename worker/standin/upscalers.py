@@ -1,0 +1,98 @@
+"""Upscalers: the list, and what each does here: a plain resize, as in the real one without the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from .checkpoints import model_files
+
+if TYPE_CHECKING:
+    import argparse
+
+LATENT_MODES = (
+    "Latent",
+    "Latent (antialiased)",
+    "Latent (bicubic)",
+    "Latent (bicubic antialiased)",
+    "Latent (nearest)",
+    "Latent (nearest-exact)",
+)
+_FILES = "https://github.com"
+_DAT = f"{_FILES}/n0kovo/dat_upscaler_models/raw/main/DAT"
+_ESRGAN = f"{_FILES}/xinntao/Real-ESRGAN/releases/download"
+_KAIR = f"{_FILES}/cszn/KAIR/releases/download/v1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaler:
+    """One entry of `GET /sdapi/v1/upscalers`."""
+
+    name: str
+    model_name: str | None = None
+    path: str | None = None
+    scale: float = 4.0
+
+    def listed(self) -> dict[str, Any]:
+        """The entry as JSON."""
+        return {
+            "name": self.name,
+            "model_name": self.model_name,
+            "model_path": self.path,
+            "model_url": None,
+            "scale": self.scale,
+        }
+
+
+UPSCALERS = (
+    Upscaler("None"),
+    Upscaler("Lanczos"),
+    Upscaler("Nearest"),
+    Upscaler("DAT x2", path=f"{_DAT}/DAT_x2.pth", scale=2.0),
+    Upscaler("DAT x3", path=f"{_DAT}/DAT_x3.pth", scale=3.0),
+    Upscaler("DAT x4", path=f"{_DAT}/DAT_x4.pth"),
+    Upscaler("ESRGAN_4x", "ESRGAN_4x", f"{_KAIR}/ESRGAN.pth"),
+    Upscaler("LDSR"),
+    Upscaler("R-ESRGAN 4x+", path=f"{_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth"),
+    Upscaler("R-ESRGAN 4x+ Anime6B", path=f"{_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth"),
+    Upscaler("ScuNET GAN", "ScuNET GAN", f"{_KAIR}/scunet_color_real_gan.pth"),
+    Upscaler("ScuNET PSNR", "ScuNET GAN", f"{_KAIR}/scunet_color_real_psnr.pth"),
+    Upscaler(
+        "SwinIR 4x",
+        "SwinIR 4x",
+        f"{_FILES}/JingyunLiang/SwinIR/releases/download/v0.0/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth",
+    ),
+)
+NAMES = frozenset(upscaler.name for upscaler in UPSCALERS)
+REALESRGAN = (
+    ("R-ESRGAN General 4xV3", f"{_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth", 4),
+    ("R-ESRGAN General WDN 4xV3", f"{_ESRGAN}/v0.2.5.0/realesr-general-wdn-x4v3.pth", 4),
+    ("R-ESRGAN AnimeVideo", f"{_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth", 4),
+    ("R-ESRGAN 4x+", f"{_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth", 4),
+    ("R-ESRGAN 4x+ Anime6B", f"{_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth", 4),
+    ("R-ESRGAN 2x+", f"{_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth", 2),
+)
+
+
+def listed(flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every upscaler as JSON; files in the ESRGAN folder replace the download."""
+    own = [
+        Upscaler(path.stem, "ESRGAN_4x", str(path))
+        for path in model_files(Path(flags.esrgan_models_path), (".pth", ".pt", ".safetensors"))
+    ]
+    shown: list[Upscaler] = []
+    for upscaler in UPSCALERS:
+        if upscaler.name == "ESRGAN_4x" and own:
+            shown.extend(own)
+        else:
+            shown.append(upscaler)
+    return [upscaler.listed() for upscaler in shown]
+
+
+def resize(picture: Image.Image, width: int, height: int, upscaler: str) -> Image.Image:
+    """The picture at this size; Nearest keeps pixels sharp, everything else is Lanczos."""
+    method = Image.Resampling.NEAREST if upscaler == "Nearest" else Image.Resampling.LANCZOS
+    return picture.resize((max(1, width), max(1, height)), method)
