@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args, get_origin
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         default=False,
         name="WEBUI_DISABLE_SAFE_UNPICKLE",
         about="Pass --disable-safe-unpickle. Loads faster, but a pickled model file can then run any code.",
+    )
+
+    webui_disable_mmap: Literal["auto", "on", "off"] = _knob(
+        "auto",
+        "WEBUI_DISABLE_MMAP",
+        "Read models sequentially in place of mmap; auto: when they lie on a volume or network file system.",
     )
 
     # Models
@@ -185,7 +191,7 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
-    @field_validator("log_level", "log_format", "delivery", "webui_xformers", mode="before")
+    @field_validator("log_level", "log_format", "delivery", "webui_xformers", "webui_disable_mmap", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -232,6 +238,15 @@ class Settings(BaseSettings):
         if self.models_dir is not None:
             return self.models_dir
         return VOLUME / "models" if VOLUME.is_dir() else Path("models")
+
+    def logs_as_json(self, stream: TextIO) -> bool:
+        """Whether logs written to `stream` are JSON."""
+        return self.log_format == "json" or (self.log_format == "auto" and not stream.isatty())
+
+    def secrets(self) -> list[str]:
+        """Return every secret value, for the log's filter."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
     def folder(self, kind: ModelKind) -> Path:
         """Return the folder of models of `kind`."""

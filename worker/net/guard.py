@@ -65,7 +65,7 @@ class Guard:
         for address in addresses:
             try:
                 return _open(address, connection)
-            except OSError as error:  # noqa: PERF203 - one address after the other is the point
+            except OSError as error:
                 failure = error
         if isinstance(failure, TimeoutError):
             raise ConnectTimeoutError(connection, f"{connection.host} did not answer in time") from failure

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+from worker.webui.command import Launch, command_line, redact
+
+LAUNCH = Launch(
+    program=("python", "launch.py"),
+    port=3000,
+    checkpoint_dir=Path("/m/checkpoints"),
+    lora_dir=Path("/m/loras"),
+    embedding_dir=Path("/m/embeddings"),
+    vae_dir=Path("/m/vae"),
+    settings_file=Path("/tmp/config.json"),
+    checkpoint=Path("/m/checkpoints/Deliberate_v6.safetensors"),
+    xformers=True,
+)
+
+
+def test_the_default_command_line_is_the_missions() -> None:
+    line = command_line(LAUNCH)
+    assert {
+        "--xformers",
+        "--no-half-vae",
+        "--skip-python-version-check",
+        "--skip-torch-cuda-test",
+        "--skip-install",
+        "--skip-version-check",
+        "--opt-sdp-attention",
+        "--api",
+        "--nowebui",
+        "--no-hashing",
+        "--no-download-sd-model",
+    } <= set(line)
+    pairs = dict(itertools.pairwise(line))
+    assert pairs["--ckpt-dir"] == "/m/checkpoints"
+    assert pairs["--lora-dir"] == "/m/loras"
+    assert pairs["--embeddings-dir"] == "/m/embeddings"
+    assert pairs["--ckpt"] == "/m/checkpoints/Deliberate_v6.safetensors"
+    assert pairs["--port"] == "3000"
+
+
+def test_the_webui_listens_on_loopback_only() -> None:
+    line = command_line(LAUNCH)
+    assert line[line.index("--server-name") + 1] == "127.0.0.1"
+
+
+def test_a_model_file_can_run_no_code_unless_the_operator_says_so() -> None:
+    assert "--disable-safe-unpickle" not in command_line(LAUNCH)
+    assert "--disable-safe-unpickle" in command_line(replace(LAUNCH, disable_safe_unpickle=True))
+
+
+def test_xformers_is_passed_only_where_it_can_be_imported() -> None:
+    assert "--xformers" not in command_line(replace(LAUNCH, xformers=False))
+
+
+def test_the_operators_arguments_come_last_and_may_be_quoted() -> None:
+    line = command_line(replace(LAUNCH, extra="--medvram --data-dir '/a b'"))
+    assert line[-3:] == ["--medvram", "--data-dir", "/a b"]
+
+
+def test_passwords_on_the_command_line_are_not_logged() -> None:
+    assert "sesame" not in redact(["launch.py", "--api-auth", "me:sesame", "--gradio-auth=me:sesame", "--port", "1"])

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from worker.webui.tags import parse, write
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "weights"),
+    [
+        ("a <lora:add_detail:1> b", "add_detail", {"te": 1.0}),
+        ("<lora:x:0.5:0.7>", "x", {"te": 0.5, "unet": 0.7}),
+        ("<lora:x:te=0:unet=1>", "x", {"te": 0.0, "unet": 1.0}),
+        ("<lora:x>", "x", {}),
+        ("<lora:x:abc>", "x", {"te": None}),
+    ],
+)
+def test_a_tag_is_read_as_the_webui_reads_it(prompt: str, name: str, weights: dict[str, float | None]) -> None:
+    (tag,) = parse(prompt)
+    assert (tag.name, tag.weights) == (name, weights)
+
+
+@pytest.mark.parametrize(
+    ("scale", "text"),
+    [(1.0, "1"), (0.8, "0.8"), (-0.5, "-0.5"), (1e-7, "0"), (0.1 + 0.2, "0.3"), (10.0, "10"), (-1e-9, "0")],
+)
+def test_a_scale_is_written_as_a_plain_decimal(scale: float, text: str) -> None:
+    assert write("x", scale) == f"<lora:x:{text}>"
+    assert parse(write("x", scale))[0].weights == {"te": float(text)}

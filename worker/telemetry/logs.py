@@ -1,0 +1,68 @@
+"""Logging: one event a line, JSON in production, readable on a terminal; always on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LINE_LIMIT = 4000
+"""Characters of one line; the platform cuts at 4,096."""
+
+
+def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
+    """Set structlog up for this process.
+
+    Args:
+        level: ``debug`` … ``error``.
+        json: A JSON object a line, else coloured text.
+        secrets: Values that are replaced by ``***`` wherever they appear in a line.
+    """
+    hidden = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)  # noqa: PLR2004 - shorter ones occur by chance
+
+    def hide(_logger: Any, _method: str, event: Any) -> str:
+        line = str(event)
+        for secret in hidden:
+            line = line.replace(secret, "***")
+        return line
+
+    def cut(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        budget = LINE_LIMIT - 500
+        for name, value in event.items():
+            if isinstance(value, str) and len(value) > budget:
+                event[name] = value[:budget] + f"… ({len(value)} characters)"
+            elif isinstance(value, list) and sum(len(str(item)) for item in value) > budget:
+                event[name] = "\n".join(str(item) for item in value)[-budget:]
+        return event
+
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+        if json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer() if json else structlog.processors.StackInfoRenderer(),
+            cut,
+            renderer,
+            hide,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+
+
+def get_logger(name: str) -> Any:
+    """Return a logger whose lines carry ``part=name``."""
+    return structlog.get_logger(part=name)

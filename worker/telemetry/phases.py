@@ -1,0 +1,33 @@
+"""How long each phase of a job took."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Phases:
+    """Milliseconds by phase; a phase that runs twice adds up."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._spent: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside the block to `name`, also when it raises."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self._spent[name] = self._spent.get(name, 0.0) + (self._clock() - start)
+
+    def to_json(self) -> dict[str, float]:
+        """Return ``{phase: ms, …, "total": ms}``, rounded to a tenth."""
+        spent = {name: round(seconds * 1000, 1) for name, seconds in self._spent.items()}
+        return {**spent, "total": round((self._clock() - self._began) * 1000, 1)}

@@ -1,0 +1,174 @@
+"""A settled job to the body of A1111's API: pure. What the client did not set is not sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.rules import final_size
+from worker.webui import tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.contract.budget import Size
+    from worker.contract.job import Generation, Txt2Img
+    from worker.webui.catalog import Checkpoint
+    from worker.webui.names import Names, Sampling
+    from worker.webui.resolve import Chosen, ChosenLora
+
+DEFAULT_SAMPLER = "Euler"
+DEFAULT_STEPS = 50
+TXT2IMG = "/sdapi/v1/txt2img"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an answer has to show to be the picture that was asked for.
+
+    Attributes:
+        count: Pictures, grids and maps not counted.
+        size: Pixels of every picture; None: not known beforehand.
+        sampler, schedule: Names and effective label; None: the WebUI's default, whatever it is.
+        clip_skip: Layers; what is in force when nothing was asked.
+        vae: ``sd_vae_name`` as it has to be: a file name; ``None`` (the string): the checkpoint's own; None: any that
+            belongs to the checkpoint.
+        seeds: Of each picture.
+        loras: All that have to be applied, tags in the prompt included.
+        extras: ``extra_generation_params`` that have to be there, with their values.
+    """
+
+    count: int
+    checkpoint: Checkpoint
+    clip_skip: int
+    seeds: tuple[int, ...]
+    size: Size | None = None
+    sampler: str | None = None
+    schedule: str | None = None
+    vae: str | None = None
+    loras: tuple[ChosenLora, ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request for pictures: where, what, and how to recognise the right answer."""
+
+    path: str
+    body: dict[str, Any]
+    expect: Expectation
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Option values in force between jobs, which hold where a job says nothing."""
+
+    clip_skip: int = 1
+    vae: str = "Automatic"
+
+
+def txt2img(
+    job: Txt2Img, chosen: Chosen, names: Names, *, seed: int, batches: tuple[int, int], baseline: Baseline
+) -> Request:
+    """Return the request for `job`.
+
+    Args:
+        job: The job.
+        chosen: Its names and models, settled.
+        names: Samplers and schedulers of the running WebUI.
+        seed: Of the first picture, 0 or more; a random one is drawn by the caller, so that a repeat is identical.
+        batches: ``(batch_size, n_iter)`` after the pixel budget.
+        baseline: What holds where the job says nothing.
+    """
+    body = generation(job, chosen, seed=seed, batches=batches)
+    extras: dict[str, Any] = {}
+    final = final_size(job)
+    if chosen.refiner is not None:
+        body["refiner_checkpoint"] = chosen.refiner.title
+        # A1111 says nothing of a refiner that never gets its turn.
+        if job.refiner_switch_at is not None and job.refiner_switch_at < 1:
+            extras["Refiner"] = chosen.refiner
+    if job.enable_hr:
+        _sampling(body, chosen.hr_sampling, "hr_sampler_name", "hr_scheduler")
+        if chosen.hr_upscaler is not None:
+            body["hr_upscaler"] = extras["Hires upscaler"] = chosen.hr_upscaler
+        if chosen.hr_checkpoint is not None:
+            body["hr_checkpoint_name"] = chosen.hr_checkpoint.title
+            extras["Hires checkpoint"] = chosen.hr_checkpoint
+        if chosen.hr_sampling.sampler is not None and chosen.hr_sampling.sampler != (
+            chosen.sampling.sampler or DEFAULT_SAMPLER
+        ):
+            extras["Hires sampler"] = chosen.hr_sampling.sampler
+    return Request(
+        TXT2IMG, body, _expectation(job, chosen, names, body, final, extras, baseline), steps=job.steps or DEFAULT_STEPS
+    )
+
+
+def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int, int]) -> dict[str, Any]:
+    """Return what txt2img and img2img have in common."""
+    body = job.plain_fields()
+    parts = [job.prompt, *chosen.words, *(tags.write(lora.name, lora.scale) for lora in chosen.loras)]
+    body["prompt"] = _join(parts, len(chosen.words))
+    body["seed"] = seed
+    if batches != (1, 1) or "batch_size" in body or "n_iter" in body:
+        body["batch_size"], body["n_iter"] = batches
+    _sampling(body, chosen.sampling, "sampler_name", "scheduler")
+    if chosen.styles is not None:
+        body["styles"] = list(chosen.styles)
+    overrides = dict(job.override_settings or {})
+    overrides["sd_model_checkpoint"] = chosen.checkpoint.title
+    if job.clip_skip is not None:
+        overrides["CLIP_stop_at_last_layers"] = int(job.clip_skip)
+    if chosen.vae is not None:
+        overrides["sd_vae"] = chosen.vae
+    body["override_settings"] = overrides
+    return body
+
+
+def _join(parts: list[str], words: int) -> str:
+    prompt, triggers, rest = parts[0], parts[1 : 1 + words], parts[1 + words :]
+    text = ", ".join(part for part in (prompt, *triggers) if part)
+    return " ".join(part for part in (text, *rest) if part)
+
+
+def _sampling(body: dict[str, Any], sampling: Sampling, sampler: str, scheduler: str) -> None:
+    body.pop(sampler, None)
+    body.pop(scheduler, None)
+    if sampling.sampler is not None:
+        body[sampler] = sampling.sampler
+    if sampling.scheduler is not None:
+        body[scheduler] = sampling.scheduler
+
+
+def _expectation(
+    job: Generation,
+    chosen: Chosen,
+    names: Names,
+    body: Mapping[str, Any],
+    final: Size | None,
+    extras: Mapping[str, Any],
+    baseline: Baseline,
+) -> Expectation:
+    count = int(body.get("batch_size", 1)) * int(body.get("n_iter", 1))
+    seed = int(body["seed"])
+    varied = bool(job.subseed_strength)
+    vae = chosen.vae or baseline.vae
+    return Expectation(
+        count=count,
+        checkpoint=chosen.checkpoint,
+        clip_skip=job.clip_skip or baseline.clip_skip,
+        seeds=tuple(seed if varied else seed + index for index in range(count)),
+        size=final,
+        sampler=chosen.sampling.sampler,
+        schedule=_schedule(names, chosen.sampling),
+        vae=None if vae == "Automatic" else vae,
+        loras=(*chosen.tagged, *chosen.loras),
+        extras=extras,
+    )
+
+
+def _schedule(names: Names, sampling: Sampling) -> str | None:
+    if sampling.sampler is None:
+        return sampling.scheduler
+    return names.effective(sampling.sampler, sampling.scheduler)

@@ -1,0 +1,153 @@
+"""From a spawned process to a WebUI that has loaded the model that was asked for.
+
+A port that answers proves nothing: A1111 lists everything while the model still loads, keeps running when loading has
+failed, and takes the first file of the list when the one asked for is missing. ``reload-checkpoint`` is the gate: it
+blocks until the model is there. A one-step picture after it names the model that is really loaded, and warms it up.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachable, WorkerError
+from worker.webui import config
+from worker.webui.answer import read_info
+from worker.webui.catalog import LISTINGS, Catalog, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.webui.client import WebUIClient
+
+POLL_S = 0.05
+TAIL_LINES = 25
+
+
+class Watch(Protocol):
+    """The process that has to stay alive meanwhile, and the time that is left."""
+
+    def ended(self) -> str | None:
+        """Return how the process ended, None while it runs."""
+
+    def tail(self) -> Sequence[str]:
+        """Return the last lines of its log."""
+
+    def left(self) -> float:
+        """Return the seconds until the boot deadline."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the process lives."""
+
+
+def wait_for_port(url: str, watch: Watch) -> None:
+    """Return when something accepts connections at `url`.
+
+    Raises:
+        BootFailed: the process ended, or the deadline has passed.
+    """
+    where = urlsplit(url)
+    address = (where.hostname or "127.0.0.1", where.port or (443 if where.scheme == "https" else 80))
+    while True:
+        check(watch)
+        try:
+            with socket.create_connection(address, timeout=1.0):
+                return
+        except OSError:
+            watch.pause(POLL_S)
+
+
+def check(watch: Watch, during: str = "") -> None:
+    """Raise BootFailed with the cause and the log's end when the process has ended or the time is up."""
+    how = watch.ended()
+    if how is not None:
+        raise failure(f"the WebUI ended while it started ({how})", watch)
+    if watch.left() <= 0:
+        raise failure(f"the WebUI was not ready at the boot deadline{during}", watch, hint="Raise BOOT_TIMEOUT_S.")
+
+
+def failure(message: str, watch: Watch, hint: str | None = None) -> BootFailed:
+    """Return a BootFailed that carries the log's end."""
+    lines = list(watch.tail())[-TAIL_LINES:]
+    return BootFailed(message, hint=hint or _hint(lines), details={"log": lines})
+
+
+def wait_for_model(client: WebUIClient, watch: Watch) -> None:
+    """Return when the WebUI has loaded its model.
+
+    Raises:
+        BootFailed: it could not load one, ended, or took longer than the deadline.
+    """
+    try:
+        client.post("/sdapi/v1/reload-checkpoint", {}, timeout=max(1.0, watch.left()))
+    except WebUIUnreachable as error:
+        watch.pause(POLL_S)
+        check(watch, " (the model was still loading)")
+        raise failure(f"the WebUI broke off while it loaded its model: {error.message}", watch) from error
+    except (WebUIFailed, WebUIRejected) as error:
+        raise failure(f"the WebUI could not load its model: {_cause(error, watch)}", watch) from error
+
+
+def learn(client: WebUIClient) -> Catalog:
+    """Return what the WebUI lists now."""
+    return parse({name: _listing(client, path) for name, path in LISTINGS.items()})
+
+
+def pin_options(client: WebUIClient) -> None:
+    """Make a WebUI that somebody else started keep jobs apart: write every option as the config file would.
+
+    Overridable options keep their current values, but become known, so that they are restored after each job.
+    """
+    current = client.get("/sdapi/v1/options")
+    known = {name: current[name] for name in config.OVERRIDABLE if name in current}
+    forced = {name: value for name, value in config.FORCED.items() if name in current}
+    client.post("/sdapi/v1/options", {**known, **forced}, timeout=120.0)
+
+
+def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> str:
+    """Make one 64x64 picture of one step and return the name of the model that made it."""
+    body: dict[str, Any] = {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
+    if checkpoint_title is not None:
+        body["override_settings"] = {"sd_model_checkpoint": checkpoint_title}
+    answer = client.post("/sdapi/v1/txt2img", body, timeout=timeout)
+    return model_name(answer)
+
+
+def model_name(answer: Mapping[str, Any]) -> str:
+    """Return ``sd_model_name`` of a txt2img answer."""
+    return str(read_info(answer).get("sd_model_name", ""))
+
+
+def _listing(client: WebUIClient, path: str) -> Any:
+    try:
+        return client.get(path)
+    except (WebUIFailed, WebUIRejected):
+        return None
+
+
+def _cause(error: WorkerError, watch: Watch) -> str:
+    """The API's own message is unrelated ('NoneType' has no attribute …); the log names the cause."""
+    for line in reversed(list(watch.tail())):
+        if any(word in line for word in ("Error:", "Error while", "No checkpoints found", "Exception:")):
+            return line.strip()
+    return str(error.details.get("upstream") or error.message)
+
+
+def _hint(lines: Sequence[str]) -> str | None:
+    text = "\n".join(lines)
+    hints = (
+        ("address already in use", "Another process uses the port; set WEBUI_PORT."),
+        ("SafetensorError", "The checkpoint's file is damaged or not complete; remove it and fetch it again."),
+        ("No checkpoints found", "Put a checkpoint into the checkpoints folder or set DEFAULT_CHECKPOINT."),
+        (
+            "CUDA driver version is insufficient",
+            "The host's driver is older than the image's CUDA; choose newer hosts.",
+        ),
+        ("no kernel image is available", "The image's torch has no code for this GPU; use the CUDA 12.8 variant."),
+        ("Found no NVIDIA driver", "There is no GPU here; add --use-cpu all --no-half to WEBUI_ARGS to run without."),
+        ("Torch is not able to use GPU", "There is no usable GPU here."),
+        ("No space left on device", "The disk is full."),
+        ("ModuleNotFoundError", "A package is missing in the WebUI's environment; check WEBUI_PYTHON."),
+    )
+    return next((advice for sign, advice in hints if sign in text), None)

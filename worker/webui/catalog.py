@@ -1,0 +1,130 @@
+"""What the running WebUI lists: the only names that it will not silently replace by something else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from worker.webui.names import Names, Sampler, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LISTINGS: dict[str, str] = {
+    "samplers": "/sdapi/v1/samplers",
+    "schedulers": "/sdapi/v1/schedulers",
+    "checkpoints": "/sdapi/v1/sd-models",
+    "vae": "/sdapi/v1/sd-vae",
+    "loras": "/sdapi/v1/loras",
+    "embeddings": "/sdapi/v1/embeddings",
+    "upscalers": "/sdapi/v1/upscalers",
+    "latent_upscale_modes": "/sdapi/v1/latent-upscale-modes",
+    "styles": "/sdapi/v1/prompt-styles",
+    "scripts": "/sdapi/v1/scripts",
+    "face_restorers": "/sdapi/v1/face-restorers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A line of ``GET /sdapi/v1/sd-models``. `name` is what an answer's ``sd_model_name`` says."""
+
+    name: str
+    title: str
+    filename: str
+    short_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A line of ``GET /sdapi/v1/loras``. `name` (the file's stem, case-sensitive) is the tag."""
+
+    name: str
+    alias: str
+    path: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vae:
+    """A line of ``GET /sdapi/v1/sd-vae``. `name` (with its ending) is the option's value and the answer's name."""
+
+    name: str
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaler:
+    """A line of ``GET /sdapi/v1/upscalers``; `path` is an address where the weights have yet to be fetched from."""
+
+    name: str
+    path: str | None = None
+    scale: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything the running WebUI lists, as of one moment."""
+
+    names: Names
+    checkpoints: tuple[Checkpoint, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    vaes: tuple[Vae, ...] = ()
+    upscalers: tuple[Upscaler, ...] = ()
+    latent_upscalers: tuple[str, ...] = ()
+    embeddings: frozenset[str] = frozenset()
+    skipped_embeddings: frozenset[str] = frozenset()
+    styles: tuple[str, ...] = ()
+    scripts: frozenset[str] = frozenset()
+    img2img_scripts: frozenset[str] = frozenset()
+    face_restorers: tuple[str, ...] = ()
+
+    def checkpoint(self, wanted: str) -> Checkpoint | None:
+        """Return the checkpoint that the WebUI will load for `wanted`: its name or title, exactly."""
+        return next((c for c in self.checkpoints if wanted in {c.name, c.title, PurePath(c.filename).name}), None)
+
+    def lora(self, wanted: str) -> Lora | None:
+        """Return the LoRA whose tag is `wanted`."""
+        return next((lora for lora in self.loras if lora.name == wanted), None)
+
+    def vae(self, wanted: str) -> Vae | None:
+        """Return the VAE named `wanted`, with or without its ending."""
+        return next((vae for vae in self.vaes if wanted in {vae.name, PurePath(vae.name).stem}), None)
+
+
+def parse(listings: Mapping[str, Any]) -> Catalog:
+    """Return the catalog of the raw listings, keyed as in `LISTINGS`; a missing listing counts as empty."""
+
+    def rows(name: str) -> Sequence[Mapping[str, Any]]:
+        content = listings.get(name)
+        return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+
+    embeddings = listings.get("embeddings") or {}
+    scripts = listings.get("scripts") or {}
+    return Catalog(
+        names=Names(
+            [Sampler.from_json(row) for row in rows("samplers")],
+            [Scheduler.from_json(row) for row in rows("schedulers")],
+        ),
+        checkpoints=tuple(
+            Checkpoint(str(row["model_name"]), str(row["title"]), str(row["filename"]), row.get("hash"))
+            for row in rows("checkpoints")
+        ),
+        loras=tuple(
+            Lora(str(row["name"]), str(row.get("alias", "")), str(row.get("path", "")), row.get("metadata") or {})
+            for row in rows("loras")
+        ),
+        vaes=tuple(Vae(str(row["model_name"]), str(row["filename"])) for row in rows("vae")),
+        upscalers=tuple(
+            Upscaler(str(row["name"]), row.get("model_path"), float(row.get("scale") or 4.0))
+            for row in rows("upscalers")
+        ),
+        latent_upscalers=tuple(str(row["name"]) for row in rows("latent_upscale_modes")),
+        embeddings=frozenset(embeddings.get("loaded") or ()),
+        skipped_embeddings=frozenset(embeddings.get("skipped") or ()),
+        styles=tuple(str(row["name"]) for row in rows("styles")),
+        scripts=frozenset(str(name).lower() for name in scripts.get("txt2img") or ()),
+        img2img_scripts=frozenset(str(name).lower() for name in scripts.get("img2img") or ()),
+        face_restorers=tuple(str(row["name"]) for row in rows("face_restorers")),
+    )

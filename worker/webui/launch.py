@@ -1,0 +1,267 @@
+"""From settings and machine to a plan for the WebUI: which one, how it is started, with which options."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from worker.errors import BootFailed
+from worker.settings import IMAGE_WEBUI_DIR, VOLUME
+from worker.webui import command, config
+from worker.webui.backend import Plan
+from worker.webui.process import Program, environment_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.settings import Settings
+
+A1111 = "a1111"
+STAND_IN = "stand-in"
+SECRETS = (
+    "BUCKET_ACCESS_KEY_ID",
+    "BUCKET_SECRET_ACCESS_KEY",
+    "CIVITAI_API_KEY",
+    "CIVITAI_TOKEN",
+    "HF_TOKEN",
+    "RUNPOD_AI_API_KEY",
+    "RUNPOD_API_KEY",
+)
+"""Environment variables that the WebUI has no business to see."""
+NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "ceph", "lustre", "9p", "virtiofs", "fuse")
+GIB = 1024**3
+
+
+def webui_dir(settings: Settings) -> Path | None:
+    """Return the folder of the A1111 that is to be started, None when there is none on this machine."""
+    if settings.webui_dir is not None:
+        return settings.webui_dir
+    return IMAGE_WEBUI_DIR if (IMAGE_WEBUI_DIR / "launch.py").is_file() else None
+
+
+def kind(settings: Settings) -> str:
+    """Return which WebUI is meant: ``a1111`` or ``stand-in``.
+
+    Raises:
+        BootFailed: production without a WebUI; the stand-in is for local runs only.
+    """
+    if settings.webui_url is not None or webui_dir(settings) is not None:
+        return A1111
+    if settings.in_production:
+        raise BootFailed(
+            "there is no WebUI here, and the stand-in never serves production jobs",
+            hint=f"Set WEBUI_DIR or WEBUI_URL, or use the image, which has A1111 in {IMAGE_WEBUI_DIR}.",
+        )
+    return STAND_IN
+
+
+def plan(
+    settings: Settings, checkpoint: Path | None, environment: Mapping[str, str], *, demo_models: bool = False
+) -> Plan:
+    """Return how the WebUI comes to be.
+
+    Args:
+        settings: The worker's settings; for the stand-in with the model folders it may write to.
+        checkpoint: The file to load at start; None: whatever the WebUI has loaded or finds.
+        environment: The worker's own.
+        demo_models: Let the stand-in fill empty model folders with small files.
+
+    Raises:
+        BootFailed: no WebUI, no Python for it, or its port is taken.
+    """
+    chosen = kind(settings)
+    shared: dict[str, Any] = {
+        "boot_timeout": settings.boot_timeout_s,
+        "idle_timeout": settings.idle_timeout_s,
+        "connect_timeout": settings.connect_timeout_s,
+    }
+    if settings.webui_url is not None:
+        return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
+    folder = webui_dir(settings)
+    if folder is None:
+        program: tuple[str, ...] = (
+            sys.executable,
+            "-m",
+            "worker.standin",
+            *(("--demo-models",) if demo_models else ()),
+        )
+        port, cwd, xformers = _free_port(), Path.cwd(), False
+    else:
+        interpreter = python(settings, folder)
+        program = (str(interpreter), "launch.py")
+        port, cwd, xformers = settings.webui_port, folder, _xformers(settings, interpreter)
+        _must_be_free(port)
+    options_file = Path(tempfile.gettempdir()) / f"a1111-worker-{os.getpid()}" / "config.json"
+    arguments = command.command_line(
+        command.Launch(
+            program=program,
+            port=port,
+            checkpoint_dir=_made(settings.folder("checkpoint")),
+            lora_dir=_made(settings.folder("lora")),
+            embedding_dir=_made(settings.folder("embedding")),
+            vae_dir=_made(settings.folder("vae")),
+            controlnet_dir=_controlnet(settings, folder),
+            upscaler_dir=settings.folder("upscaler") if settings.folder("upscaler").is_dir() else None,
+            settings_file=options_file,
+            checkpoint=checkpoint.absolute() if checkpoint is not None else None,
+            xformers=xformers,
+            disable_safe_unpickle=settings.webui_disable_safe_unpickle,
+            extra=settings.webui_args,
+        )
+    )
+    child = environment_for(environment, drop=SECRETS)
+    if chosen == STAND_IN:
+        child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    memory = _memory()
+    return Plan(
+        chosen,
+        f"http://{command.LOOPBACK}:{port}",
+        program=Program(tuple(arguments), cwd, child),
+        options_file=options_file,
+        options=config.options(
+            disable_mmap=_sequential(settings),
+            checkpoints_in_memory=1,
+            loras_in_memory=loras_in_memory(memory),
+            own=_own_options(folder),
+        ),
+        checkpoint=checkpoint,
+        weights=_weights(settings, folder) if folder is not None else None,
+        **shared,
+    )
+
+
+def loras_in_memory(ram: int) -> int:
+    """Return how many LoRAs may stay in memory on a machine with `ram` bytes: one per 4 GiB beyond the first 8."""
+    return max(0, min(16, (ram // GIB - 8) // 4))
+
+
+def on_network(path: Path, mounts: str) -> bool:
+    """Return whether `path` lies on a network file system.
+
+    Args:
+        path: Absolute.
+        mounts: The text of ``/proc/mounts``.
+    """
+    best, found = -1, ""
+    for line in mounts.splitlines():
+        parts = line.split()
+        if len(parts) < 3:  # noqa: PLR2004 - device, folder, type
+            continue
+        folder = parts[1].replace("\\040", " ")
+        if path.is_relative_to(folder) and len(folder) > best:
+            best, found = len(folder), parts[2]
+    return found.split(".")[0] in NETWORK_FILESYSTEMS
+
+
+def _sequential(settings: Settings) -> bool:
+    if settings.webui_disable_mmap != "auto":
+        return settings.webui_disable_mmap == "on"
+    folder = settings.folder("checkpoint").absolute()
+    if folder.is_relative_to(VOLUME):
+        return True
+    try:
+        return on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return False
+
+
+def python(settings: Settings, folder: Path) -> Path:
+    """Return the Python that runs the WebUI in `folder`.
+
+    Raises:
+        BootFailed: there is none.
+    """
+    if settings.webui_python is not None:
+        given = shutil.which(settings.webui_python)
+        if given is None:
+            raise BootFailed(f"WEBUI_PYTHON={str(settings.webui_python)!r} is no program that can be run")
+        return Path(given)
+    own = folder / "venv" / "bin" / "python"
+    if own.is_file():
+        return own
+    raise BootFailed(
+        f"there is no {own}, and WEBUI_PYTHON is not set",
+        hint="Set WEBUI_PYTHON to the Python of the environment that has the WebUI's packages.",
+    )
+
+
+def _xformers(settings: Settings, python: Path) -> bool:
+    if settings.webui_xformers != "auto":
+        return settings.webui_xformers == "on"
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('xformers') is None)"
+    done = subprocess.run([str(python), "-S", "-c", "import site; site.main(); " + code], check=False, timeout=30)
+    return done.returncode == 0
+
+
+def _must_be_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((command.LOOPBACK, port))
+        except OSError as error:
+            raise BootFailed(
+                f"port {port} is taken by another process", hint="Set WEBUI_PORT to a free port."
+            ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((command.LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _made(folder: Path) -> Path:
+    """Return `folder`, made if it can be: a volume that is mounted at run time is empty at first."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        if not folder.is_dir():
+            raise BootFailed(f"the model folder {folder} is not there and can't be made") from None
+    return folder.absolute()
+
+
+def _controlnet(settings: Settings, folder: Path | None) -> Path | None:
+    """The flag exists only where the extension is installed; A1111 refuses unknown flags."""
+    installed = folder is not None and any((folder / "extensions").glob("*controlnet*"))
+    return _made(settings.folder("controlnet")) if installed else None
+
+
+def _own_options(folder: Path | None) -> Mapping[str, Any]:
+    if folder is None:
+        return {}
+    try:
+        content = orjson.loads((folder / "config.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _weights(settings: Settings, folder: Path) -> frozenset[str]:
+    places = [settings.folder("upscaler"), *(folder / "models").glob("*")]
+    return frozenset(
+        file.name
+        for place in places
+        if place.is_dir()
+        for file in place.iterdir()
+        if file.suffix in {".pth", ".pt", ".safetensors"}
+    )
+
+
+def _memory() -> int:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limit = Path(file).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            return min(total, int(limit))
+    return total

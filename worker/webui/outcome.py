@@ -1,0 +1,154 @@
+"""Is this answer the picture that was asked for? Pure: A1111 says 200 to many things that it did not do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.budget import Size
+from worker.errors import NanImage, WorkerError, WrongResult
+from worker.webui.catalog import Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.images.picture import Picture
+    from worker.webui.answer import Answer
+    from worker.webui.body import Expectation
+    from worker.webui.names import Names
+
+_UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
+_COMPLAINT = re.compile(
+    r"^\*\*\* |^Lora not found: |Couldn't find network with name|Couldn't find VAE named|Skipping unknown extra network"
+    r"|^(?:de)?activating (?:unmentioned )?extra network |^loading network |^Unable to load Textual inversion"
+)
+_SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One thing that is not as asked."""
+
+    what: str
+    asked: Any
+    got: Any
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.got!r}, asked for {self.asked!r}"
+
+
+def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list[Mismatch]:
+    """Compare what was asked with what the WebUI says it did."""
+    info = answer.info
+    found = [
+        *_differ("model", expect.checkpoint.name, info.get("sd_model_name"), same=_same_model(expect.checkpoint)),
+        *_differ("clip skip", expect.clip_skip, _integer(info.get("clip_skip"))),
+        *_vae(expect, info.get("sd_vae_name")),
+    ]
+    if expect.sampler is not None:
+        found += _differ("sampler", expect.sampler, info.get("sampler_name"))
+    if expect.schedule is not None:
+        said = answer.schedule() or "Automatic"
+        found += _differ("scheduler", expect.schedule, names.effective(str(info.get("sampler_name")), said))
+    if answer.seeds:
+        found += _differ("seeds", list(expect.seeds), answer.seeds)
+    pictures = len(answer.images) - answer.first
+    if pictures < expect.count:
+        found.append(Mismatch("number of pictures", expect.count, pictures))
+    for name, value in expect.extras.items():
+        same = _same_model(value) if isinstance(value, Checkpoint) else None
+        asked = value.name if isinstance(value, Checkpoint) else value
+        found += _differ(name, asked, answer.parameter(name), same=same)
+    return found
+
+
+def picture_mismatches(expect: Expectation, pictures: Sequence[Picture]) -> list[Mismatch]:
+    """Compare what was asked with the pictures themselves."""
+    found = []
+    for index, picture in enumerate(pictures):
+        size = Size(picture.width, picture.height)
+        if expect.size is not None and size != expect.size:
+            asked, got = f"{expect.size.width}x{expect.size.height}", f"{size.width}x{size.height}"
+            found.append(Mismatch(f"size of picture {index}", asked, got))
+        said = _SEED.search((picture.infotext or "").rpartition("\n")[2])
+        if said and index < len(expect.seeds) and int(said.group(1)) != expect.seeds[index]:
+            found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], int(said.group(1))))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LogFindings:
+    """What the WebUI's log says went wrong during a job that was answered with 200.
+
+    Attributes:
+        unfit: Layers that a LoRA could not be applied to, by LoRA.
+        complaints: Lines about LoRAs not found, failed extension hooks, failed upscalers and face restorers.
+    """
+
+    unfit: Mapping[str, int]
+    complaints: tuple[str, ...]
+
+
+def read_log(lines: Sequence[str]) -> LogFindings:
+    """Return what the log says; with ``--loglevel DEBUG`` it is the only proof that LoRAs were applied.
+
+    Source: `extensions-builtin/Lora/networks.py`, `modules/errors.py` and `modules/scripts.py` of A1111 v1.10.1.
+    """
+    unfit: dict[str, int] = {}
+    complaints: list[str] = []
+    for line in lines:
+        layer = _UNFIT_LAYER.search(line)
+        if layer:
+            unfit[layer.group(1)] = unfit.get(layer.group(1), 0) + 1
+        elif _COMPLAINT.search(line):
+            complaints.append(line.strip()[:300])
+    return LogFindings(unfit, tuple(dict.fromkeys(complaints)))
+
+
+def conclude(mismatches: Sequence[Mismatch], complaints: Sequence[str]) -> WorkerError | None:
+    """Return the error that these findings amount to, None when there are none."""
+    if not mismatches and not complaints:
+        return None
+    said = [str(mismatch) for mismatch in mismatches] + [f"the WebUI's log says: {line}" for line in complaints]
+    return WrongResult(
+        "; ".join(said),
+        details={
+            "mismatches": [{"what": m.what, "asked": m.asked, "got": m.got} for m in mismatches],
+            "log": list(complaints),
+        },
+    )
+
+
+def nan_error(kind: str, message: str) -> NanImage | None:
+    """Return NanImage for A1111's NansException."""
+    if kind == "NansException" or "NansException" in message:
+        return NanImage(
+            "the model produced NaNs: " + message.splitlines()[0][:300],
+            hint="Try another VAE, or a checkpoint in full precision.",
+        )
+    return None
+
+
+def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismatch]:
+    equal = same(got) if same is not None else asked == got
+    return [] if equal else [Mismatch(what, asked, got)]
+
+
+def _same_model(checkpoint: Checkpoint) -> Any:
+    forms = {checkpoint.name, checkpoint.title, PurePath(checkpoint.filename).stem}
+    return lambda got: isinstance(got, str) and (got in forms or got.split(" [")[0] in forms)
+
+
+def _vae(expect: Expectation, got: Any) -> list[Mismatch]:
+    if expect.vae == "None":
+        return _differ("VAE", "None", got, same=lambda name: name is None)
+    if expect.vae is not None:
+        return _differ("VAE", expect.vae, got)
+    own = PurePath(expect.checkpoint.filename).stem
+    return _differ("VAE", "the checkpoint's own", got, same=lambda name: name is None or str(name).startswith(own))
+
+
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

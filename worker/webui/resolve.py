@@ -1,0 +1,187 @@
+"""A typed job and the WebUI's listings to names that the WebUI will not replace: pure, all mistakes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from worker.contract.suggest import nearest
+from worker.errors import Problem
+from worker.webui import tags
+from worker.webui.names import NO_SAMPLING, Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from worker.contract.job import Generation, Txt2Img
+    from worker.webui.catalog import Catalog, Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenLora:
+    """A LoRA that will be applied: its tag's name, its scale, where the client asked for it."""
+
+    name: str
+    scale: float
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Every model and name of one job as the WebUI knows it; None where the client said nothing.
+
+    Attributes:
+        vae: The option's value (file name with ending, ``None`` or ``Automatic``).
+        words: Trigger words to put into the prompt.
+    """
+
+    checkpoint: Checkpoint
+    sampling: Sampling = NO_SAMPLING
+    hr_sampling: Sampling = NO_SAMPLING
+    vae: str | None = None
+    loras: tuple[ChosenLora, ...] = ()
+    tagged: tuple[ChosenLora, ...] = ()
+    words: tuple[str, ...] = ()
+    refiner: Checkpoint | None = None
+    hr_checkpoint: Checkpoint | None = None
+    hr_upscaler: str | None = None
+    styles: tuple[str, ...] | None = None
+
+
+def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[str | None, list[Problem]]:
+    """Return the candidate that `value` means (exactly, else the only one equal but for case), or a problem."""
+    names = list(candidates)
+    if value in names:
+        return value, []
+    folded = [name for name in names if name.casefold() == value.casefold()]
+    if len(folded) == 1:
+        return folded[0], []
+    listed = ", ".join(names[:40]) or "none is installed"
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""  # noqa: PLR2004 - a line's worth
+    return None, [Problem(path, f"unknown {what} {value!r}; known: {listed}{more}", nearest(value, names))]
+
+
+def samplings(job: Generation, catalog: Catalog) -> tuple[Sampling, Sampling, list[Problem]]:
+    """Return the samplers and schedulers of the first and second pass."""
+    first, problems = catalog.names.settle(
+        job.sampler_name,
+        job.scheduler,
+        sampler_path=job.path("sampler_name"),
+        scheduler_path=job.path("scheduler"),
+    )
+    second = NO_SAMPLING
+    hr_sampler = getattr(job, "hr_sampler_name", None)
+    hr_scheduler = getattr(job, "hr_scheduler", None)
+    if hr_sampler or hr_scheduler:
+        second, more = catalog.names.settle(
+            hr_sampler,
+            hr_scheduler,
+            sampler_path=job.path("hr_sampler_name"),
+            scheduler_path=job.path("hr_scheduler"),
+        )
+        problems += more
+    return first, second, problems
+
+
+def upscaler(job: Txt2Img, catalog: Catalog, installed: frozenset[str] | None) -> tuple[str | None, list[Problem]]:
+    """Return the hires upscaler by its listed name.
+
+    Args:
+        job: The job.
+        catalog: What the WebUI lists.
+        installed: File names of upscaler weights that are on this machine; None: unknown. One that is not installed
+            would be replaced by a plain resize, silently.
+    """
+    if not job.hr_upscaler:
+        return None, []
+    path = job.path("hr_upscaler")
+    names = [*catalog.latent_upscalers, *(u.name for u in catalog.upscalers)]
+    found, problems = known(job.hr_upscaler, names, path, "upscaler")
+    if found is None:
+        return None, problems
+    return found, missing_weights(found, catalog, installed, path)
+
+
+def missing_weights(name: str, catalog: Catalog, installed: frozenset[str] | None, path: str) -> list[Problem]:
+    """Return a problem when upscaler `name` is listed but its weights are not on this machine."""
+    row = next((u for u in catalog.upscalers if u.name == name), None)
+    if row is None or installed is None or not row.path or not row.path.startswith(("http://", "https://")):
+        return []
+    file = PurePosixPath(urlsplit(row.path).path).name
+    if file in installed:
+        return []
+    ready = [
+        u.name
+        for u in catalog.upscalers
+        if not u.path or not u.path.startswith("http") or PurePosixPath(urlsplit(u.path).path).name in installed
+    ]
+    message = f"the weights of {name!r} ({file}) are not installed; installed: {', '.join(ready)}"
+    return [Problem(path, message)]
+
+
+def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, list[Problem]]:
+    """Return the styles by their listed names."""
+    if job.styles is None:
+        return None, []
+    chosen, problems = [], []
+    for index, style in enumerate(job.styles):
+        found, more = known(style, catalog.styles, f"{job.path('styles')}[{index}]", "style")
+        problems += more
+        if found is not None:
+            chosen.append(found)
+    return tuple(chosen), problems
+
+
+def tagged_loras(texts: Sequence[tuple[str, str]], catalog: Catalog) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
+    """Return the LoRAs that prompts name by tag.
+
+    Args:
+        texts: ``(path in the job, prompt)`` of the positive prompts.
+        catalog: What the WebUI lists.
+
+    A tag that names none of the listed LoRAs exactly, or whose weight is no number, would silently do nothing.
+    """
+    chosen: list[ChosenLora] = []
+    problems: list[Problem] = []
+    names = [lora.name for lora in catalog.loras]
+    for path, text in texts:
+        for tag in tags.parse(text):
+            if tag.kind not in tags.LORA_KINDS:
+                problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
+                continue
+            if catalog.lora(tag.name) is None:
+                wanted = tag.name.removesuffix(".safetensors")
+                message = f"the tag {tag.text} names a LoRA that is not there; known: {', '.join(names[:40]) or 'none'}"
+                near = next((name for name in names if name.casefold() == wanted.casefold()), nearest(wanted, names))
+                problems.append(Problem(path, message, near))
+                continue
+            weights = tag.weights
+            if any(weight is None for weight in weights.values()):
+                problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
+                continue
+            scale = weights.get("unet", weights.get("te"))
+            chosen.append(ChosenLora(tag.name, 1.0 if scale is None else scale, path))
+    return tuple(chosen), problems
+
+
+def twice(loras: Sequence[ChosenLora]) -> list[Problem]:
+    """Return a problem for each LoRA that is asked for more than once; the WebUI would apply it only once."""
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for lora in loras:
+        if lora.name in seen:
+            message = f"LoRA {lora.name!r} is named twice (also at {seen[lora.name]}); name it once with one scale"
+            problems.append(Problem(lora.path, message))
+        seen.setdefault(lora.name, lora.path)
+    return problems
+
+
+def negative_tags(texts: Sequence[tuple[str, str]]) -> list[str]:
+    """Return warnings for tags in negative prompts, where the WebUI takes them for plain words."""
+    return [
+        f"{path}: the tag {tag.text} has no effect in a negative prompt; the WebUI reads it as words"
+        for path, text in texts
+        for tag in tags.parse(text)
+    ]

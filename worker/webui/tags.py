@@ -1,0 +1,61 @@
+"""Extra-network tags in prompts (``<lora:name:1>``), read as A1111 reads them (`modules/extra_networks.py`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_TAG = re.compile(r"<(\w+):([^>]+)>")
+LORA_KINDS = frozenset({"lora", "lyco"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One tag: ``<kind:name:…>``; `positional` and `named` are what follows the name."""
+
+    kind: str
+    name: str
+    positional: tuple[str, ...]
+    named: tuple[tuple[str, str], ...]
+    text: str
+
+    @property
+    def weights(self) -> dict[str, float | None]:
+        """Multipliers by part (``te``, ``unet``, ``dyn``); None where the text is no number."""
+        found: dict[str, float | None] = {}
+        for place, value in zip(("te", "unet", "dyn"), self.positional, strict=False):
+            found[place] = _number(value)
+        for place, value in self.named:
+            found[place] = _number(value)
+        return found
+
+
+def parse(prompt: str) -> list[Tag]:
+    """Return the tags of `prompt` in order."""
+    tags = []
+    for match in _TAG.finditer(prompt):
+        name, *rest = match.group(2).split(":")
+        named = [tuple(part.split("=", 1)) for part in rest if "=" in part]
+        tags.append(
+            Tag(
+                match.group(1),
+                name,
+                tuple(part for part in rest if "=" not in part),
+                tuple((key, value) for key, value in named),
+                match.group(0),
+            )
+        )
+    return tags
+
+
+def write(name: str, scale: float) -> str:
+    """Return the tag that applies LoRA `name` with `scale`, as a plain decimal."""
+    weight = f"{scale:.6f}".rstrip("0").rstrip(".")
+    return f"<lora:{name}:{weight if weight not in {'', '-0'} else '0'}>"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
