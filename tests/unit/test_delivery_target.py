@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.delivery.endpoint import BadEndpoint, locate
+from worker.delivery.keys import key, public_url, safe
+from worker.delivery.target import S3Target, from_job, from_settings
+from worker.errors import InvalidInput, SettingsInvalid
+from worker.settings import read_settings
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "expected"),
+    [
+        (
+            "https://pics.s3.eu-west-1.amazonaws.com",
+            None,
+            ("https://s3.eu-west-1.amazonaws.com", "pics", "eu-west-1", "virtual"),
+        ),
+        ("https://pics.s3.amazonaws.com/", None, ("https://s3.amazonaws.com", "pics", "us-east-1", "virtual")),
+        (
+            "https://s3.us-west-2.amazonaws.com",
+            "pics",
+            ("https://s3.us-west-2.amazonaws.com", "pics", "us-west-2", "virtual"),
+        ),
+        (
+            "https://s3-us-west-2.amazonaws.com/pics",
+            None,
+            ("https://s3-us-west-2.amazonaws.com", "pics", "us-west-2", "virtual"),
+        ),
+        (
+            "https://s3.us-gov-west-1.amazonaws.com",
+            "pics",
+            ("https://s3.us-gov-west-1.amazonaws.com", "pics", "us-gov-west-1", "virtual"),
+        ),
+        (
+            "https://s3.cn-north-1.amazonaws.com.cn",
+            "pics",
+            ("https://s3.cn-north-1.amazonaws.com.cn", "pics", "cn-north-1", "virtual"),
+        ),
+        (
+            "https://my.pics.s3.eu-west-1.amazonaws.com",
+            None,
+            ("https://s3.eu-west-1.amazonaws.com", "my.pics", "eu-west-1", "path"),
+        ),
+        (
+            f"https://{ACCOUNT}.r2.cloudflarestorage.com",
+            "pics",
+            (f"https://{ACCOUNT}.r2.cloudflarestorage.com", "pics", "auto", "path"),
+        ),
+        (
+            f"https://{ACCOUNT}.r2.cloudflarestorage.com/pics",
+            None,
+            (f"https://{ACCOUNT}.r2.cloudflarestorage.com", "pics", "auto", "path"),
+        ),
+        (
+            f"https://{ACCOUNT}.eu.r2.cloudflarestorage.com/pics",
+            None,
+            (f"https://{ACCOUNT}.eu.r2.cloudflarestorage.com", "pics", "auto", "path"),
+        ),
+        (
+            f"https://pics.{ACCOUNT}.r2.cloudflarestorage.com",
+            None,
+            (f"https://{ACCOUNT}.r2.cloudflarestorage.com", "pics", "auto", "path"),
+        ),
+        ("https://storage.googleapis.com", "pics", ("https://storage.googleapis.com", "pics", "auto", "path")),
+        ("https://pics.storage.googleapis.com", None, ("https://storage.googleapis.com", "pics", "auto", "path")),
+        (
+            "https://nyc3.digitaloceanspaces.com",
+            "pics",
+            ("https://nyc3.digitaloceanspaces.com", "pics", "nyc3", "virtual"),
+        ),
+        (
+            "https://pics.nyc3.digitaloceanspaces.com",
+            None,
+            ("https://nyc3.digitaloceanspaces.com", "pics", "nyc3", "virtual"),
+        ),
+        (
+            "https://s3.us-west-004.backblazeb2.com",
+            "pics",
+            ("https://s3.us-west-004.backblazeb2.com", "pics", "us-west-004", "virtual"),
+        ),
+        (
+            "https://pics.s3.us-west-004.backblazeb2.com",
+            None,
+            ("https://s3.us-west-004.backblazeb2.com", "pics", "us-west-004", "virtual"),
+        ),
+        ("https://s3.fr-par.scw.cloud/pics", None, ("https://s3.fr-par.scw.cloud", "pics", "fr-par", "virtual")),
+        ("https://s3.gra.io.cloud.ovh.net", "pics", ("https://s3.gra.io.cloud.ovh.net", "pics", "gra", "virtual")),
+        (
+            "https://fsn1.your-objectstorage.com/pics",
+            None,
+            ("https://fsn1.your-objectstorage.com", "pics", "fsn1", "virtual"),
+        ),
+        ("https://s3api-eu-ro-1.runpod.io", "a1b2c3", ("https://s3api-eu-ro-1.runpod.io", "a1b2c3", "EU-RO-1", "path")),
+        (
+            "https://ref.supabase.co/storage/v1/s3",
+            "pics",
+            ("https://ref.supabase.co/storage/v1/s3", "pics", "us-east-1", "path"),
+        ),
+        (
+            "https://ref.supabase.co/storage/v1/s3/pics",
+            None,
+            ("https://ref.supabase.co/storage/v1/s3", "pics", "us-east-1", "path"),
+        ),
+        ("https://s3.eu.example.com/pics", None, ("https://s3.eu.example.com", "pics", "us-east-1", "path")),
+        ("https://s3.eu.example.com/pics", "pics", ("https://s3.eu.example.com", "pics", "us-east-1", "path")),
+        (
+            "https://gate.example.com/store/pics",
+            "pics",
+            ("https://gate.example.com/store", "pics", "us-east-1", "path"),
+        ),
+        ("https://pics.minio.example.com", "pics", ("https://minio.example.com", "pics", "us-east-1", "virtual")),
+        ("http://minio:9000", "pics", ("http://minio:9000", "pics", "us-east-1", "path")),
+        ("http://10.0.0.5:9000/pics", None, ("http://10.0.0.5:9000", "pics", "us-east-1", "path")),
+        ("http://[::1]:9000/pics", None, ("http://[::1]:9000", "pics", "us-east-1", "path")),
+    ],
+)
+def test_every_way_to_write_an_endpoint_leads_to_the_bucket(
+    endpoint: str, bucket: str | None, expected: tuple[str, str, str, str]
+) -> None:
+    found = locate(endpoint, bucket)
+    assert (found.endpoint, found.bucket, found.region, found.addressing) == expected
+
+
+def test_what_follows_the_bucket_is_a_folder() -> None:
+    assert locate("https://s3.eu.example.com/pics/a/b%20c").folder == "a/b c"
+    assert locate("https://pics.s3.eu-west-1.amazonaws.com/a").folder == "a"
+
+
+def test_a_region_that_is_given_counts() -> None:
+    assert locate("https://s3.eu.example.com/pics", region="eu-7").region == "eu-7"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "part"),
+    [
+        ("s3://pics", None, "endpoint"),
+        ("pics.s3.amazonaws.com", None, "endpoint"),
+        ("https://", "pics", "endpoint"),
+        ("https://user:pass@s3.example.com/pics", None, "endpoint"),
+        ("https://s3.example.com/pics?x=1", None, "endpoint"),
+        ("https://[::1/pics", None, "endpoint"),
+        ("https://s3.example.com", None, "bucket"),
+        ("https://s3.example.com", "../etc", "bucket"),
+        ("https://s3.example.com", "a..b", "bucket"),
+        ("https://s3.example.com", "p", "bucket"),
+        ("https://one.s3.eu-west-1.amazonaws.com", "two", "bucket"),
+    ],
+)
+def test_an_unusable_endpoint_is_refused_by_the_part_that_is_wrong(
+    endpoint: str, bucket: str | None, part: str
+) -> None:
+    with pytest.raises(BadEndpoint) as caught:
+        locate(endpoint, bucket)
+    assert caught.value.part == part
+    assert "pass" not in str(caught.value)
+
+
+@given(st.text(), st.none() | st.text(), st.none() | st.text())
+def test_no_endpoint_is_too_strange_to_judge(endpoint: str, bucket: str | None, region: str | None) -> None:
+    for text in (endpoint, f"https://{endpoint}"):
+        try:
+            found = locate(text, bucket, region)
+        except BadEndpoint:
+            continue
+        assert found.bucket
+
+
+SETTINGS = {
+    "BUCKET_ENDPOINT_URL": "https://pics.s3.eu-west-1.amazonaws.com",
+    "BUCKET_ACCESS_KEY_ID": "AKIA-test",
+    "BUCKET_SECRET_ACCESS_KEY": "s3cr3t",
+}
+
+
+def test_the_operators_store_comes_from_the_settings() -> None:
+    target = from_settings(read_settings({**SETTINGS, "BUCKET_PREFIX": "/out/", "BUCKET_URL_EXPIRY_S": "3600"}))
+    assert target is not None
+    assert (target.bucket, target.prefix, target.expiry_s, target.trusted) == ("pics", "out", 3600, True)
+    assert "s3cr3t" not in repr(target)
+    assert "AKIA-test" not in repr(target)
+
+
+def test_without_an_endpoint_there_is_no_store() -> None:
+    assert from_settings(read_settings({})) is None
+
+
+@pytest.mark.parametrize("missing", ["BUCKET_ACCESS_KEY_ID", "BUCKET_SECRET_ACCESS_KEY"])
+def test_a_store_without_keys_stops_the_start(missing: str) -> None:
+    with pytest.raises(SettingsInvalid, match=missing):
+        from_settings(read_settings({name: value for name, value in SETTINGS.items() if name != missing}))
+
+
+def test_a_store_without_a_bucket_names_the_variable() -> None:
+    with pytest.raises(SettingsInvalid, match="BUCKET_NAME"):
+        from_settings(read_settings({**SETTINGS, "BUCKET_ENDPOINT_URL": "https://s3.example.com"}))
+
+
+JOB = {
+    "accessId": "AKIA-job",
+    "accessSecret": "s3cr3t-job",
+    "bucketName": "pics",
+    "endpointUrl": "https://s3.example.com",
+}
+
+
+def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
+    target = from_job(JOB, prefix="out", expiry_s=600)
+    assert target == S3Target(
+        "https://s3.example.com", "pics", "us-east-1", "path", "AKIA-job", "s3cr3t-job", prefix="out", expiry_s=600
+    )
+    assert not target.trusted
+    assert target.address == ("s3.example.com", 443)
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        ({"accessId": None}, ["s3Config.accessId"]),
+        ({"accessSecret": "  "}, ["s3Config.accessSecret"]),
+        ({"endpointUrl": 5, "accessId": None}, ["s3Config.accessId", "s3Config.endpointUrl"]),
+        ({"endpointUrl": "ftp://x"}, ["s3Config.endpointUrl"]),
+        ({"endpointUrl": "https://a:b@s3.example.com"}, ["s3Config.endpointUrl"]),
+        ({"bucketName": None}, ["s3Config.bucketName"]),
+        ({"bucketName": "../x"}, ["s3Config.bucketName"]),
+        ({"bucketName": 7}, ["s3Config.bucketName"]),
+        ({"region": "x y"}, ["s3Config.region"]),
+        ({"accessSecret": "s3cr3t-job\r\nX-Evil: 1"}, ["s3Config.accessSecret"]),
+    ],
+)
+def test_each_mistake_in_a_jobs_store_is_named_and_no_secret_is(change: dict[str, object], paths: list[str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_job({**JOB, **change})
+    assert [problem.path for problem in caught.value.problems] == paths
+    assert "s3cr3t" not in str(caught.value.to_answer())
+
+
+@pytest.mark.parametrize("config", [None, "x", [], 5])
+def test_a_store_that_is_no_object_is_refused(config: object) -> None:
+    with pytest.raises(InvalidInput, match="s3Config"):
+        from_job(config)
+
+
+def test_keys_tell_prefix_job_number_and_seed() -> None:
+    assert key("out/a", "job-1", 0, 42, "png") == "out/a/job-1/0-42.png"
+    assert key("", "job-1", 3, 7, "jpg") == "job-1/3-7.jpg"
+    assert public_url("https://cdn.example.com/", "a b/1.png") == "https://cdn.example.com/a%20b/1.png"
+
+
+@given(st.text(), st.text())
+def test_a_key_never_leaves_its_prefix_and_two_jobs_never_share_one(one: str, other: str) -> None:
+    made = key("p", one, 0, 1, "png")
+    assert made.startswith("p/")
+    assert made.count("/") == 2
+    assert ".." not in made.split("/")
+    assert made.isascii()
+    assert len(made) < 150
+    if one != other:
+        assert safe(one) != safe(other)

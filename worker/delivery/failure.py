@@ -1,0 +1,132 @@
+"""What a failed request to a store means: its code, whether another try can help, what a person should do. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.net.errors import Refused
+
+_RETRYABLE_CODES = frozenset(
+    {
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "BadDigest",
+        "IncompleteBody",
+        "OperationAborted",
+        "ReadBackDiffers",
+    }
+)
+_TOO_MANY, _SERVER_ERRORS = 429, 500
+_HINTS = {
+    "AccessDenied": "The key may not write to this bucket; it needs s3:PutObject (and s3:GetObject for URLs).",
+    "InvalidAccessKeyId": "The store does not know this access key.",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key, or the region is another.",
+    "AuthorizationHeaderMalformed": "The region is probably wrong; set BUCKET_REGION (or s3Config.region).",
+    "PermanentRedirect": "The bucket lives in another region; use that region's endpoint.",
+    "NoSuchBucket": "The bucket does not exist at this endpoint.",
+    "RequestTimeTooSkewed": "The clocks of the worker and the store differ too much.",
+    "EntityTooLarge": "The store takes no objects of this size.",
+    "Refused": "A job's own store has to be at a public address, unless the operator lists its host in ALLOW_HOSTS.",
+    "Certificate": "The store's TLS certificate does not fit its host.",
+}
+_RETRY_HINT = "The store may be busy or out of reach; send the job again later."
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed request.
+
+    Attributes:
+        code: The store's own code (`NoSuchBucket`), else what kind of failure it was.
+        status: HTTP status, None when no answer came.
+        message: A sentence without addresses, keys or signatures.
+        retryable: Another try may succeed.
+        tries: How often it was tried.
+    """
+
+    code: str
+    status: int | None
+    message: str
+    retryable: bool
+    tries: int = 1
+
+    def after(self, tries: int) -> Failure:
+        """Return the same failure, tried that often."""
+        return replace(self, tries=tries)
+
+    @property
+    def hint(self) -> str:
+        """What a person should do about it."""
+        return _HINTS.get(self.code, _RETRY_HINT if self.retryable else "Check the store's settings.")
+
+
+def read_failure(error: BaseException) -> Failure:
+    """Return what `error`, as boto3 raised it, means. Knows its classes by name, so that nothing has to be imported."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and "Error" in response:
+        return _answered(response)
+    for cause in _causes(error):
+        if isinstance(cause, Refused):
+            return Failure("Refused", None, str(cause), retryable=False)
+        if type(cause).__name__ == "SSLCertVerificationError" or "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return Failure("Certificate", None, "its TLS certificate is not accepted", retryable=False)
+    name = type(error).__name__
+    if name == "ReadBackDiffers":
+        return Failure(name, None, "it holds other bytes than were sent", retryable=True)
+    if name in ("ConnectTimeoutError", "ReadTimeoutError"):
+        return Failure("Timeout", None, "it did not answer in time", retryable=True)
+    network = isinstance(error, OSError) or name in {
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "HTTPClientError",
+        "IncompleteReadError",
+        "ProxyConnectionError",
+        "ResponseStreamingError",
+        "SSLError",
+    }
+    return Failure(
+        "Unreachable" if network else name, None, "it can't be reached" if network else name, retryable=network
+    )
+
+
+def _answered(response: dict[str, Any]) -> Failure:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code = str(response["Error"].get("Code") or status)
+    retryable = code in _RETRYABLE_CODES or (
+        isinstance(status, int) and (status == _TOO_MANY or status >= _SERVER_ERRORS) and code != "NotImplemented"
+    )
+    return Failure(
+        code,
+        status,
+        f"it answered {status} {code}" if code != str(status) else f"it answered {status}",
+        retryable=retryable,
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return `error` and everything that led to it, botocore's own way of keeping a cause included."""
+    found: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        one = pending.pop()
+        if not isinstance(one, BaseException) or any(one is seen for seen in found):
+            continue
+        found.append(one)
+        kept = getattr(one, "kwargs", None)
+        pending += [
+            one.__cause__,
+            one.__context__,
+            getattr(one, "reason", None),
+            kept.get("error") if isinstance(kept, dict) else None,
+        ]
+    return found

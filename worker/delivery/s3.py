@@ -1,0 +1,208 @@
+"""The only file that knows boto3: puts bytes under keys, makes URLs, takes keys away.
+
+boto3 takes a second to import and is imported with the first client, long after the WebUI was started. Checksums are
+set up so that R2, GCS and MinIO accept them: `Content-MD5` with each upload, none of boto3's newer trailers. Every
+answer is checked: where the store returns an MD5 as ETag it has to be ours, else the object is read back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from worker.delivery.failure import Failure, read_failure
+from worker.delivery.keys import public_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.delivery.target import S3Target
+    from worker.net.guard import Guard
+
+    T = TypeVar("T")
+
+ATTEMPTS = 5
+_CONNECT_S = 5
+_READ_S = 30
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 5.0
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_PLAIN_ENCRYPTION = (None, "AES256")
+
+
+class StoreFailed(Exception):
+    """A request that can't be helped by trying again, or was tried often enough."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ReadBackDiffers(Exception):
+    """The store holds something other than what was sent."""
+
+
+class S3Client:
+    """One bucket's client; thread-safe, keeps its connections.
+
+    Args:
+        target: The bucket. A job's own target reaches only what `guard` allows.
+        guard: Where untrusted targets may lead.
+        connections: Kept open, at least as many as uploads run at once.
+        sleep: Waits between tries.
+        now: A monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        target: S3Target,
+        guard: Guard,
+        *,
+        connections: int = 8,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.target = target
+        self._sleep = sleep
+        self._now = now
+        self._client = _connect(target, guard, connections)
+
+    def put(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], deadline: float) -> None:
+        """Store `data` under `key` and make sure that it is there, retrying what can be retried until `deadline`.
+
+        Raises:
+            StoreFailed: with the store's own code.
+        """
+        digest = hashlib.md5(data, usedforsecurity=False)
+
+        def once() -> None:
+            answer = self._client.put_object(
+                Bucket=self.target.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                ContentMD5=base64.b64encode(digest.digest()).decode("ascii"),
+                Metadata=dict(metadata),
+            )
+            if not _vouched(answer, digest.hexdigest()):
+                self._read_back(key, data)
+
+        self._retried(once, deadline)
+
+    def delete(self, key: str, *, deadline: float) -> None:
+        """Remove `key`; removing what is not there is fine. Raises `StoreFailed`."""
+        self._retried(lambda: self._client.delete_object(Bucket=self.target.bucket, Key=key), deadline)
+
+    def get(self, key: str, *, deadline: float) -> bytes:
+        """Return the bytes under `key`. Raises `StoreFailed`."""
+        return self._retried(lambda: self._read(key), deadline)
+
+    def url(self, key: str) -> str:
+        """Return the URL that a client downloads `key` from: the public one, else presigned for GET."""
+        if self.target.public_url:
+            return public_url(self.target.public_url, key)
+        signed: str = self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.target.bucket, "Key": key}, ExpiresIn=self.target.expiry_s
+        )
+        return signed
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def _read(self, key: str) -> bytes:
+        data: bytes = self._client.get_object(Bucket=self.target.bucket, Key=key)["Body"].read()
+        return data
+
+    def _read_back(self, key: str, data: bytes) -> None:
+        if self._read(key) != data:
+            raise ReadBackDiffers
+
+    def _retried(self, once: Callable[[], T], deadline: float) -> T:
+        wait = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+        tries = stop_after_attempt(ATTEMPTS)
+        retrying = Retrying(
+            stop=lambda state: tries(state) or self._now() + (state.upcoming_sleep or 0) >= deadline,
+            wait=wait,
+            retry=retry_if_exception(lambda error: read_failure(error).retryable),
+            sleep=self._sleep,
+            reraise=False,
+        )
+        try:
+            return retrying(once)
+        except RetryError as error:
+            last = error.last_attempt
+            cause = last.exception()
+            failure = read_failure(cause) if cause else Failure("Unknown", None, "unknown", retryable=True)
+            raise StoreFailed(failure.after(last.attempt_number)) from None
+        except Exception as error:  # noqa: BLE001 - whatever boto3 raises becomes one typed failure
+            raise StoreFailed(read_failure(error)) from None
+
+
+class S3Clients:
+    """The clients by target: the operator's for as long as the worker lives, a few of jobs' own."""
+
+    def __init__(self, guard: Guard, *, most: int = 8, **options: Any) -> None:
+        self._guard = guard
+        self._most = most
+        self._options = options
+        self._lock = threading.Lock()
+        self._clients: dict[S3Target, S3Client] = {}
+
+    def of(self, target: S3Target) -> S3Client:
+        """Return the client of `target`, made with its first use."""
+        with self._lock:
+            client = self._clients.pop(target, None) or S3Client(target, self._guard, **self._options)
+            self._clients[target] = client  # the latest used is last
+            for old in [one for one in self._clients if not one.trusted][: -self._most]:
+                self._clients.pop(old)  # not closed: an upload may still use it
+            return client
+
+
+def _vouched(answer: Mapping[str, Any], md5: str) -> bool:
+    """Return whether the store's answer proves that it holds the bytes: ETag is their MD5, or says nothing of it.
+
+    An ETag that is no MD5 (encryption with own keys, some services) proves nothing against the upload: the store has
+    compared Content-MD5 before it answered. One that looks like an MD5 and differs does.
+    """
+    etag = str(answer.get("ETag", "")).strip('"').lower()
+    if answer.get("ServerSideEncryption") not in _PLAIN_ENCRYPTION or answer.get("SSECustomerAlgorithm"):
+        return True
+    return etag == md5 or not _MD5.fullmatch(etag)
+
+
+def _connect(target: S3Target, guard: Guard, connections: int) -> Any:
+    from boto3.session import Session  # noqa: PLC0415 - slow to import, see above
+    from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+        retries={"total_max_attempts": 1},  # retried here, where the deadline is known
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": target.addressing},
+        proxies=None if target.trusted else {},  # a proxy would connect for us, past the guard
+    )
+    client = Session().client(
+        "s3",
+        endpoint_url=target.endpoint,
+        region_name=target.region,
+        aws_access_key_id=target.access_key,
+        aws_secret_access_key=target.secret_key,
+        config=config,
+    )
+    if not target.trusted:
+        pools = guard.pools(AWSHTTPConnectionPool, AWSHTTPSConnectionPool)
+        client._endpoint.http_session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - botocore offers no other way in; a test holds it
+    return client

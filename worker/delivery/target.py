@@ -1,0 +1,139 @@
+"""The store a job's pictures go to: the operator's, or the one a job brings along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from worker.delivery.endpoint import Addressing, BadEndpoint, locate
+from worker.errors import InvalidInput, Problem, SettingsInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.settings import Settings
+
+_DAY_S = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class S3Target:
+    """A bucket and the right to write to it.
+
+    Attributes:
+        endpoint: The service's address, without the bucket.
+        bucket: Its name.
+        region: What signatures name.
+        addressing: Whether the bucket goes into the path or the host.
+        access_key: Key id; never printed.
+        secret_key: Never printed.
+        prefix: Put before every key.
+        expiry_s: Life of presigned URLs, seconds.
+        public_url: Base of plain URLs when the bucket is public.
+        trusted: The operator's own: its host needs no permission. A job's may lead to public addresses only.
+    """
+
+    endpoint: str
+    bucket: str
+    region: str
+    addressing: Addressing
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    prefix: str = ""
+    expiry_s: int = _DAY_S
+    public_url: str | None = None
+    trusted: bool = False
+
+    @property
+    def host(self) -> str:
+        """The service's host, with its port where it has one."""
+        return urlsplit(self.endpoint).netloc
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to connect to when the bucket is addressed by path."""
+        parts = urlsplit(self.endpoint)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def from_settings(settings: Settings) -> S3Target | None:
+    """Return the operator's store, None when there is none.
+
+    Raises:
+        SettingsInvalid: incomplete or unusable; names the variable.
+    """
+    if settings.bucket_endpoint_url is None:
+        return None
+    keys = {
+        "BUCKET_ACCESS_KEY_ID": settings.bucket_access_key_id,
+        "BUCKET_SECRET_ACCESS_KEY": settings.bucket_secret_access_key,
+    }
+    missing = [name for name, value in keys.items() if value is None or not value.get_secret_value().strip()]
+    if missing:
+        raise SettingsInvalid(f"BUCKET_ENDPOINT_URL is set, so {' and '.join(missing)} must be too")
+    access, secret = (value.get_secret_value().strip() for value in keys.values() if value is not None)
+    try:
+        place = locate(settings.bucket_endpoint_url, settings.bucket_name, settings.bucket_region)
+    except BadEndpoint as error:
+        names = {"endpoint": "BUCKET_ENDPOINT_URL", "bucket": "BUCKET_NAME", "region": "BUCKET_REGION"}
+        raise SettingsInvalid(f"{names[error.part]}: {error}") from None
+    return S3Target(
+        endpoint=place.endpoint,
+        bucket=place.bucket,
+        region=place.region,
+        addressing=place.addressing,
+        access_key=access,
+        secret_key=secret,
+        prefix="/".join(part for part in (place.folder, settings.bucket_prefix.strip("/")) if part),
+        expiry_s=settings.bucket_url_expiry_s,
+        public_url=settings.bucket_public_url,
+        trusted=True,
+    )
+
+
+_FIELDS = ("accessId", "accessSecret", "endpointUrl")
+
+
+def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S) -> S3Target:
+    """Return the store that a job brings in its top-level `s3Config`.
+
+    `{accessId, accessSecret, bucketName, endpointUrl}` as RunPod defines it; `bucketName` may be part of the endpoint,
+    `region` may be given where the endpoint does not tell it.
+
+    Raises:
+        InvalidInput: every mistake with its path (`s3Config.endpointUrl`); never a value of a key.
+    """
+    if not isinstance(config, dict):
+        raise InvalidInput.at("s3Config", "must be an object {accessId, accessSecret, bucketName, endpointUrl}")
+    problems = [problem for name in _FIELDS if (problem := _text_problem(config, name, needed=True))]
+    problems += [problem for name in ("bucketName", "region") if (problem := _text_problem(config, name, needed=False))]
+    if problems:
+        raise InvalidInput(problems)
+    try:
+        place = locate(config["endpointUrl"], config.get("bucketName") or None, config.get("region") or None)
+    except BadEndpoint as error:
+        names: dict[Literal["endpoint", "bucket", "region"], str]
+        names = {"endpoint": "endpointUrl", "bucket": "bucketName", "region": "region"}
+        raise InvalidInput.at(f"s3Config.{names[error.part]}", str(error)) from None
+    return S3Target(
+        endpoint=place.endpoint,
+        bucket=place.bucket,
+        region=place.region,
+        addressing=place.addressing,
+        access_key=config["accessId"].strip(),
+        secret_key=config["accessSecret"].strip(),
+        prefix="/".join(part for part in (place.folder, prefix.strip("/")) if part),
+        expiry_s=expiry_s,
+    )
+
+
+def _text_problem(config: Mapping[str, Any], name: str, *, needed: bool) -> Problem | None:
+    value = config.get(name)
+    if value is None and not needed:
+        return None
+    if value is None:
+        return Problem(f"s3Config.{name}", "is missing")
+    if not isinstance(value, str) or (needed and not value.strip()):
+        return Problem(f"s3Config.{name}", "must be text" if not isinstance(value, str) else "must not be empty")
+    return None if value.isprintable() and value.isascii() else Problem(f"s3Config.{name}", "must be plain ASCII text")
