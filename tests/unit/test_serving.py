@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.serving.answer import Answer, encoded_size, find_flaw, seal
+from worker.serving.local import leave
+from worker.serving.reporter import Reporter
+from worker.serving.tasks import see_through, unless
+from worker.telemetry.progress import Progress, Throttle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_strict_json_passes_unchanged(answer: dict[str, Any]) -> None:
+    assert seal(answer, limit_bytes=10**9) == answer
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_size_is_what_the_sdk_would_post(answer: dict[str, Any]) -> None:
+    posted = len(json.dumps(answer, ensure_ascii=False).encode())
+    assert abs(encoded_size(answer) - posted) <= 8 * json.dumps(answer).count("e"), "only floats are spelled otherwise"
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (float("nan"), "answer.a[1] is nan"),
+        (float("-inf"), "answer.a[1] is -inf"),
+        (b"x", "answer.a[1] is a bytes"),
+        ({1}, "answer.a[1] is a set"),
+        ("\udcff", "answer.a[1] has half a surrogate pair"),
+        ({1: 2}, "answer.a[1] has the key 1"),
+        ({"\ud800": 2}, r"answer.a[1] has the key '\ud800'"),
+        (object, "answer.a[1] is a type"),
+    ],
+)
+def test_what_is_not_strict_json_is_found_and_named(value: object, where: str) -> None:
+    assert find_flaw({"a": [0, value]}) == where
+    sealed = seal({"a": [0, value]}, limit_bytes=10**6)
+    assert sealed["error"] == f"internal_error: the answer is not strict JSON: {where}"
+    json.dumps(sealed, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_an_answer_over_the_limit_says_how_large_it_is() -> None:
+    sealed = seal({"images": ["x" * 1000]}, limit_bytes=1000)
+    assert sealed["error_code"] == "output_too_large"
+    assert sealed["details"]["bytes"] > 1000
+    assert "error" not in seal({"images": ["x" * 900]}, limit_bytes=1000)
+
+
+def test_an_answer_that_is_no_object_is_an_error() -> None:
+    assert seal(None, limit_bytes=1000)["error_code"] == "internal_error"
+
+
+def test_an_answer_does_not_print_its_content() -> None:
+    assert "secret" not in f"{Answer(images=['secret'])} {[Answer(images=['secret'])]}"
+
+
+def test_a_cancelled_job_is_waited_for_however_often_it_is_cancelled() -> None:
+    async def story() -> list[str]:
+        told: list[str] = []
+        running = asyncio.Event()
+
+        async def job() -> None:
+            try:
+                running.set()
+                await asyncio.sleep(60)
+            finally:
+                for _ in range(5):
+                    await asyncio.sleep(0.01)
+                told.append("idle")
+
+        task = asyncio.ensure_future(see_through(job()))
+        await running.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        told.append("passed on")
+        return told
+
+    assert asyncio.run(story()) == ["idle", "passed on"]
+
+
+def test_a_job_that_raises_raises() -> None:
+    async def job() -> None:
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        asyncio.run(see_through(job()))
+
+
+def test_an_event_that_comes_first_cancels_the_work() -> None:
+    async def story() -> tuple[str | None, str | None]:
+        event = asyncio.Event()
+
+        async def slow() -> str:
+            await asyncio.sleep(60)
+            return "slow"
+
+        async def quick() -> str:
+            return "quick"
+
+        first = await unless(event, quick())
+        event.set()
+        return first, await unless(event, slow())
+
+    assert asyncio.run(story()) == ("quick", None)
+
+
+class Postbox:
+    """A platform that takes its time."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.delay = delay
+        self.bodies: list[dict[str, Any]] = []
+        self.open = 0
+        self.most_open = 0
+
+    async def __call__(self, body: dict[str, Any]) -> None:
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        await asyncio.sleep(self.delay)
+        self.open -= 1
+        self.bodies.append(body)
+
+
+def eager() -> Throttle:
+    return Throttle(min_interval_s=0.0, min_percent=0.0, clock=time.monotonic)
+
+
+def test_updates_go_out_one_at_a_time_newest_only_and_none_is_on_its_way_at_the_end() -> None:
+    async def story() -> Postbox:
+        postbox = Postbox(delay=0.02)
+        async with Reporter(postbox, eager()) as sink:
+            for number in range(100):
+                await asyncio.to_thread(sink, Progress("generate", percent=number))
+        sink(Progress("generate", percent=100))
+        at_the_end = postbox.open
+        await asyncio.sleep(0.05)
+        assert at_the_end == 0
+        return postbox
+
+    postbox = asyncio.run(story())
+    assert postbox.most_open == 1
+    assert 1 <= len(postbox.bodies) <= 50
+    assert [body["percent"] for body in postbox.bodies] == sorted(body["percent"] for body in postbox.bodies)
+
+
+def test_a_platform_that_fails_to_take_progress_does_not_fail_the_job() -> None:
+    async def refuse(_: dict[str, Any]) -> None:
+        raise ConnectionError("no")
+
+    async def story() -> str:
+        async with Reporter(refuse, eager()) as sink:
+            sink(Progress("generate", percent=1))
+            await asyncio.sleep(0.01)
+        return "done"
+
+    assert asyncio.run(story()) == "done"
+
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+
+
+def test_a_local_run_leaves_pictures_and_an_answer_that_names_them(tmp_path: Path) -> None:
+    inline = base64.b64encode(PNG).decode()
+    answer = {"images": [inline, "https://bucket/1.png", f"data:image/jpeg;base64,{base64.b64encode(b'x').decode()}"]}
+    lines = leave({**answer, "worker": {"backend": "stand-in"}}, tmp_path / "out")
+    assert (tmp_path / "out" / "001.png").read_bytes() == PNG
+    assert json.loads((tmp_path / "out" / "answer.json").read_text())["images"] == [
+        "001.png",
+        "https://bucket/1.png",
+        "003.bin",
+    ]
+    assert str(tmp_path / "out" / "001.png") in lines[0]
+    assert "drawn by the stand-in" in lines[1]
+    assert len(lines) == 2
+
+
+def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
+    assert len(leave({"images": [], "worker": {"backend": "a1111"}}, tmp_path)) == 1
+
+
+def test_a_failed_local_run_leaves_its_error(tmp_path: Path) -> None:
+    assert leave({"error": "invalid_input: steps"}, tmp_path)[0].startswith("The job failed (invalid_input: steps)")
+    assert json.loads((tmp_path / "answer.json").read_text())["error"] == "invalid_input: steps"

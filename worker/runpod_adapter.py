@@ -1,0 +1,267 @@
+"""Life with RunPod: jobs in, answers out. The only file that imports runpod (1.12).
+
+The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a reason that was measured:
+
+- A full queue makes the SDK sleep for a second before it takes the next job. Here it is told of more places than there
+  are, and the take itself waits for a free one: the next job is asked for the moment the last one is posted.
+- After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
+  is closed at once, what it has already brought is run, and cancels are heard until the last job is done.
+- Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
+- An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
+
+What can't be changed from here: a job that the platform hands out in the moment its connection closes is the platform's
+to hand out again, and the SDK gives a result up after one refused (4xx) or three failed (5xx) postings.
+``refresh_worker`` is never set: it stops the pod while another job may still be uploading. A worker that is of no more
+use finishes what it has and exits with a failure instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any, Protocol
+
+import runpod.serverless
+import structlog
+from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
+
+from worker.errors import InternalError, WorkerError
+from worker.serving import local
+from worker.serving.answer import Answer, seal
+from worker.serving.reporter import Reporter
+from worker.serving.tasks import see_through, unless
+from worker.telemetry.progress import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from worker.settings import Settings
+    from worker.telemetry.progress import ProgressSink
+
+_log = structlog.get_logger(source=__name__)
+
+PROGRESS_INTERVAL_S = 1.0
+PROGRESS_PERCENT = 1.0
+PAUSE_S = 0.1
+"""Least time between two questions to an endpoint that has nothing to say."""
+RETRY_S = 1.0
+BUSY_S = 5.0
+GATE_S = 20.0
+"""Longest wait for a free place within one take: the SDK gives a take 90 s, and most belong to the long poll."""
+
+
+class Host(Protocol):
+    """What the adapter needs of the worker."""
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again."""
+
+    def on_death(self, callback: Callable[[WorkerError], None]) -> None:
+        """Have `callback` called, from any thread, when the WebUI is gone for good."""
+
+
+class _Life:
+    """What the handler, the SDK's loop and the end of the process share."""
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self.host = host
+        self.settings = settings
+        self.post: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
+        self.failure: WorkerError | None = None
+
+    def fail(self, error: WorkerError) -> None:
+        """Stop as at SIGTERM, but end with a failure, so that the platform replaces this worker."""
+        if self.failure is None:
+            self.failure = error
+            _log.error("the WebUI is gone; this worker ends", error_code=error.code, error=error.message)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def handle(self, job: dict[str, Any]) -> Answer:
+        """Run one job; whatever happens but a cancel, the platform gets strict JSON within its limit."""
+        try:
+            throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
+            async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
+                answer: object = await see_through(self.host.run(job, on_progress=sink))
+            return seal(answer, limit_bytes=self.settings.max_output_bytes)
+        except Exception:  # noqa: BLE001 - the boundary: the SDK would post a traceback
+            _log.exception("a job ended in a defect", job_id=job.get("id"))
+            return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
+
+    async def handle_locally(self, job: dict[str, Any]) -> Answer:
+        """Run one job of the SDK's local mode, leave its pictures in a folder and say where."""
+        answer = await self.handle(job)
+        try:
+            lines = local.leave(answer, self.settings.out_dir)
+        except OSError as error:
+            message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
+            return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        return answer
+
+    async def _tell(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
+        if self.post is not None:
+            await self.post(job, body)
+
+
+def serve(host: Host, settings: Settings) -> int:
+    """Take jobs in the way that command line and environment ask for, until the end; return the exit code.
+
+    Production where RunPod's job environment is present, an HTTP server with ``--rp_serve_api``, else one job from
+    ``--test_input`` or ``test_input.json``. Call it in the main thread, with the WebUI ready.
+    """
+    arguments, _ = runpod.serverless.parser.parse_known_args()
+    serves_http = bool(arguments.rp_serve_api or os.environ.get("RUNPOD_REALTIME_PORT"))
+    is_local = not serves_http and (bool(arguments.test_input) or not settings.in_production)
+    if "RUNPOD_LOG_LEVEL" not in os.environ and arguments.rp_log_level is None:
+        wanted = "WARN" if is_local or settings.log_level == "warning" else settings.log_level.upper()
+        rp_logger.RunPodLogger().level = wanted
+
+    life = _Life(host, settings)
+    host.on_death(life.fail)
+    rp_scale.JobScaler = _Scaler
+    rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
+    places = settings.concurrency
+    try:
+        runpod.serverless.start(
+            {
+                "handler": life.handle_locally if is_local else life.handle,
+                "concurrency_modifier": lambda _current: 2 * places + 1,  # it counts a queued job twice
+                "life": life,
+            }
+        )
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 - the end of the process; the log has it, the exit code says it
+        _log.exception("the SDK's loop broke")
+        code = 1
+    else:
+        code = 0
+    return 1 if life.failure is not None else code
+
+
+class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no types
+    """The SDK's loop with its edges mended; see the head of this module."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._life: _Life = config["life"]
+        self._places = self._life.settings.concurrency
+        self._held = 0
+        self._freed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.jobs_fetcher = self._take
+        self.stop_signals_fetcher = self._hear
+
+    async def run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._life.failure is not None:
+            self.kill_worker()
+        await super().run()
+
+    def kill_worker(self) -> None:
+        super().kill_worker()
+        if self._loop is not None and not self._stopping.is_set():
+            _log.info("stopping: what runs is finished, nothing more is taken", running=self._held)
+            self._loop.call_soon_threadsafe(self._stopping.set)  # wakes the loop, which a signal alone does not
+
+    async def get_jobs(self, session: Any) -> None:
+        async def post(job: Mapping[str, Any], body: dict[str, Any]) -> None:
+            await rp_http.send_result(session, {"status": "IN_PROGRESS", "output": body}, job)
+
+        self._life.post = post
+        try:
+            await super().get_jobs(session)
+        finally:
+            self._closed.set()
+            self._look_if_drained()
+
+    async def run_jobs(self, session: Any) -> None:
+        await super().run_jobs(session)
+        await self._closed.wait()
+        while not self.jobs_queue.empty():  # what the last take brought while the loop above was ending
+            await super().run_jobs(session)
+
+    async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
+        try:
+            await super().handle_job(session, job)
+        finally:
+            self._held -= 1
+            self._freed.set()
+            self._look_if_drained()
+
+    async def _take(self, session: Any, wanted: int) -> list[dict[str, Any]] | None:
+        """Return the next jobs as soon as there are both a place and a job; None to be asked again."""
+        if not await self._place_is_free():
+            return None
+        began = time.monotonic()
+        try:
+            jobs = await unless(self._stopping, rp_scale.get_job(session, min(wanted, self._places - self._held)))
+        except rp_scale.TooManyRequests:
+            await self._pause(BUSY_S)
+            return None
+        except Exception:
+            await self._pause(RETRY_S)
+            raise
+        taken = [job for job in jobs or () if isinstance(job, dict) and isinstance(job.get("id"), str)]
+        self._held += len(taken)
+        if not taken:
+            await self._pause(PAUSE_S - (time.monotonic() - began))
+        return taken
+
+    async def _place_is_free(self) -> bool:
+        """Wait for a free place; False when the wait got long or the worker is stopping."""
+        deadline = time.monotonic() + GATE_S
+        while self._held >= self._places and time.monotonic() < deadline and not self._stopping.is_set():
+            self._freed.clear()
+            await unless(self._stopping, unless(self._freed, asyncio.sleep(deadline - time.monotonic())))
+        return self._held < self._places and not self._stopping.is_set()
+
+    async def _hear(self, session: Any) -> list[str]:
+        """Return the jobs to stop; once stopping, keep listening (the SDK would not) until nothing runs."""
+        while True:
+            try:
+                ids = await unless(self._drained, rp_scale.get_stop_signals(session))
+            except Exception:
+                if not self._stopping.is_set():
+                    raise
+                ids = []
+            if ids is None:
+                return []
+            if not self._stopping.is_set():
+                return list(ids)
+            for job_id in ids:
+                await self.stop_job(job_id)
+            await unless(self._drained, asyncio.sleep(PAUSE_S))
+
+    async def _pause(self, seconds: float) -> None:
+        await unless(self._stopping, asyncio.sleep(max(0.0, seconds)))
+
+    def _look_if_drained(self) -> None:
+        if self._closed.is_set() and self._held == 0:
+            self._drained.set()
+
+
+def _ping_while_parent_lives(mirror: Any = None, test: bool = False) -> None:  # noqa: FBT001, FBT002 - the SDK calls it so
+    """Ping until the worker is gone, however it went. Runs in the SDK's ping process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the worker, which ends this process
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            connection.wait([parent.sentinel])
+            os._exit(0)
+
+        threading.Thread(target=follow, name="follow-parent", daemon=True).start()
+    heartbeat = rp_ping.Heartbeat()
+    heartbeat._mirror = mirror  # noqa: SLF001 - as the SDK's own loop does
+    heartbeat.ping_loop(test)

@@ -1,0 +1,1 @@
+"""The worker's manners towards whoever hands it jobs; nothing here knows RunPod's SDK."""

@@ -1,0 +1,57 @@
+"""What a local run leaves behind: pictures as files, and the answer that names them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_SIGNATURES = (
+    ("png", 0, b"\x89PNG\r\n\x1a\n"),
+    ("jpg", 0, b"\xff\xd8\xff"),
+    ("webp", 8, b"WEBP"),
+    ("avif", 4, b"ftypavif"),
+)
+
+
+def leave(answer: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return what to tell a person.
+
+    In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. Files of an earlier run
+    with the same names are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [_leave_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
+    left = {**answer, "images": images} if "images" in answer else dict(answer)
+    path = folder / "answer.json"
+    path.write_text(json.dumps(left, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if "error" in answer:
+        return [f"The job failed ({answer['error']}); the answer is in {path}."]
+    places = ", ".join(image if "://" in image else str(folder / image) for image in images) or "nowhere: there is none"
+    lines = [f"Picture: {places} (answer: {path})"]
+    worker = answer.get("worker")
+    if isinstance(worker, dict) and worker.get("backend") == "stand-in":
+        lines.append("It was drawn by the stand-in WebUI, not diffused: neither WEBUI_DIR nor WEBUI_URL is set.")
+    return lines
+
+
+def _leave_picture(image: str, index: int, folder: Path) -> str:
+    """Write one inline picture and return its file name; return anything else unchanged."""
+    if "://" in image[:16]:
+        return image
+    try:
+        data = base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=True)
+    except binascii.Error:
+        return image
+    name = f"{index:03}.{_extension(data)}"
+    (folder / name).write_bytes(data)
+    return name
+
+
+def _extension(data: bytes) -> str:
+    return next((ext for ext, at, sign in _SIGNATURES if data[at : at + len(sign)] == sign), "bin")

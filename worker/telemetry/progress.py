@@ -1,0 +1,74 @@
+"""A job's progress, and how often it is worth telling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: What is being done: ``prepare``, ``generate``, ``deliver``, …
+        percent: Of the whole job, 0 to 100.
+        step: The sampling step being done, from 1.
+        steps: How many there are.
+        eta_s: Seconds until the job is done, when that can be told.
+        image: The picture being made, from 1.
+        images: How many there will be.
+        message: One sentence for a person, where the numbers don't say it.
+    """
+
+    stage: str
+    percent: float = 0.0
+    step: int | None = None
+    steps: int | None = None
+    eta_s: float | None = None
+    image: int | None = None
+    images: int | None = None
+    message: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known, numbers rounded to what means something."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: round(value, 1) if isinstance(value, float) else value for name, value in known.items()}
+
+
+ProgressSink = Callable[[Progress], None]
+"""Takes a job's progress; cheap, callable from any thread, never raises."""
+
+
+class Throttle:
+    """Decides which progress is told: not too often, not for nothing, never backwards.
+
+    Args:
+        min_interval_s: Least seconds between two updates.
+        min_percent: Least gain that is worth an update within one stage.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, *, min_interval_s: float, min_percent: float, clock: Callable[[], float]) -> None:
+        self._min_interval_s = min_interval_s
+        self._min_percent = min_percent
+        self._clock = clock
+        self._told: Progress | None = None
+        self._told_at = 0.0
+
+    def due_in(self, progress: Progress) -> float | None:
+        """Return the seconds until `progress` may be told, 0 for now, None when it says nothing new."""
+        if self._told is None:
+            return 0.0
+        moved = progress.percent - self._told.percent >= self._min_percent
+        if not moved and progress.stage == self._told.stage:
+            return None
+        return max(0.0, self._told_at + self._min_interval_s - self._clock())
+
+    def tell(self, progress: Progress) -> Progress:
+        """Return `progress` as it is to be told, its percentage no lower than what was told before, and remember it."""
+        floor = self._told.percent if self._told else 0.0
+        self._told = replace(progress, percent=min(100.0, max(progress.percent, floor)))
+        self._told_at = self._clock()
+        return self._told
