@@ -20,7 +20,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
 	@touch $@
 
 run: $(VENV)/.worker ## test_input.json to a picture in out/
-	$(PY) -m worker local
+	$(PY) handler.py
 
 test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint

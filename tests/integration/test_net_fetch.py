@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.http import Reply, Request, serve
+from tests.support.loopback_http import Reply, Request, serve
 from tests.support.tls import server_context
 from worker.net.addresses import AllowList
 from worker.net.errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable

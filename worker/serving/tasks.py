@@ -23,7 +23,7 @@ async def see_through(job: Coroutine[Any, Any, T]) -> T:
     while not task.done():
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:  # noqa: PERF203 - each round is a cancel, not an iteration
+        except asyncio.CancelledError:
             if not cancelled:
                 task.cancel()
             cancelled = True

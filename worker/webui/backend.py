@@ -137,7 +137,9 @@ class Backend:
             self._catalog = boot.learn(self.client)
             options = self.client.get("/sdapi/v1/options")
             wanted = self._default_checkpoint(self._catalog)
-            self.loaded = boot.warm_up(self.client, wanted.title if wanted else None, max(1.0, self.left()))
+            # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
+            switch = wanted.title if wanted is not None and self._process is None else None
+            self.loaded = boot.warm_up(self.client, switch, max(1.0, self.left()))
         except WorkerError as error:
             self.pause(boot.POLL_S)
             boot.check(self)
@@ -165,7 +167,7 @@ class Backend:
 
     def tail(self) -> Sequence[str]:
         """Return the last lines of the WebUI's log."""
-        return self._process.log.tail() if self._process is not None else []
+        return self._process.log.tail(200) if self._process is not None else []
 
     def left(self) -> float:
         """Return the seconds until the boot deadline."""
@@ -246,7 +248,7 @@ class Backend:
         except WebUIUnreachable as error:
             if self._process is not None and self._process.wait(0.5):
                 raise WebUICrashed(
-                    f"the WebUI ended during the job ({self.ended()})", details={"log": list(self.tail())}
+                    f"the WebUI ended during the job ({self.ended()})", details={"log": list(self.tail())[-30:]}
                 ) from error
             raise
         except WebUIFailed as error:
@@ -331,5 +333,5 @@ class Backend:
         if self._closing:
             self._log.info("ended", how=how)
             return
-        self._log.error("ended", how=how, log=self.tail())
+        self._log.error("ended", how=how, log=list(self.tail())[-30:])
         self._on_exit(how)

@@ -7,6 +7,7 @@ blocks until the model is there. A one-step picture after it names the model tha
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 TAIL_LINES = 25
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound)\b:? ")
 
 
 class Watch(Protocol):
@@ -69,8 +71,8 @@ def check(watch: Watch, during: str = "") -> None:
 
 def failure(message: str, watch: Watch, hint: str | None = None) -> BootFailed:
     """Return a BootFailed that carries the log's end."""
-    lines = list(watch.tail())[-TAIL_LINES:]
-    return BootFailed(message, hint=hint or _hint(lines), details={"log": lines})
+    lines = list(watch.tail())
+    return BootFailed(message, hint=hint or _hint([message, *lines]), details={"log": lines[-TAIL_LINES:]})
 
 
 def wait_for_model(client: WebUIClient, watch: Watch) -> None:
@@ -127,11 +129,11 @@ def _listing(client: WebUIClient, path: str) -> Any:
 
 
 def _cause(error: WorkerError, watch: Watch) -> str:
-    """The API's own message is unrelated ('NoneType' has no attribute …); the log names the cause."""
-    for line in reversed(list(watch.tail())):
-        if any(word in line for word in ("Error:", "Error while", "No checkpoints found", "Exception:")):
-            return line.strip()
-    return str(error.details.get("upstream") or error.message)
+    """Return why the model did not load: the API's message is unrelated, the log names the cause before its own end."""
+    lines = list(watch.tail())
+    end = next((n for n, line in enumerate(lines) if "Stable diffusion model failed to load" in line), len(lines))
+    said = [line.strip() for line in lines[:end] if _EXCEPTION.match(line.strip())]
+    return said[-1] if said else str(error.details.get("upstream") or error.message)
 
 
 def _hint(lines: Sequence[str]) -> str | None:

@@ -94,6 +94,7 @@ class LogTail:
                 rest = b""
         if rest:
             self._add(rest)
+        self._stream.close()
         with self._idle:
             self._closed = True
             self._reading = False

@@ -137,8 +137,10 @@ class WebUIProcess:
         self._started.set()
         code = self._process.wait()
         self._log.join(1.0)
-        self._exited.set()
-        self._on_exit(code)
+        try:
+            self._on_exit(code)
+        finally:
+            self._exited.set()
 
 
 def describe_exit(code: int) -> str:

@@ -1,0 +1,42 @@
+"""RunPod's entry point: settings → WebUI → worker → jobs.
+
+The WebUI is spawned before runpod and boto3 are imported: their two seconds then pass while it boots.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from worker.errors import WorkerError
+from worker.host import Host
+from worker.settings import read_settings
+from worker.telemetry import logs
+
+
+def main() -> int:
+    """Run the worker until it is told to stop; return the exit code."""
+    logs.configure(level="info", json=not sys.stderr.isatty())
+    log = logs.get_logger("handler")
+    host: Host | None = None
+    try:
+        settings = read_settings(os.environ)
+        logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        host = Host(settings, os.environ)
+        host.spawn()
+        from worker.runpod_adapter import serve  # noqa: PLC0415 - slow, and the WebUI boots meanwhile
+
+        host.wait_ready()
+        return serve(host, settings)
+    except WorkerError as error:
+        log.error(  # noqa: TRY400 - an expected end; the message says it all
+            "the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details
+        )
+        return 1
+    finally:
+        if host is not None:
+            host.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""``python -m worker …``: for people, without RunPod."""
+
+from __future__ import annotations
+
+import sys
+
+from worker.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""``python -m worker docs``: the tables of README and docs that are made from the code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.errors import all_errors
+from worker.settings import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(argv: list[str]) -> int:
+    """Write every generated table anew, or with ``--check`` name the files that have drifted (exit 1)."""
+    parser = argparse.ArgumentParser(prog="python -m worker docs", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when something drifted")
+    options = parser.parse_args(argv)
+    drifted = []
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")]):
+        text = path.read_text(encoding="utf-8")
+        fresh = fill(text)
+        if fresh != text:
+            drifted.append(path.name)
+            if not options.check:
+                path.write_text(fresh, encoding="utf-8")
+    for name in drifted:
+        print(f"{name} {'has drifted; run `make docs`' if options.check else 'written'}", file=sys.stderr)
+    return 1 if options.check and drifted else 0
+
+
+def fill(text: str) -> str:
+    """Return `text` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        return f"{match.group(1)}\n{TABLES[match.group(2)]()}\n{match.group(3)}"
+
+    return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", replace, text, flags=re.DOTALL)
+
+
+def settings_table() -> str:
+    """Return the table of every environment variable."""
+    lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for row in rows():
+        names = " or ".join(f"`{name}`" for name in row.names)
+        kind = f"{row.type}, {row.unit}" if row.unit else row.type
+        default = f"`{row.default}`" if row.default else ""
+        lines.append(f"| {names} | {kind} | {default} | {row.about} |")
+    return "\n".join(lines)
+
+
+def errors_table() -> str:
+    """Return the table of every error code."""
+    lines = ["| code | fault | retryable | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{e.code}` | {e.fault} | {'yes' if e.retryable else 'no'} | {e.about} |" for e in all_errors()]
+    return "\n".join(lines)
+
+
+def fields_table() -> str:
+    """Return the table of the fields of a text-to-image job."""
+    from worker.contract.job import Txt2Img  # noqa: PLC0415 - builds the whole contract
+    from worker.contract.schema import fields_table as table  # noqa: PLC0415 - as above
+
+    return table(Txt2Img)
+
+
+def output_table() -> str:
+    """Return the table of a job's `output`."""
+    from worker.contract.job import Output  # noqa: PLC0415 - builds the whole contract
+    from worker.contract.schema import fields_table as table  # noqa: PLC0415 - as above
+
+    return table(Output)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "errors": errors_table,
+    "txt2img": fields_table,
+    "output": output_table,
+}

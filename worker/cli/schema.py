@@ -1,0 +1,17 @@
+"""``python -m worker schema``: the job contract as JSON Schema."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from worker.contract.schema import schema
+
+
+def main(argv: list[str]) -> int:
+    """Print the schema of a job and its answers; return 0."""
+    argparse.ArgumentParser(prog="python -m worker schema", description=main.__doc__).parse_args(argv)
+    json.dump(schema(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return 0

@@ -1,0 +1,171 @@
+"""The worker put together: settings, WebUI, model store, delivery and service, in the order in which they come to life.
+
+Import and construct it first, `spawn` the WebUI, and only then import what is slow (runpod, boto3): they load while
+the WebUI boots.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.models import ModelRef
+from worker.errors import BootFailed, WebUICrashed, WorkerError
+from worker.telemetry.logs import get_logger
+from worker.webui import launch
+from worker.webui.backend import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from worker.models.local import LocalModel
+    from worker.models.store import ModelStore
+    from worker.service import Service
+    from worker.settings import Settings
+    from worker.telemetry.progress import ProgressSink
+
+FALLBACK_CHECKPOINT = "Deliberate v6"
+"""The catalog's first checkpoint: what a worker without models and without DEFAULT_CHECKPOINT starts with."""
+DEMO_CHECKPOINT = "Deliberate_v6.safetensors"
+
+
+class Host:
+    """One worker.
+
+    Args:
+        settings: As read from the environment.
+        environment: Of this process; the WebUI gets it without secrets.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._log = get_logger("host")
+        self._died = threading.Lock()
+        self._death: WorkerError | None = None
+        self._tell: Callable[[WorkerError], None] | None = None
+        self._kind = launch.kind(settings)
+        self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
+        self.settings = settings.model_copy(update=_demo_folders(settings)) if self._demo else settings
+        self._backend: Backend | None = None
+        self._store: ModelStore | None = None
+        self._service: Service | None = None
+
+    def spawn(self) -> None:
+        """Start the WebUI and return at once.
+
+        Raises:
+            BootFailed: there is none, or its checkpoint can't be had.
+        """
+        if self._kind == launch.STAND_IN:
+            self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
+        plan = launch.plan(self.settings, self._checkpoint(), self._environment, demo_models=self._demo)
+        self._backend = Backend(plan, on_exit=self._ended)
+        self._backend.spawn()
+
+    def wait_ready(self) -> None:
+        """Block until jobs can be taken.
+
+        Raises:
+            BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines.
+        """
+        from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.service import Service  # noqa: PLC0415 - after the WebUI was spawned
+
+        settings = self.settings
+        delivery = Delivery(
+            Guard(AllowList.of(settings.allowed_hosts)),
+            store=from_settings(settings),
+            wish=settings.delivery,
+            limit=settings.max_output_bytes,
+        )
+        self.backend.wait_ready()
+        self._service = Service(
+            settings, backend=self.backend, store=self._models(), delivery=delivery, random=SystemRandom()
+        )
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+        """Return the answer to one job; see `Service.run`."""
+        if self._service is None:
+            raise AssertionError("wait_ready comes first")
+        return await self._service.run(job, on_progress=on_progress)
+
+    def on_death(self, callback: Callable[[WorkerError], None]) -> None:
+        """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""
+        with self._died:
+            self._tell = callback
+            death = self._death
+        if death is not None:
+            callback(death)
+
+    def close(self) -> None:
+        """End the WebUI and whatever it started."""
+        if self._backend is not None:
+            self._backend.close()
+
+    @property
+    def backend(self) -> Backend:
+        """The WebUI."""
+        if self._backend is None:
+            raise AssertionError("spawn comes first")
+        return self._backend
+
+    def _ended(self, how: str) -> None:
+        death = WebUICrashed(f"the WebUI ended ({how})", details={"log": list(self.backend.tail())[-30:]})
+        with self._died:
+            if self._death is not None:
+                return
+            self._death = death
+            tell = self._tell
+        if tell is not None:
+            tell(death)
+
+    def _models(self) -> ModelStore:
+        if self._store is None:
+            from worker.models.store import ModelStore  # noqa: PLC0415 - not needed with WEBUI_URL until it is ready
+
+            self._store = ModelStore(self.settings)
+        return self._store
+
+    def _checkpoint(self) -> Path | None:
+        """Return the file that the WebUI has to load at start."""
+        if self.settings.webui_url is not None:
+            return None
+        if self._demo and not self.settings.default_checkpoint:
+            return self.settings.folder("checkpoint") / DEMO_CHECKPOINT
+        store = self._models()
+        wanted = default_checkpoint(self.settings.default_checkpoint, store.volume.names("checkpoint"))
+        found: LocalModel | None = store.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
+        if found is None:
+            raise BootFailed(
+                f"the default checkpoint {wanted!r} is not in {self.settings.folder('checkpoint')}",
+                hint="Put the file there, or set DEFAULT_CHECKPOINT to one that is: "
+                + (", ".join(store.volume.names("checkpoint")) or "there is none"),
+            )
+        return found.path
+
+
+def default_checkpoint(setting: str, files: Sequence[str]) -> str:
+    """Return the checkpoint to start with: the setting, else the only file there is, else the catalog's first.
+
+    Raises:
+        BootFailed: several files and nothing that says which.
+    """
+    if setting:
+        return setting
+    if len(files) == 1:
+        return files[0]
+    if files and not any(Path(file).name == DEMO_CHECKPOINT for file in files):
+        raise BootFailed(
+            f"there are {len(files)} checkpoints and DEFAULT_CHECKPOINT says nothing",
+            hint=f"Set DEFAULT_CHECKPOINT to one of: {', '.join(sorted(files))}",
+        )
+    return FALLBACK_CHECKPOINT
+
+
+def _demo_folders(settings: Settings) -> dict[str, Path]:
+    return {"models_dir": (settings.out_dir / "stand-in" / "models").absolute()}

@@ -1,0 +1,212 @@
+"""One job from input to answer: accept → prepare models → generate → check → deliver.
+
+This is the whole system on one page. `Service.run` is also the boundary at which errors become answers: inside, a typed
+error is raised where the fact is known; outside, there are only answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from worker import __version__
+from worker.contract.limits import Limits
+from worker.contract.request import parse_job
+from worker.delivery.target import from_job
+from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError
+from worker.serving.answer import encoded_size
+from worker.stages import generate, prepare
+from worker.telemetry.logs import get_logger
+from worker.telemetry.phases import Phases
+from worker.telemetry.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from worker.contract.job import Txt2Img
+    from worker.delivery.deliver import Delivery
+    from worker.delivery.target import S3Target
+    from worker.models.store import ModelStore
+    from worker.settings import Settings
+    from worker.stages.generate import Generated
+    from worker.telemetry.progress import ProgressSink
+    from worker.webui.backend import Backend
+
+T = TypeVar("T")
+WORKERS = 16
+ENVELOPE_BYTES = 2048
+"""What the platform wraps around an answer, and warnings and phases that delivery itself adds."""
+
+
+class Service:
+    """Answers jobs.
+
+    Args:
+        settings: The worker's settings.
+        backend: The WebUI, ready.
+        store: The model files.
+        delivery: Where pictures go.
+        random: For seeds that the client leaves open.
+    """
+
+    def __init__(
+        self, settings: Settings, *, backend: Backend, store: ModelStore, delivery: Delivery, random: Random
+    ) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._store = store
+        self._delivery = delivery
+        self._random = random
+        self._gpu = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
+        self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
+        self._log = get_logger("service")
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+        """Return the answer to one job as the platform hands it over: ``{id, input, s3Config?, policy?}``.
+
+        Raises:
+            asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
+        """
+        phases = Phases()
+        with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
+            try:
+                answer = await self._work(job, phases, on_progress)
+            except WorkerError as error:
+                self._log.warning("job failed", code=error.code, fault=error.fault, error=self._loggable(error))
+                return error.to_answer()
+            except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
+                self._log.exception("job failed by a defect")
+                return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
+            self._log.info("job done", images=len(answer["images"]), **phases.to_json())
+            return answer
+
+    async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> dict[str, Any]:
+        with phases.phase("accept"):
+            request = parse_job(job.get("input"), limits=self._limits)
+            target = self._target(job)
+            self._delivery.admit(request.output, target)
+            deadline = time.monotonic() + self._seconds_for(job, request)
+        with phases.phase("prepare"):
+            prepared = await self._before(deadline, self._prepare(request, on_progress))
+        with phases.phase("queue"):
+            await self._take_gpu(deadline)
+        try:
+            with phases.phase("generate"):
+                made, sent = await self._generate(request, prepared, deadline, on_progress)
+        finally:
+            self._gpu.release()
+        with phases.phase("check"):
+            result = await self._thread(generate.examine, request, prepared, sent, made, self._backend)
+        on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
+        answer = self._answer(request, result)
+        with phases.phase("deliver"):
+            delivered = await self._thread(
+                partial(
+                    self._delivery.deliver,
+                    str(job.get("id", "local")),
+                    result.pictures,
+                    result.seeds,
+                    options=request.output,
+                    store=target,
+                    overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
+                    deadline=deadline,
+                )
+            )
+        answer["images"] = delivered.images
+        answer["warnings"] = [*answer["warnings"], *delivered.warnings]
+        answer["phase_ms"] = phases.to_json()
+        return answer
+
+    def _target(self, job: Mapping[str, Any]) -> S3Target | None:
+        """Return the store that the job brings along, None for the operator's."""
+        config = job.get("s3Config")
+        if config is None:
+            return None
+        return from_job(config, prefix=self._settings.bucket_prefix, expiry_s=self._settings.bucket_url_expiry_s)
+
+    async def _prepare(self, request: Txt2Img, on_progress: ProgressSink) -> prepare.Prepared:
+        return await prepare.prepare(
+            request,
+            self._backend,
+            self._store,
+            default_checkpoint=self._backend.loaded,
+            on_progress=on_progress,
+        )
+
+    async def _generate(
+        self, request: Txt2Img, prepared: prepare.Prepared, deadline: float, on_progress: ProgressSink
+    ) -> tuple[Any, Any]:
+        sent = generate.request_for(
+            request, prepared, self._backend, max_pixels=self._settings.max_pixels, random=self._random
+        )
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the job's time was over before the GPU was free")
+        made = await self._backend.generate(sent, timeout=left, on_state=generate.on_state(sent, on_progress))
+        return made, sent
+
+    def _answer(self, request: Txt2Img, result: Generated) -> dict[str, Any]:
+        return {
+            "images": [],
+            "seeds": list(result.seeds),
+            "applied": result.applied,
+            "info": dict(result.info),
+            "parameters": dict(result.parameters),
+            "phase_ms": {},
+            "warnings": [*request.warnings, *result.warnings],
+            "worker": {
+                "version": __version__,
+                "backend": self._backend.plan.name,
+                "webui_version": result.info.get("version"),
+                "id": self._settings.runpod_pod_id,
+            },
+        }
+
+    def _seconds_for(self, job: Mapping[str, Any], request: Txt2Img) -> float:
+        seconds = [self._settings.job_timeout_s]
+        if request.timeout_s is not None:
+            seconds.append(request.timeout_s)
+        policy = job.get("policy")
+        limit = policy.get("executionTimeout") if isinstance(policy, dict) else None
+        if isinstance(limit, (int, float)) and not isinstance(limit, bool) and limit > 0:
+            seconds.append(limit / 1000)
+        return min(seconds)
+
+    async def _take_gpu(self, deadline: float) -> None:
+        """Take the lock before `deadline`. `wait_for` may lose one that comes just then (Python < 3.12)."""
+        taking = asyncio.ensure_future(self._gpu.acquire())
+        try:
+            await asyncio.wait({taking}, timeout=max(0.001, deadline - time.monotonic()))
+        except asyncio.CancelledError:
+            self._give_back(taking)
+            raise
+        if not taking.done():
+            self._give_back(taking)
+            raise DeadlineExceeded("the job's time was over before its turn on the GPU")
+
+    def _give_back(self, taking: asyncio.Future[Any]) -> None:
+        if taking.done():
+            self._gpu.release()
+        else:
+            taking.cancel()
+
+    async def _before(self, deadline: float, work: Any) -> Any:
+        try:
+            return await asyncio.wait_for(work, timeout=max(0.001, deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded("the job's time was over before its models were there") from None
+
+    async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def _loggable(self, error: WorkerError) -> str:
+        if isinstance(error, InvalidInput) and not self._settings.log_prompts:
+            return ", ".join(problem.path for problem in error.problems)
+        return error.message

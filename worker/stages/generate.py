@@ -1,0 +1,173 @@
+"""From settled names to pictures that are proven to be what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.budget import split
+from worker.contract.rules import largest_size
+from worker.errors import IncompatibleModel, NanImage, WrongResult
+from worker.images.inspect import decode_base64, inspect, is_black
+from worker.images.picture import BrokenPicture
+from worker.telemetry.progress import Progress
+from worker.webui import body, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from worker.contract.job import Txt2Img
+    from worker.images.picture import Picture
+    from worker.stages.prepare import Prepared
+    from worker.telemetry.progress import ProgressSink
+    from worker.webui.answer import Answer
+    from worker.webui.backend import Backend, Made
+    from worker.webui.body import Request
+    from worker.webui.names import Names
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Pictures and the truth about them.
+
+    Attributes:
+        applied: What made them, as the answer's `applied`.
+        info: A1111's own `info`.
+    """
+
+    pictures: tuple[Picture, ...]
+    seeds: tuple[int, ...]
+    applied: dict[str, Any]
+    info: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    extras: tuple[Picture, ...] = field(default=())
+
+
+def request_for(job: Txt2Img, prepared: Prepared, backend: Backend, *, max_pixels: int, random: Random) -> Request:
+    """Return the WebUI request for `job`.
+
+    A random seed is drawn here, so that a repeat after a crash makes the same picture.
+    """
+    largest = largest_size(job)
+    batches = split(largest.width, largest.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
+    given = job.seed if job.seed is not None and job.seed >= 0 else random.randint(0, LARGEST_SEED)
+    return body.txt2img(
+        job, prepared.chosen, backend.catalog.names, seed=given, batches=batches, baseline=backend.baseline
+    )
+
+
+def examine(job: Txt2Img, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:
+    """Return the pictures of an answer after proving that they are what was asked for.
+
+    Blocking (some milliseconds a picture): run it in a thread, outside the GPU's lock.
+
+    Raises:
+        WrongResult: something differs and the job does not say that a warning is enough.
+        IncompatibleModel: a LoRA could not be applied to this checkpoint, likewise.
+        NanImage: every pixel of a picture is black.
+    """
+    answer, expect, names = made.answer, request.expect, backend.catalog.names
+    pictures, extras = _pictures(answer, expect.count)
+    black = [index for index, picture in enumerate(pictures) if is_black(picture)]
+    if black:
+        raise NanImage(
+            f"picture {black[0]} is black from edge to edge, which is what NaNs become",
+            hint="Try another VAE, or a checkpoint in full precision.",
+        )
+    mismatches = [
+        *outcome.answer_mismatches(expect, answer, names),
+        *outcome.picture_mismatches(expect, pictures),
+    ]
+    log = outcome.read_log(made.log)
+    error = _unfit(log, prepared, backend) or outcome.conclude(mismatches, log.complaints)
+    warnings = list(prepared.warnings)
+    if error is not None:
+        if job.on_mismatch != "warn":
+            raise error
+        warnings.append(error.message)
+    return Generated(
+        pictures=pictures,
+        seeds=tuple(answer.seeds[: len(pictures)]) or expect.seeds,
+        applied=applied(answer, prepared, request, pictures, names),
+        info=answer.info,
+        parameters=request.body,
+        warnings=tuple(warnings),
+        extras=extras,
+    )
+
+
+def _unfit(log: outcome.LogFindings, prepared: Prepared, backend: Backend) -> IncompatibleModel | None:
+    if not log.unfit:
+        return None
+    checkpoint = prepared.chosen.checkpoint.name
+    backend.unfit.update((checkpoint, lora) for lora in log.unfit)
+    said = ", ".join(f"{lora!r} ({layers} layers)" for lora, layers in sorted(log.unfit.items()))
+    return IncompatibleModel(
+        f"the WebUI could not apply LoRA {said} to checkpoint {checkpoint!r}: the shapes do not fit",
+        details={"checkpoint": checkpoint, "layers": dict(log.unfit)},
+    )
+
+
+def applied(
+    answer: Answer, prepared: Prepared, request: Request, pictures: tuple[Picture, ...], names: Names
+) -> dict[str, Any]:
+    """Return what really made the pictures, by the WebUI's own words and the pictures' bytes."""
+    info = answer.info
+    sampler = str(info.get("sampler_name", ""))
+    bases = dict(prepared.bases)
+    clip_skip = info.get("clip_skip")
+    return {
+        "checkpoint": info.get("sd_model_name"),
+        "checkpoint_hash": info.get("sd_model_hash") or prepared.checkpoint_hash,
+        "vae": info.get("sd_vae_name"),
+        "loras": [
+            {"name": lora.name, "scale": lora.scale, "base_model": bases.get(lora.name)}
+            for lora in request.expect.loras
+        ],
+        "sampler": sampler or None,
+        "scheduler": names.effective(sampler, answer.schedule()),
+        "clip_skip": int(clip_skip) if isinstance(clip_skip, (int, float)) else None,
+        "size": {"width": pictures[0].width, "height": pictures[0].height} if pictures else None,
+    }
+
+
+def on_state(request: Request, sink: ProgressSink) -> Any:
+    """Return a function that turns the WebUI's progress into the job's."""
+    images = request.expect.count
+
+    def tell(state: Mapping[str, Any]) -> None:
+        inner = state.get("state") or {}
+        share = float(state.get("progress") or 0.0)
+        done, batches = int(inner.get("job_no") or 0), int(inner.get("job_count") or 0)
+        per_batch = max(1, images // batches) if batches > 0 else images
+        sink(
+            Progress(
+                stage="generate",
+                percent=5 + 85 * min(1.0, share),
+                step=int(inner.get("sampling_step") or 0),
+                steps=int(inner.get("sampling_steps") or request.steps),
+                eta_s=max(0.0, float(state.get("eta_relative") or 0.0)),
+                image=min(images, done * per_batch + 1),
+                images=images,
+            )
+        )
+
+    return tell
+
+
+def _pictures(answer: Answer, count: int) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """Return the pictures and what came after them; grids before them are left out."""
+    texts = answer.images[answer.first :]
+    found: list[Picture] = []
+    for index, text in enumerate(texts):
+        try:
+            found.append(inspect(decode_base64(text), base64=text))
+        except BrokenPicture as broken:
+            raise WrongResult(
+                f"picture {index} is damaged: {broken}", details={"picture": index, "of": len(texts)}
+            ) from broken
+    return tuple(found[:count]), tuple(found[count:])
