@@ -5,12 +5,12 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - A full queue makes the SDK sleep for a second before it takes the next job. Here it is told of more places than there
   are, and the take itself waits for a free one: the next job is asked for the moment the last one is posted.
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
-  is closed at once, what it has already brought is run, and cancels are heard until the last job is done.
+  is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
 
-What can't be changed from here: a job that the platform hands out in the moment its connection closes is the platform's
-to hand out again, and the SDK gives a result up after one refused (4xx) or three failed (5xx) postings.
+What can't be changed from here: a job that the platform hands out in the moment that connection closes is its own to
+hand out again, and the SDK gives a result up after one refused (4xx) or three failed (5xx) postings.
 ``refresh_worker`` is never set: it stops the pod while another job may still be uploading. A worker that is of no more
 use finishes what it has and exits with a failure instead.
 """
@@ -51,6 +51,8 @@ PROGRESS_PERCENT = 1.0
 PAUSE_S = 0.1
 """Least time between two questions to an endpoint that has nothing to say."""
 RETRY_S = 1.0
+LAST_TAKE_S = 0.5
+"""After SIGTERM: for a job that is already on its way."""
 BUSY_S = 5.0
 GATE_S = 20.0
 """Longest wait for a free place within one take: the SDK gives a take 90 s, and most belong to the long poll."""
@@ -204,7 +206,8 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             return None
         began = time.monotonic()
         try:
-            jobs = await unless(self._stopping, rp_scale.get_job(session, min(wanted, self._places - self._held)))
+            asking = rp_scale.get_job(session, min(wanted, self._places - self._held))
+            jobs = await unless(self._stopping, asking, grace_s=LAST_TAKE_S)
         except rp_scale.TooManyRequests:
             await self._pause(BUSY_S)
             return None

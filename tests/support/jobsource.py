@@ -81,6 +81,7 @@ class JobSource:
         self._limit_bytes = limit_bytes
         self._state = _State()
         self._changed = threading.Condition()
+        self._deserted = False
         self._loop = asyncio.new_event_loop()
         self._news: asyncio.Event
         self._thread = threading.Thread(target=self._serve, name="job-source", daemon=True)
@@ -129,7 +130,8 @@ class JobSource:
     def wait_result(self, job_id: str, timeout: float = 30.0) -> Result:
         """Return the result of a job once it was accepted."""
         with self._changed:
-            if not self._changed.wait_for(lambda: job_id in self._state.results, timeout):
+            self._changed.wait_for(lambda: job_id in self._state.results or self._deserted, timeout)
+            if job_id not in self._state.results:
                 raise AssertionError(f"no result for {job_id} within {timeout} s; events: {self._story()}")
             return self._state.results[job_id]
 
@@ -144,7 +146,8 @@ class JobSource:
             return len(found) >= count
 
         with self._changed:
-            if not self._changed.wait_for(enough, timeout):
+            self._changed.wait_for(lambda: enough() or self._deserted, timeout)
+            if not enough():
                 raise AssertionError(f"no {kind} for {job_id} within {timeout} s; events: {self._story()}")
             return found[count - 1]
 
@@ -152,6 +155,12 @@ class JobSource:
         """Return what has happened so far, oldest first."""
         with self._changed:
             return self._find(kind, job_id)
+
+    def worker_ended(self) -> None:
+        """Stop waiting for what only a worker could do."""
+        with self._changed:
+            self._deserted = True
+            self._changed.notify_all()
 
     def waiting(self) -> int:
         """Return how many jobs nobody has taken."""

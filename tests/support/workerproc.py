@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -32,12 +32,21 @@ class WorkerProcess:
         arguments: After the interpreter: ``["handler.py"]``.
         environment: Added to a clean one; nothing of the test's own environment but PATH and the like.
         cwd: Its working folder.
+        on_exit: Called when it has closed its output.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: Path,
+        *,
+        on_exit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._mark = uuid.uuid4().hex
         self._lines: list[tuple[float, str]] = []
         self._news = threading.Condition()
+        self._on_exit = on_exit
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -143,3 +152,4 @@ class WorkerProcess:
                     self._news.notify_all()
         with self._news:
             self._news.notify_all()
+        self._on_exit()

@@ -125,6 +125,20 @@ def test_an_event_that_comes_first_cancels_the_work() -> None:
     assert asyncio.run(story()) == ("quick", None)
 
 
+def test_work_that_is_nearly_done_is_given_its_grace() -> None:
+    async def story() -> str | None:
+        event = asyncio.Event()
+        event.set()
+
+        async def nearly() -> str:
+            await asyncio.sleep(0.01)
+            return "done"
+
+        return await unless(event, nearly(), grace_s=30)
+
+    assert asyncio.run(story()) == "done"
+
+
 class Postbox:
     """A platform that takes its time."""
 

@@ -34,12 +34,14 @@ async def see_through(job: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def unless(event: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """Return what `work` returns; None, with `work` cancelled, when `event` comes first."""
+async def unless(event: asyncio.Event, work: Awaitable[T], *, grace_s: float = 0.0) -> T | None:
+    """Return what `work` returns; None, with `work` cancelled, when `event` came more than `grace_s` seconds before."""
     doing = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done() and grace_s > 0:
+            await asyncio.wait({doing}, timeout=grace_s)
         return doing.result() if doing.done() else None
     finally:
         doing.cancel()
