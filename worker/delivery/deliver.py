@@ -108,6 +108,11 @@ class Delivery:
             except Refused as error:
                 raise InvalidInput.at("s3Config.endpointUrl", str(error)) from None
 
+    def warm(self) -> None:
+        """Import what uploads need and make the operator's client, a second's work, before a job has to wait for it."""
+        if self._store is not None:
+            self._clients.of(self._store)
+
     def deliver(
         self,
         job_id: str,

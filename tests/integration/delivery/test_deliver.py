@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tests.support.fake_s3 import error, fake_store
+from tests.support.http import Reply, Request
+from tests.support.pictures import file, noise, png, smooth
+from tests.support.proxy import Fault, proxy
+from worker.contract.job import Output
+from worker.delivery.deliver import Delivered, Delivery
+from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
+from worker.delivery.target import from_job
+from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge
+from worker.images.inspect import inspect
+from worker.net.addresses import AllowList
+from worker.net.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.s3 import Store
+    from worker.delivery.target import S3Target
+    from worker.images.picture import Picture
+
+    Make = Callable[..., Delivery]
+
+TEXT = "a cat\nSteps: 1, Seed: 7"
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[Delivery] = []
+
+    def delivery(target: S3Target | None = None, *, allow: tuple[str, ...] = (), **options: Any) -> Delivery:
+        made.append(Delivery(Guard(AllowList.of(allow)), store=target, **options))
+        return made[-1]
+
+    yield delivery
+    for one in made:
+        one.close()
+
+
+def drawn(count: int = 1, size: int = 64) -> list[Picture]:
+    return [inspect(png(size, size, infotext=TEXT, seed=number)) for number in range(count)]
+
+
+def send(
+    delivery: Delivery, pictures: list[Picture], job: str = "job-1", *, seconds: float = 20, **more: Any
+) -> Delivered:
+    options = Output(**more.pop("output", {}))
+    seeds = list(range(100, 100 + len(pictures)))
+    return delivery.deliver(job, pictures, seeds, options=options, deadline=time.monotonic() + seconds, **more)
+
+
+# a real store
+
+
+def test_a_presigned_url_gives_exactly_the_picture(make: Make, store: Store) -> None:
+    pictures = drawn(2)
+    made = send(make(store.target("pics", prefix="out")), pictures, "presigned", output={"delivery": "s3"})
+    assert made.route == "s3"
+    assert made.keys == ["out/presigned/0-100.png", "out/presigned/1-101.png"]
+    assert made.bytes == sum(len(one.data) for one in pictures)
+    for url, picture in zip(made.images, pictures, strict=True):
+        answer = requests.get(url, timeout=10)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+        assert answer.content == picture.data
+
+
+def test_a_presigned_url_ends(make: Make, store: Store) -> None:
+    made = send(make(store.target("pics", expiry_s=1)), drawn(), "expires", output={"delivery": "s3"})
+    give_up = time.monotonic() + 10
+    while (status := requests.get(made.images[0], timeout=10).status_code) == 200 and time.monotonic() < give_up:
+        pass
+    assert status == 403
+
+
+def test_a_presigned_url_opens_nothing_else(make: Make, store: Store) -> None:
+    one = send(make(store.target("pics")), drawn(), "mine", output={"delivery": "s3"}).images[0]
+    send(make(store.target("pics")), drawn(), "other", output={"delivery": "s3"})
+    assert requests.get(one.replace("/mine/", "/other/"), timeout=10).status_code == 403
+    assert requests.put(one, data=b"x", timeout=10).status_code == 403
+
+
+def test_what_is_stored_tells_its_seed_and_size(make: Make, store: Store) -> None:
+    made = send(make(store.target("pics")), drawn(), "told", output={"delivery": "s3"})
+    head = store.client().head_object(Bucket="pics", Key=made.keys[0])
+    told = {name.lower(): value for name, value in head["Metadata"].items()}
+    assert told == {"seed": "100", "width": "64", "height": "64"}
+
+
+def test_a_public_bucket_gives_plain_urls(make: Make, store: Store) -> None:
+    target = store.target("pics", public_url="https://cdn.example.com/pics")
+    made = send(make(target), drawn(), "public", output={"delivery": "s3"})
+    assert made.images == ["https://cdn.example.com/pics/public/0-100.png"]
+
+
+def test_a_strange_job_id_stays_in_its_folder(make: Make, store: Store) -> None:
+    made = send(make(store.target("pics", prefix="p")), drawn(), "../../etc/жар птица?", output={"delivery": "s3"})
+    assert made.keys[0].startswith("p/etc-")
+    assert made.keys[0].count("/") == 2
+    assert requests.get(made.images[0], timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "status"),
+    [
+        ({"secret_key": "wrong-s3cr3t"}, "SignatureDoesNotMatch", 403),
+        ({"access_key": "nobody", "secret_key": "wrong-s3cr3t"}, "SignatureDoesNotMatch", 403),
+        ({"bucket": "absent"}, "NoSuchBucket", 404),
+    ],
+)
+def test_a_store_that_refuses_is_an_error_with_its_code_and_no_secret(
+    make: Make, store: Store, changes: dict[str, str], code: str, status: int
+) -> None:
+    target = store.target(**{"bucket": "pics", **changes})
+    with pytest.raises(DeliveryFailed) as caught:
+        send(make(target), drawn(), output={"delivery": "s3"})
+    answer = caught.value.to_answer()
+    details = answer["details"]
+    assert (details["store_code"], details["store_status"]) == (code, status)
+    assert (details["bucket"], details["key"]) == (target.bucket, "job-1/0-100.png")
+    assert details["host"] == target.host
+    assert details["retry_helps"] is False
+    assert details["hint"]
+    assert "s3cr3t" not in json.dumps(answer)
+    assert target.secret_key not in json.dumps(answer)
+
+
+def test_a_jobs_own_store_takes_its_pictures_in_auto(make: Make, store: Store) -> None:
+    own = from_job(
+        {"accessId": "test:tester", "accessSecret": "testing", "bucketName": "pics", "endpointUrl": store.url}
+    )
+    made = send(make(allow=("127.0.0.1",)), drawn(), "own", store=own)
+    assert made.route == "s3"
+    assert requests.get(made.images[0], timeout=10).status_code == 200
+
+
+def test_a_jobs_own_store_inside_is_refused_before_and_again_at_the_connection(make: Make, store: Store) -> None:
+    own = from_job(
+        {"accessId": "test:tester", "accessSecret": "testing", "bucketName": "pics", "endpointUrl": store.url}
+    )
+    with proxy("127.0.0.1", store.port) as hop:
+        inside = from_job({"accessId": "a", "accessSecret": "b", "bucketName": "pics", "endpointUrl": hop.url})
+        delivery = make(store.target("pics"))
+        with pytest.raises(
+            InvalidInput, match=r"s3Config\.endpointUrl: 127\.0\.0\.1 does not lead to a public address"
+        ):
+            delivery.admit(Output(), inside)
+        with pytest.raises(DeliveryFailed, match="public address"):
+            send(delivery, drawn(), store=inside, output={"delivery": "s3"})
+        assert hop.connections == 0
+    make(allow=("127.0.0.1",)).admit(Output(), own)
+
+
+def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Store) -> None:
+    with proxy("127.0.0.1", store.port) as hop:
+        answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+        guard = Guard(resolver=lambda _host, _port: next(answers))
+        moving = from_job(
+            {
+                "accessId": "a",
+                "accessSecret": "b",
+                "bucketName": "pics",
+                "endpointUrl": f"http://s3.example.com:{hop.port}",
+            }
+        )
+        delivery = Delivery(guard)
+        delivery.admit(Output(), moving)
+        with pytest.raises(StoreFailed, match="public address"):
+            S3Clients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
+        assert hop.connections == 0
+        delivery.close()
+
+
+def test_a_store_that_is_asked_for_and_not_there_is_refused_before_the_picture_is_made(make: Make) -> None:
+    with pytest.raises(InvalidInput, match=r"output\.delivery: s3 needs a store"):
+        make().admit(Output(delivery="s3"), None)
+
+
+def test_connections_are_kept(make: Make, store: Store) -> None:
+    with proxy("127.0.0.1", store.port) as hop:
+        delivery = make(store.target("pics", endpoint=hop.url))
+        for number in range(3):
+            send(delivery, drawn(), f"kept-{number}", output={"delivery": "s3"})
+        assert hop.connections == 1
+
+
+# a store behind a bad network
+
+
+def test_an_upload_survives_resets(make: Make, store: Store) -> None:
+    with proxy("127.0.0.1", store.port, lambda number: Fault(reset=True) if number < 2 else Fault()) as hop:
+        made = send(make(store.target("pics", endpoint=hop.url)), drawn(), "resets", output={"delivery": "s3"})
+        assert hop.connections == 3
+    assert store.client().get_object(Bucket="pics", Key=made.keys[0])["Body"].read() == drawn()[0].data
+
+
+def test_an_upload_cut_halfway_is_sent_again_whole(make: Make, store: Store) -> None:
+    plan = lambda number: Fault(reset_after_up=20_000) if number == 0 else Fault()  # noqa: E731 - a plan in one line
+    pictures = drawn(1, 256)
+    with proxy("127.0.0.1", store.port, plan) as hop:
+        made = send(make(store.target("pics", endpoint=hop.url)), pictures, "cut", output={"delivery": "s3"})
+        assert hop.connections == 2
+    assert store.client().get_object(Bucket="pics", Key=made.keys[0])["Body"].read() == pictures[0].data
+
+
+def test_a_silent_store_ends_the_job_at_its_deadline(make: Make, store: Store) -> None:
+    with proxy("127.0.0.1", store.port, lambda _number: Fault(swallow=True)) as hop:
+        delivery = make(store.target("pics", endpoint=hop.url))
+        started = time.monotonic()
+        with pytest.raises(DeliveryFailed, match="time is up") as caught:
+            send(delivery, drawn(2), output={"delivery": "s3"}, seconds=0.5)
+        assert time.monotonic() - started < 20
+        assert caught.value.details["retry_helps"] is True
+
+
+def test_a_store_that_is_down_is_tried_several_times(make: Make) -> None:
+    with fake_store() as fake:
+        target = fake.target()
+    with pytest.raises(DeliveryFailed, match="can't be reached") as caught:
+        send(make(target), drawn(), output={"delivery": "s3"})
+    assert caught.value.details["tries"] == ATTEMPTS
+
+
+# a store that misbehaves
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [error(503, "SlowDown"), error(500, "InternalError"), error(429, "TooManyRequests"), error(400, "RequestTimeout")],
+)
+def test_a_busy_store_is_asked_again(make: Make, reply: Reply) -> None:
+    with fake_store(lambda _request, number: reply if number < 2 else None) as fake:
+        made = send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert fake.tries("PUT") == 3
+        assert list(fake.objects) == made.keys
+
+
+@pytest.mark.parametrize("reply", [error(403, "AccessDenied"), error(404, "NoSuchBucket"), error(400, "InvalidDigest")])
+def test_a_refusal_is_not_asked_again(make: Make, reply: Reply) -> None:
+    with fake_store(lambda _request, _number: reply) as fake:
+        with pytest.raises(DeliveryFailed):
+            send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert fake.tries("PUT") == 1
+
+
+def test_a_store_that_stays_busy_is_given_up(make: Make) -> None:
+    with fake_store(lambda _request, _number: error(503, "SlowDown")) as fake:
+        with pytest.raises(DeliveryFailed, match="503 SlowDown") as caught:
+            send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert caught.value.details["tries"] == fake.tries("PUT") == ATTEMPTS
+
+
+def test_when_one_picture_fails_none_is_left(make: Make) -> None:
+    stored = threading.Event()
+
+    def second_fails(request: Request, _number: int) -> Reply | None:
+        if request.method == "PUT" and request.path.endswith("1-101.png"):
+            assert stored.wait(10)
+            return error(403, "AccessDenied")
+        return None
+
+    with fake_store(second_fails) as fake:
+        answer = fake._answer
+
+        def and_tell(request: Request) -> Reply:
+            reply = answer(request)
+            if request.method == "PUT" and request.path.endswith("0-100.png"):
+                stored.set()
+            return reply
+
+        fake.server._script = and_tell
+        with pytest.raises(DeliveryFailed, match=r"1-101\.png: it answered 403 AccessDenied"):
+            send(make(fake.target()), drawn(2), output={"delivery": "s3"})
+        assert fake.deleted.wait(10)
+        assert fake.objects == {}
+
+
+def test_pictures_are_uploaded_at_once(make: Make) -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def wait_for_the_others(_request: Request, _number: int) -> None:
+        together.wait()
+
+    with fake_store(wait_for_the_others) as fake:
+        assert len(send(make(fake.target()), drawn(4), output={"delivery": "s3"}).images) == 4
+
+
+@pytest.mark.parametrize(("read_back_right", "tries"), [(True, 1), (False, 2)])
+def test_an_etag_that_is_another_md5_is_not_believed(make: Make, *, read_back_right: bool, tries: int) -> None:
+    wrong = Reply(200, headers={"ETag": '"' + "0" * 32 + '"'})
+
+    def lie_once(request: Request, number: int) -> Reply | None:
+        if request.method == "PUT" and number == 0:
+            if read_back_right:
+                fake.objects[request.path.removeprefix("/pics/")] = request.body
+            return wrong
+        if request.method == "GET" and not read_back_right:
+            return Reply(200, b"something else")
+        return None
+
+    with fake_store(lie_once) as fake:
+        send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert fake.tries("PUT") == tries
+        assert fake.tries("GET") == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"ETag": '"' + "0" * 32 + '"', "x-amz-server-side-encryption": "aws:kms"}, {"ETag": '"abc-1"'}]
+)
+def test_an_etag_that_is_no_md5_is_not_taken_for_one(make: Make, headers: dict[str, str]) -> None:
+    with fake_store(lambda request, _number: Reply(200, headers=headers) if request.method == "PUT" else None) as fake:
+        send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert fake.tries("GET") == 0
+
+
+def test_uploads_carry_the_checksum_that_every_store_takes_and_no_newer_one(make: Make) -> None:
+    with fake_store() as fake:
+        send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        (sent,) = fake.server.seen
+        assert sent.headers["content-md5"]
+        assert not [name for name in sent.headers if "checksum" in name or "trailer" in name or "sdk-checksum" in name]
+        assert "aws-chunked" not in sent.headers.get("content-encoding", "")
+
+
+# which way
+
+
+def test_small_answers_stay_inline_in_auto(make: Make) -> None:
+    with fake_store() as fake:
+        pictures = drawn()
+        made = send(make(fake.target()), pictures)
+        assert (made.route, made.images) == ("inline", [pictures[0].base64])
+        assert fake.seen == []
+
+
+def test_large_answers_go_to_the_store_in_auto(make: Make) -> None:
+    with fake_store() as fake:
+        assert send(make(fake.target(), limit=20_000), drawn(2)).route == "s3"
+        assert send(make(fake.target(), limit=40_000), drawn(2)).route == "inline"
+        assert send(make(fake.target(), limit=40_000), drawn(2), overhead_bytes=10_000).route == "s3"
+
+
+def test_large_answers_without_a_store_become_smaller_only_when_the_client_allows(make: Make) -> None:
+    delivery = make(limit=20_000)
+    with pytest.raises(OutputTooLarge, match=r"make an answer of \d+ bytes; the limit is 20000"):
+        send(delivery, drawn(2))
+    made = send(delivery, drawn(2), output={"allow_smaller": True})
+    assert made.route == "inline"
+    assert {one.format for one in made.pictures} == {"jpeg"}
+    assert {one.infotext for one in made.pictures} == {TEXT}
+    assert "jpeg at quality 95" in made.warnings[0]
+    assert len(json.dumps({"images": made.images})) <= 20_000 + len('{"images": []}')
+
+
+def test_a_failing_store_falls_back_to_inline_where_that_was_allowed(make: Make) -> None:
+    with fake_store(lambda _request, _number: error(403, "AccessDenied")) as fake:
+        pictures = drawn()
+        made = send(make(), pictures, store=fake.target())
+        assert (made.route, made.images) == ("inline", [pictures[0].base64])
+        assert "403 AccessDenied" in made.warnings[0]
+        with pytest.raises(DeliveryFailed):
+            send(make(limit=10_000), pictures, store=fake.target())
+        with pytest.raises(DeliveryFailed):
+            send(make(), pictures, store=fake.target(), output={"delivery": "s3"})
+
+
+def test_the_format_asked_for_is_delivered(make: Make) -> None:
+    picture = inspect(file(smooth(64, 64)))
+    made = send(make(), [picture], output={"format": "webp", "quality": 80, "strip_metadata": True})
+    assert (made.pictures[0].format, made.pictures[0].infotext) == ("webp", None)
+    assert send(make(), [inspect(file(noise(64, 64), "JPEG"))]).pictures[0].format == "jpeg"
+
+
+def test_a_picture_that_needs_no_change_is_not_encoded_again(make: Make) -> None:
+    data = png(64, 64)
+    picture = inspect(data, base64="the text as it came")
+    made = send(make(), [picture])
+    assert made.images[0] is picture.encoded
+
+
+def test_warming_up_makes_the_client_that_the_first_upload_uses(make: Make, store: Store) -> None:
+    delivery = make(store.target("pics"))
+    delivery.warm()
+    client = delivery._clients.of(store.target("pics"))
+    send(delivery, drawn(), "warm", output={"delivery": "s3"})
+    assert delivery._clients.of(store.target("pics")) is client
+
+
+def test_boto3_is_not_imported_until_a_store_is_used() -> None:
+    code = "import sys, worker.delivery.deliver; print([name for name in sys.modules if name in ('boto3', 'botocore')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
