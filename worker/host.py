@@ -83,6 +83,7 @@ class Host:
             wish=settings.delivery,
             limit=settings.max_output_bytes,
         )
+        delivery.warm()
         self.backend.wait_ready()
         self._service = Service(
             settings, backend=self.backend, store=self._models(), delivery=delivery, random=SystemRandom()

@@ -121,7 +121,9 @@ class Settings(BaseSettings):
 
     # Delivery
     delivery: Literal["auto", "base64", "s3"] = _knob(
-        "auto", "DELIVERY", "base64: inline; s3: URLs; auto: S3 when a store is configured, else inline."
+        "auto",
+        "DELIVERY",
+        "base64: inline; s3: URLs; auto: inline while the answer fits, else S3 when a store is configured.",
     )
     bucket_endpoint_url: str | None = _knob(
         None, "BUCKET_ENDPOINT_URL", "S3 endpoint; the bucket may be part of the host or path as RunPod users write it."

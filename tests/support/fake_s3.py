@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from tests.support.http import Reply, Request, Server
+from tests.support.loopback_http import Reply, Request, Server
 from worker.delivery.target import S3Target
 
 if TYPE_CHECKING:

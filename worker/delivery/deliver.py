@@ -16,8 +16,9 @@ from worker.delivery.keys import key
 from worker.delivery.s3 import S3Clients, StoreFailed
 from worker.delivery.shrink import shrink
 from worker.delivery.size import Budget, inline_bytes, plan
-from worker.errors import DeliveryFailed, InvalidInput
+from worker.errors import DeliveryFailed, InvalidInput, WrongResult
 from worker.images.convert import available, convert
+from worker.images.picture import BrokenPicture
 from worker.net.errors import Refused
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Delivery:
         Raises:
             OutputTooLarge: nothing allowed fits; says what would.
             DeliveryFailed: the store did not take every picture; those it took are removed, as far as it lets us.
-            BrokenPicture: a picture can't be decoded to be converted.
+            WrongResult: a picture can't be decoded to be converted.
         """
         started = self._now()
         strip = bool(options.strip_metadata)
@@ -170,9 +171,11 @@ class Delivery:
         self._pool.shutdown()
 
     def _converted(self, picture: Picture, options: Output, *, strip: bool) -> Picture:
-        return convert(
-            picture, format=options.format, quality=options.quality, lossless=bool(options.lossless), strip=strip
-        )
+        lossless = bool(options.lossless)
+        try:
+            return convert(picture, format=options.format, quality=options.quality, lossless=lossless, strip=strip)
+        except BrokenPicture as error:
+            raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
     def _smaller(self, pictures: list[Picture], budget: Budget, warnings: list[str], *, strip: bool) -> list[Picture]:
         before = budget.overhead + inline_bytes(pictures)

@@ -5,20 +5,21 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from tests.support.fake_s3 import error, fake_store
-from tests.support.http import Reply, Request
+from tests.support.loopback_http import Reply, Request
 from tests.support.pictures import file, noise, png, smooth
 from tests.support.proxy import Fault, proxy
 from worker.contract.job import Output
 from worker.delivery.deliver import Delivered, Delivery
 from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
 from worker.delivery.target import from_job
-from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge
+from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge, WrongResult
 from worker.images.inspect import inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
@@ -379,6 +380,13 @@ def test_the_format_asked_for_is_delivered(make: Make) -> None:
     made = send(make(), [picture], output={"format": "webp", "quality": 80, "strip_metadata": True})
     assert (made.pictures[0].format, made.pictures[0].infotext) == ("webp", None)
     assert send(make(), [inspect(file(noise(64, 64), "JPEG"))]).pictures[0].format == "jpeg"
+
+
+def test_a_picture_whose_pixels_turn_out_broken_is_a_wrong_result(make: Make) -> None:
+    whole = inspect(file(noise(64, 64), "JPEG"))
+    undecodable = replace(whole, data=whole.data[:300])
+    with pytest.raises(WrongResult, match="no whole pixels"):
+        send(make(), [undecodable], output={"format": "png"})
 
 
 def test_a_picture_that_needs_no_change_is_not_encoded_again(make: Make) -> None:
