@@ -28,6 +28,9 @@ FROM_INFOTEXT = {
     "denoising_strength": "Denoising strength",
     "subseed": "Variation seed",
     "subseed_strength": "Variation seed strength",
+    "hr_checkpoint_name": "Hires checkpoint",
+    "hr_sampler_name": "Hires sampler",
+    "hr_scheduler": "Hires schedule type",
 }
 OPTIONS_FROM_INFOTEXT = {
     "Clip skip": ("CLIP_stop_at_last_layers", int),

@@ -91,7 +91,7 @@ SCHEDULERS = (
     Scheduler("simple", "Simple", need_inner_model=True),
     Scheduler("normal", "Normal", need_inner_model=True),
     Scheduler("ddim", "DDIM", need_inner_model=True),
-    Scheduler("beta", "Beta"),
+    Scheduler("beta", "Beta", need_inner_model=True),
 )
 AUTOMATIC = SCHEDULERS[0]
 TIMESTEP_SAMPLERS = frozenset({"DDIM", "DDIM CFG++", "PLMS", "UniPC"})
