@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
@@ -11,39 +12,34 @@ from .processing import make_grid
 
 if TYPE_CHECKING:
     from .faults import Faults
-    from .processing import Processed
+    from .job import Processed
 
 
 def spoil(faults: Faults, result: Processed) -> None:
     """Changes pictures, count or info as the faults that are on say."""
-    p = result.p
-    for name, label, default in (
-        ("wrong-model", "Model", "Other"),
-        ("wrong-sampler", "Sampler", "DPM++ 2M"),
-        ("wrong-scheduler", "Schedule type", "Karras"),
-        ("wrong-vae", "VAE", "other.safetensors"),
+    settings, extra = result.settings, result.extra_generation_params
+    for name, label, key, default in (
+        ("wrong-model", "Model", "sd_model_name", "Other"),
+        ("wrong-sampler", "Sampler", "sampler_name", "DPM++ 2M"),
+        ("wrong-vae", "VAE", "sd_vae_name", "other.safetensors"),
     ):
         fault = faults.take(name)
-        if fault is None:
-            continue
-        value = fault.text("name", default)
-        if label == "Model":
-            old, p.sd_model_name = p.sd_model_name, value
-        elif label == "Sampler":
-            old, p.sampler_name = p.sampler_name, value
-        elif label == "VAE":
-            old, p.sd_vae_name = p.sd_vae_name or "", value
-        else:
-            old = str(p.extra_generation_params.get(label) or p.scheduler)
-            p.extra_generation_params[label] = value
-        _rewrite(result, f"{label}: {old}", f"{label}: {value}")
+        if fault is not None:
+            old, settings[key] = settings[key], fault.text("name", default)
+            _rewrite(result, f"{label}: {old}", f"{label}: {settings[key]}")
+    scheduler = faults.take("wrong-scheduler")
+    if scheduler is not None:
+        extra["Schedule type"] = scheduler.text("name", "Karras")
+        found = re.search("Schedule type: [^,]*", str(result.infotexts[0]))
+        _rewrite(result, found[0] if found else "", f"Schedule type: {extra['Schedule type']}")
     skip = faults.take("wrong-clip-skip")
     if skip is not None:
-        p.clip_skip = int(skip.number("value", 3))
-        _rewrite(result, ", Version:", f", Clip skip: {p.clip_skip}, Version:")
+        result.clip_skip = int(skip.number("value", 3))
+        _rewrite(result, ", Version:", f", Clip skip: {result.clip_skip}, Version:")
     if faults.take("wrong-seed"):
-        for place, seed in enumerate(p.all_seeds):
-            p.all_seeds[place] = seed + 1
+        result.seed += 1
+        for place, seed in enumerate(result.all_seeds):
+            result.all_seeds[place] = seed + 1
             _rewrite(result, f"Seed: {seed}, ", f"Seed: {seed + 1}, ", only=place + result.index_of_first_image)
     _spoil_pictures(faults, result)
 

@@ -9,7 +9,7 @@ from .answers import damage, spoil
 from .encoding import decode, encode
 from .errors import http_error
 from .img2img import ImageToImage
-from .processing import Processing
+from .job import Processing
 from .txt2img import TextToImage
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> d
     with webui.queue.hold():
         webui.model.ensure()
         p = Processing(
-            request=request,
+            request=dict(request),
             tab=tab,
             width=request["width"],
             height=request["height"],

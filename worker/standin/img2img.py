@@ -13,7 +13,7 @@ from .sampling import finished, latent_size
 from .upscalers import resize as plain_resize
 
 if TYPE_CHECKING:
-    from .processing import Processing
+    from .job import Processing
     from .webui import WebUI
 
 JUST_RESIZE, CROP, FILL, LATENT_RESIZE = 0, 1, 2, 3

@@ -2,144 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from . import VERSION, infotext, samplers
 from .errors import WebUIError, type_error
+from .job import result
 from .prompts import strip_comments, take_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .checkpoints import Checkpoint
-    from .networks import Applied
+    from .job import Processed, Processing
     from .webui import WebUI
 
 MAX_SEED = 4294967294
 LATENT = 8
 """Pixels per number of the latent picture, in each direction."""
 NO_NAME = (None, "", "None", "none")
-
-
-@dataclass(slots=True)
-class Processing:
-    """What the WebUI calls `p`: the request, and what becomes of it on the way."""
-
-    request: dict[str, Any]
-    tab: str
-    width: Any
-    height: Any
-    batch_size: int
-    n_iter: int
-    steps: int
-    sampler_name: str
-    scheduler: str | None
-    prompt: Any
-    negative_prompt: Any
-    styles: list[str]
-    override_settings: dict[str, Any]
-    seed: Any = -1
-    subseed: Any = -1
-    do_not_save_grid: bool = True
-    do_not_save_samples: bool = True
-    restore_faces: bool = False
-    tiling: bool = False
-    init_images: list[Image.Image] = field(default_factory=list)
-    mask: Image.Image | None = None
-    script_args: list[Any] = field(default_factory=list)
-    alwayson: dict[str, list[Any]] = field(default_factory=dict)
-    extra_generation_params: dict[str, Any] = field(default_factory=dict)
-    extra_look: dict[str, str] = field(default_factory=dict)
-    """What extensions change in the picture."""
-    extra_images: list[Image.Image] = field(default_factory=list)
-    """Pictures that extensions add behind the generated ones (control maps)."""
-    sd_model_name: str = ""
-    sd_vae_name: str | None = None
-    clip_skip: Any = 1
-    refiner: Checkpoint | None = None
-    all_prompts: list[str] = field(default_factory=list)
-    all_negative_prompts: list[str] = field(default_factory=list)
-    all_seeds: list[int] = field(default_factory=list)
-    all_subseeds: list[int] = field(default_factory=list)
-    loras: tuple[Applied, ...] = ()
-    start: Callable[[Processing], None] | None = None
-    """Sets the next two for a fresh run: scripts run the same request several times."""
-    prepare: Callable[[Processing], None] | None = None
-    """What the tab does after the prompts are known and before the first step."""
-    paint: Callable[[Processing, range], list[Image.Image]] | None = None
-    """Makes the pictures of these indexes: one batch."""
-
-    def value(self, name: str) -> Any:
-        """A field of the request."""
-        return self.request.get(name)
-
-
-@dataclass(slots=True)
-class Processed:
-    """The result: pictures with their infotexts inside, and what `info` is made of."""
-
-    p: Processing
-    images: list[Image.Image]
-    infotexts: list[str]
-    index_of_first_image: int = 0
-    job_timestamp: str = "0"
-    seed: int | None = None
-    prompt: str | None = None
-    all_seeds: list[int] | None = None
-    all_prompts: list[str] | None = None
-    width: int | None = None
-    height: int | None = None
-
-    def info(self) -> str:
-        """The `info` of the answer: a JSON text."""
-        p = self.p
-        seeds = self.all_seeds if self.all_seeds is not None else p.all_seeds
-        prompts = self.all_prompts if self.all_prompts is not None else p.all_prompts
-        restoration = "CodeFormer" if p.restore_faces else None
-        return json.dumps(
-            {
-                "prompt": prompts[0] if self.prompt is None else self.prompt,
-                "all_prompts": prompts,
-                "negative_prompt": p.all_negative_prompts[0],
-                "all_negative_prompts": p.all_negative_prompts,
-                "seed": int(seeds[0] if self.seed is None else self.seed),
-                "all_seeds": seeds,
-                "subseed": int(p.all_subseeds[0]),
-                "all_subseeds": p.all_subseeds,
-                "subseed_strength": p.value("subseed_strength"),
-                "width": p.width if self.width is None else self.width,
-                "height": p.height if self.height is None else self.height,
-                "sampler_name": p.sampler_name,
-                "cfg_scale": p.value("cfg_scale"),
-                "steps": p.steps,
-                "batch_size": p.batch_size,
-                "restore_faces": p.restore_faces,
-                "face_restoration_model": restoration,
-                "sd_model_name": p.sd_model_name,
-                "sd_model_hash": None,
-                "sd_vae_name": p.sd_vae_name,
-                "sd_vae_hash": None,
-                "seed_resize_from_w": p.value("seed_resize_from_w"),
-                "seed_resize_from_h": p.value("seed_resize_from_h"),
-                "denoising_strength": p.value("denoising_strength"),
-                "extra_generation_params": {
-                    key: None if callable(value) else value for key, value in p.extra_generation_params.items()
-                },
-                "index_of_first_image": self.index_of_first_image,
-                "infotexts": self.infotexts,
-                "styles": p.styles,
-                "job_timestamp": self.job_timestamp,
-                "clip_skip": p.clip_skip,
-                "is_using_inpainting_conditioning": False,
-                "version": VERSION,
-            }
-        )
 
 
 def run(webui: WebUI, p: Processing) -> Processed:
@@ -176,7 +57,7 @@ def _generate(webui: WebUI, p: Processing) -> Processed:
         raise WebUIError("AssertionError")
     checkpoint, _ = webui.model.require()
     options, state = webui.options, webui.state
-    seed, subseed = _fixed_seed(p.seed), _fixed_seed(p.subseed)
+    seed, subseed = fixed_seed(p.seed), fixed_seed(p.subseed)
     p.restore_faces = bool(
         options.get("face_restoration") if p.value("restore_faces") is None else p.value("restore_faces")
     )
@@ -208,7 +89,17 @@ def _generate(webui: WebUI, p: Processing) -> Processed:
         first = 1
     if not texts:
         texts.append(describe(webui, p, 0))
-    processed = Processed(p, images, texts, first, state.job_timestamp)
+    processed = result(
+        p,
+        images,
+        seed=p.all_seeds[0],
+        subseed=p.all_subseeds[0],
+        info=texts[0],
+        infotexts=texts,
+        first=first,
+        clip_skip=p.clip_skip,
+        timestamp=state.job_timestamp,
+    )
     webui.extensions.postprocess(webui, p, processed)
     return processed
 
@@ -343,7 +234,8 @@ def _wants_grid(webui: WebUI, p: Processing, count: int) -> bool:
     return bool(webui.options.get("return_grid") and not p.do_not_save_grid and not single and count)
 
 
-def _fixed_seed(seed: Any) -> int:
+def fixed_seed(seed: Any) -> int:
+    """The seed itself, or a random one where it is left open."""
     if seed is None or seed == "" or (isinstance(seed, int) and seed == -1):
         return random.randrange(MAX_SEED)  # noqa: S311 # a picture's seed, not a secret
     return 0 if isinstance(seed, list) else int(seed)

@@ -16,7 +16,7 @@ from .prompts import take_tags, uses_weights
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .processing import Processing
+    from .job import Processing
     from .webui import WebUI
 
 LATENT = 8

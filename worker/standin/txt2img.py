@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .checkpoints import Checkpoint
-    from .processing import Processing
+    from .job import Processing
     from .webui import WebUI
 
 SAME_CHECKPOINT = "Use same checkpoint"

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WebUIError  # noqa: TID252 # one program, two folders
+from . import outpaint, runs, xyz
 from .catalog import Catalog, Script
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ..processing import Processed, Processing  # noqa: TID252 # one program, two folders
+    from ..job import Processed, Processing  # noqa: TID252 # one program, two folders
     from ..webui import WebUI  # noqa: TID252 # as above
+
+BUILT_IN: dict[str, Callable[[WebUI, Processing, list[Any]], Processed]] = {
+    "prompt matrix": runs.prompt_matrix,
+    "prompts from file or textbox": runs.prompts_from_lines,
+    "x/y/z plot": xyz.run,
+    "img2img alternative test": runs.alternative_test,
+    "loopback": runs.loopback,
+    "outpainting mk2": outpaint.mk2,
+    "poor man's outpainting": outpaint.poor_man,
+    "sd upscale": runs.sd_upscale,
+}
 
 
 class Extensions:
@@ -22,6 +33,7 @@ class Extensions:
         self.names = names
         self._flags = flags
         self.catalog = Catalog()
+        self._runs: dict[str, Callable[[WebUI, Processing, list[Any]], Processed]] = dict(BUILT_IN)
 
     def options(self) -> dict[str, Any]:
         """The options that extensions add, with defaults; settable, but never listed."""
@@ -41,8 +53,8 @@ class Extensions:
 
     def run_script(self, webui: WebUI, p: Processing, script: Script) -> Processed:
         """Runs a selectable script in place of a plain generation."""
-        del webui, p
-        raise WebUIError("NotImplementedError", f"the stand-in does not run {script.name}")
+        arguments = self.catalog.script_arguments(p.tab, script, p.script_args)
+        return self._runs[script.name](webui, p, arguments)
 
     def before_process(self, webui: WebUI, p: Processing) -> None:
         """Before the overrides are applied."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PACKAGE = "worker.standin"
+LAST = ("refiner", "sampler", "seed")
+"""Always-on scripts that stand behind those of extensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,29 @@ class Script:
         return [argument.value for argument in self.arguments]
 
 
+def script_from(item: Mapping[str, Any]) -> Script:
+    """A script from its entry in a data file."""
+    arguments = tuple(Argument(*argument) for argument in item["args"])
+    return Script(item["name"], item["alwayson"], item["img2img"], arguments)
+
+
 class Catalog:
-    """Both tabs' scripts in their order."""
+    """Both tabs' scripts in their order: built-in ones, those of extensions, and the last three."""
 
     def __init__(self, extra: Sequence[Script] = ()) -> None:
         data = json.loads(resources.files(PACKAGE).joinpath("data/scripts.json").read_text(encoding="utf-8"))
         self.lists: dict[str, list[str]] = data["lists"]
-        described = [
-            Script(
-                item["name"], item["alwayson"], item["img2img"], tuple(Argument(*argument) for argument in item["args"])
-            )
-            for item in data["scripts"]
-        ]
+        described = [script_from(item) for item in data["scripts"]]
         self._tabs: dict[str, list[Script]] = {}
         for tab in ("txt2img", "img2img"):
-            own = {script.name: script for script in [*described, *extra] if script.img2img == (tab == "img2img")}
-            names = list(data["order"][tab])
-            selectable = [script for script in extra if own.get(script.name) is script and not script.alwayson]
-            added = [script for script in extra if own.get(script.name) is script and script.alwayson]
-            scripts = [
-                own.get(name, Script(name, alwayson=True, img2img=tab == "img2img", hidden=True)) for name in names
+            img2img = tab == "img2img"
+            own = {script.name: script for script in described if script.img2img == img2img}
+            built_in = [
+                own.get(name, Script(name, alwayson=True, img2img=img2img, hidden=True)) for name in data["order"][tab]
             ]
-            first_always = next(index for index, script in enumerate(scripts) if script.alwayson)
-            before, after = scripts[:first_always], scripts[first_always:]
-            self._tabs[tab] = [*sorted([*before, *selectable], key=lambda s: s.name), *added, *after]
+            added = [script for script in extra if script.img2img == img2img]
+            first = [script for script in built_in if script.name not in LAST]
+            self._tabs[tab] = [*first, *added, *(script for script in built_in if script.name in LAST)]
 
     def names(self) -> dict[str, list[str]]:
         """What `GET /sdapi/v1/scripts` answers."""
@@ -95,6 +96,20 @@ class Catalog:
     def selectable(self, tab: str, name: str) -> Script:
         """The script that `script_name` runs; raises 422 where the tab has none of that name."""
         return self._find([script for script in self._tabs[tab] if not script.alwayson], name)
+
+    def script_arguments(self, tab: str, script: Script, given: Sequence[Any]) -> list[Any]:
+        """The arguments that the script gets: the given list put in the place of its own.
+
+        A list of the wrong length moves the defaults of every script behind it, so a short one is filled from those.
+        """
+        before: list[Any] = []
+        behind: list[Any] = []
+        for other in (entry for entry in self._tabs[tab] if not entry.alwayson):
+            if other is script:
+                before = [None]
+            elif before:
+                behind.extend(other.defaults())
+        return [*given, *behind][: len(script.arguments)]
 
     def alwayson(self, tab: str, requested: Mapping[str, Any]) -> dict[str, list[Any]]:
         """The arguments of every always-on script: its defaults with the request's laid over them by position.
