@@ -203,6 +203,18 @@ def test_an_upscaler_without_weights_is_refused(worker: Worker) -> None:
     assert "not installed" in answer["error"]
 
 
+def test_faces_are_not_restored_without_weights(worker: Worker) -> None:
+    assert set(problems(worker.run(restore_faces=True))) == {"restore_faces"}
+    assert worker.sent() == []
+
+
+def test_an_embedding_of_another_base_model_is_refused(worker: Worker) -> None:
+    answer = worker.run(prompt="a cat xlemb", embeddings=["xlemb"])
+    assert answer["error_code"] == "incompatible_model"
+    assert answer["details"]["fitting"] == ["goodemb"]
+    assert "images" in worker.run(prompt="a cat goodemb", embeddings=["goodemb"])
+
+
 def test_an_unknown_upscaler_is_refused_with_the_one_that_was_meant(worker: Worker) -> None:
     answer = worker.run(enable_hr=True, denoising_strength=0.5, hr_upscaler="Lanzcos")
     assert problems(answer) == {"hr_upscaler": "Lanczos"}

@@ -72,6 +72,7 @@ async def prepare(
     problems += more
     styles, more = resolve.styles(job, catalog)
     problems += more
+    problems += resolve.face_restorer(job, catalog, backend.plan.weights)
     hr_upscaler = None
     if isinstance(job, Txt2Img):
         hr_upscaler, more = resolve.upscaler(job, catalog, backend.plan.weights)
@@ -117,6 +118,7 @@ async def prepare(
     base, digest = _facts_of(checkpoint, store)
     bases = _bases(chosen, local, catalog, store)
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
+    _embeddings_fit(job, local, catalog, base, loaded=checkpoint.name == backend.loaded)
     warnings = [*resolve.negative_tags(texts[1]), *_fit(chosen, base, bases, known_unfit)]
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()))
 
@@ -349,3 +351,28 @@ def _fit(chosen: Chosen, base: str | None, bases: dict[str, str], known_unfit: s
                 "it may not look as intended"
             )
     return warnings
+
+
+def _embeddings_fit(
+    job: Generation, local: dict[str, LocalModel], catalog: Catalog, base: str | None, *, loaded: bool
+) -> None:
+    """Raise IncompatibleModel for an embedding that the WebUI would silently take for a plain word.
+
+    Args:
+        job: The job.
+        local: Models on the volume, by path in the job.
+        catalog: What the WebUI lists; which embeddings it skips holds for the checkpoint that is loaded.
+        base: The checkpoint's base model, where known.
+        loaded: The job's checkpoint is the one that is loaded.
+    """
+    for index, ref in enumerate(job.embeddings or ()):
+        path = f"{job.path('embeddings')}[{index}]"
+        model = local.get(path)
+        name = model.name if model is not None else ref.ref
+        skipped = loaded and name in catalog.skipped_embeddings
+        if skipped or (model is not None and fits(model.base_model, base) == "refuse"):
+            made_for = f" (it is for {model.base_model})" if model is not None and model.base_model else ""
+            raise IncompatibleModel(
+                f"{path}: embedding {name!r} does not fit the checkpoint{made_for}",
+                details={"path": path, "fitting": sorted(catalog.embeddings)},
+            )

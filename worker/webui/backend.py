@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.weights import Weights
 
     OnState = Callable[[Mapping[str, Any]], None]
 
 T = TypeVar("T")
-_NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection")
+_NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
 """Lines that are read but not passed on: debug output, a line per request, and names written another way."""
 PROGRESS_S = 0.5
 INTERRUPT_EVERY_S = 0.3
@@ -59,7 +60,7 @@ class Plan:
         program: What to run; None: it is running already.
         options_file, options: Written before the program starts.
         checkpoint: The model file it has to load; None: whatever it has loaded.
-        weights: File names of upscaler and face weights on this machine; None: unknown.
+        weights: Upscaler and face restoration weights on this machine; None: unknown.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Plan:
     options: Mapping[str, Any] | None = None
     checkpoint: Path | None = None
     checkpoint_name: str | None = None
-    weights: frozenset[str] | None = None
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import orjson
 
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME
-from worker.webui import command, config
+from worker.webui import command, config, weights
 from worker.webui.backend import Plan
 from worker.webui.process import Program, environment_for
 
@@ -133,7 +133,7 @@ def plan(
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
-        weights=_weights(settings, folder) if folder is not None else None,
+        weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
     )
 
@@ -242,17 +242,6 @@ def _own_options(folder: Path | None) -> Mapping[str, Any]:
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _weights(settings: Settings, folder: Path) -> frozenset[str]:
-    places = [settings.folder("upscaler"), *(folder / "models").glob("*")]
-    return frozenset(
-        file.name
-        for place in places
-        if place.is_dir()
-        for file in place.iterdir()
-        if file.suffix in {".pth", ".pt", ".safetensors"}
-    )
 
 
 def _memory() -> int:

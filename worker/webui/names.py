@@ -109,7 +109,7 @@ class Names:
         if sampler:
             found_sampler, found_scheduler = self._split(sampler)
             if found_sampler is None:
-                problems.append(self._unknown(sampler_path, "sampler", sampler, [s.name for s in self.samplers]))
+                problems.append(self._unknown_sampler(sampler_path, sampler))
         if scheduler:
             found_scheduler = self._scheduler_by_key.get(key(scheduler))
             if found_scheduler is None:
@@ -144,6 +144,14 @@ class Names:
             if rest != whole and rest in self._sampler_by_key:
                 return self._sampler_by_key[rest], self._scheduler_by_key[form]
         return None, None
+
+    def _unknown_sampler(self, path: str, value: str) -> Problem:
+        listed = [s.name for s in self.samplers]
+        problem = self._unknown(path, "sampler", value, listed)
+        if problem.suggestion is not None:
+            return problem
+        joined = [f"{sampler} {scheduler.label}" for sampler in listed for scheduler in self.schedulers]
+        return Problem(problem.path, problem.message, nearest(value, joined))
 
     @staticmethod
     def _unknown(path: str, what: str, value: str, known: list[str]) -> Problem:

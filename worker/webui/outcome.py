@@ -23,7 +23,9 @@ _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
     r"^\*\*\* |^Lora not found: |Couldn't find network with name|Couldn't find VAE named|Skipping unknown extra network"
     r"|^(?:de)?activating (?:unmentioned )?extra network |^loading network |^Unable to load Textual inversion"
+    r"|Unable to load face-restoration model|Failed face-restoration inference"
 )
+_REPORT = "*** "
 _SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
 
 
@@ -98,12 +100,14 @@ def read_log(lines: Sequence[str]) -> LogFindings:
     """
     unfit: dict[str, int] = {}
     complaints: list[str] = []
+    before = ""
     for line in lines:
         layer = _UNFIT_LAYER.search(line)
         if layer:
             unfit[layer.group(1)] = unfit.get(layer.group(1), 0) + 1
-        elif _COMPLAINT.search(line):
-            complaints.append(line.strip()[:300])
+        elif _COMPLAINT.search(line) and not (line.startswith(_REPORT) and before.startswith(_REPORT)):
+            complaints.append(line.removeprefix(_REPORT).strip()[:300])
+        before = line
     return LogFindings(unfit, tuple(dict.fromkeys(complaints)))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from worker.contract.suggest import nearest
 from worker.errors import Problem
@@ -17,6 +15,9 @@ if TYPE_CHECKING:
 
     from worker.contract.job import Generation, Txt2Img
     from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.weights import Weights
+
+DEFAULT_FACE_RESTORER = "CodeFormer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,14 @@ def samplings(job: Generation, catalog: Catalog) -> tuple[Sampling, Sampling, li
     return first, second, problems
 
 
-def upscaler(job: Txt2Img, catalog: Catalog, installed: frozenset[str] | None) -> tuple[str | None, list[Problem]]:
+def upscaler(job: Txt2Img, catalog: Catalog, weights: Weights | None) -> tuple[str | None, list[Problem]]:
     """Return the hires upscaler by its listed name.
 
     Args:
         job: The job.
         catalog: What the WebUI lists.
-        installed: File names of upscaler weights that are on this machine; None: unknown. One that is not installed
-            would be replaced by a plain resize, silently.
+        weights: What is on this machine; None: unknown. An upscaler without its weights would be replaced by a plain
+            resize, silently.
     """
     if not job.hr_upscaler:
         return None, []
@@ -101,24 +102,29 @@ def upscaler(job: Txt2Img, catalog: Catalog, installed: frozenset[str] | None) -
     found, problems = known(job.hr_upscaler, names, path, "upscaler")
     if found is None:
         return None, problems
-    return found, missing_weights(found, catalog, installed, path)
+    return found, missing_upscaler(found, catalog, weights, path)
 
 
-def missing_weights(name: str, catalog: Catalog, installed: frozenset[str] | None, path: str) -> list[Problem]:
+def missing_upscaler(name: str, catalog: Catalog, weights: Weights | None, path: str) -> list[Problem]:
     """Return a problem when upscaler `name` is listed but its weights are not on this machine."""
     row = next((u for u in catalog.upscalers if u.name == name), None)
-    if row is None or installed is None or not row.path or not row.path.startswith(("http://", "https://")):
+    missing = weights.of_upscaler(row) if row is not None and weights is not None else None
+    if missing is None or weights is None:
         return []
-    file = PurePosixPath(urlsplit(row.path).path).name
-    if file in installed:
+    ready = [u.name for u in catalog.upscalers if weights.of_upscaler(u) is None]
+    return [Problem(path, f"the weights of {name!r} ({missing}) are not installed; installed: {', '.join(ready)}")]
+
+
+def face_restorer(job: Generation, catalog: Catalog, weights: Weights | None) -> list[Problem]:
+    """Return a problem when faces are to be restored by a model whose weights are not on this machine."""
+    if not job.restore_faces:
         return []
-    ready = [
-        u.name
-        for u in catalog.upscalers
-        if not u.path or not u.path.startswith("http") or PurePosixPath(urlsplit(u.path).path).name in installed
-    ]
-    message = f"the weights of {name!r} ({file}) are not installed; installed: {', '.join(ready)}"
-    return [Problem(path, message)]
+    name = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
+    found, problems = known(name, catalog.face_restorers, job.path("restore_faces"), "face restorer")
+    missing = weights.of_face_restorer(found) if found is not None and weights is not None else None
+    if missing is None:
+        return problems
+    return [Problem(job.path("restore_faces"), f"the weights of {found} are not installed (models/{missing} is empty)")]
 
 
 def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, list[Problem]]:
