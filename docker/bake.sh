@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Put models into the image while it is built: bake.sh "NAME, NAME…" CACHE TARGET
+# Tokens come from BuildKit's secrets (hf_token, civitai_token) and are in no layer.
+set -euo pipefail
+list=$1 cache=$2 target=$3
+
+secret() {
+  if [[ -f /run/secrets/$1 ]]; then cat "/run/secrets/$1"; fi
+}
+
+mkdir -p "$target"
+mapfile -t names < <(tr ',' '\n' <<<"$list" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//; /^$/d')
+if [[ ${#names[@]} == 0 ]]; then exit 0; fi
+
+HF_TOKEN=$(secret hf_token)
+CIVITAI_API_KEY=$(secret civitai_token)
+export HF_TOKEN CIVITAI_API_KEY
+
+# Kept between builds, a folder per list: a change of the worker's code does not download the models again.
+folder=$cache/$(printf '%s\n' "${names[@]}" | sha256sum | cut -c1-16)
+/opt/worker-env/bin/python -m worker models pull "${names[@]}" --dir "$folder"
+cp -r "$folder/." "$target/"
