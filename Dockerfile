@@ -126,11 +126,9 @@ if [ -z "${EXTENSIONS}" ]; then exit 0; fi
     --compile-bytecode --require-hashes --requirement /tmp/extensions.lock
 EOF
 
-# Offline from here on: nothing is fetched when the WebUI starts. It has no git folders either: COMMANDLINE_ARGS keeps
-# its launcher from asking for them. Its SQLite cache must not lie on a network volume.
+# Offline from here on: nothing is fetched when the WebUI starts. Its SQLite cache must not lie on a network volume.
 ENV HF_HOME=/opt/hub HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 GIT_PYTHON_REFRESH=quiet \
-    WEBUI_DIR=/opt/webui WEBUI_PYTHON=/opt/webui-env/bin/python COMMANDLINE_ARGS=--skip-prepare-environment \
-    SD_WEBUI_CACHE_DIR=/tmp/webui-cache MPLCONFIGDIR=/opt/matplotlib
+    WEBUI_DIR=/opt/webui WEBUI_PYTHON=/opt/webui-env/bin/python SD_WEBUI_CACHE_DIR=/tmp/webui-cache MPLCONFIGDIR=/opt/matplotlib
 ARG CLIP_HUB_REVISION
 COPY --from=hub /clip /opt/hub/hub/models--openai--clip-vit-large-patch14/snapshots/${CLIP_HUB_REVISION}
 RUN --mount=type=bind,from=sources,target=/tmp/sources --mount=type=bind,source=docker/webui.in,target=/tmp/webui.in \
@@ -145,8 +143,13 @@ for name in ${EXTENSIONS}; do cp -r "/tmp/sources/extensions/${name}" "/opt/webu
 /opt/webui-env/bin/python /tmp/check_webui.py --requirements /tmp/webui.in --cuda "${CUDA}"
 /opt/webui-env/bin/python -m compileall -q -j 0 /opt/webui
 rm -rf /tmp/webui-cache
-# A1111 writes beside its code (tmp, config_states, params.txt), whatever --data-dir says.
-chown -R worker:worker /opt/webui /opt/matplotlib
+# The WebUI writes beside its code. What it writes goes to /tmp, so that the code is read-only for the worker's user and
+# the container's root may be mounted read-only.
+cd /opt/webui
+rm -rf params.txt ui-config.json
+ln -s /tmp/webui-params.txt params.txt
+ln -s /tmp/webui-ui-config.json ui-config.json
+mkdir -p config_states models/Codeformer models/GFPGAN
 EOF
 
 # -------------------------------------------------------------------------------------------------------------- models
