@@ -145,11 +145,10 @@ for name in ${EXTENSIONS}; do cp -r "/tmp/sources/extensions/${name}" "/opt/webu
 rm -rf /tmp/webui-cache
 # The WebUI writes beside its code. What it writes goes to /tmp, so that the code is read-only for the worker's user and
 # the container's root may be mounted read-only.
-cd /opt/webui
-rm -rf params.txt ui-config.json
-ln -s /tmp/webui-params.txt params.txt
-ln -s /tmp/webui-ui-config.json ui-config.json
-mkdir -p config_states models/Codeformer models/GFPGAN
+rm -rf /opt/webui/params.txt /opt/webui/ui-config.json
+ln -s /tmp/webui-params.txt /opt/webui/params.txt
+ln -s /tmp/webui-ui-config.json /opt/webui/ui-config.json
+mkdir -p /opt/webui/config_states /opt/webui/models/Codeformer /opt/webui/models/GFPGAN
 EOF
 
 # -------------------------------------------------------------------------------------------------------------- models
