@@ -66,7 +66,7 @@ class Server:
                 if self.command != "HEAD":
                     self.wfile.write(reply.body)
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 - the base class looks for these
+            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class looks for these
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 pass

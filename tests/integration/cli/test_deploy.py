@@ -1,0 +1,165 @@
+"""`python -m worker deploy` against a loopback imitation of RunPod's REST API."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.http import Reply, Request, Server, serve
+from worker.cli import deploy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "rpa_sesame"
+
+
+class Account:
+    """Templates, endpoints and volumes by id, with RunPod's answers."""
+
+    def __init__(self) -> None:
+        self.things: dict[str, dict[str, dict[str, Any]]] = {"templates": {}, "endpoints": {}, "networkvolumes": {}}
+
+    def answer(self, request: Request) -> Reply:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return Reply(401, b"Unauthorized")
+        kind, _, identity = request.path.removeprefix("/v1/").partition("/")
+        things = self.things[kind]
+        if request.method == "GET":
+            return Reply(200, json.dumps(list(things.values())).encode())
+        body = json.loads(request.body)
+        if request.method == "POST":
+            identity = f"{kind[0]}{len(things) + 1}"
+            if kind == "endpoints" and body["templateId"] not in self.things["templates"]:
+                return Reply(400, b'{"error": "template not found"}')
+            flashboot = body.pop("flashboot", False)
+            things[identity] = {**body, "id": identity}
+            if flashboot:
+                things[identity]["name"] += " -fb"
+        else:
+            things[identity].update(body)
+        return Reply(200, json.dumps(things[identity]).encode())
+
+
+@contextmanager
+def runpod() -> Iterator[tuple[Account, Server]]:
+    account = Account()
+    with serve(account.answer) as server:
+        yield account, server
+
+
+def run(server: Server | None, *arguments: str, key: str = KEY, answer: str | None = None) -> int:
+    api = [] if server is None else ["--api", f"{server.url}/v1"]
+    return deploy.main(
+        ["--image", "me/worker:1", *api, *arguments],
+        environment={"RUNPOD_API_KEY": key} if key else {},
+        ask=lambda _: answer or "",
+        tty=answer is not None,
+    )
+
+
+def changes(server: Server) -> list[str]:
+    return [f"{request.method} {request.path}" for request in server.seen if request.method != "GET"]
+
+
+def test_an_endpoint_with_a_volume_comes_into_being(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (account, server):
+        assert run(server, "--preset", "sdxl", "--volume-gb", "50", "--data-center", "EU-RO-1", "--yes") == 0
+    assert changes(server) == ["POST /v1/networkvolumes", "POST /v1/templates", "POST /v1/endpoints"]
+    endpoint = account.things["endpoints"]["e1"]
+    assert (endpoint["templateId"], endpoint["networkVolumeId"]) == ("t1", "n1")
+    assert endpoint["dataCenterIds"] == ["EU-RO-1"]
+    assert endpoint["executionTimeoutMs"] == 660_000
+    template = account.things["templates"]["t1"]
+    assert template["env"]["DEFAULT_CHECKPOINT"].startswith("Jib Mix")
+    assert template["isServerless"] is True
+    assert "https://api.runpod.ai/v2/e1/run" in capsys.readouterr().out
+
+
+def test_the_second_time_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server):
+        assert run(server, "--yes") == 0
+        before = changes(server)
+        assert run(server) == 0
+        assert changes(server) == before
+    assert "= keep endpoint a1111-worker (e1)" in capsys.readouterr().out
+
+
+def test_a_new_image_changes_the_template_alone() -> None:
+    with runpod() as (account, server):
+        run(server, "--yes")
+        assert run(server, "--image", "me/worker:2", "--yes") == 0
+        assert changes(server)[2:] == ["PATCH /v1/templates/t1"]
+    assert account.things["templates"]["t1"]["imageName"] == "me/worker:2"
+
+
+def test_a_dry_run_changes_nothing_and_hides_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server):
+        assert run(server, "--dry-run", "--env", "HF_TOKEN=hf_sesame", "--env", "LOG_LEVEL=debug") == 0
+        assert changes(server) == []
+    out = capsys.readouterr().out
+    assert "+ create endpoint a1111-worker" in out
+    assert "LOG_LEVEL=debug" in out
+    assert "sesame" not in out
+
+
+def test_a_reference_to_a_secret_of_runpod_is_passed_on() -> None:
+    reference = "{{ RUNPOD_SECRET_civitai }}"
+    with runpod() as (account, server):
+        assert run(server, "--yes", "--env", f"CIVITAI_API_KEY={reference}") == 0
+    assert account.things["templates"]["t1"]["env"]["CIVITAI_API_KEY"] == reference
+
+
+def test_a_dry_run_needs_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(None, "--dry-run", key="") == 0
+    assert "+ create template a1111-worker" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "code", "calls"), [("y", 0, 2), ("n", 1, 0), ("", 1, 0)])
+def test_on_a_terminal_it_asks(answer: str, code: int, calls: int) -> None:
+    with runpod() as (_, server):
+        assert run(server, answer=answer) == code
+        assert len(changes(server)) == calls
+
+
+def test_without_a_terminal_it_does_nothing_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server):
+        assert run(server) == 2
+        assert changes(server) == []
+    assert "--yes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", "LOG_LEVL=debug"], "LOG_LEVEL?"),
+        (["--env", "CONCURRENCY=99"], "CONCURRENCY='99'"),
+        (["--env", "LOG_LEVEL"], "NAME=VALUE"),
+        (["--volume-gb", "20"], "--data-center"),
+        (["--workers-min", "9"], "--workers-min"),
+    ],
+)
+def test_mistakes_are_found_before_runpod_is_asked(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runpod() as (_, server):
+        assert run(server, "--yes", *arguments) == 2
+        assert server.seen == []
+    assert said in capsys.readouterr().err
+
+
+def test_a_key_that_is_not_accepted_is_named_but_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server):
+        assert run(server, "--yes", key="rpa_wrong") == 1
+    error = capsys.readouterr().err
+    assert "RUNPOD_API_KEY" in error
+    assert "rpa_wrong" not in error
+
+
+def test_what_runpod_says_to_a_refusal_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(lambda request: Reply(200, b"[]") if request.method == "GET" else Reply(400, b"no such GPU")) as server:
+        assert run(server, "--yes") == 1
+    assert "POST templates: 400 no such GPU" in capsys.readouterr().err
