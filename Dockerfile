@@ -174,7 +174,16 @@ WORKDIR /app
 COPY LICENSE README.md handler.py start.sh test_input.json ./
 COPY --chown=worker:worker models models
 COPY worker worker
-RUN python -m compileall -q /app/worker /app/handler.py
+RUN --mount=type=bind,source=docker/sbom.py,target=/tmp/sbom.py <<'EOF'
+python -m compileall -q /app/worker /app/handler.py
+mkdir /usr/share/sbom
+for env in worker webui; do
+    if [ -x "/opt/${env}-env/bin/python" ]; then
+        "/opt/${env}-env/bin/python" /tmp/sbom.py >"/usr/share/sbom/${env}.cdx.json"
+    fi
+done
+EOF
+
 # Baked models live on the container's disk; without any, the volume's folders are used (MODELS_DIR empty: by default).
 ENV MODELS_DIR=${BAKE:+/opt/models}
 

@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint bench clean lock docs
+.PHONY: help run test test-all lint bench image-test image-lock clean lock docs
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev ## ruff and mypy strict
 bench: $(VENV)/.dev ## every benchmark, or NAME=… alone
 	$(PY) -m benchmarks $(NAME)
 
+image-test: $(VENV)/.dev ## build the image's worker stage and run it (needs Docker with BuildKit)
+	IMAGE_TEST=required $(PY) -m pytest tests/image -m "not network"
+
 docs: $(VENV)/.dev ## write the generated tables of README and docs
 	$(PY) -m worker docs
 
@@ -47,6 +50,9 @@ lock: $(VENV)/.dev ## pin requirements/*.lock anew from pyproject.toml (needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-annotate --no-header --quiet --constraint requirements/worker.lock \
 		--output-file requirements/dev.lock
+
+image-lock: ## pin docker/*.lock anew from docker/*.in (needs uv)
+	docker/lock.sh
 
 clean: ## remove what make made
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
