@@ -171,7 +171,7 @@ ARG BAKE
 COPY --link --from=baked --chown=10001:10001 /opt/models /opt/models
 COPY --link --from=worker-env /opt/worker-env /opt/worker-env
 WORKDIR /app
-COPY LICENSE README.md handler.py start.sh test_input.json ./
+COPY LICENSE handler.py start.sh test_input.json ./
 COPY --chown=worker:worker models models
 COPY worker worker
 RUN --mount=type=bind,source=docker/sbom.py,target=/tmp/sbom.py <<'EOF'

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.cli import hub
 from worker.errors import all_errors
 from worker.settings import rows
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
+HUB = ROOT / ".runpod" / "hub.json"
 
 
 def main(argv: list[str]) -> int:
@@ -23,9 +25,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when something drifted")
     options = parser.parse_args(argv)
     drifted = []
-    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")]):
-        text = path.read_text(encoding="utf-8")
-        fresh = fill(text)
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB]):
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        fresh = hub.render() if path == HUB else fill(text)
         if fresh != text:
             drifted.append(path.name)
             if not options.check:

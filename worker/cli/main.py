@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("worker.cli.run", "run one job without RunPod: FILE or - (standard input)"),
     "check": Command("worker.cli.check", "what is configured, found and missing"),
     "models": Command("worker.cli.models", "list, pull, verify and remove models"),
+    "deploy": Command("worker.cli.deploy", "make or change an endpoint on RunPod, the plan first"),
     "schema": Command("worker.cli.schema", "the job contract as JSON Schema"),
     "docs": Command("worker.cli.docs", "write the generated tables of README and docs"),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.http import Reply, Request, Server, serve
+from tests.support.loopback_http import Reply, Request, Server, serve
 from worker.cli import deploy
 
 if TYPE_CHECKING:
