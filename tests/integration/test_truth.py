@@ -155,6 +155,19 @@ def test_a_lora_in_the_prompt_is_told_too(worker: Worker) -> None:
     assert [(lora["name"], lora["scale"]) for lora in answer["applied"]["loras"]] == [("add_detail", 0.5)]
 
 
+def test_a_lora_that_came_to_the_volume_later_is_found_by_tag_and_by_name(worker: Worker) -> None:
+    folder = worker.host.settings.folder("lora")
+    models.lora(folder / "late_one.safetensors")
+    models.lora(folder / "late_two.safetensors")
+    answer = worker.run(prompt="a cat <lora:late_one:1>", loras=["late_two"])
+    assert [lora["name"] for lora in answer["applied"]["loras"]] == ["late_one", "late_two"]
+
+
+def test_a_checkpoint_that_came_to_the_volume_later_is_found(worker: Worker) -> None:
+    models.checkpoint(worker.host.settings.folder("checkpoint") / "Late_v1.safetensors")
+    assert worker.run(checkpoint="Late_v1")["applied"]["checkpoint"] == "Late_v1"
+
+
 def test_a_lora_named_twice_is_refused(worker: Worker) -> None:
     answer = worker.run(prompt="a cat <lora:add_detail:0.5>", loras=["add_detail"])
     assert set(problems(answer)) == {"loras[0]"}

@@ -1,0 +1,111 @@
+"""``python -m worker``: what people run, as they run it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.webui_dir import environment, running_host
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = {"input": {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 3}}
+
+
+def worker(*arguments: str, cwd: Path, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        cwd=cwd,
+        input=stdin,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd), **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_job_from_a_file_leaves_its_picture_and_prints_its_answer_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(JOB), encoding="utf-8")
+    done = worker("run", "job.json", "--out", "pictures", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["worker"]["backend"] == "stand-in"
+    assert answer["seeds"] == [3]
+    with Image.open(tmp_path / answer["images"][0]) as picture:
+        assert picture.size == (64, 64)
+    assert (tmp_path / "pictures" / "answer.json").is_file()
+    assert "drawn by the stand-in" in done.stderr
+
+
+def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None:
+    done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB["input"]))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == ["out/001.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps({"input": {"prompt": "x", "num_inference_steps": 3}}), "steps"),
+        ("{not json", "not JSON"),
+        ("[1]", "object"),
+    ],
+)
+def test_a_job_that_fails_prints_the_error_answer_and_exits_1(tmp_path: Path, text: str, words: str) -> None:
+    done = worker("run", "-", cwd=tmp_path, stdin=text)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["error_code"] == "invalid_input"
+    assert words in answer["error"]
+
+
+def test_wrong_usage_exits_2(tmp_path: Path) -> None:
+    assert worker(cwd=tmp_path).returncode == 2
+    assert worker("rnu", cwd=tmp_path).returncode == 2
+    missing = worker("run", "nowhere.json", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "nowhere.json" in missing.stderr
+
+
+def test_a_bad_setting_ends_with_its_name_and_value(tmp_path: Path) -> None:
+    done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB), WEBUI_PORT="abc")
+    assert done.returncode == 1
+    assert "WEBUI_PORT='abc'" in json.loads(done.stdout)["error"]
+
+
+def test_a_webui_that_runs_already_is_used_and_left_running(tmp_path: Path) -> None:
+    with running_host(tmp_path / "other") as other:
+        done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB), WEBUI_URL=other.backend.plan.url)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert (answer["worker"]["backend"], answer["applied"]["checkpoint"]) == ("a1111", "Deliberate_v6")
+        assert other.backend.client.get("/sdapi/v1/sd-models")
+
+
+def test_a_webui_folder_is_started_and_ended(tmp_path: Path) -> None:
+    variables = environment(tmp_path)
+    done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB), **variables)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["worker"]["backend"] == "a1111"
+
+
+def test_the_doctor_names_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    done = worker("check", "--json", cwd=tmp_path, WEBUI_DIR=str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    findings: list[dict[str, Any]] = json.loads(done.stdout)
+    failed = [finding for finding in findings if finding["state"] == "fail"]
+    assert [finding["what"] for finding in failed] == ["WebUI"]
+    assert failed[0]["fix"]
+    assert worker("check", cwd=tmp_path, **environment(tmp_path)).returncode == 0
+
+
+def test_the_schema_is_json_schema_of_jobs_and_answers(tmp_path: Path) -> None:
+    document = json.loads(worker("schema", cwd=tmp_path).stdout)
+    assert document["$schema"].startswith("https://json-schema.org/")
+    assert {"JobAnswer", "ErrorAnswer"} <= set(document["$defs"])

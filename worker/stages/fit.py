@@ -1,0 +1,107 @@
+"""Whether a job's LoRAs and embeddings fit its checkpoint, as far as files and the WebUI's own words tell."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from worker.contract.models import ModelRef
+from worker.errors import IncompatibleModel, InvalidInput
+from worker.models.fits import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.contract.job import Generation
+    from worker.models.local import LocalModel
+    from worker.models.store import ModelStore
+    from worker.settings import ModelKind
+    from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.resolve import Chosen
+
+
+def facts_of(checkpoint: Checkpoint, store: ModelStore) -> tuple[str | None, str | None]:
+    """Return base model and SHA-256 of a listed checkpoint, where its file is on the volume."""
+    model = by_file(checkpoint.filename, "checkpoint", store)
+    return (model.base_model, model.sha256) if model is not None else (None, checkpoint.short_hash)
+
+
+def bases_of(chosen: Chosen, local: Mapping[str, LocalModel], catalog: Catalog, store: ModelStore) -> dict[str, str]:
+    """Return the base model of each LoRA that the job applies, where known."""
+    by_name = {model.name: model.base_model for model in local.values() if model.kind == "lora"}
+    found: dict[str, str] = {}
+    for lora in (*chosen.tagged, *chosen.loras):
+        base = by_name.get(lora.name)
+        if base is None:
+            row = catalog.lora(lora.name)
+            model = by_file(row.path, "lora", store) if row is not None else None
+            base = model.base_model if model is not None else None
+        if base is not None:
+            found[lora.name] = base
+    return found
+
+
+def by_file(filename: str, kind: ModelKind, store: ModelStore) -> LocalModel | None:
+    """Return what the store knows of a file that the WebUI lists."""
+    name = PurePath(filename).name
+    if not name:
+        return None
+    try:
+        found = store.find(ModelRef(name=name), kind)
+    except InvalidInput:
+        return None
+    return found if found is not None and found.path.name == name else None
+
+
+def loras_fit(chosen: Chosen, base: str | None, bases: dict[str, str], known_unfit: set[str]) -> list[str]:
+    """Return warnings for LoRAs of a kindred base model.
+
+    Raises:
+        IncompatibleModel: one is made for another architecture, or was seen not to fit; the WebUI would skip it.
+    """
+    warnings = []
+    for lora in (*chosen.tagged, *chosen.loras):
+        own = bases.get(lora.name)
+        verdict = fits(own, base)
+        if verdict == "refuse":
+            fitting = sorted(name for name, other in bases.items() if fits(other, base) != "refuse")
+            raise IncompatibleModel(
+                f"{lora.path}: LoRA {lora.name!r} is for {own}, but checkpoint {chosen.checkpoint.name!r} is {base}",
+                details={"path": lora.path, "fitting": fitting},
+            )
+        if lora.name in known_unfit:
+            raise IncompatibleModel(
+                f"{lora.path}: LoRA {lora.name!r} has other shapes than checkpoint {chosen.checkpoint.name!r}",
+                details={"path": lora.path},
+            )
+        if verdict == "warn":
+            warnings.append(
+                f"{lora.path}: LoRA {lora.name!r} is made for {own}, checkpoint {chosen.checkpoint.name!r} is {base}; "
+                "it may not look as intended"
+            )
+    return warnings
+
+
+def embeddings_fit(
+    job: Generation, local: Mapping[str, LocalModel], catalog: Catalog, base: str | None, *, loaded: bool
+) -> None:
+    """Raise IncompatibleModel for an embedding that the WebUI would silently take for a plain word.
+
+    Args:
+        job: The job.
+        local: Models on the volume, by path in the job.
+        catalog: What the WebUI lists; which embeddings it skips holds for the checkpoint that is loaded.
+        base: The checkpoint's base model, where known.
+        loaded: The job's checkpoint is the one that is loaded.
+    """
+    for index, ref in enumerate(job.embeddings or ()):
+        path = f"{job.path('embeddings')}[{index}]"
+        model = local.get(path)
+        name = model.name if model is not None else ref.ref
+        skipped = loaded and name in catalog.skipped_embeddings
+        if skipped or (model is not None and fits(model.base_model, base) == "refuse"):
+            made_for = f" (it is for {model.base_model})" if model is not None and model.base_model else ""
+            raise IncompatibleModel(
+                f"{path}: embedding {name!r} does not fit the checkpoint{made_for}",
+                details={"path": path, "fitting": sorted(catalog.embeddings)},
+            )

@@ -1,0 +1,129 @@
+"""A job's models among what the WebUI lists: found by file where they are on the volume, else by exact name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.errors import ModelNotFound
+from worker.webui.resolve import ChosenLora
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.contract.job import Generation
+    from worker.contract.models import LoraRef, ModelRef
+    from worker.models.local import LocalModel
+    from worker.settings import ModelKind
+    from worker.webui.catalog import Catalog, Checkpoint
+
+VAE_WORDS = {"automatic": "Automatic", "none": "None"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A model that a job names: where, how, and what it has to be."""
+
+    path: str
+    ref: ModelRef
+    kind: ModelKind
+
+
+def is_listed(want: Wanted, catalog: Catalog) -> bool:
+    """Whether a WebUI with folders of its own lists the name."""
+    name = want.ref.ref
+    if want.kind == "checkpoint":
+        return catalog.checkpoint(name) is not None
+    if want.kind == "lora":
+        return catalog.lora(name) is not None
+    if want.kind == "vae":
+        return catalog.vae(name) is not None
+    return want.kind == "embedding" and name in catalog.embeddings
+
+
+def is_seen(model: LocalModel, catalog: Catalog) -> bool:
+    """Whether the WebUI lists a file that is on the volume."""
+    if model.kind == "checkpoint":
+        return row(model, catalog) is not None
+    if model.kind == "lora":
+        return catalog.lora(model.name) is not None
+    if model.kind == "vae":
+        return catalog.vae(model.name) is not None
+    return model.name in catalog.embeddings or model.name in catalog.skipped_embeddings
+
+
+def row(model: LocalModel, catalog: Catalog) -> Checkpoint | None:
+    """Return the line of a checkpoint on the volume: the same file, else the same name."""
+    real = os.path.realpath(model.path)
+    same = (c for c in catalog.checkpoints if os.path.realpath(c.filename) == real)
+    return next(same, None) or catalog.checkpoint(model.name)
+
+
+def checkpoint(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog, default: str) -> Checkpoint:
+    """Return the checkpoint that makes the picture. Raises ModelNotFound when the WebUI does not list it."""
+    path = job.path("checkpoint")
+    name = job.checkpoint.ref if job.checkpoint is not None else default
+    found = row(local[path], catalog) if path in local else catalog.checkpoint(name)
+    if found is None:
+        known = ", ".join(c.name for c in catalog.checkpoints) or "none"
+        raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {name!r}; it has: {known}")
+    return found
+
+
+def other_checkpoint(
+    field: str, job: Generation, local: Mapping[str, LocalModel], catalog: Catalog
+) -> Checkpoint | None:
+    """Return the checkpoint that `field` names, None without one. Raises ModelNotFound like `checkpoint`."""
+    ref: ModelRef | None = getattr(job, field, None)
+    if ref is None:
+        return None
+    path = job.path(field)
+    found = row(local[path], catalog) if path in local else catalog.checkpoint(ref.ref)
+    if found is None:
+        raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {ref.ref!r}")
+    return found
+
+
+def vae(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) -> str | None:
+    """Return the VAE option's value, None when the job says nothing. Raises ModelNotFound like `checkpoint`."""
+    if job.vae is None:
+        return None
+    word = VAE_WORDS.get(job.vae.ref.casefold())
+    if word is not None:
+        return word
+    path = job.path("vae")
+    found = catalog.vae(local[path].path.name if path in local else job.vae.ref)
+    if found is None:
+        raise ModelNotFound(f"{path}: the WebUI does not list VAE {job.vae.ref!r}")
+    return found.name
+
+
+def loras(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) -> tuple[ChosenLora, ...]:
+    """Return the LoRAs of the job's list with their scales. Raises ModelNotFound like `checkpoint`."""
+    chosen: list[ChosenLora] = []
+    for index, ref in enumerate(job.loras or ()):
+        path = f"{job.path('loras')}[{index}]"
+        model = local.get(path)
+        name = model.name if model is not None else ref.ref
+        if catalog.lora(name) is None:
+            known = ", ".join(lora.name for lora in catalog.loras) or "none"
+            raise ModelNotFound(f"{path}: the WebUI does not list LoRA {name!r}; it has: {known}")
+        default = model.default_scale if model is not None else None
+        scale = ref.scale if ref.scale is not None else default
+        chosen.append(ChosenLora(name, 1.0 if scale is None else scale, path))
+    return tuple(chosen)
+
+
+def trigger_words(job: Generation, local: Mapping[str, LocalModel]) -> tuple[str, ...]:
+    """Return the trigger words that the job wants in its prompt, each once."""
+    words: list[str] = []
+    for index, ref in enumerate(job.loras or ()):
+        words += _words_of(ref, local.get(f"{job.path('loras')}[{index}]"))
+    return tuple(dict.fromkeys(words))
+
+
+def _words_of(ref: LoraRef, model: LocalModel | None) -> list[str]:
+    if isinstance(ref.trigger_words, list):
+        return list(ref.trigger_words)
+    return list(model.trigger_words) if ref.trigger_words and model is not None else []
