@@ -40,11 +40,12 @@ def _between(low: float, high: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """An integer from `low` to `high`, a multiple of `step`."""
+    """An integer from `low` to `high`, a multiple of `step`; `words` are names for some of them."""
 
     low: int
     high: int
     step: int = 1
+    words: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def read(self, value: object) -> int:
         """Return the integer in `value`; raise a `mistake` otherwise."""
@@ -61,6 +62,10 @@ class Whole:
             return value
         if type(value) is float and value.is_integer():
             return int(value)
+        if isinstance(value, bool) and (self.low, self.high) == (0, 1):
+            return int(value)
+        if isinstance(value, str) and value.strip().lower() in self.words:
+            return self.words[value.strip().lower()]
         if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
             return int(value.strip().partition(".")[0])
         raise mistake(f"must be a whole number, {self._range()}, not {shown(value)}")

@@ -1,53 +1,51 @@
-"""The jobs that a client can send, as types. Field names are those of the WebUI's own API wherever it has one.
+"""What every job has, and what every job that diffuses a picture has.
 
-Every field is optional in the type (None: not sent) because a default that is restated changes pictures; only
-`model_fields_set` is ever forwarded.
+Field names are those of the WebUI's own API wherever it has one. Every field is optional in the type (None: not sent)
+because a default that is restated changes pictures; only `model_fields_set` is ever forwarded.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from worker.contract.fields import Choice, Flag, Number, Text, Whole
-from worker.contract.models import LoraRef, ModelRef
+from worker.contract.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
+from worker.contract.controlnet import ControlNetUnit  # noqa: TC001 - as above
+from worker.contract.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
+from worker.contract.fields import Choice, Number, Whole
+from worker.contract.models import LoraRef, ModelRef  # noqa: TC001 - as above
+from worker.contract.part import Name, Part, Prompt, Ratio, Switch, knob
 
-LONGEST_PROMPT = 20_000
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
 LARGEST_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly; the WebUI itself takes more."""
+MOST_PROMPTS = 100
 
-Prompt = Annotated[str, Text(LONGEST_PROMPT, empty=True)]
-Name = Annotated[str, Text(200)]
-Ratio = Annotated[float, Number(0, 1)]
-Switch = Annotated[bool, Flag()]
 Side = Annotated[int, Whole(64, 2048, 8)]
-
-
-def _field(about: str, *, group: str = "picture", plain: bool = True, **more: Any) -> Any:
-    """Return an optional field; `plain`: it travels to the WebUI as it is, under its own name."""
-    return Field(None, description=about, json_schema_extra={"group": group, "plain": plain}, **more)
-
-
-class Part(BaseModel):
-    """A piece of a job: immutable, and closed against unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False)
+Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
 
 
 class Output(Part):
     """How the pictures come back."""
 
-    format: Annotated[Literal["png", "jpeg", "webp"], Choice({"jpg": "jpeg"})] | None = _field(
+    format: Annotated[Literal["png", "jpeg", "webp"], Choice({"jpg": "jpeg"})] | None = knob(
         "Picture format; default png.", group="output"
     )
-    quality: Annotated[int, Whole(1, 100)] | None = _field("Of jpeg and webp; default 95.", group="output")
-    lossless: Switch | None = _field("webp without loss.", group="output")
+    quality: Annotated[int, Whole(1, 100)] | None = knob("Of jpeg and webp; default 95.", group="output")
+    lossless: Switch | None = knob("webp without loss.", group="output")
     delivery: (
-        Annotated[Literal["auto", "base64", "s3"], Choice({"inline": "base64", "url": "s3", "urls": "s3"})] | None
-    ) = _field("Inline or as URLs; default: the endpoint's setting.", group="output")
-    strip_metadata: Switch | None = _field("Leave the generation parameters out of the picture file.", group="output")
-    allow_smaller: Switch | None = _field(
+        Annotated[
+            Literal["auto", "base64", "s3"], Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"})
+        ]
+        | None
+    ) = knob("Inline or as URLs; default: the endpoint's setting.", group="output")
+    strip_metadata: Switch | None = knob("Leave the generation parameters out of the picture file.", group="output")
+    allow_smaller: Switch | None = knob(
         "A picture too large for the answer may be delivered as a smaller format instead of failing.", group="output"
     )
 
@@ -57,13 +55,15 @@ class Job(Part):
 
     kind: ClassVar[str] = ""
 
-    output: Output = Field(default_factory=Output, description="How the pictures come back.")
-    on_mismatch: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = _field(
+    output: Output = Field(
+        default_factory=Output, description="How the pictures come back.", json_schema_extra={"group": "job"}
+    )
+    on_mismatch: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = knob(
         "When the WebUI did something else than asked (model, sampler, size, …): fail (default) or warn.",
         group="job",
         plain=False,
     )
-    timeout_s: Annotated[float, Number(1, 86_400)] | None = _field(
+    timeout_s: Annotated[float, Number(1, 86_400)] | None = knob(
         "Deadline of this job, seconds; the endpoint's own deadline holds too.", group="job", plain=False
     )
 
@@ -84,6 +84,15 @@ class Job(Part):
         self._warnings.extend(warnings)
         self._written.update(written)
 
+    def changed(self, changes: Mapping[str, Any], written: Mapping[str, str] | None = None) -> Self:
+        """Return this job with other values; None takes a field away. `written`: where the new values stand."""
+        copy = self.model_copy(update=dict(changes))
+        copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
+        copy._warnings = list(self._warnings)  # noqa: SLF001 - its own copy
+        kept = {name: place for name, place in self._written.items() if name not in changes}
+        copy._written = {**kept, **(written or {})}  # noqa: SLF001 - its own copy
+        return copy
+
     def plain_fields(self) -> dict[str, Any]:
         """Return the fields that the client set and that go to the WebUI as they are, under their own names."""
         fields = type(self).model_fields
@@ -96,69 +105,133 @@ class Job(Part):
         }
 
 
+class PromptPart(Part):
+    """One of several prompts of a job, with what it changes."""
+
+    prompt: Prompt = Field(description="What to draw.")
+    negative_prompt: Prompt | None = knob("What to keep out.")
+    seed: Seed | None = knob("Of its first picture.")
+    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
+    sampler_name: Name | None = knob("Sampler.")
+    scheduler: Name | None = knob("Noise schedule.")
+    width: Side | None = knob("Pixels, a multiple of 8.")
+    height: Side | None = knob("Pixels, a multiple of 8.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
+    clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Layers of CLIP to stop before the end.", plain=False)
+    loras: list[LoraRef] | None = knob("LoRAs instead of the job's.", plain=False, max_length=50)
+
+
+class Refiner(Part):
+    """A second model that takes over; the same as `refiner_checkpoint` and `refiner_switch_at`."""
+
+    checkpoint: ModelRef | None = knob("Model, like `checkpoint`.", group="refiner")
+    switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+
+
 class Generation(Job):
     """What jobs that diffuse a picture have in common."""
 
     prompt: Prompt = Field("", description="What to draw.", json_schema_extra={"group": "picture", "plain": True})
-    negative_prompt: Prompt | None = _field("What to keep out.")
-    steps: Annotated[int, Whole(1, 150)] | None = _field("Sampling steps.")
-    cfg_scale: Annotated[float, Number(1, 30)] | None = _field("How closely the prompt is followed.")
-    width: Side | None = _field("Pixels, a multiple of 8.")
-    height: Side | None = _field("Pixels, a multiple of 8.")
-    sampler_name: Name | None = _field("Sampler by name, alias or common spelling (`DPM++ 2M Karras`, `euler a`).")
-    scheduler: Name | None = _field("Noise schedule by name or label; wins over one inside `sampler_name`.")
-    seed: Annotated[int, Whole(-1, LARGEST_SEED)] | None = _field(
-        "Of the first picture, the next ones count up; -1: random."
-    )
-    batch_size: Annotated[int, Whole(1, 1000)] | None = _field("Pictures made at once.")
-    n_iter: Annotated[int, Whole(1, 1000)] | None = _field("Batches, one after the other.")
+    negative_prompt: Prompt | None = knob("What to keep out.")
+    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
+    width: Side | None = knob("Pixels, a multiple of 8.")
+    height: Side | None = knob("Pixels, a multiple of 8.")
+    sampler_name: Name | None = knob("Sampler by name, alias or common spelling (`DPM++ 2M Karras`, `euler a`).")
+    scheduler: Name | None = knob("Noise schedule by name or label; wins over one inside `sampler_name`.")
+    seed: Seed | None = knob("Of the first picture, the next ones count up; -1: random.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
 
-    checkpoint: ModelRef | None = _field(
+    seeds: list[Seed] | None = knob(
+        "A seed for each picture, instead of `seed` and the number of pictures.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=1000,
+    )
+    prompts: list[PromptPart] | None = knob(
+        "Several prompts in one job: texts, or objects with what each changes. One that fails leaves the others.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=MOST_PROMPTS,
+    )
+    wildcards: Switch | None = knob(
+        "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
+    )
+
+    checkpoint: ModelRef | None = knob(
         "Model: a name, file, URL or reference, or `{name, url, hash}`; default: the endpoint's.",
         group="models",
         plain=False,
     )
-    vae: ModelRef | None = _field("VAE, like `checkpoint`.", group="models", plain=False)
-    loras: list[LoraRef] | None = _field(
+    vae: ModelRef | None = knob("VAE, like `checkpoint`.", group="models", plain=False)
+    loras: list[LoraRef] | None = knob(
         "LoRAs, stacked in order: names or `{name, url, scale, hash}`.", group="models", plain=False, max_length=50
     )
-    embeddings: list[ModelRef] | None = _field(
+    embeddings: list[ModelRef] | None = knob(
         "Embeddings that must be there for the prompt to use, like `checkpoint`.",
         group="models",
         plain=False,
         max_length=50,
     )
-    clip_skip: Annotated[int, Whole(1, 12)] | None = _field(
+    clip_skip: Annotated[int, Whole(1, 12)] | None = knob(
         "Layers of CLIP to stop before the end.", group="models", plain=False
     )
 
-    subseed: Annotated[int, Whole(-1, LARGEST_SEED)] | None = _field("Variation seed; -1: random.", group="variation")
-    subseed_strength: Ratio | None = _field("0: only `seed`, 1: only `subseed`.", group="variation")
-    seed_resize_from_w: Annotated[int, Whole(-1, 2048)] | None = _field(
+    subseed: Seed | None = knob("Variation seed; -1: random.", group="variation")
+    subseed_strength: Ratio | None = knob("0: only `seed`, 1: only `subseed`.", group="variation")
+    seed_resize_from_w: Annotated[int, Whole(-1, 2048)] | None = knob(
         "Width whose noise is reused; -1 or 0: off.", group="variation"
     )
-    seed_resize_from_h: Annotated[int, Whole(-1, 2048)] | None = _field(
+    seed_resize_from_h: Annotated[int, Whole(-1, 2048)] | None = knob(
         "Height whose noise is reused; -1 or 0: off.", group="variation"
     )
 
-    styles: list[Name] | None = _field("Prompt styles of the WebUI, by name.", group="details", max_length=50)
-    restore_faces: Switch | None = _field("Run the face restorer.", group="details")
-    tiling: Switch | None = _field("A picture that tiles.", group="details")
-    denoising_strength: Ratio | None = _field("How much the second pass (hires) may change.", group="details")
-    eta: Annotated[float, Number(0, 1)] | None = _field("Noise of ancestral samplers and DDIM.", group="details")
-    s_min_uncond: Annotated[float, Number(0, 15)] | None = _field("Skip the negative prompt below.", group="details")
-    s_churn: Annotated[float, Number(0, 100)] | None = _field("Sampler's churn.", group="details")
-    s_tmin: Annotated[float, Number(0, 10)] | None = _field("Sampler's tmin.", group="details")
-    s_tmax: Annotated[float, Number(0, 999)] | None = _field("Sampler's tmax.", group="details")
-    s_noise: Annotated[float, Number(0, 1.1)] | None = _field("Sampler's noise.", group="details")
-    disable_extra_networks: Switch | None = _field("Ignore LoRA tags in the prompt.", group="details")
-
-    refiner_checkpoint: ModelRef | None = _field("Second model, like `checkpoint`.", group="refiner", plain=False)
-    refiner_switch_at: Ratio | None = _field("Share of the steps after which it takes over.", group="refiner")
-
-    override_settings: dict[str, Any] | None = _field(
+    styles: list[Name] | None = knob("Prompt styles of the WebUI, by name.", group="details", max_length=50)
+    restore_faces: Switch | None = knob("Run the face restorer.", group="details")
+    tiling: Switch | None = knob("A picture that tiles.", group="details")
+    denoising_strength: Ratio | None = knob("How much a picture (or the hires pass) may change.", group="details")
+    eta: Ratio | None = knob("Noise of ancestral samplers and DDIM.", group="details")
+    s_min_uncond: Annotated[float, Number(0, 15)] | None = knob("Skip the negative prompt below.", group="details")
+    s_churn: Annotated[float, Number(0, 100)] | None = knob("Sampler's churn.", group="details")
+    s_tmin: Annotated[float, Number(0, 10)] | None = knob("Sampler's tmin.", group="details")
+    s_tmax: Annotated[float, Number(0, 999)] | None = knob("Sampler's tmax.", group="details")
+    s_noise: Annotated[float, Number(0, 1.1)] | None = knob("Sampler's noise.", group="details")
+    disable_extra_networks: Switch | None = knob("Ignore LoRA tags in the prompt.", group="details")
+    override_settings: dict[str, Any] | None = knob(
         "Options of the WebUI for this job alone, by allow-list.", group="details"
     )
+
+    refiner: Refiner | None = knob("Second model for the last steps.", group="refiner", plain=False)
+    refiner_checkpoint: ModelRef | None = knob("The same by the WebUI's names.", group="refiner", plain=False)
+    refiner_switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+
+    controlnet: list[ControlNetUnit] | None = knob("ControlNet units.", group="extensions", plain=False, max_length=10)
+    adetailer: list[ADetailerUnit] | None = knob("ADetailer passes.", group="extensions", plain=False, max_length=10)
+    tiled_diffusion: TiledDiffusion | None = knob("Tiled Diffusion.", group="extensions", plain=False)
+    tiled_vae: TiledVae | None = knob("Tiled VAE.", group="extensions", plain=False)
+    script: Script | None = knob("A script of the WebUI.", group="extensions", plain=False)
+
+
+class Hires(Part):
+    """A second pass at a higher size; the same as `enable_hr` and the `hr_` fields."""
+
+    enabled: Switch | None = knob("Default true.", group="hires")
+    scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
+    width: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width.", group="hires")
+    height: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height.", group="hires")
+    upscaler: Name | None = knob("Upscaler by name.", group="hires")
+    steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
+    denoising_strength: Ratio | None = knob("How much the pass may change.", group="hires")
+    checkpoint: ModelRef | None = knob("Other model.", group="hires")
+    sampler: Name | None = knob("Other sampler.", group="hires")
+    scheduler: Name | None = knob("Other noise schedule.", group="hires")
+    prompt: Prompt | None = knob("Other prompt.", group="hires")
+    negative_prompt: Prompt | None = knob("Other negative prompt.", group="hires")
 
 
 class Txt2Img(Generation):
@@ -166,20 +239,17 @@ class Txt2Img(Generation):
 
     kind: ClassVar[str] = "txt2img"
 
-    type: Annotated[Literal["txt2img"], Choice()] | None = _field("The kind of job.", group="job", plain=False)
+    type: Annotated[Literal["txt2img"], Choice()] | None = knob("The kind of job.", group="job", plain=False)
 
-    enable_hr: Switch | None = _field("Second pass at a higher size.", group="hires")
-    hr_scale: Annotated[float, Number(1, 8)] | None = _field("By how much; default 2.", group="hires")
-    hr_resize_x: Annotated[int, Whole(0, 8192, 8)] | None = _field("Or to this width, 0: by scale.", group="hires")
-    hr_resize_y: Annotated[int, Whole(0, 8192, 8)] | None = _field("Or to this height, 0: by scale.", group="hires")
-    hr_upscaler: Name | None = _field("Upscaler by name.", group="hires")
-    hr_second_pass_steps: Annotated[int, Whole(0, 150)] | None = _field("0: as many as `steps`.", group="hires")
-    hr_checkpoint_name: ModelRef | None = _field("Other model, like `checkpoint`.", group="hires", plain=False)
-    hr_sampler_name: Name | None = _field("Other sampler.", group="hires")
-    hr_scheduler: Name | None = _field("Other noise schedule.", group="hires")
-    hr_prompt: Prompt | None = _field("Other prompt; empty: the same.", group="hires")
-    hr_negative_prompt: Prompt | None = _field("Other negative prompt; empty: the same.", group="hires")
-
-
-KINDS: dict[str, type[Job]] = {"txt2img": Txt2Img}
-"""Kind of job → its type."""
+    hires: Hires | None = knob("Second pass at a higher size.", group="hires", plain=False)
+    enable_hr: Switch | None = knob("The same by the WebUI's names.", group="hires")
+    hr_scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
+    hr_resize_x: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width, 0: by scale.", group="hires")
+    hr_resize_y: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height, 0: by scale.", group="hires")
+    hr_upscaler: Name | None = knob("Upscaler by name.", group="hires")
+    hr_second_pass_steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
+    hr_checkpoint_name: ModelRef | None = knob("Other model, like `checkpoint`.", group="hires", plain=False)
+    hr_sampler_name: Name | None = knob("Other sampler.", group="hires")
+    hr_scheduler: Name | None = knob("Other noise schedule.", group="hires")
+    hr_prompt: Prompt | None = knob("Other prompt; empty: the same.", group="hires")
+    hr_negative_prompt: Prompt | None = knob("Other negative prompt; empty: the same.", group="hires")

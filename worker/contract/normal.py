@@ -1,7 +1,8 @@
 """One spelling for every job: what the WebUI's API says in two ways or keeps from old times becomes one field.
 
-Nulls are left out (the WebUI's own echo of a request is full of them), `sampler_index` is an old `sampler_name`, and
-the override settings that have a field of their own move there.
+Nulls are left out (the WebUI's own echo of a request is full of them), `sampler_index` is an old `sampler_name`, the
+override settings that have a field of their own move there, `hires` and `refiner` become the WebUI's flat fields, and
+what came through `alwayson_scripts` becomes the typed units.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _SAME_AS_UNSET: dict[str, frozenset[str]] = {
     "hr_checkpoint_name": frozenset({"", "Use same checkpoint"}),
     "hr_sampler_name": frozenset({"", "Use same sampler"}),
     "hr_scheduler": frozenset({"", "Use same scheduler"}),
+    "script_name": frozenset({"", "None"}),
+    "mask": frozenset({""}),
+    "latent_mask": frozenset({""}),
+    "upscaler_2": frozenset({"", "None"}),
 }
 """Values with which the WebUI does what it does without the field."""
 
@@ -36,6 +41,7 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
     "do_not_save_samples": ((False, True), ""),
     "do_not_save_grid": ((False, True), ""),
     "send_images": ((True,), "pictures are always in the answer"),
+    "show_extras_results": ((True,), "pictures are always in the answer"),
     "override_settings_restore_afterwards": ((True,), "no job changes the options of another"),
     "force_task_id": (("",), "jobs are known by the id that the platform gives them"),
 }
@@ -45,13 +51,30 @@ _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
     "firstphase_width": ((0,), "is no longer supported by the WebUI; set width and hr_resize_x"),
     "firstphase_height": ((0,), "is no longer supported by the WebUI; set height and hr_resize_y"),
     "firstpass_image": (("",), "is internal to the WebUI and can't be sent"),
+    "latent_mask": ((), "is internal to the WebUI and can't be sent; send mask"),
     "comments": (({},), "is internal to the WebUI and can't be sent"),
     "infotext": (("",), "is not read; send its values as fields"),
-    "script_name": (("",), "is not available: scripts are not offered"),
-    "script_args": (([],), "is not available: scripts are not offered"),
-    "alwayson_scripts": (({},), "is not available: scripts and extensions are not offered"),
 }
 """Fields of the WebUI's API that are accepted only with the value they have in its own echo."""
+
+_NESTED: dict[str, dict[str, str]] = {
+    "hires": {
+        "enabled": "enable_hr",
+        "scale": "hr_scale",
+        "width": "hr_resize_x",
+        "height": "hr_resize_y",
+        "upscaler": "hr_upscaler",
+        "steps": "hr_second_pass_steps",
+        "denoising_strength": "denoising_strength",
+        "checkpoint": "hr_checkpoint_name",
+        "sampler": "hr_sampler_name",
+        "scheduler": "hr_scheduler",
+        "prompt": "hr_prompt",
+        "negative_prompt": "hr_negative_prompt",
+    },
+    "refiner": {"checkpoint": "refiner_checkpoint", "switch_at": "refiner_switch_at"},
+}
+"""Object of ours → its fields as the WebUI's flat ones."""
 
 
 @dataclass(slots=True)
@@ -61,7 +84,7 @@ class Normal:
     Attributes:
         fields: What is left to be read by the job's type.
         written: Field → where the client wrote it, when that is elsewhere.
-        problems: Mistakes found on the way.
+        problems: Mistakes found on the way; their paths are as the client wrote them.
         warnings: What was ignored and why.
     """
 
@@ -69,6 +92,21 @@ class Normal:
     written: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def put(self, target: str, value: object, written: str) -> None:
+        """Set `target` (``output.format``) to `value`, found at `written`; two values for one thing are a mistake."""
+        parent, _, leaf = target.rpartition(".")
+        place = self.fields
+        if parent:
+            inner = self.fields.get(parent, {})
+            if not isinstance(inner, dict):
+                return
+            place = self.fields[parent] = dict(inner)
+        if place.get(leaf) is None:
+            place[leaf] = value
+            self.written[target] = written
+        elif place[leaf] != value:
+            self.problems.append(Problem(written, f"says something else than {target}; send one of them"))
 
 
 def normalise(raw: Mapping[str, Any]) -> Normal:
@@ -78,10 +116,9 @@ def normalise(raw: Mapping[str, Any]) -> Normal:
         if value is None:
             if name in NEVER_NULL:
                 normal.problems.append(Problem(name, "must not be null; leave it out for the default"))
+        elif isinstance(value, str) and value in _SAME_AS_UNSET.get(name, ()):
             continue
-        if isinstance(value, str) and value in _SAME_AS_UNSET.get(name, ()):
-            continue
-        if name in _WITHOUT_EFFECT:
+        elif name in _WITHOUT_EFFECT:
             silent, why = _WITHOUT_EFFECT[name]
             if why and value not in silent:
                 normal.warnings.append(f"{name} is ignored: {why}")
@@ -93,14 +130,16 @@ def normalise(raw: Mapping[str, Any]) -> Normal:
             normal.fields[name] = value
     _sampler_index(normal)
     _overrides(normal)
+    for name, targets in _NESTED.items():
+        _flatten(normal, name, targets)
+    _shorthands(normal)
     return normal
 
 
 def _sampler_index(normal: Normal) -> None:
     old = normal.fields.pop("sampler_index", None)
     if old and "sampler_name" not in normal.fields:
-        normal.fields["sampler_name"] = old
-        normal.written["sampler_name"] = "sampler_index"
+        normal.put("sampler_name", old, "sampler_index")
 
 
 def _overrides(normal: Normal) -> None:
@@ -116,21 +155,38 @@ def _overrides(normal: Normal) -> None:
         normal.fields["override_settings"] = kept
     for option, target in MOVED.items():
         if given.get(option) is not None and given[option] != "":
-            _move(normal, option, given[option], target)
+            normal.put(target, given[option], f"override_settings.{option}")
 
 
-def _move(normal: Normal, option: str, value: object, target: str) -> None:
-    """Put the override `option` where the contract has it; two different values for one thing are a mistake."""
-    written = f"override_settings.{option}"
-    parent, _, leaf = target.rpartition(".")
-    place = normal.fields
-    if parent:
-        inner = normal.fields.get(parent, {})
-        if not isinstance(inner, dict):
-            return
-        place = normal.fields[parent] = dict(inner)
-    if place.get(leaf) is None:
-        place[leaf] = value
-        normal.written[target] = written
-    elif place[leaf] != value:
-        normal.problems.append(Problem(written, f"says something else than {target}; send one of them"))
+def _flatten(normal: Normal, name: str, targets: Mapping[str, str]) -> None:
+    """Move the known fields of an object to the flat ones; what is unknown stays to be reported by its type."""
+    given = normal.fields.get(name)
+    if not isinstance(given, dict):
+        return
+    rest = {key: value for key, value in given.items() if key not in targets and value is not None}
+    if rest:
+        normal.fields[name] = rest
+    else:
+        del normal.fields[name]
+    if name == "hires" and given.get("enabled") is None:
+        normal.put("enable_hr", value=True, written=name)
+    for key, target in targets.items():
+        if given.get(key) is not None:
+            normal.put(target, given[key], f"{name}.{key}")
+
+
+def _shorthands(normal: Normal) -> None:
+    """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `output.return`."""
+    fields = normal.fields
+    if isinstance(fields.get("seed"), list):
+        normal.put("seeds", fields.pop("seed"), "seed")
+    if isinstance(fields.get("prompts"), list):
+        fields["prompts"] = [{"prompt": part} if isinstance(part, str) else part for part in fields["prompts"]]
+    for name in ("controlnet", "adetailer"):
+        if isinstance(fields.get(name), dict):
+            fields[name] = [fields[name]]
+    output = fields.get("output")
+    if isinstance(output, dict):
+        fields["output"] = {key: value for key, value in output.items() if value is not None and key != "return"}
+        if output.get("return") is not None:
+            normal.put("output.delivery", output["return"], "output.return")

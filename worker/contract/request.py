@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from worker.contract.foreign import FOREIGN_NAMES
-from worker.contract.job import KINDS, Txt2Img
+from worker.contract.alwayson import read_scripts
 from worker.contract.jsonguard import problems_of, shown
+from worker.contract.kinds import KINDS, TYPE_WORDS, Upscale, Validate, infer
 from worker.contract.limits import Limits
-from worker.contract.normal import normalise
+from worker.contract.mistakes import in_order, problems_in
+from worker.contract.normal import Normal, normalise
 from worker.contract.rules import problems_between, warnings_between
 from worker.contract.suggest import nearest
+from worker.contract.written import as_written
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from worker.contract.job import Job
 
-    from pydantic_core import ErrorDetails
-
-_EXPECTED = {
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "string_type": "text",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
+_UPSCALE_WORDS = {
+    "upscaler": "upscaler_1",
+    "scale": "upscaling_resize",
+    "width": "upscaling_resize_w",
+    "height": "upscaling_resize_h",
 }
-_GUESSED = 20
-"""Unknown fields that get a suggestion; a job with more of them is not a typing mistake."""
+_AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
-def parse_job(raw: object, *, limits: Limits | None = None) -> Txt2Img:
-    """Return the job in `raw` (a job's `input`, parsed JSON).
+def parse_job(raw: object, *, limits: Limits | None = None) -> Job:
+    """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `worker.contract.kinds.KINDS`.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it.
@@ -47,124 +40,69 @@ def parse_job(raw: object, *, limits: Limits | None = None) -> Txt2Img:
         raise InvalidInput.at("", f"the input must be an object with a prompt, not {shown(raw)}")
     if guard := problems_of(raw, limits):
         raise InvalidInput(guard)
-    normal = normalise(raw)
-    problems = list(normal.problems)
-    kind = _kind(normal.fields.pop("type", None), problems)
-    if "prompt" not in raw and not normal.fields.get("styles"):
-        problems.append(Problem("prompt", "is missing"))
-    job: Txt2Img | None = None
-    try:
-        job = kind.model_validate(normal.fields)
-    except ValidationError as error:
-        problems.extend(_problems(error.errors(include_url=False), kind, normal.fields, normal.written))
-    if job is not None:
-        problems.extend(
-            Problem(normal.written.get(problem.path, problem.path), problem.message, problem.suggestion)
-            for problem in problems_between(job, limits)
-        )
+    job, problems = _read(raw, limits)
     if problems or job is None:
-        raise InvalidInput(_bounded(_in_order(problems, raw), limits))
-    job.remember(warnings=[*normal.warnings, *warnings_between(job)], written=normal.written)
+        raise InvalidInput(in_order(problems, raw, limits))
     return job
 
 
-def _kind(given: object, problems: list[Problem]) -> type[Txt2Img]:
-    """Return the type for the job's `type`, and note a kind that there is not."""
-    if given is None or (isinstance(given, str) and given.strip().lower() in KINDS):
-        return Txt2Img
-    near = nearest(given, KINDS) if isinstance(given, str) else None
-    problems.append(Problem("type", f"must be one of {', '.join(KINDS)}, not {shown(given)}", near))
-    return Txt2Img
+def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem]]:
+    normal = normalise(raw)
+    read_scripts(normal)
+    kind = _kind(normal)
+    if kind is None:
+        return None, normal.problems
+    _for_kind(normal, kind)
+    problems = normal.problems
+    model = KINDS[kind]
+    job: Job | None = None
+    try:
+        job = model.model_validate(normal.fields)
+    except ValidationError as error:
+        found = problems_in(error.errors(include_url=False), model, normal.fields, kind)
+        problems.extend(_elsewhere(problem, normal.written) for problem in found)
+    if job is not None:
+        problems.extend(_elsewhere(problem, normal.written) for problem in problems_between(job, limits))
+        job.remember(warnings=[*normal.warnings, *warnings_between(job)], written=normal.written)
+    if isinstance(job, Validate):
+        _, inner = _read(job.job, limits)
+        problems.extend(Problem(f"job.{problem.path}", problem.message, problem.suggestion) for problem in inner)
+    return job, problems
 
 
-def _problems(
-    errors: Sequence[ErrorDetails], model: type[BaseModel], fields: dict[str, Any], written: dict[str, str]
-) -> Iterator[Problem]:
-    """Yield a problem per mistake that pydantic found; of the branches of a union only the first speaks."""
-    seen: set[str] = set()
-    for error in errors:
-        path = _path(error["loc"], fields)
-        path = written.get(path, path)
-        if path in seen:
-            continue
-        seen.add(path)
-        if error["type"] == "extra_forbidden":
-            yield _unknown(path, str(error["loc"][-1]), _names_at(model, error["loc"][:-1]), few=len(seen) <= _GUESSED)
-        else:
-            yield Problem(path, *_words(error))
+def _elsewhere(problem: Problem, written: dict[str, str]) -> Problem:
+    return Problem(as_written(problem.path, written), problem.message, problem.suggestion)
 
 
-def _path(loc: tuple[int | str, ...], fields: object) -> str:
-    """Return `loc` as the client would write it, without pydantic's own marks (names of validators and of types)."""
-    path = ""
-    value = fields
-    for index, step in enumerate(loc):
-        if isinstance(step, int):
-            path += f"[{step}]"
-            value = value[step] if isinstance(value, list) and step < len(value) else None
-        elif isinstance(value, dict) and (step in value or index == len(loc) - 1):
-            path += f".{step}" if path else step
-            value = value.get(step)
-    return path
+def _kind(normal: Normal) -> str | None:
+    """Return the kind of job, from `type` (or `action`) or else from its fields; note what is wrong with it."""
+    if "action" in normal.fields:
+        normal.put("type", normal.fields.pop("action"), "action")
+    given = normal.fields.get("type")
+    if given is None:
+        kind = infer(normal.fields)
+        if kind is None:
+            normal.problems.append(Problem("type", _AMBIGUOUS))
+        return kind
+    word = given.strip().lower() if isinstance(given, str) else ""
+    if word in TYPE_WORDS:
+        return TYPE_WORDS[word]
+    near = nearest(given, TYPE_WORDS) if isinstance(given, str) else None
+    message = f"must be one of {', '.join(TYPE_WORDS)}, not {shown(given)}"
+    normal.problems.append(Problem(as_written("type", normal.written), message, near))
+    del normal.fields["type"]
+    return infer(normal.fields)
 
 
-def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
-    """Return the names of the fields that the object at `loc` can have."""
-    for step in loc:
-        if isinstance(step, str) and step in model.model_fields:
-            inner = _model_in(model.model_fields[step].annotation)
-            if inner is not None:
-                model = inner
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside `annotation`: itself, or that of an optional, a list or an annotated type."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in get_args(annotation):
-        found = _model_in(part)
-        if found is not None:
-            return found
-    return None
-
-
-def _unknown(path: str, name: str, names: Sequence[str], *, few: bool) -> Problem:
-    """Return the problem of a field that does not exist, with the one that was probably meant."""
-    meant = FOREIGN_NAMES.get(name.lower()) if "." not in path else None
-    if meant is not None and meant.partition(".")[0] not in names:
-        meant = None
-    return Problem(path, "is not a field", meant or (nearest(name, names) if few else None))
-
-
-def _words(error: ErrorDetails) -> tuple[str, str | None]:
-    """Return message and suggestion for one of pydantic's errors."""
-    context = error.get("ctx", {})
-    kind = error["type"]
-    if kind == "mistake":
-        suggestion = context.get("suggestion")
-        return str(context["message"]), None if suggestion is None else str(suggestion)
-    if kind == "model_type" and str(context.get("class_name", "")).endswith("Ref"):
-        return f"must be a name or an object with name or url, not {shown(error['input'])}", None
-    if kind in _EXPECTED:
-        return f"must be {_EXPECTED[kind]}, not {shown(error['input'])}", None
-    if kind == "value_error":
-        return str(context.get("error", error["msg"])), None
-    if kind == "too_long":
-        return f"has {context.get('actual_length')} entries; at most {context.get('max_length')} are allowed", None
-    message = error["msg"]
-    return f"{message[:1].lower()}{message[1:]}, not {shown(error['input'])}", None
-
-
-def _in_order(problems: list[Problem], raw: dict[str, Any]) -> list[Problem]:
-    """Return `problems` in the order in which the client wrote the fields; what is missing comes first."""
-    places = {name: place for place, name in enumerate(raw)}
-    return sorted(problems, key=lambda problem: places.get(re.split(r"[.\[]", problem.path, maxsplit=1)[0], -1))
-
-
-def _bounded(problems: Sequence[Problem], limits: Limits) -> list[Problem]:
-    """Return at most `limits.max_problems` of `problems` and how many more there are."""
-    if len(problems) <= limits.max_problems:
-        return list(problems)
-    rest = len(problems) - limits.max_problems
-    return [*problems[: limits.max_problems], Problem("", f"{rest} more mistakes are not listed")]
+def _for_kind(normal: Normal, kind: str) -> None:
+    """Read what has another name in this kind of job, and note what it can't be without."""
+    fields = normal.fields
+    if KINDS[kind] is Upscale:
+        for word, name in _UPSCALE_WORDS.items():
+            if word in fields:
+                normal.put(name, fields.pop(word), word)
+        if "resize_mode" not in fields and ("upscaling_resize_w" in fields or "upscaling_resize_h" in fields):
+            fields["resize_mode"] = 1
+    told = {"prompt", "styles", "prompts"} & fields.keys() or any(bad.path == "prompt" for bad in normal.problems)
+    if kind == "txt2img" and not told:
+        normal.problems.append(Problem("prompt", "is missing"))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import HiresSize, Size, hires_size
-from worker.contract.job import Txt2Img
+from worker.contract.job import Generation, Txt2Img
+from worker.contract.kinds import Img2Img, Inpaint, Upscale
 from worker.contract.suggest import plain
 from worker.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.contract.job import Generation, Job
+    from worker.contract.job import Job
     from worker.contract.limits import Limits
 
 DEFAULT_SIDE = 512
@@ -22,11 +23,20 @@ UNIPC_STEPS = 3
 
 def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
     """Yield the problems that only several fields together make."""
-    if isinstance(job, Txt2Img):
+    if isinstance(job, Generation):
         yield from _pictures(job, limits)
         yield from _samplers(job)
         yield from _refiner(job)
+        yield from _several(job)
+        yield from _extensions(job)
+    if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
+    if isinstance(job, Img2Img):
+        yield from _start(job)
+    if isinstance(job, Inpaint):
+        yield from _mask(job)
+    if isinstance(job, Upscale):
+        yield from _upscale(job)
     yield from _output(job)
 
 
@@ -38,7 +48,7 @@ def warnings_between(job: Job) -> Iterator[str]:
         )
         if idle and "enable_hr" not in job.model_fields_set:
             yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
-    if isinstance(job, Txt2Img) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
+    if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
     if job.output.quality is not None and job.output.format in {None, "png"}:
         yield "output.quality has no effect on png"
@@ -83,24 +93,93 @@ def largest_size(job: Txt2Img) -> Size:
     return second.work if second and second.work.pixels > first.pixels else first
 
 
+def picture_count(job: Generation) -> int:
+    """Return how many pictures `job` asks for, all its prompts together."""
+    each = len(job.seeds) if job.seeds else (job.batch_size or 1) * (job.n_iter or 1)
+    if not job.prompts:
+        return each
+    return sum((part.batch_size or job.batch_size or 1) * (part.n_iter or job.n_iter or 1) for part in job.prompts)
+
+
 def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
-    pictures = (job.batch_size or 1) * (job.n_iter or 1)
+    pictures = picture_count(job)
     if pictures > limits.max_images:
-        field = "n_iter" if (job.n_iter or 1) > 1 else "batch_size"
-        yield Problem(
-            field, f"batch_size x n_iter must be at most {limits.max_images} pictures, not {pictures} (this endpoint)"
-        )
+        if job.prompts or job.seeds:
+            field, what = ("prompts" if job.prompts else "seeds"), "the job"
+        else:
+            field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"
+        yield Problem(field, f"{what} must be at most {limits.max_images} pictures, not {pictures} (this endpoint)")
     first = first_size(job)
     if first.pixels > limits.max_pixels:
         yield Problem(
-            "width",
-            f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)",
+            "width", f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)"
         )
 
 
-def _samplers(job: Txt2Img) -> Iterator[Problem]:
+def _several(job: Generation) -> Iterator[Problem]:
+    if job.seeds and job.prompts:
+        yield Problem("seeds", "can't be combined with prompts; give each prompt its seed")
+    if job.seeds and job.seed is not None:
+        yield Problem("seeds", "can't be combined with seed; send one of them")
+    pictures = (job.batch_size or 1) * (job.n_iter or 1)
+    if job.seeds and pictures not in {1, len(job.seeds)}:
+        yield Problem("seeds", f"has {len(job.seeds)} seeds for {pictures} pictures (batch_size x n_iter)")
+    if job.prompts and job.prompt:
+        yield Problem("prompts", "can't be combined with prompt; put it in front of each")
+
+
+def _extensions(job: Generation) -> Iterator[Problem]:
+    for index, unit in enumerate(job.controlnet or ()):
+        path = f"controlnet[{index}]"
+        if not unit.is_on:
+            continue
+        if unit.model in {None, "None"} and not (unit.module or "").startswith(("reference", "revision")):
+            yield Problem(f"{path}.model", "is missing: without a model the unit does nothing")
+        if unit.image is None and isinstance(job, Txt2Img):
+            yield Problem(f"{path}.image", "is missing: without a picture the unit does nothing")
+    for index, detailer in enumerate(job.adetailer or ()):
+        if detailer.enabled is not False and detailer.model in {None, "None"}:
+            yield Problem(f"adetailer[{index}].model", "is missing: without a model the pass does nothing")
+    if job.script is not None and isinstance(job, Img2Img) and job.ultimate_upscale is not None:
+        yield Problem("script", "can't run together with ultimate_upscale, which is a script too")
+    if job.script is not None and (job.seeds or job.prompts):
+        yield Problem("script", "can't be combined with seeds or prompts")
+
+
+def _start(job: Img2Img) -> Iterator[Problem]:
+    if len(job.init_images) > 1 and isinstance(job, Inpaint):
+        yield Problem("init_images", "must be one picture when there is a mask")
+    if job.image_cfg_scale is not None and not job.prompt and not job.prompts:
+        yield Problem("image_cfg_scale", "needs a prompt")
+
+
+def _mask(job: Inpaint) -> Iterator[Problem]:
+    if job.mask is None and job.outpaint is None:
+        yield Problem("mask", "is missing: white is what is made anew (or send outpaint)")
+    if job.outpaint is not None:
+        sides = job.outpaint
+        if not any((sides.left, sides.right, sides.top, sides.bottom)):
+            yield Problem("outpaint", "must grow the picture on one side at least")
+        if job.width is not None or job.height is not None:
+            yield Problem("outpaint", "can't be combined with width and height: the size follows from the picture")
+
+
+def _upscale(job: Upscale) -> Iterator[Problem]:
+    sized = job.upscaling_resize_w is not None or job.upscaling_resize_h is not None
+    if sized and job.upscaling_resize is not None and job.resize_mode is None:
+        yield Problem("upscaling_resize", "can't be combined with a size; send one of them")
+    if sized and (job.upscaling_resize_w is None or job.upscaling_resize_h is None):
+        missing = "upscaling_resize_h" if job.upscaling_resize_h is None else "upscaling_resize_w"
+        yield Problem(missing, "is missing: a size needs both sides")
+    if job.upscaler_2 is not None and not job.extras_upscaler_2_visibility:
+        yield Problem("extras_upscaler_2_visibility", "is missing: without it upscaler_2 does nothing")
+
+
+def _samplers(job: Generation) -> Iterator[Problem]:
     if _is_unipc(job.sampler_name) and job.steps is not None and job.steps < UNIPC_STEPS:
         yield Problem("steps", f"UniPC needs at least {UNIPC_STEPS} steps, not {job.steps}")
+    if not isinstance(job, Txt2Img):
+        return
     second = job.hr_second_pass_steps or job.steps
     if job.enable_hr and _is_unipc(job.hr_sampler_name) and second is not None and second < UNIPC_STEPS:
         field = "hr_second_pass_steps" if job.hr_second_pass_steps else "steps"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from worker.contract.job import KINDS, Output
+from worker.contract.job import Output
+from worker.contract.kinds import KINDS
 from worker.contract.result import ErrorAnswer, JobAnswer
 from worker.errors import all_errors
 

@@ -8,17 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.contract import request
 from worker.contract.job import Txt2Img
+from worker.contract.kinds import KINDS
 from worker.contract.limits import Limits
-from worker.contract.request import parse_job
 from worker.errors import InvalidInput, Problem
 
 CAT: dict[str, Any] = {"prompt": "a cat"}
 
 
+def parse_job(raw: object, *, limits: Limits | None = None) -> Txt2Img:
+    job = request.parse_job(raw, limits=limits)
+    assert isinstance(job, Txt2Img)
+    return job
+
+
 def problems(raw: object, limits: Limits | None = None) -> dict[str, Problem]:
     with pytest.raises(InvalidInput) as caught:
-        parse_job(raw, limits=limits)
+        request.parse_job(raw, limits=limits)
     return {problem.path: problem for problem in caught.value.problems}
 
 
@@ -300,7 +307,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-FIELDS = st.sampled_from([*Txt2Img.model_fields, "sampler_index", "alwayson_scripts", "comments", "save_images"])
+ALL_FIELDS = sorted({name for kind in KINDS.values() for name in kind.model_fields})
+FIELDS = st.sampled_from(
+    [*ALL_FIELDS, "sampler_index", "script_name", "script_args", "alwayson_scripts", "comments", "save_images"]
+)
 NEAR = st.sampled_from([0, 1, 2, 8, 20, 512, 0.5, "20", "x", "", True, None, [], {}, ["a"], {"name": "a"}])
 
 
@@ -309,7 +319,7 @@ NEAR = st.sampled_from([0, 1, 2, 8, 20, 512, 0.5, "20", "x", "", True, None, [],
 def test_any_json_is_a_job_or_a_list_of_mistakes(raw: Any) -> None:
     answer: Any
     try:
-        answer = parse_job(raw).plain_fields()
+        answer = request.parse_job(raw).plain_fields()
     except InvalidInput as error:
         answer = error.to_answer()
     assert len(json.dumps(answer, allow_nan=False).encode()) < 50_000
@@ -346,7 +356,7 @@ def test_hostile_input_is_refused_in_20_ms_and_with_a_short_answer(raw: object) 
     for _ in range(3):
         started = time.perf_counter()
         with pytest.raises(InvalidInput) as caught:
-            parse_job(raw)
+            request.parse_job(raw)
         best = min(best, time.perf_counter() - started)
         assert len(str(caught.value)) < 20_000
     assert best < 0.02

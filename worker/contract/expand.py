@@ -1,0 +1,86 @@
+"""One job that asks for several things (seeds, prompts, wildcards) as the plain jobs that it means. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.contract.wildcards import expand_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from worker.contract.job import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A plain job and where in the client's job it comes from.
+
+    Attributes:
+        job: With one prompt and one seed of 0 or more; no `seeds`, `prompts` or `wildcards`.
+        path: ``prompts[1]``, ``seeds[0]``, or empty for the job as it was.
+    """
+
+    job: Generation
+    path: str
+
+
+def expand(job: Generation, *, draw: Callable[[], int], lists: Mapping[str, Sequence[str]]) -> list[Piece]:
+    """Return the plain jobs of `job`, in order.
+
+    Args:
+        job: Any generation.
+        draw: Returns a random seed; called once per piece that has none.
+        lists: Wildcard name → its lines.
+
+    Raises:
+        InvalidInput: a wildcard that does not exist, a template that can't be read.
+    """
+    pieces = [_seeded(piece, draw) for piece in _pieces(job)]
+    if not job.wildcards:
+        return pieces
+    return [part for piece in pieces for part in _varied(piece, lists)]
+
+
+def _pieces(job: Generation) -> Iterator[Piece]:
+    plain = {"seeds": None, "prompts": None}
+    if job.prompts:
+        for index, part in enumerate(job.prompts):
+            changes = {name: getattr(part, name) for name in part.model_fields_set}
+            moved = {name: f"prompts[{index}].{name}" for name in changes}
+            yield Piece(job.changed({**plain, **changes}, moved), f"prompts[{index}]")
+    elif job.seeds:
+        for index, seed in enumerate(job.seeds):
+            once = {**plain, "seed": seed, "batch_size": None, "n_iter": None}
+            yield Piece(job.changed(once, {"seed": f"seeds[{index}]"}), f"seeds[{index}]")
+    else:
+        yield Piece(job, "")
+
+
+def _seeded(piece: Piece, draw: Callable[[], int]) -> Piece:
+    if piece.job.seed is not None and piece.job.seed >= 0:
+        return piece
+    return Piece(piece.job.changed({"seed": draw()}), piece.path)
+
+
+def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]:
+    """Yield `piece` with its templates filled in: one job per picture unless all pictures get the same text."""
+    job = piece.job
+    count = (job.batch_size or 1) * (job.n_iter or 1)
+    first = job.seed or 0
+    texts = {"prompt": job.prompt, "negative_prompt": job.negative_prompt}
+    filled = [
+        {
+            name: expand_text(text, first + index, lists, path=job.path(name))
+            for name, text in texts.items()
+            if text is not None
+        }
+        for index in range(count)
+    ]
+    if all(texts == filled[0] for texts in filled):
+        yield Piece(job.changed({"wildcards": None, **filled[0]}), piece.path)
+        return
+    for index, text in enumerate(filled):
+        once = {"wildcards": None, "seed": first + index, "batch_size": None, "n_iter": None, **text}
+        yield Piece(job.changed(once), piece.path)
