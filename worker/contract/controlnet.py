@@ -13,7 +13,7 @@ from worker.contract.fields import Choice, Number, Whole, mistake
 from worker.contract.part import Name, Part, Ratio, Switch, knob
 from worker.contract.pictures import Picture  # noqa: TC001 - pydantic reads the annotations
 
-_OLD_NAMES = {
+OLD_NAMES = {
     "input_image": "image",
     "mask_image": "mask",
     "lowvram": "low_vram",
@@ -127,7 +127,7 @@ class ControlNetUnit(Part):
         if not isinstance(value, dict):
             return value
         unit = {key: part for key, part in value.items() if part is not None and key not in _SCREEN_ONLY}
-        unit = _renamed(unit, _OLD_NAMES)
+        unit = _renamed(unit, OLD_NAMES)
         if isinstance(unit.get("image"), dict):
             picture = unit.pop("image")
             unit["image"] = picture.get("image")

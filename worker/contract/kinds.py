@@ -9,6 +9,7 @@ from pydantic import Field
 from worker.contract.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.fields import Choice, Number, Whole
 from worker.contract.job import Generation, Job, Txt2Img
+from worker.contract.models import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.part import Name, Part, Ratio, Switch, knob
 from worker.contract.pictures import Picture  # noqa: TC001 - pydantic reads the annotations
 
@@ -104,6 +105,15 @@ class Upscale(Job):
     upscale_first: Switch | None = knob("Upscale before restoring faces.", group="upscale")
 
 
+UPSCALE_WORDS = {
+    "upscaler": "upscaler_1",
+    "scale": "upscaling_resize",
+    "width": "upscaling_resize_w",
+    "height": "upscaling_resize_h",
+}
+"""Short names of an upscale job's fields → the WebUI's."""
+
+
 class Interrogate(Job):
     """A caption or tags for a picture."""
 
@@ -182,6 +192,28 @@ class Validate(Job):
     job: dict[str, Any] = Field(description="The job to look at.", json_schema_extra={"group": "job", "plain": False})
 
 
+class Prefetch(Job):
+    """Fetch models now, so that later jobs find them; nothing is generated."""
+
+    kind: ClassVar[str] = "prefetch"
+
+    type: Annotated[Literal["prefetch"], Choice({"download": "prefetch"})] = Field(
+        description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
+    )
+    checkpoint: ModelRef | None = knob("A checkpoint.", group="models", plain=False)
+    vae: ModelRef | None = knob("A VAE.", group="models", plain=False)
+    loras: list[LoraRef] | None = knob("LoRAs.", group="models", plain=False, max_length=50)
+    embeddings: list[ModelRef] | None = knob("Embeddings.", group="models", plain=False, max_length=50)
+
+
+class WebUIGet(Job):
+    """One of the WebUI's own listings, answered raw; only existing clients' form `api` asks for it."""
+
+    kind: ClassVar[str] = "webui_get"
+
+    endpoint: str = Field(description="Path under the WebUI's root.")
+
+
 KINDS: dict[str, type[Job]] = {
     "txt2img": Txt2Img,
     "img2img": Img2Img,
@@ -192,6 +224,7 @@ KINDS: dict[str, type[Job]] = {
     "listing": Listing,
     "refresh": Refresh,
     "validate": Validate,
+    "prefetch": Prefetch,
 }
 """Kind of job → its type."""
 
@@ -201,6 +234,7 @@ _OTHER_WORDS = {
     "png-info": "png_info",
     "dry_run": "validate",
     "vaes": "listing",
+    "download": "prefetch",
     "caption": "interrogate",
 }
 TYPE_WORDS: dict[str, str] = {
@@ -223,6 +257,5 @@ def infer(fields: Mapping[str, object]) -> str | None:
 
 
 def _is_of_upscale(name: str) -> bool:
-    return (
-        name in Upscale.model_fields and name not in Job.model_fields and name not in {"image", "resize_mode", "type"}
-    )
+    own = Upscale.model_fields.keys() - Job.model_fields.keys() - {"image", "resize_mode", "type"}
+    return name in own or name in UPSCALE_WORDS

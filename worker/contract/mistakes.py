@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from worker.contract.controlnet import OLD_NAMES
 from worker.contract.foreign import FOREIGN_NAMES
 from worker.contract.jsonguard import shown
 from worker.contract.kinds import KINDS
@@ -71,9 +72,18 @@ def _path(loc: tuple[int | str, ...], fields: object) -> str:
             path += f"[{step}]"
             value = value[step] if isinstance(value, list) and step < len(value) else None
         elif isinstance(value, dict) and (step in value or index == len(loc) - 1):
-            path += f".{step}" if path else step
-            value = value.get(step)
+            name = step if step in value else _other_name(step, value)
+            path += f".{name}" if path else name
+            value = value.get(name)
     return path
+
+
+def _other_name(name: str, value: Mapping[str, Any]) -> str:
+    """Return the name under which a unit of an extension has the field `name`."""
+    for other in (f"ad_{name}", *(old for old, new in OLD_NAMES.items() if new == name)):
+        if other in value:
+            return other
+    return name
 
 
 def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
@@ -105,7 +115,7 @@ def _unknown(path: str, name: str, names: Sequence[str], kind: str, *, few: bool
     if path == name:
         owners = [other for other, model in KINDS.items() if name in model.model_fields]
         if owners:
-            return Problem(path, f"is a field of {', '.join(owners)}; this job is {kind}")
+            return Problem(path, f"is a field of {', '.join(owners)}; this job is {kind}", meant)
         if meant is not None and any(meant.partition(".")[0] in model.model_fields for model in KINDS.values()):
             return Problem(path, "is not a field", meant)
     return Problem(path, "is not a field", nearest(name, names) if few else None)

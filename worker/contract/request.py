@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from worker.contract.alwayson import read_scripts
 from worker.contract.jsonguard import problems_of, shown
-from worker.contract.kinds import KINDS, TYPE_WORDS, Upscale, Validate, infer
+from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, Validate, infer
 from worker.contract.limits import Limits
 from worker.contract.mistakes import in_order, problems_in
 from worker.contract.normal import Normal, normalise
@@ -20,12 +20,6 @@ from worker.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from worker.contract.job import Job
 
-_UPSCALE_WORDS = {
-    "upscaler": "upscaler_1",
-    "scale": "upscaling_resize",
-    "width": "upscaling_resize_w",
-    "height": "upscaling_resize_h",
-}
 _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
@@ -91,14 +85,14 @@ def _kind(normal: Normal) -> str | None:
     message = f"must be one of {', '.join(TYPE_WORDS)}, not {shown(given)}"
     normal.problems.append(Problem(as_written("type", normal.written), message, near))
     del normal.fields["type"]
-    return infer(normal.fields)
+    return infer(normal.fields) if "prompt" in normal.fields or "init_images" in normal.fields else None
 
 
 def _for_kind(normal: Normal, kind: str) -> None:
     """Read what has another name in this kind of job, and note what it can't be without."""
     fields = normal.fields
     if KINDS[kind] is Upscale:
-        for word, name in _UPSCALE_WORDS.items():
+        for word, name in UPSCALE_WORDS.items():
             if word in fields:
                 normal.put(name, fields.pop(word), word)
         if "resize_mode" not in fields and ("upscaling_resize_w" in fields or "upscaling_resize_h" in fields):

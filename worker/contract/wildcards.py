@@ -20,13 +20,14 @@ _COUNT = re.compile(r"\s*(?:(\d{1,3})(?:-(\d{1,3}))?\$\$)(?:([^|{}$]{0,20})\$\$)
 _WEIGHT = re.compile(r"\s*(\d{1,4}(?:\.\d{1,4})?)::")
 _MOST_STEPS = 2000
 LONGEST = 20_000
+_UNMATCHED = "has { and } that don't match"
 
 
 class _Template:
     """One template being filled in; counts its steps so that no template runs for ever."""
 
     def __init__(self, seed: int, lists: Mapping[str, Sequence[str]], path: str) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - chooses words, guards nothing
+        self.random = random.Random(str(seed))  # noqa: S311 - chooses words, guards nothing
         self.lists = lists
         self.path = path
         self.steps = 0
@@ -37,7 +38,9 @@ class _Template:
             text = self._names(text)
             inner = _innermost(text)
             if inner is None:
-                break
+                if "{" in text or "}" in text:
+                    raise InvalidInput.at(self.path, _UNMATCHED)
+                return text
             start, end = inner
             text = f"{text[:start]}{self._choose(text[start + 1 : end])}{text[end + 1 :]}"
             if len(text) > LONGEST:
@@ -93,7 +96,7 @@ def expand_text(text: str, seed: int, lists: Mapping[str, Sequence[str]], *, pat
     if "{" not in text and "}" not in text and "__" not in text:
         return text
     if text.count("{") != text.count("}"):
-        raise InvalidInput.at(path, "has { and } that don't match")
+        raise InvalidInput.at(path, _UNMATCHED)
     return _Template(seed, lists, path).fill(text)
 
 

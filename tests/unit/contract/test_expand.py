@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.contract.expand import Piece, expand
+from worker.contract.job import Generation
+from worker.contract.request import parse_job
+from worker.contract.wildcards import expand_text
+from worker.errors import InvalidInput
+
+LISTS = {"animal": ["cat", "dog", "owl"], "nested": ["a __animal__", "{one|two}"], "loop": ["__loop__"]}
+
+
+def pieces(**raw: Any) -> list[Piece]:
+    job = parse_job(raw)
+    assert isinstance(job, Generation)
+    counter = itertools.count(1000)
+    return expand(job, draw=lambda: next(counter), lists=LISTS)
+
+
+def fields(**raw: Any) -> list[dict[str, Any]]:
+    return [piece.job.plain_fields() for piece in pieces(**raw)]
+
+
+def test_a_plain_job_is_one_piece_with_a_drawn_seed() -> None:
+    assert fields(prompt="a") == [{"prompt": "a", "seed": 1000}]
+    assert fields(prompt="a", seed=5) == [{"prompt": "a", "seed": 5}]
+
+
+def test_each_seed_is_a_piece() -> None:
+    found = pieces(prompt="a", seeds=[5, -1, 7], batch_size=3)
+    assert [piece.job.plain_fields() for piece in found] == [
+        {"prompt": "a", "seed": 5},
+        {"prompt": "a", "seed": 1000},
+        {"prompt": "a", "seed": 7},
+    ]
+    assert [piece.path for piece in found] == ["seeds[0]", "seeds[1]", "seeds[2]"]
+
+
+def test_each_prompt_is_a_piece_with_its_overrides() -> None:
+    found = pieces(prompts=["a", {"prompt": "b", "steps": 5, "sampler_name": "x"}], steps=9, seed=3)
+    assert [piece.job.plain_fields() for piece in found] == [
+        {"prompt": "a", "steps": 9, "seed": 3},
+        {"prompt": "b", "steps": 5, "sampler_name": "x", "seed": 3},
+    ]
+    assert found[1].job.path("sampler_name") == "prompts[1].sampler_name"
+    assert found[0].job.path("sampler_name") == "sampler_name"
+
+
+def test_wildcards_vary_the_pictures_of_a_batch() -> None:
+    found = fields(prompt="a {red|green|blue} __animal__", wildcards=True, seed=1, batch_size=4)
+    assert [piece["seed"] for piece in found] == [1, 2, 3, 4]
+    assert len({piece["prompt"] for piece in found}) > 1
+    assert all("{" not in piece["prompt"] and "__" not in piece["prompt"] for piece in found)
+
+
+def test_the_same_seed_gives_the_same_prompt_alone() -> None:
+    batch = fields(prompt="a {red|green|blue}", wildcards=True, seed=1, batch_size=4)
+    alone = fields(prompt="a {red|green|blue}", wildcards=True, seed=3)
+    assert alone[0]["prompt"] == batch[2]["prompt"]
+
+
+def test_a_prompt_without_wildcards_stays_one_batch() -> None:
+    assert fields(prompt="a", wildcards=True, seed=1, batch_size=4) == [{"prompt": "a", "seed": 1, "batch_size": 4}]
+
+
+def test_braces_are_left_alone_when_wildcards_are_not_asked_for() -> None:
+    assert fields(prompt="{a|b}", seed=1)[0]["prompt"] == "{a|b}"
+
+
+@pytest.mark.parametrize(
+    ("text", "possible"),
+    [
+        ("{a|b}", {"a", "b"}),
+        ("{a|{b|c}}", {"a", "b", "c"}),
+        ("{2$$a|b}", {"a, b", "b, a"}),
+        ("{2$$ and $$a|b}", {"a and b", "b and a"}),
+        ("{1-2$$a|b}", {"a", "b", "a, b", "b, a"}),
+        ("{0::a|1::b}", {"b"}),
+        ("__nested__", {"a cat", "a dog", "a owl", "one", "two"}),
+        ("{a}", {"a"}),
+        ("{}", {""}),
+    ],
+)
+def test_templates_give_what_they_say(text: str, possible: set[str]) -> None:
+    found = {expand_text(text, seed, LISTS) for seed in range(60)}
+    assert found == possible
+
+
+@pytest.mark.parametrize("text", ["{a|b", "a}", "__nothing__", "__loop__", "}{"])
+def test_templates_that_can_not_be_filled_in_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        expand_text(text, 1, LISTS, path="negative_prompt")
+    assert caught.value.problems[0].path == "negative_prompt"
+
+
+def test_an_unknown_wildcard_gets_the_one_that_was_meant() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        expand_text("__animel__", 1, LISTS)
+    assert caught.value.problems[0].suggestion == "animal"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("{}|$:_ab2-", max_size=60), st.integers(0, 2**32))
+def test_any_template_ends(text: str, seed: int) -> None:
+    try:
+        assert len(expand_text(text, seed, LISTS)) <= 20_000
+    except InvalidInput:
+        return

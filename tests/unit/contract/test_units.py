@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from worker.contract.job import Generation
+from worker.contract.kinds import Img2Img, Inpaint
+from worker.contract.request import parse_job
+from worker.errors import InvalidInput, Problem
+
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"
+CAT: dict[str, Any] = {"prompt": "a cat"}
+CANNY: dict[str, Any] = {"module": "canny", "model": "control_v11p_sd15_canny", "image": PICTURE}
+
+
+def job(**fields: Any) -> Generation:
+    parsed = parse_job({**CAT, **fields})
+    assert isinstance(parsed, Generation)
+    return parsed
+
+
+def problem(**fields: Any) -> Problem:
+    with pytest.raises(InvalidInput) as caught:
+        parse_job({**CAT, **fields})
+    assert len(caught.value.problems) == 1, caught.value.problems
+    return caught.value.problems[0]
+
+
+# ControlNet
+
+
+def test_a_controlnet_unit_keeps_only_what_was_sent() -> None:
+    units = job(controlnet=[{**CANNY, "weight": 0.5}]).controlnet
+    assert units is not None
+    assert units[0].model_dump(exclude_unset=True) == {**CANNY, "weight": 0.5}
+    assert units[0].is_on
+
+
+def test_a_single_unit_needs_no_list() -> None:
+    assert len(job(controlnet=CANNY).controlnet or ()) == 1
+
+
+def test_numbers_and_short_words_for_modes_become_the_extensions_words() -> None:
+    units = job(controlnet=[{**CANNY, "resize_mode": 1, "control_mode": "prompt"}]).controlnet or []
+    assert (units[0].resize_mode, units[0].control_mode) == ("Crop and Resize", "My prompt is more important")
+
+
+@pytest.mark.parametrize(
+    ("unit", "path"),
+    [
+        ({**CANNY, "weight": 3}, "controlnet[0].weight"),
+        ({**CANNY, "guidance_start": 0.8, "guidance_end": 0.2}, "controlnet[0]"),
+        ({**CANNY, "control_mode": "both"}, "controlnet[0].control_mode"),
+        ({**CANNY, "image": "/etc/passwd"}, "controlnet[0].image"),
+        ({**CANNY, "ipadapter_input": "gASVAAAAAAAAAA=="}, "controlnet[0].ipadapter_input"),
+        ({"module": "canny", "image": PICTURE}, "controlnet[0].model"),
+        ({"module": "canny", "model": "x"}, "controlnet[0].image"),
+        ({**CANNY, "wieght": 1}, "controlnet[0].wieght"),
+        ({"module": "canny", "model": "x", "input_image": "/etc/passwd"}, "controlnet[0].input_image"),
+        ({**CANNY, "input_image": PICTURE}, "controlnet[0]"),
+    ],
+)
+def test_a_bad_controlnet_unit_is_refused(unit: dict[str, Any], path: str) -> None:
+    assert problem(controlnet=[unit]).path == path
+
+
+def test_a_picture_with_its_mask_in_one_object_is_understood() -> None:
+    unit = {"module": "inpaint_only", "model": "x", "image": {"image": PICTURE, "mask": PICTURE}}
+    units = job(controlnet=[unit]).controlnet or []
+    assert (units[0].image, units[0].mask) == (PICTURE, PICTURE)
+
+
+def test_units_of_the_webuis_own_form_become_the_same() -> None:
+    args = [
+        {"enabled": False, "model": "None", "input_mode": "simple"},
+        {"enabled": True, "module": "canny", "model": "x", "input_image": PICTURE, "lowvram": False, "is_ui": True},
+    ]
+    units = job(alwayson_scripts={"ControlNet": {"args": args}}).controlnet or []
+    assert len(units) == 1
+    assert (units[0].image, units[0].low_vram) == (PICTURE, False)
+
+
+def test_mistakes_in_the_webuis_own_form_are_reported_where_they_stand() -> None:
+    args = [{"enabled": False}, {**CANNY, "weight": 3}]
+    assert problem(alwayson_scripts={"controlnet": {"args": args}}).path == "alwayson_scripts.controlnet.args[1].weight"
+
+
+# ADetailer
+
+
+def test_adetailer_takes_short_names_and_its_own() -> None:
+    short = job(adetailer=[{"model": "face_yolov8n.pt", "confidence": 0.4}]).adetailer
+    own = job(
+        alwayson_scripts={
+            "ADetailer": {
+                "args": [True, False, {"ad_model": "face_yolov8n.pt", "ad_confidence": 0.4}, {"ad_model": "None"}]
+            }
+        }
+    ).adetailer
+    assert short == own
+
+
+def test_a_value_whose_switch_is_off_is_left_out() -> None:
+    passes = job(
+        adetailer=[{"ad_model": "x", "ad_use_steps": False, "ad_steps": 5, "ad_use_cfg_scale": True, "ad_cfg_scale": 5}]
+    ).adetailer
+    assert passes is not None
+    assert passes[0].model_dump(exclude_unset=True) == {"model": "x", "cfg_scale": 5.0}
+
+
+def test_adetailer_that_is_switched_off_is_no_pass() -> None:
+    assert job(alwayson_scripts={"ADetailer": {"args": [False, False, {"ad_model": "x"}]}}).adetailer is None
+
+
+def test_mistakes_in_a_pass_are_reported_under_the_name_that_was_sent() -> None:
+    args = [True, False, {"ad_model": "x", "ad_confidence": 2}]
+    assert (
+        problem(alwayson_scripts={"ADetailer": {"args": args}}).path
+        == "alwayson_scripts.ADetailer.args[2].ad_confidence"
+    )
+    assert problem(adetailer=[{"prompt": "a face"}]).path == "adetailer[0].model"
+
+
+# Other scripts
+
+
+def test_tiled_diffusion_and_vae_are_read_by_position() -> None:
+    parsed = job(
+        alwayson_scripts={
+            "Tiled Diffusion": {
+                "args": [True, "MultiDiffusion", False, True, 1024, 1024, 96, 96, 48, 4, "Lanczos", 2.0]
+            },
+            "Tiled VAE": {"args": [True, 512, 64]},
+        }
+    )
+    assert parsed.tiled_diffusion is not None
+    assert (parsed.tiled_diffusion.upscaler, parsed.tiled_diffusion.width) == ("Lanczos", None)
+    assert parsed.tiled_vae is not None
+    assert parsed.tiled_vae.decoder_tile == 64
+
+
+def test_a_script_that_is_off_is_not_there() -> None:
+    assert job(alwayson_scripts={"Tiled VAE": {"args": [False, 512]}}).tiled_vae is None
+
+
+@pytest.mark.parametrize(
+    ("scripts", "path"),
+    [
+        ({"reactor": {"args": ["x", True]}}, "alwayson_scripts.reactor"),
+        ({"controlnet": {"args": {"0": {}}}}, "alwayson_scripts.controlnet"),
+        ({"controlnet": [CANNY]}, "alwayson_scripts.controlnet"),
+        ({"seed": {"args": [5]}}, "alwayson_scripts.seed"),
+        ([], "alwayson_scripts"),
+    ],
+)
+def test_scripts_without_a_typed_unit_are_refused(scripts: Any, path: str) -> None:
+    assert problem(alwayson_scripts=scripts).path == path
+
+
+def test_a_misspelt_script_gets_its_name() -> None:
+    assert problem(alwayson_scripts={"contrlnet": {"args": []}}).suggestion == "controlnet"
+
+
+def test_soft_inpainting_belongs_to_inpainting() -> None:
+    scripts = {"soft inpainting": {"args": [True, 1, 0.5, 4, 0, 0.5, 2]}}
+    parsed = job(init_images=[PICTURE], mask=PICTURE, alwayson_scripts=scripts)
+    assert isinstance(parsed, Inpaint)
+    assert parsed.soft_inpainting is not None
+    assert "is a field of inpaint" in problem(alwayson_scripts=scripts).message
+
+
+def test_ultimate_upscale_is_read_by_position() -> None:
+    args = [None, 512, 512, 8, 32, 64, 0.35, 16, 1, False, 0, False, 4, 0, 2, 2048, 2048, 2]
+    parsed = job(init_images=[PICTURE], script_name="Ultimate SD upscale", script_args=args)
+    assert isinstance(parsed, Img2Img)
+    assert parsed.ultimate_upscale is not None
+    assert (parsed.ultimate_upscale.upscaler, parsed.ultimate_upscale.scale) == ("Lanczos", 2.0)
+    assert parsed.ultimate_upscale.width is None
+
+
+def test_an_upscaler_by_number_is_refused_where_numbers_differ_between_workers() -> None:
+    args = [None, 512, 512, 8, 32, 64, 0.35, 16, 7, False, 0, False, 4, 0, 2, 2048, 2048, 2]
+    assert problem(init_images=[PICTURE], script_name="ultimate sd upscale", script_args=args).path == "script_args[8]"
+
+
+def test_a_script_is_named_with_its_arguments() -> None:
+    parsed = job(script_name="x/y/z plot", script_args=[4, "2,3"])
+    assert parsed.script is not None
+    assert (parsed.script.name, parsed.script.args) == ("x/y/z plot", [4, "2,3"])
+    named = job(script={"name": "prompt matrix", "args": {"Grid margins (px)": 2}})
+    assert named.script is not None
+
+
+def test_prompts_from_file_takes_no_options() -> None:
+    lines = "--prompt x --outpath_samples /tmp"
+    assert problem(script={"name": "Prompts from file or textbox", "args": [lines]}).path == "script.args"
+    assert problem(script_name="prompts from file or textbox", script_args=[False, lines]).path == "script_args"

@@ -1,0 +1,93 @@
+"""A job's input in any accepted form to a typed job, and our answer back in the client's form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from worker.contract.forms import api, bare, cached, diffusers
+from worker.contract.jsonguard import problems_of
+from worker.contract.kinds import WebUIGet
+from worker.contract.limits import Limits
+from worker.contract.request import parse_job
+from worker.contract.written import as_written
+from worker.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.contract.job import Job
+
+Form = Literal["native", "a1111", "cached", "api", "diffusers"]
+_COMPAT = (bare.COMPAT, diffusers.COMPAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What the model folders hold, for the form that tells its clients: numbers of files, and bytes of all."""
+
+    checkpoints: int = 0
+    loras: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job and the form in which its client speaks."""
+
+    job: Job
+    form: Form
+    _call: api.Call | None = field(default=None, repr=False)
+
+    def answer(self, answer: Mapping[str, Any], *, cache: Cache | None = None) -> Any:
+        """Return our `answer` in the client's form. Errors have one form for all: they are returned as they are."""
+        if "error" in answer:
+            return dict(answer)
+        if self.form == "a1111":
+            return bare.to_answer(answer)
+        if self.form == "cached":
+            held = cache or Cache()
+            return cached.to_answer(answer, checkpoints=held.checkpoints, loras=held.loras, size_bytes=held.size_bytes)
+        if self._call is not None:
+            return api.to_answer(self._call, answer)
+        return dict(answer)
+
+
+def accept(raw: object, *, limits: Limits | None = None) -> Accepted:
+    """Return the job in `raw`, whatever its form.
+
+    Raises:
+        InvalidInput: lists every mistake, each with its path as the client wrote it.
+    """
+    limits = limits or Limits()
+    if not isinstance(raw, dict) or problems_of(raw, limits):
+        return Accepted(parse_job(raw, limits=limits), "native")
+    if api.matches(raw):
+        return _api(raw, limits)
+    if diffusers.matches(raw):
+        fields, written = diffusers.to_job(raw)
+        try:
+            return Accepted(parse_job(fields, limits=limits), "diffusers")
+        except InvalidInput as error:
+            raise InvalidInput(
+                [_moved(problem, as_written(problem.path, written)) for problem in error.problems]
+            ) from None
+    if bare.matches(raw):
+        return Accepted(parse_job(bare.to_job(raw), limits=limits), "a1111")
+    if "compat" in raw:
+        raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
+    return Accepted(parse_job(raw, limits=limits), "cached" if cached.matches(raw) else "native")
+
+
+def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
+    call = api.to_job(raw)
+    if call.listing is not None:
+        return Accepted(WebUIGet(endpoint=call.listing), "api", call)
+    try:
+        return Accepted(parse_job(call.fields, limits=limits), "api", call)
+    except InvalidInput as error:
+        raise InvalidInput([_moved(problem, f"payload.{problem.path}") for problem in error.problems]) from None
+
+
+def _moved(problem: Problem, path: str) -> Problem:
+    return Problem(path.rstrip("."), problem.message, problem.suggestion)
