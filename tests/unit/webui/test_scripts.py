@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from worker.standin.scripts.catalog import Catalog
+from worker.webui import scripts
+from worker.webui.scripts import MOST_CELLS, arguments, cells, find
+
+INFO = Catalog().info(
+    {
+        "@upscalers": ["None", "Lanczos", "Nearest"],
+        "@checkpoints": ["a.safetensors"],
+        "@samplers": ["Euler"],
+        "@schedulers": ["Karras"],
+    }
+)
+
+
+def entry(name: str, *, img2img: bool = False) -> dict[str, Any]:
+    found = find(INFO, name, img2img=img2img)
+    assert found is not None
+    return dict(found)
+
+
+def settle(name: str, given: Any, *, img2img: bool = False) -> list[Any]:
+    values, problems = arguments(entry(name, img2img=img2img), given, "script.args")
+    assert not problems
+    return values
+
+
+def problem(name: str, given: Any, *, img2img: bool = False) -> Any:
+    values, problems = arguments(entry(name, img2img=img2img), given, "script.args")
+    assert len(problems) == 1, (values, problems)
+    return problems[0]
+
+
+def test_every_offered_script_is_one_that_the_webui_has() -> None:
+    for name in scripts.OFFERED:
+        assert any(find(INFO, name, img2img=tab) for tab in (False, True)), name
+
+
+def test_without_arguments_the_scripts_own_defaults_are_sent_whole() -> None:
+    assert settle("Prompt Matrix", None) == [False, False, "positive", "comma", 0]
+
+
+def test_arguments_are_named_by_label_in_any_spelling() -> None:
+    given = {"grid margins (px)": 4, "Select joining char": "Space", "put_variable_parts_at_start_of_prompt": True}
+    assert settle("prompt matrix", given) == [True, False, "positive", "space", 4]
+
+
+def test_headings_are_sent_as_null() -> None:
+    assert settle("sd upscale", {"Upscaler": "Lanczos"}, img2img=True) == [None, 64, "Lanczos", 2.0]
+
+
+def test_a_choice_of_several_takes_one_or_a_list() -> None:
+    values = settle("outpainting mk2", {"Outpainting direction": "Left"}, img2img=True)
+    assert values[3] == ["left"]
+    assert settle("outpainting mk2", {"Outpainting direction": ["left", "up"]}, img2img=True)[3] == ["left", "up"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "path", "suggestion"),
+    [
+        ("prompt matrix", {"Grid margin": 4}, "script.args.Grid margin", "Grid margins (px)"),
+        ("prompt matrix", {"Select prompt": "positiv"}, "script.args.Select prompt", "positive"),
+        ("prompt matrix", {"Grid margins (px)": 501}, "script.args.Grid margins (px)", None),
+        ("prompt matrix", {"Grid margins (px)": "4"}, "script.args.Grid margins (px)", None),
+        ("prompt matrix", [False], "script.args", None),
+        ("prompt matrix", [False, False, "both", "comma", 0], "script.args[2]", None),
+        ("x/y/z plot", {"X type": "Stepz", "X values": "1"}, "script.args.X type", "Steps"),
+        ("x/y/z plot", {"X type": "Steps"}, "script.args.X values", None),
+        ("x/y/z plot", {"X type": "Steps", "X values": "1-101"}, "script.args.X values", None),
+    ],
+)
+def test_wrong_arguments_are_named(name: str, given: Any, path: str, suggestion: str | None) -> None:
+    found = problem(name, given)
+    assert (found.path, found.suggestion) == (path, suggestion)
+
+
+def test_axes_are_named_and_sent_by_index() -> None:
+    values = settle("x/y/z plot", {"X type": "Steps", "X values": "2,3", "Y type": "CFG Scale", "Y values": [5, 7]})
+    assert values[:9] == [4, "2,3", [], 6, "5, 7", [], 0, "", []]
+    assert cells(values) == 4
+
+
+def test_values_with_commas_are_quoted() -> None:
+    values = settle("x/y/z plot", {"X type": "Prompt S/R", "X values": ["a, b", "c"]})
+    assert values[1] == '"a, b", c'
+
+
+def test_a_whole_list_is_taken_as_the_webuis_own_clients_send_it() -> None:
+    sent = [4, "2,3", [], 0, "", [], 0, "", [], True, False, False, False, False, False, False, 0, False]
+    assert settle("x/y/z plot", sent)[:3] == [4, "2,3", []]
+
+
+@pytest.mark.parametrize(("text", "count"), [("1,2,3", 3), ("2-4", 3), ("1-10(+3)", 4), ("1-10[5]", 5), ("a", 1)])
+def test_cells_are_counted_as_the_script_makes_them(text: str, count: int) -> None:
+    assert cells([4, text, [], 0, "", [], 0, "", []]) == count
+    assert count < MOST_CELLS

@@ -1,0 +1,152 @@
+"""Pictures that a client sends, made harmless and fitted: upright, opaque, of sizes that the model can work on.
+
+What goes on to the WebUI is always encoded anew, so nothing of the client's file but its pixels gets there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+
+from worker.images.convert import encode
+from worker.images.inspect import decode_base64, inspect
+from worker.images.picture import BrokenPicture
+from worker.images.pixels import opened
+
+if TYPE_CHECKING:
+    from worker.images.picture import Picture
+
+STEP = 8
+"""Sizes are multiples of this many pixels."""
+_HALF = 128
+_OPAQUE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Pixels by which a picture grows on each side."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
+    """Return the pixels of a client's picture, upright by its EXIF orientation, as RGB or RGBA.
+
+    The header's size is judged before a pixel is decoded, so a small file can't become gigabytes.
+
+    Args:
+        data: The file, or base64 or a data URL of it.
+        max_pixels: Width times height that is accepted.
+
+    Raises:
+        BrokenPicture: not a picture, damaged, or too large.
+    """
+    picture = inspect(decode_base64(data) if isinstance(data, str) else data)
+    if picture.width * picture.height > max_pixels:
+        raise BrokenPicture(f"{picture.width}x{picture.height} is more than {max_pixels} pixels")
+    with opened(picture) as image:
+        upright = ImageOps.exif_transpose(image)
+        alpha = upright.has_transparency_data
+        return upright.convert("RGBA" if alpha else "RGB")
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """Return `image` without transparency; what was transparent is white, the WebUI's own background."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image)
+    return white.convert("RGB")
+
+
+def as_mask(image: Image.Image) -> Image.Image:
+    """Return `image` as a mask of grey values: its transparency where it has any, else its brightness."""
+    if image.mode == "RGBA":
+        alpha = image.getchannel("A")
+        if alpha.getextrema() != (_OPAQUE, _OPAQUE):
+            return alpha
+    return image.convert("L")
+
+
+def nearest_size(width: int, height: int, *, low: int, high: int) -> tuple[int, int]:
+    """Return the nearest multiples of 8 within `low` and `high`."""
+
+    def near(side: int) -> int:
+        return min(max(round(side / STEP) * STEP, low), high)
+
+    return near(width), near(height)
+
+
+def fitted(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return `mask` in the size of its picture."""
+    return mask if mask.size == size else mask.resize(size, Image.Resampling.BILINEAR)
+
+
+def grown(
+    image: Image.Image, mask: Image.Image | None, sides: Sides, *, overlap: int
+) -> tuple[Image.Image, Image.Image]:
+    """Return `image` on a larger canvas and the mask of what is new.
+
+    Args:
+        image: RGB, its sides multiples of 8.
+        mask: What is to be made anew inside the picture as well.
+        sides: How far it grows, multiples of 8.
+        overlap: Pixels of the old picture along the seam that are made anew too, so that it does not show.
+
+    The canvas is filled with the picture's edge, which the model then works from.
+    """
+    width, height = image.size
+    canvas = Image.new("RGB", (width + sides.left + sides.right, height + sides.top + sides.bottom))
+    canvas.paste(image, (sides.left, sides.top))
+    right, bottom = sides.left + width, sides.top + height
+    for strip, box in (
+        (image.crop((0, 0, 1, height)), (0, sides.top, sides.left, bottom)),
+        (image.crop((width - 1, 0, width, height)), (right, sides.top, canvas.width, bottom)),
+    ):
+        _fill(canvas, strip, box)
+    _fill(canvas, canvas.crop((0, sides.top, canvas.width, sides.top + 1)), (0, 0, canvas.width, sides.top))
+    _fill(canvas, canvas.crop((0, bottom - 1, canvas.width, bottom)), (0, bottom, canvas.width, canvas.height))
+    new = Image.new("L", canvas.size, 255)
+    kept = (
+        sides.left + (overlap if sides.left else 0),
+        sides.top + (overlap if sides.top else 0),
+        right - (overlap if sides.right else 0),
+        bottom - (overlap if sides.bottom else 0),
+    )
+    if kept[0] < kept[2] and kept[1] < kept[3]:
+        new.paste(0, kept)
+        if mask is not None:
+            inner = fitted(mask, (width, height)).crop(
+                (kept[0] - sides.left, kept[1] - sides.top, kept[2] - sides.left, kept[3] - sides.top)
+            )
+            new.paste(inner, (kept[0], kept[1]))
+    return canvas, new
+
+
+def is_empty(mask: Image.Image) -> bool:
+    """Return whether no pixel of `mask` is white enough to count."""
+    low_high = mask.getextrema()
+    return isinstance(low_high[1], (int, float)) and low_high[1] < _HALF
+
+
+def to_base64(image: Image.Image) -> str:
+    """Return `image` as base64 of a PNG, written fast: it only travels over loopback."""
+    return encode(image, "png", fast=True).base64
+
+
+def png_text(picture: Picture) -> dict[str, str]:
+    """Return the text chunks of a picture file other than its infotext."""
+    with Image.open(BytesIO(picture.data)) as image:
+        return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _fill(canvas: Image.Image, strip: Image.Image, box: tuple[int, int, int, int]) -> None:
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width > 0 and height > 0:
+        canvas.paste(strip.resize((width, height), Image.Resampling.NEAREST), box[:2])
