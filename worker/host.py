@@ -71,22 +71,30 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines.
         """
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.delivery.s3 import S3Clients  # noqa: PLC0415 - after the WebUI was spawned
         from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
         from worker.service import Service  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.stages.source import PictureSource  # noqa: PLC0415 - after the WebUI was spawned
 
         settings = self.settings
+        guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)
         delivery = Delivery(
-            Guard(AllowList.of(settings.allowed_hosts)),
-            store=from_settings(settings),
+            guard,
+            store=target,
             wish=settings.delivery,
             limit=settings.max_output_bytes,
         )
         delivery.warm()
         self.backend.wait_ready()
         self._service = Service(
-            settings, backend=self.backend, store=self._models(), delivery=delivery, random=SystemRandom()
+            settings,
+            backend=self.backend,
+            store=self._models(),
+            delivery=delivery,
+            source=PictureSource(guard, S3Clients(guard), store=target),
+            random=SystemRandom(),
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:

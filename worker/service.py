@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from worker import __version__
+from worker.contract.accept import accept
+from worker.contract.expand import expand
+from worker.contract.job import Generation
 from worker.contract.limits import Limits
-from worker.contract.request import parse_job
 from worker.delivery.target import from_job
-from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError
+from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.serving.answer import encoded_size
 from worker.stages import generate, prepare
+from worker.stages.incoming import take_in
+from worker.stages.joined import Part, join
 from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
 from worker.telemetry.progress import Progress
@@ -29,12 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
-    from worker.contract.job import Txt2Img
+    from worker.contract.job import Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
     from worker.models.store import ModelStore
     from worker.settings import Settings
     from worker.stages.generate import Generated
+    from worker.stages.source import PictureSource
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
 
@@ -42,6 +48,17 @@ T = TypeVar("T")
 WORKERS = 16
 ENVELOPE_BYTES = 2048
 """What the platform wraps around an answer, and warnings and phases that delivery itself adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one job carries along the line."""
+
+    id: str
+    target: S3Target | None
+    deadline: float
+    phases: Phases
+    on_progress: ProgressSink
 
 
 class Service:
@@ -52,16 +69,25 @@ class Service:
         backend: The WebUI, ready.
         store: The model files.
         delivery: Where pictures go.
+        source: Where pictures that jobs point at are read from.
         random: For seeds that the client leaves open.
     """
 
     def __init__(
-        self, settings: Settings, *, backend: Backend, store: ModelStore, delivery: Delivery, random: Random
+        self,
+        settings: Settings,
+        *,
+        backend: Backend,
+        store: ModelStore,
+        delivery: Delivery,
+        source: PictureSource,
+        random: Random,
     ) -> None:
         self._settings = settings
         self._backend = backend
         self._store = store
         self._delivery = delivery
+        self._source = source
         self._random = random
         self._gpu = asyncio.Lock()
         self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
@@ -84,45 +110,82 @@ class Service:
             except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
                 self._log.exception("job failed by a defect")
                 return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-            self._log.info("job done", images=len(answer["images"]), **phases.to_json())
+            self._log.info("job done", images=len(answer.get("images", ())), **phases.to_json())
             return answer
 
     async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> dict[str, Any]:
         with phases.phase("accept"):
-            request = parse_job(job.get("input"), limits=self._limits)
+            accepted = accept(job.get("input"), limits=self._limits)
+            request = accepted.job
             target = self._target(job)
             self._delivery.admit(request.output, target)
             deadline = time.monotonic() + self._seconds_for(job, request)
-        with phases.phase("prepare"):
-            prepared = await self._before(deadline, self._prepare(request, on_progress))
-        with phases.phase("queue"):
-            await self._take_gpu(deadline)
+        run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress)
+        if not isinstance(request, Generation):
+            raise InvalidInput.at("type", f"{request.kind} is not offered")
         try:
-            with phases.phase("generate"):
-                made, sent = await self._generate(request, prepared, deadline, on_progress)
-        finally:
-            self._gpu.release()
-        with phases.phase("check"):
-            result = await self._thread(generate.examine, request, prepared, sent, made, self._backend)
-        on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
+            answer = await self._pictures(request, run)
+        except InvalidInput as error:
+            raise accepted.placed(error) from None
+        answer["phase_ms"] = phases.to_json()
+        told: dict[str, Any] = accepted.answer(answer)
+        return told
+
+    async def _pictures(self, request: Generation, run: Run) -> dict[str, Any]:
+        """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
+        parts: list[Part] = []
+        for piece in expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists={}):
+            try:
+                parts.append(Part(piece.path, await self._generated(piece.job, run)))
+            except WorkerError as error:
+                if not request.prompts:
+                    raise
+                parts.append(Part(piece.path, error=error))
+                if isinstance(error, WorkerFault):
+                    break
+        result = join(parts)
+        run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
         answer = self._answer(request, result)
-        with phases.phase("deliver"):
+        with run.phases.phase("deliver"):
             delivered = await self._thread(
                 partial(
                     self._delivery.deliver,
-                    str(job.get("id", "local")),
+                    run.id,
                     result.pictures,
                     result.seeds,
                     options=request.output,
-                    store=target,
+                    store=run.target,
                     overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
-                    deadline=deadline,
+                    deadline=run.deadline,
                 )
             )
         answer["images"] = delivered.images
         answer["warnings"] = [*answer["warnings"], *delivered.warnings]
-        answer["phase_ms"] = phases.to_json()
         return answer
+
+    async def _generated(self, request: Generation, run: Run) -> Generated:
+        """Return the pictures of one plain job, proven to be what was asked for."""
+        with run.phases.phase("prepare"):
+            prepared = await self._before(run.deadline, self._prepare(request, run.on_progress))
+            incoming = await self._before(
+                run.deadline,
+                self._thread(partial(take_in, request, self._source, target=run.target, deadline=run.deadline)),
+            )
+        sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
+        with run.phases.phase("queue"):
+            await self._take_gpu(run.deadline)
+        try:
+            with run.phases.phase("generate"):
+                left = run.deadline - time.monotonic()
+                if left <= 0:
+                    raise DeadlineExceeded("the job's time was over before the GPU was free")
+                state = generate.on_state(sent, run.on_progress)
+                made = await self._backend.generate(sent, timeout=left, on_state=state)
+        finally:
+            self._gpu.release()
+        with run.phases.phase("check"):
+            result = await self._thread(generate.examine, request, prepared, sent, made, self._backend)
+        return replace(result, warnings=(*result.warnings, *incoming.warnings))
 
     def _target(self, job: Mapping[str, Any]) -> S3Target | None:
         """Return the store that the job brings along, None for the operator's."""
@@ -131,7 +194,7 @@ class Service:
             return None
         return from_job(config, prefix=self._settings.bucket_prefix, expiry_s=self._settings.bucket_url_expiry_s)
 
-    async def _prepare(self, request: Txt2Img, on_progress: ProgressSink) -> prepare.Prepared:
+    async def _prepare(self, request: Generation, on_progress: ProgressSink) -> prepare.Prepared:
         return await prepare.prepare(
             request,
             self._backend,
@@ -140,19 +203,7 @@ class Service:
             on_progress=on_progress,
         )
 
-    async def _generate(
-        self, request: Txt2Img, prepared: prepare.Prepared, deadline: float, on_progress: ProgressSink
-    ) -> tuple[Any, Any]:
-        sent = generate.request_for(
-            request, prepared, self._backend, max_pixels=self._settings.max_pixels, random=self._random
-        )
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded("the job's time was over before the GPU was free")
-        made = await self._backend.generate(sent, timeout=left, on_state=generate.on_state(sent, on_progress))
-        return made, sent
-
-    def _answer(self, request: Txt2Img, result: Generated) -> dict[str, Any]:
+    def _answer(self, request: Generation, result: Generated) -> dict[str, Any]:
         return {
             "images": [],
             "seeds": list(result.seeds),
@@ -167,9 +218,10 @@ class Service:
                 "webui_version": result.info.get("version"),
                 "id": self._settings.runpod_pod_id,
             },
+            **({"parts": list(result.parts)} if result.parts else {}),
         }
 
-    def _seconds_for(self, job: Mapping[str, Any], request: Txt2Img) -> float:
+    def _seconds_for(self, job: Mapping[str, Any], request: Job) -> float:
         seconds = [self._settings.job_timeout_s]
         if request.timeout_s is not None:
             seconds.append(request.timeout_s)

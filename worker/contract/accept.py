@@ -38,6 +38,16 @@ class Accepted:
     job: Job
     form: Form
     _call: api.Call | None = field(default=None, repr=False)
+    _written: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def placed(self, error: InvalidInput) -> InvalidInput:
+        """Return `error`, found after accepting, with its paths as this form's client wrote them."""
+        if self._call is not None:
+            return _prefixed(error)
+        if not self._written:
+            return error
+        moved = [_moved(problem, as_written(problem.path, self._written)) for problem in error.problems]
+        return InvalidInput(moved, hint=error.hint)
 
     def answer(self, answer: Mapping[str, Any], *, cache: Cache | None = None) -> Any:
         """Return our `answer` in the client's form. Errors have one form for all: they are returned as they are."""
@@ -65,18 +75,22 @@ def accept(raw: object, *, limits: Limits | None = None) -> Accepted:
     if api.matches(raw):
         return _api(raw, limits)
     if diffusers.matches(raw):
-        fields, written = diffusers.to_job(raw)
-        try:
-            return Accepted(parse_job(fields, limits=limits), "diffusers")
-        except InvalidInput as error:
-            raise InvalidInput(
-                [_moved(problem, as_written(problem.path, written)) for problem in error.problems]
-            ) from None
+        return _diffusers(raw, limits)
     if bare.matches(raw):
         return Accepted(parse_job(bare.to_job(raw), limits=limits), "a1111")
     if "compat" in raw:
         raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
     return Accepted(parse_job(raw, limits=limits), "cached" if cached.matches(raw) else "native")
+
+
+def _diffusers(raw: dict[str, Any], limits: Limits) -> Accepted:
+    fields, written = diffusers.to_job(raw)
+    try:
+        job = parse_job(fields, limits=limits)
+    except InvalidInput as error:
+        moved = [_moved(problem, as_written(problem.path, written)) for problem in error.problems]
+        raise InvalidInput(moved) from None
+    return Accepted(job, "diffusers", _written=written)
 
 
 def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
@@ -86,7 +100,11 @@ def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
     try:
         return Accepted(parse_job(call.fields, limits=limits), "api", call)
     except InvalidInput as error:
-        raise InvalidInput([_moved(problem, f"payload.{problem.path}") for problem in error.problems]) from None
+        raise _prefixed(error) from None
+
+
+def _prefixed(error: InvalidInput) -> InvalidInput:
+    return InvalidInput([_moved(problem, f"payload.{problem.path}") for problem in error.problems], hint=error.hint)
 
 
 def _moved(problem: Problem, path: str) -> Problem:

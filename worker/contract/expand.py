@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.contract.kinds import Img2Img
 from worker.contract.wildcards import expand_text
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def expand(job: Generation, *, draw: Callable[[], int], lists: Mapping[str, Sequ
     Raises:
         InvalidInput: a wildcard that does not exist, a template that can't be read.
     """
-    pieces = [_seeded(piece, draw) for piece in _pieces(job)]
+    pieces = [single for piece in _pieces(job) for single in _singles(_seeded(piece, draw))]
     if not job.wildcards:
         return pieces
     return [part for piece in pieces for part in _varied(piece, lists)]
@@ -56,6 +57,19 @@ def _pieces(job: Generation) -> Iterator[Piece]:
             yield Piece(job.changed(once, {"seed": f"seeds[{index}]"}), f"seeds[{index}]")
     else:
         yield Piece(job, "")
+
+
+def _singles(piece: Piece) -> Iterator[Piece]:
+    """Yield a job per start picture; seeds count on."""
+    job = piece.job
+    if not isinstance(job, Img2Img) or len(job.init_images) == 1:
+        yield piece
+        return
+    each = (job.batch_size or 1) * (job.n_iter or 1)
+    for index, image in enumerate(job.init_images):
+        path = job.path(f"init_images[{index}]")
+        changes = {"init_images": [image], "seed": (job.seed or 0) + index * each}
+        yield Piece(job.changed(changes, {"init_images[0]": path}), f"{piece.path}.{path}".lstrip("."))
 
 
 def _seeded(piece: Piece, draw: Callable[[], int]) -> Piece:

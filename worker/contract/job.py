@@ -16,6 +16,7 @@ from worker.contract.extensions import Script, TiledDiffusion, TiledVae  # noqa:
 from worker.contract.fields import Choice, Number, Whole
 from worker.contract.models import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.part import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.written import as_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ class Job(Part):
 
     def path(self, field: str) -> str:
         """Return where the client wrote `field`: ``clip_skip`` may have come as an override setting."""
-        return self._written.get(field, field)
+        return as_written(field, self._written)
 
     def remember(self, *, warnings: list[str], written: dict[str, str]) -> None:
         """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""

@@ -90,18 +90,18 @@ def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """Return the names of the fields that the object at `loc` can have."""
     for step in loc:
         if isinstance(step, str) and step in model.model_fields:
-            inner = _model_in(model.model_fields[step].annotation)
+            inner = model_in(model.model_fields[step].annotation)
             if inner is not None:
                 model = inner
     return list(model.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside `annotation`: itself, or that of an optional, a list or an annotated type."""
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the pydantic model inside `annotation`: itself, or that of an optional, a list or an annotated type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):
-        found = _model_in(part)
+        found = model_in(part)
         if found is not None:
             return found
     return None

@@ -33,6 +33,10 @@ class Applied(TypedDict):
     scheduler: str | None
     clip_skip: int | None
     size: AppliedSize | None
+    preset: NotRequired[dict[str, Any]]
+    """Fields that presets added or changed."""
+    upscalers: NotRequired[list[str]]
+    """Of an upscale job."""
 
 
 class WorkerInfo(TypedDict):
@@ -44,39 +48,12 @@ class WorkerInfo(TypedDict):
     id: NotRequired[str | None]
 
 
-class JobAnswer(TypedDict):
-    """The answer to a job that made pictures."""
-
-    images: list[str]
-    """Base64, or URLs; see `output.delivery`."""
-    seeds: list[int]
-    """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
-    applied: Applied
-    info: dict[str, Any]
-    """The WebUI's own `info`, parsed."""
-    parameters: dict[str, Any]
-    """The request as it was sent to the WebUI."""
-    phase_ms: dict[str, float]
-    """Milliseconds per phase of the job."""
-    warnings: list[str]
-    worker: WorkerInfo
-    grid: NotRequired[str]
-    """The grid, where one was made; never among `images`."""
-
-
 class ProblemAnswer(TypedDict):
     """One mistake in a job."""
 
     path: str
     message: str
     suggestion: NotRequired[str]
-
-
-class ErrorDetails(TypedDict, total=False):
-    """More about an error."""
-
-    hint: str
-    problems: list[ProblemAnswer]
 
 
 class ErrorAnswer(TypedDict):
@@ -87,3 +64,106 @@ class ErrorAnswer(TypedDict):
     fault: Literal["client", "worker", "platform"]
     retryable: bool
     details: dict[str, Any]
+
+
+class PartAnswer(TypedDict):
+    """What became of one of several prompts: its pictures' places in `images`, or its error."""
+
+    path: str
+    images: list[int]
+    error: NotRequired[ErrorAnswer]
+
+
+class JobAnswer(TypedDict):
+    """The answer to a job that made pictures (txt2img, img2img, inpaint, upscale)."""
+
+    images: list[str]
+    """Base64, or URLs; see `output.delivery`."""
+    seeds: list[int]
+    """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
+    applied: Applied
+    info: dict[str, Any]
+    """The WebUI's own `info`, parsed."""
+    parameters: dict[str, Any]
+    """The request as it was sent to the WebUI, without pictures."""
+    phase_ms: dict[str, float]
+    """Milliseconds per phase of the job."""
+    warnings: list[str]
+    worker: WorkerInfo
+    parts: NotRequired[list[PartAnswer]]
+    """Of a job with several prompts or seeds: what became of each."""
+    html_info: NotRequired[str]
+    """Of an upscale job: the WebUI's words."""
+
+
+class InterrogateAnswer(TypedDict):
+    """The answer to `interrogate`."""
+
+    caption: str
+    model: Literal["clip", "deepdanbooru"]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class PngInfoAnswer(TypedDict):
+    """The answer to `png_info`."""
+
+    info: str
+    """The generation parameters as the file has them; empty when it has none."""
+    items: dict[str, Any]
+    """Other notes of the file."""
+    parameters: dict[str, Any]
+    """The generation parameters, parsed."""
+    job: dict[str, Any]
+    """A job that makes the picture again."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class ListingAnswer(TypedDict):
+    """The answer to a listing."""
+
+    type: str
+    items: list[Any] | dict[str, Any]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class RefreshAnswer(TypedDict):
+    """The answer to `refresh` and `prefetch`: what is there now."""
+
+    type: str
+    items: dict[str, Any]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class ValidateAnswer(TypedDict):
+    """The answer to `validate`: nothing was generated or fetched."""
+
+    valid: bool
+    type: str
+    requests: list[dict[str, Any]]
+    """What would be sent to the WebUI, without pictures."""
+    fetch: list[dict[str, Any]]
+    """Models that would be fetched first."""
+    cost: dict[str, Any]
+    """Pictures, sampling steps, and megapixel steps (steps x width x height / 1,000,000)."""
+    warnings: list[str]
+    phase_ms: dict[str, float]
+    worker: WorkerInfo
+
+
+ANSWERS: tuple[type[Any], ...] = (
+    JobAnswer,
+    InterrogateAnswer,
+    PngInfoAnswer,
+    ListingAnswer,
+    RefreshAnswer,
+    ValidateAnswer,
+    ErrorAnswer,
+)

@@ -95,17 +95,21 @@ def largest_size(job: Txt2Img) -> Size:
 
 def picture_count(job: Generation) -> int:
     """Return how many pictures `job` asks for, all its prompts together."""
+    starts = len(job.init_images) if isinstance(job, Img2Img) else 1
     each = len(job.seeds) if job.seeds else (job.batch_size or 1) * (job.n_iter or 1)
     if not job.prompts:
-        return each
-    return sum((part.batch_size or job.batch_size or 1) * (part.n_iter or job.n_iter or 1) for part in job.prompts)
+        return each * starts
+    return starts * sum(
+        (part.batch_size or job.batch_size or 1) * (part.n_iter or job.n_iter or 1) for part in job.prompts
+    )
 
 
 def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
     pictures = picture_count(job)
     if pictures > limits.max_images:
-        if job.prompts or job.seeds:
-            field, what = ("prompts" if job.prompts else "seeds"), "the job"
+        if job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
+            field = "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
+            what = "the job"
         else:
             field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"
         yield Problem(field, f"{what} must be at most {limits.max_images} pictures, not {pictures} (this endpoint)")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from worker.contract.job import Output
+from worker.contract.job import Generation, Job
 from worker.contract.kinds import KINDS
-from worker.contract.result import ErrorAnswer, JobAnswer
+from worker.contract.mistakes import model_in
+from worker.contract.result import ANSWERS
 from worker.errors import all_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pydantic import BaseModel
 
@@ -27,10 +28,10 @@ def schema() -> dict[str, Any]:
     kinds = list(KINDS.values())
     refs, bundle = models_json_schema([(kind, "validation") for kind in kinds], ref_template=_REF)
     definitions: dict[str, Any] = dict(bundle.get("$defs", {}))
-    for name, answer in (("JobAnswer", JobAnswer), ("ErrorAnswer", ErrorAnswer)):
+    for answer in ANSWERS:
         part = TypeAdapter(answer).json_schema(ref_template=_REF)
         definitions.update(part.pop("$defs", {}))
-        definitions[name] = part
+        definitions[answer.__name__] = part
     codes = [error.code for error in all_errors()]
     definitions["ErrorAnswer"]["properties"]["error_code"] = {"type": "string", "enum": codes}
     jobs = [refs[(kind, "validation")] for kind in kinds]
@@ -44,21 +45,43 @@ def schema() -> dict[str, Any]:
     return cleaned
 
 
-def fields_table(model: type[BaseModel]) -> str:
-    """Return a Markdown table of the fields of `model`: name, type, range, meaning."""
-    properties = model.model_json_schema(mode="validation").get("properties", {})
+def fields_table(model: type[BaseModel], *, without: Collection[str] = ()) -> str:
+    """Return a Markdown table of the fields of `model` but `without`: name, type, range, meaning."""
+    described = model.model_json_schema(mode="validation")
+    properties = described.get("properties") or described["anyOf"][-1]["properties"]
     lines = ["| field | type | allowed | meaning |", "|---|---|---|---|"]
     for name, field in properties.items():
+        if name in without:
+            continue
         form, allowed = _form(field)
-        lines.append(f"| `{name}` | {form} | {allowed} | {model.model_fields[name].description or ''} |")
+        about = field.get("description") or (model.model_fields[name].description if name in model.model_fields else "")
+        lines.append(f"| `{name}` | {form} | {allowed} | {about} |")
     return "\n".join(lines) + "\n"
 
 
+def parts() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield `(field, type)` of the objects inside jobs, each once, in the order in which the kinds name them."""
+    seen: set[type[BaseModel]] = set()
+    pending: list[tuple[str, type[BaseModel]]] = list(KINDS.items())
+    while pending:
+        _, model = pending.pop(0)
+        for name, field in model.model_fields.items():
+            inner = model_in(field.annotation)
+            if inner is not None and inner not in seen:
+                seen.add(inner)
+                pending.append((name, inner))
+                yield name, inner
+
+
 def tables() -> Iterator[tuple[str, str]]:
-    """Yield `(title, Markdown table)` for every kind of job and for `output`."""
+    """Yield `(title, Markdown table)`: of every job, of every generation, of each kind alone, of objects inside."""
+    yield "job", fields_table(Job)
+    yield "generation", fields_table(Generation, without=Job.model_fields)
     for name, kind in KINDS.items():
-        yield name, fields_table(kind)
-    yield "output", fields_table(Output)
+        inherited = {field for base in kind.__mro__[1:] if issubclass(base, Job) for field in base.model_fields}
+        yield name, fields_table(kind, without=inherited - {"type"})
+    for name, part in parts():
+        yield name, fields_table(part)
 
 
 def _form(field: dict[str, Any]) -> tuple[str, str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import split
-from worker.contract.rules import largest_size
-from worker.errors import IncompatibleModel, NanImage, WrongResult
+from worker.contract.job import Txt2Img
+from worker.contract.kinds import Img2Img
+from worker.contract.rules import first_size, largest_size
+from worker.errors import IncompatibleModel, InvalidInput, NanImage, WrongResult
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
 from worker.telemetry.progress import Progress
@@ -15,10 +17,10 @@ from worker.webui import body, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from random import Random
 
-    from worker.contract.job import Txt2Img
+    from worker.contract.job import Generation
     from worker.images.picture import Picture
+    from worker.stages.incoming import Incoming
     from worker.stages.prepare import Prepared
     from worker.telemetry.progress import ProgressSink
     from worker.webui.answer import Answer
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
     from worker.webui.body import Request
     from worker.webui.names import Names
 
+_NEEDS_EXTENSION = (
+    "controlnet",
+    "adetailer",
+    "tiled_diffusion",
+    "tiled_vae",
+    "soft_inpainting",
+    "ultimate_upscale",
+    "script",
+)
 LARGEST_SEED = 2**32 - 1
+"""Random seeds are drawn up to here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,7 @@ class Generated:
     Attributes:
         applied: What made them, as the answer's `applied`.
         info: A1111's own `info`.
+        parts: Of a job with several prompts or seeds: what became of each.
     """
 
     pictures: tuple[Picture, ...]
@@ -45,22 +58,38 @@ class Generated:
     parameters: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     extras: tuple[Picture, ...] = field(default=())
+    parts: tuple[dict[str, Any], ...] = ()
 
 
-def request_for(job: Txt2Img, prepared: Prepared, backend: Backend, *, max_pixels: int, random: Random) -> Request:
-    """Return the WebUI request for `job`.
+def request_for(
+    job: Generation, prepared: Prepared, incoming: Incoming, backend: Backend, *, max_pixels: int
+) -> Request:
+    """Return the WebUI request for `job`, whose seed is settled, so that a repeat after a crash makes the same picture.
 
-    A random seed is drawn here, so that a repeat after a crash makes the same picture.
+    Raises:
+        InvalidInput: a start picture makes a result that is too large for this endpoint.
     """
+    missing = next((name for name in _NEEDS_EXTENSION if getattr(job, name, None)), None)
+    if missing is not None:
+        raise InvalidInput.at(job.path(missing), "is not available in this worker")
+    names, baseline, chosen = backend.catalog.names, backend.baseline, prepared.chosen
+    seed = job.seed or 0
+    if isinstance(job, Img2Img):
+        size = incoming.size or first_size(job)
+        if size.pixels > max_pixels:
+            message = f"makes a result of {size.width}x{size.height}; at most {max_pixels} pixels are allowed here"
+            raise InvalidInput.at(job.path("init_images[0]"), message)
+        batches = split(size.width, size.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
+        start = body.Start(incoming.images, size, incoming.mask, incoming.extra)
+        return body.img2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline, start=start)
+    if not isinstance(job, Txt2Img):
+        raise TypeError(type(job))
     largest = largest_size(job)
     batches = split(largest.width, largest.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
-    given = job.seed if job.seed is not None and job.seed >= 0 else random.randint(0, LARGEST_SEED)
-    return body.txt2img(
-        job, prepared.chosen, backend.catalog.names, seed=given, batches=batches, baseline=backend.baseline
-    )
+    return body.txt2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline)
 
 
-def examine(job: Txt2Img, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:
+def examine(job: Generation, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:
     """Return the pictures of an answer after proving that they are what was asked for.
 
     Blocking (some milliseconds a picture): run it in a thread, outside the GPU's lock.
@@ -94,7 +123,7 @@ def examine(job: Txt2Img, prepared: Prepared, request: Request, made: Made, back
         seeds=tuple(answer.seeds[: len(pictures)]) or expect.seeds,
         applied=applied(answer, prepared, request, pictures, names),
         info=answer.info,
-        parameters=request.body,
+        parameters=request.parameters(),
         warnings=tuple(warnings),
         extras=extras,
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from worker.contract.budget import Size
     from worker.contract.job import Generation, Txt2Img
+    from worker.contract.kinds import Img2Img
     from worker.webui.catalog import Checkpoint
     from worker.webui.names import Names, Sampling
     from worker.webui.resolve import Chosen, ChosenLora
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_SAMPLER = "Euler"
 DEFAULT_STEPS = 50
 TXT2IMG = "/sdapi/v1/txt2img"
+IMG2IMG = "/sdapi/v1/img2img"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,27 @@ class Request:
     expect: Expectation
     steps: int
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the body as it is told to the client: pictures are named, not repeated."""
+        return {name: _told(value, name) for name, value in self.body.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an img2img request starts from.
+
+    Attributes:
+        images: base64 of PNGs.
+        size: Of the result, pixels.
+        mask: base64; white is made anew.
+        extra: Fields that follow from the pictures.
+    """
+
+    images: tuple[str, ...]
+    size: Size
+    mask: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -84,11 +107,7 @@ def txt2img(
     body = generation(job, chosen, seed=seed, batches=batches)
     extras: dict[str, Any] = {}
     final = final_size(job)
-    if chosen.refiner is not None:
-        body["refiner_checkpoint"] = chosen.refiner.title
-        # A1111 says nothing of a refiner that never gets its turn.
-        if job.refiner_switch_at is not None and job.refiner_switch_at < 1:
-            extras["Refiner"] = chosen.refiner
+    _refiner(body, job, chosen, extras)
     if job.enable_hr:
         _sampling(body, chosen.hr_sampling, "hr_sampler_name", "hr_scheduler")
         if chosen.hr_upscaler is not None:
@@ -103,6 +122,40 @@ def txt2img(
     return Request(
         TXT2IMG, body, _expectation(job, chosen, names, body, final, extras, baseline), steps=job.steps or DEFAULT_STEPS
     )
+
+
+def img2img(
+    job: Img2Img,
+    chosen: Chosen,
+    names: Names,
+    *,
+    seed: int,
+    batches: tuple[int, int],
+    baseline: Baseline,
+    start: Start,
+) -> Request:
+    """Return the request for `job`, inpainting included, from `start`; the rest is as for `txt2img`."""
+    body = generation(job, chosen, seed=seed, batches=batches)
+    body |= {"init_images": list(start.images), "width": start.size.width, "height": start.size.height, **start.extra}
+    if start.mask is not None:
+        body["mask"] = start.mask
+    extras: dict[str, Any] = {}
+    _refiner(body, job, chosen, extras)
+    return Request(
+        IMG2IMG,
+        body,
+        _expectation(job, chosen, names, body, start.size, extras, baseline),
+        steps=job.steps or DEFAULT_STEPS,
+    )
+
+
+def _refiner(body: dict[str, Any], job: Generation, chosen: Chosen, extras: dict[str, Any]) -> None:
+    if chosen.refiner is None:
+        return
+    body["refiner_checkpoint"] = chosen.refiner.title
+    # A1111 says nothing of a refiner that never gets its turn.
+    if job.refiner_switch_at is not None and job.refiner_switch_at < 1:
+        extras["Refiner"] = chosen.refiner
 
 
 def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int, int]) -> dict[str, Any]:
@@ -172,3 +225,17 @@ def _schedule(names: Names, sampling: Sampling) -> str | None:
     if sampling.sampler is None:
         return sampling.scheduler
     return names.effective(sampling.sampler, sampling.scheduler)
+
+
+_PICTURES = frozenset({"init_images", "mask", "image", "effective_region_mask"})
+
+
+def _told(value: Any, name: str = "") -> Any:
+    """Return `value` with every picture in it replaced by its length."""
+    if isinstance(value, str):
+        return f"<picture, {len(value)} characters>" if name in _PICTURES else value
+    if isinstance(value, dict):
+        return {key: _told(part, key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_told(part, name) for part in value]
+    return value

@@ -1,0 +1,165 @@
+"""A job's own pictures as the WebUI gets them: read, upright, opaque, fitted, encoded anew. Blocking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worker.contract.budget import Size
+from worker.contract.job import Generation
+from worker.contract.kinds import Img2Img, Inpaint, Interrogate, Upscale
+from worker.errors import InvalidInput
+from worker.images.incoming import (
+    Sides,
+    as_mask,
+    fitted,
+    grown,
+    is_empty,
+    nearest_size,
+    opaque,
+    read_picture,
+    to_base64,
+)
+from worker.images.picture import BrokenPicture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from PIL.Image import Image
+
+    from worker.contract.job import Job
+    from worker.delivery.target import S3Target
+    from worker.stages.source import PictureSource
+
+SMALLEST_SIDE = 64
+LARGEST_SIDE = 2048
+MOST_PIXELS = 64 * 1024 * 1024
+"""Of a picture that a client sends; it is scaled to the job's size before the GPU sees it."""
+_OVERLAP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """The pictures of one job, base64 of PNGs of ours.
+
+    Attributes:
+        images: To start from.
+        mask: White is made anew.
+        size: Of the result, where the pictures decide; None without start pictures.
+        units: ``<unit>.image`` and the like, of ControlNet.
+        extra: Fields that follow from the pictures (outpainting works on the whole picture).
+        warnings: What was done to them that the client may not expect.
+    """
+
+    images: tuple[str, ...] = ()
+    mask: str | None = None
+    size: Size | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+NOTHING = Incoming()
+
+
+def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadline: float) -> Incoming:
+    """Return the pictures of `job`.
+
+    Raises:
+        InvalidInput: one can't be had or is no picture; names the field.
+    """
+
+    def read(text: str, path: str) -> Image:
+        data = source.read(text, path, target=target, deadline=deadline)
+        try:
+            return read_picture(data, max_pixels=MOST_PIXELS)
+        except BrokenPicture as broken:
+            raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+
+    if isinstance(job, Inpaint):
+        return _inpaint(job, read)
+    if isinstance(job, Img2Img):
+        images = [opaque(read(text, job.path(f"init_images[{n}]"))) for n, text in enumerate(job.init_images)]
+        size, warnings = _size(job, images[0])
+        return Incoming(
+            tuple(to_base64(image) for image in images), size=size, units=_units(job, read), warnings=warnings
+        )
+    if isinstance(job, (Upscale, Interrogate)):
+        image = read(job.image, job.path("image"))
+        keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
+        return Incoming((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size))
+    return Incoming(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NOTHING
+
+
+def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
+    image = opaque(read(job.init_images[0], job.path("init_images[0]")))
+    mask = None
+    warnings: list[str] = []
+    if job.mask is not None:
+        path = job.path("mask")
+        mask = as_mask(read(job.mask, path))
+        if mask.width * image.height != mask.height * image.width:
+            warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
+        mask = fitted(mask, image.size)
+        if is_empty(mask) and not job.inpainting_mask_invert and job.outpaint is None:
+            raise InvalidInput.at(path, "is black all over: white is what is made anew")
+    if job.outpaint is None:
+        size, more = _size(job, image)
+        text = None if mask is None else to_base64(mask)
+        return Incoming((to_base64(image),), text, size, _units(job, read), warnings=(*warnings, *more))
+    if job.inpainting_mask_invert and mask is not None:
+        mask = mask.point(lambda value: 255 - value)
+    sides = job.outpaint
+    room = Sides(sides.left or 0, sides.top or 0, sides.right or 0, sides.bottom or 0)
+    base = image.resize(nearest_size(*image.size, low=SMALLEST_SIDE, high=LARGEST_SIDE)) if _odd(image) else image
+    canvas, new = grown(base, mask, room, overlap=_OVERLAP)
+    if max(canvas.size) > LARGEST_SIDE:
+        message = f"makes a picture of {canvas.width}x{canvas.height}; at most {LARGEST_SIDE} a side are possible"
+        raise InvalidInput.at(job.path("outpaint"), message)
+    extra: dict[str, object] = {"inpainting_mask_invert": 0}
+    if job.inpaint_full_res is None:
+        extra["inpaint_full_res"] = False
+    return Incoming((to_base64(canvas),), to_base64(new), Size(*canvas.size), _units(job, read), extra, tuple(warnings))
+
+
+def _odd(image: Image) -> bool:
+    return image.size != nearest_size(*image.size, low=SMALLEST_SIDE, high=LARGEST_SIDE)
+
+
+def _size(job: Img2Img, image: Image) -> tuple[Size, tuple[str, ...]]:
+    """Return the size of the result: the client's, else the picture's own at the nearest multiple of 8."""
+    if job.width is not None and job.height is not None:
+        return Size(job.width, job.height), ()
+    width, height = image.size
+    if job.width is not None:
+        width, height = job.width, round(image.height * job.width / image.width)
+    elif job.height is not None:
+        width, height = round(image.width * job.height / image.height), job.height
+    if max(width, height) > LARGEST_SIDE + 3 or min(width, height) < SMALLEST_SIDE - 4:
+        raise InvalidInput.at(
+            job.path("init_images[0]"),
+            f"is {image.width}x{image.height}, which makes a result of {width}x{height}; "
+            f"send width and height ({SMALLEST_SIDE} to {LARGEST_SIDE})",
+        )
+    near = Size(*nearest_size(width, height, low=SMALLEST_SIDE, high=LARGEST_SIDE))
+    if (near.width, near.height) == (width, height):
+        return near, ()
+    return near, (f"the result is {near.width}x{near.height}, the nearest multiples of 8 to {width}x{height}",)
+
+
+def _units(job: Generation, read: Callable[[str, str], Image]) -> dict[str, str]:
+    """Return the pictures of the ControlNet units that are on, by their place among those."""
+    found: dict[str, str] = {}
+    place = 0
+    for index, unit in enumerate(job.controlnet or ()):
+        if not unit.is_on:
+            continue
+        path = job.path(f"controlnet[{index}]")
+        if unit.image is not None:
+            found[f"{place}.image"] = to_base64(opaque(read(unit.image, f"{path}.image")))
+        for name in ("mask", "effective_region_mask"):
+            text = getattr(unit, name)
+            if text is not None:
+                found[f"{place}.{name}"] = to_base64(as_mask(read(text, f"{path}.{name}")))
+        place += 1
+    return found
