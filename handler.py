@@ -6,6 +6,7 @@ The WebUI is spawned before runpod and boto3 are imported: their two seconds the
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from worker.errors import WorkerError
@@ -19,14 +20,16 @@ def main() -> int:
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: Host | None = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the SDK has a better answer; also as process 1
     try:
         settings = read_settings(os.environ)
         logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
         host = Host(settings, os.environ)
         host.spawn()
-        from worker.runpod_adapter import serve  # noqa: PLC0415 - slow, and the WebUI boots meanwhile
+        host.wait_ready(meanwhile=["worker.runpod_adapter"])
 
-        host.wait_ready()
+        from worker.runpod_adapter import serve  # noqa: PLC0415 - imported while the WebUI booted
+
         return serve(host, settings)
     except WorkerError as error:
         log.error(  # noqa: TRY400 - an expected end; the message says it all

@@ -6,6 +6,7 @@ the WebUI boots.
 
 from __future__ import annotations
 
+import importlib
 import threading
 from pathlib import Path
 from random import SystemRandom
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.models import ModelRef
 from worker.errors import BootFailed, WebUICrashed, WorkerError
+from worker.serving.beside import Beside
 from worker.telemetry.logs import get_logger
 from worker.webui import launch
 from worker.webui.backend import Backend
@@ -64,12 +66,27 @@ class Host:
         self._backend = Backend(plan, on_exit=self._ended)
         self._backend.spawn()
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
         """Block until jobs can be taken.
 
+        Args:
+            meanwhile: More modules to import while the WebUI boots.
+
         Raises:
-            BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines.
+            BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
+                the WebUI ends, whatever is still being imported.
         """
+
+        def prepare() -> Service:
+            for module in meanwhile:
+                importlib.import_module(module)
+            return self._assemble()
+
+        preparing = Beside(prepare)
+        self.backend.wait_ready()
+        self._service = preparing.wait()
+
+    def _assemble(self) -> Service:
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
         from worker.delivery.s3 import S3Clients  # noqa: PLC0415 - after the WebUI was spawned
         from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
@@ -87,8 +104,7 @@ class Host:
             limit=settings.max_output_bytes,
         )
         delivery.warm()
-        self.backend.wait_ready()
-        self._service = Service(
+        return Service(
             settings,
             backend=self.backend,
             store=self._models(),

@@ -4,6 +4,7 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 
 - A full queue makes the SDK sleep for a second before it takes the next job. Here it is told of more places than there
   are, and the take itself waits for a free one: the next job is asked for the moment the last one is posted.
+- The SDK looks for taken jobs ten times a second. Here a job starts when it arrives.
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
@@ -125,11 +126,11 @@ def serve(host: Host, settings: Settings) -> int:
         rp_logger.RunPodLogger().level = wanted
 
     life = _Life(host, settings)
-    host.on_death(life.fail)
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
     try:
+        host.on_death(life.fail)
         runpod.serverless.start(
             {
                 "handler": life.handle_locally if is_local else life.handle,
@@ -156,6 +157,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         self._places = self._life.settings.concurrency
         self._held = 0
         self._freed = asyncio.Event()
+        self._open = asyncio.Event()
         self._stopping = asyncio.Event()
         self._closed = asyncio.Event()
         self._drained = asyncio.Event()
@@ -180,6 +182,8 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             await rp_http.send_result(session, {"status": "IN_PROGRESS", "output": body}, job)
 
         self._life.post = post
+        await self.set_scale()  # which replaces the queue; nobody waits at it yet
+        self._open.set()
         try:
             await super().get_jobs(session)
         finally:
@@ -187,14 +191,22 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             self._look_if_drained()
 
     async def run_jobs(self, session: Any) -> None:
-        await super().run_jobs(session)
-        await self._closed.wait()
-        while not self.jobs_queue.empty():  # what the last take brought while the loop above was ending
-            await super().run_jobs(session)
+        await self._open.wait()
+        running: set[asyncio.Task[None]] = set()
+        while not (self._closed.is_set() and self.jobs_queue.empty()):
+            job = await unless(self._closed, self.jobs_queue.get())
+            if job is not None:
+                task = asyncio.create_task(self.handle_job(session, job))
+                self.jobs_tasks[job["id"]] = task
+                running.add(task)
+                task.add_done_callback(running.discard)
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
         try:
             await super().handle_job(session, job)
+        except Exception as error:  # noqa: BLE001 - the answer could not be posted; the other jobs go on
+            _log.error("an answer was lost", job_id=job["id"], why=repr(error))
         finally:
             self._held -= 1
             self._freed.set()
