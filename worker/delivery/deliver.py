@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from worker.delivery.failure import Failure
-from worker.delivery.keys import key
+from worker.delivery.keys import key, safe_prefix
 from worker.delivery.s3 import S3Clients, StoreFailed
 from worker.delivery.shrink import shrink
 from worker.delivery.size import Budget, inline_bytes, plan
@@ -165,6 +165,26 @@ class Delivery:
             else:
                 return self._delivered(urls, "s3", ready, keys, warnings, started, encoded)
         return self._delivered([one.base64 for one in ready], "inline", ready, [], warnings, started, encoded)
+
+    def read(self, url: str, most: int, *, seconds: float = 30) -> bytes:
+        """Return what the operator's store holds under `s3://bucket/key`: pictures of earlier jobs, to start from.
+
+        Only keys below the operator's own prefix are read: the bucket may hold other things.
+
+        Raises:
+            LookupError: another bucket, a key elsewhere, or the store's answer, in words for the client.
+        """
+        bucket, _, name = url.partition("://")[2].partition("/")
+        store = self._store
+        if store is None or bucket != store.bucket:
+            raise LookupError(f"{bucket!r} is not this endpoint's bucket")
+        prefix = safe_prefix(store.prefix)
+        if not name or (prefix and not name.startswith(f"{prefix}/")):
+            raise LookupError(f"only keys below {prefix or 'the bucket'!r} are read")
+        try:
+            return self._clients.of(store).get(name, deadline=self._now() + seconds, most=most)
+        except StoreFailed as error:
+            raise LookupError(f"the store did not give {name}: {error.failure.message}") from None
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""

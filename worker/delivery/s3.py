@@ -100,9 +100,9 @@ class S3Client:
         """Remove `key`; removing what is not there is fine. Raises `StoreFailed`."""
         self._retried(lambda: self._client.delete_object(Bucket=self.target.bucket, Key=key), deadline)
 
-    def get(self, key: str, *, deadline: float) -> bytes:
-        """Return the bytes under `key`. Raises `StoreFailed`."""
-        return self._retried(lambda: self._read(key), deadline)
+    def get(self, key: str, *, deadline: float, most: int | None = None) -> bytes:
+        """Return the bytes under `key`. Raises `StoreFailed`, with the code `TooLarge` for more than `most`."""
+        return self._retried(lambda: self._read(key, most), deadline)
 
     def url(self, key: str) -> str:
         """Return the URL that a client downloads `key` from: the public one, else presigned for GET."""
@@ -117,8 +117,12 @@ class S3Client:
         """Close its connections."""
         self._client.close()
 
-    def _read(self, key: str) -> bytes:
-        data: bytes = self._client.get_object(Bucket=self.target.bucket, Key=key)["Body"].read()
+    def _read(self, key: str, most: int | None = None) -> bytes:
+        answer = self._client.get_object(Bucket=self.target.bucket, Key=key)
+        with answer["Body"] as body:
+            if most is not None and answer["ContentLength"] > most:
+                raise StoreFailed(Failure("TooLarge", None, f"it holds more than {most} bytes", retryable=False))
+            data: bytes = body.read()
         return data
 
     def _read_back(self, key: str, data: bytes) -> None:
@@ -142,6 +146,8 @@ class S3Client:
             cause = last.exception()
             failure = read_failure(cause) if cause else Failure("Unknown", None, "unknown", retryable=True)
             raise StoreFailed(failure.after(last.attempt_number)) from None
+        except StoreFailed:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever boto3 raises becomes one typed failure
             raise StoreFailed(read_failure(error)) from None
 

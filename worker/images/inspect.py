@@ -47,13 +47,19 @@ def inspect(data: bytes, *, base64: str | None = None, thorough: bool = False) -
     Raises:
         BrokenPicture: not a known format, cut, or damaged.
     """
+    kind, found = examine(data, thorough=thorough)
+    return Picture(data, kind, found.width, found.height, found.infotext, base64)
+
+
+def examine(data: bytes, *, thorough: bool = False) -> tuple[Format, Found]:
+    """Return format and headers; checks and raises as `inspect` does."""
     kind = sniff(data)
     if kind is None:
         raise BrokenPicture(_not_a_picture(data))
     found = png.read(data, thorough=thorough) if kind == "png" else _READERS[kind](data)
     if found.width < 1 or found.height < 1:
         raise BrokenPicture(f"a {kind.upper()} of {found.width}x{found.height} pixels")
-    return Picture(data, kind, found.width, found.height, found.infotext, base64)
+    return kind, found
 
 
 _READERS: dict[Format, Callable[[bytes], Found]] = {"jpeg": jpeg.read, "webp": webp.read, "avif": avif.read}
