@@ -116,6 +116,14 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_starts(tmp_path: 
             Boot(tmp_path, WEBUI_PORT=str(other.getsockname()[1]))
 
 
+def test_a_folder_that_can_not_be_made_is_replaced_by_an_empty_one(tmp_path: Path, boots: list[Boot]) -> None:
+    (tmp_path / "file").touch()
+    boots.append(Boot(tmp_path, LORA_DIR=str(tmp_path / "file" / "loras")))
+    boots[0].backend.spawn()
+    boots[0].backend.wait_ready()
+    assert list(boots[0].backend.catalog.loras) == []
+
+
 def test_closing_leaves_no_process_behind(tmp_path: Path, boots: list[Boot]) -> None:
     boots.append(Boot(tmp_path))
     boot = boots[0]

@@ -99,7 +99,7 @@ def plan(
         program = (str(interpreter), "launch.py")
         port, cwd, xformers = settings.webui_port, folder, _xformers(settings, interpreter)
         _must_be_free(port)
-    options_file = Path(tempfile.gettempdir()) / f"a1111-worker-{os.getpid()}" / "config.json"
+    options_file = _own_folder() / "config.json"
     arguments = command.command_line(
         command.Launch(
             program=program,
@@ -219,13 +219,21 @@ def _free_port() -> int:
 
 
 def _made(folder: Path) -> Path:
-    """Return `folder`, made if it can be: a volume that is mounted at run time is empty at first."""
+    """Return `folder`, made if it can be: a volume that is mounted at run time is empty at first.
+
+    On a volume that is mounted read-only an empty folder elsewhere stands for it: the WebUI would fail to make it too.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         if not folder.is_dir():
-            raise BootFailed(f"the model folder {folder} is not there and can't be made") from None
+            folder = _own_folder() / "empty"
+            folder.mkdir(parents=True, exist_ok=True)
     return folder.absolute()
+
+
+def _own_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"a1111-worker-{os.getpid()}"
 
 
 def _controlnet(settings: Settings, folder: Path | None) -> Path | None:
