@@ -48,7 +48,7 @@ def compose(prompt: str, negative_prompt: str, parameters: dict[str, Any]) -> st
 def quote(value: Any) -> str:
     """A value as it stands in the text: in JSON quotes where a comma, colon or line break would be misread."""
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",\n:") else text
+    return json.dumps(value, ensure_ascii=False) if any(mark in text for mark in ",\n:") else text
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Knobs:
     """Write tiny models into the given folders where they are empty."""
     extensions: tuple[str, ...] = ()
     """Extensions that are installed, by short name (`controlnet`, `adetailer`, …)."""
+    annotators: tuple[str, ...] = ()
+    """ControlNet's preprocessors whose weights are there, or `all`; those that need none always work."""
     faults: str = ""
     """Faults that are on from the start: JSON, or `name[:key=value…]` separated by commas."""
     port_file: str = ""
@@ -49,8 +51,13 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         load_seconds=number("STANDIN_LOAD_SECONDS", plain.load_seconds),
         step_seconds=number("STANDIN_STEP_SECONDS", plain.step_seconds),
         demo_models=environment.get("STANDIN_DEMO_MODELS", "").lower() in TRUE_WORDS,
-        extensions=tuple(name.strip() for name in environment.get("STANDIN_EXTENSIONS", "").split(",") if name.strip()),
+        extensions=_words(environment.get("STANDIN_EXTENSIONS", "")),
+        annotators=_words(environment.get("STANDIN_ANNOTATORS", "")),
         faults=environment.get("STANDIN_FAULTS", ""),
         port_file=environment.get("STANDIN_PORT_FILE", ""),
         vram_gib=number("STANDIN_VRAM_GIB", 0.0),
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -16,7 +16,7 @@ from .options import Options
 from .prompts import Styles
 from .record import Record
 from .sampling import Sampling
-from .scripts import Extensions
+from .scripts import Extensions, extension_options
 from .state import FifoLock, State
 from .vae import Vaes
 
@@ -36,10 +36,10 @@ class WebUI:
         self.record = Record()
         self.queue = FifoLock()
         self.state = State()
-        self.extensions = Extensions(knobs.extensions, flags)
-        self.options = Options(
-            Path(flags.ui_settings_file), hidden=self.extensions.options(), frozen=flags.freeze_settings
-        )
+        hidden = extension_options(knobs.extensions)
+        self.options = Options(Path(flags.ui_settings_file), hidden=hidden, frozen=flags.freeze_settings)
+        self.options.load()
+        self.extensions = Extensions(knobs.extensions, flags, self.options, knobs.annotators)
         self.checkpoints = Checkpoints(flags)
         self.vaes = Vaes(flags)
         self.networks = Networks(flags)
@@ -50,7 +50,6 @@ class WebUI:
         self.ballast: list[bytes] = []
         """What the fault `memory-growth` holds on to."""
         self._first_load = True
-        self.options.load()
         self.refresh_checkpoints()
         self.vaes.refresh()
         self.networks.refresh()

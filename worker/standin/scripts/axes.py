@@ -8,14 +8,14 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WebUIError  # noqa: TID252 # one program, two folders
-from ..samplers import SAMPLERS  # noqa: TID252 # as above
+from ..errors import WebUIError
+from ..samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..job import Processing  # noqa: TID252 # as above
-    from ..webui import WebUI  # noqa: TID252 # as above
+    from ..job import Processing
+    from ..webui import WebUI
 
 RANGE = re.compile(r"\s*([+-]?\s*\d+(?:\.\d*)?)\s*-\s*([+-]?\s*\d+(?:\.\d*)?)(?:\s*\(([+-]\d+(?:\.\d*)?)\s*\))?\s*")
 COUNTED = re.compile(r"\s*([+-]?\s*\d+(?:\.\d*)?)\s*-\s*([+-]?\s*\d+(?:\.\d*)?)(?:\s*\[(\d+)\s*])?\s*")

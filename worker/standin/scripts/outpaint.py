@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from .. import processing  # noqa: TID252 # one program, two folders
-from ..img2img import flatten  # noqa: TID252 # as above
-from ..job import result  # noqa: TID252 # as above
+from .. import processing
+from ..img2img import flatten
+from ..job import result
 from .tiles import tiling
 
 if TYPE_CHECKING:
-    from ..job import Processed, Processing  # noqa: TID252 # as above
-    from ..webui import WebUI  # noqa: TID252 # as above
+    from ..job import Processed, Processing
+    from ..webui import WebUI
 
 STEP = 64
 """The new size is rounded up to multiples of this."""

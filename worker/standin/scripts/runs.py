@@ -7,20 +7,20 @@ import random
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from .. import processing  # noqa: TID252 # one program, two folders
-from ..errors import WebUIError, type_error  # noqa: TID252 # as above
-from ..img2img import flatten  # noqa: TID252 # as above
-from ..job import result  # noqa: TID252 # as above
-from ..samplers import SAMPLERS  # noqa: TID252 # as above
-from ..upscalers import UPSCALERS, resize  # noqa: TID252 # as above
+from .. import processing
+from ..errors import WebUIError, type_error
+from ..img2img import flatten
+from ..job import result
+from ..samplers import SAMPLERS
+from ..upscalers import UPSCALERS, resize
 from .legend import annotate
 from .tiles import tiling
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..job import Processed, Processing  # noqa: TID252 # as above
-    from ..webui import WebUI  # noqa: TID252 # as above
+    from ..job import Processed, Processing
+    from ..webui import WebUI
 
 LEGEND = 18
 """Pixels above a prompt matrix."""
@@ -40,6 +40,11 @@ LINE_TAGS: dict[str, Any] = {
 }
 DIRECT = ("prompt", "negative_prompt", "seed", "subseed", "batch_size", "n_iter", "steps", "width", "height")
 ALIASES = {alias.lower(): sampler.name for sampler in SAMPLERS for alias in (sampler.name, *sampler.aliases)}
+
+
+def plain(webui: WebUI, p: Processing) -> Processed:
+    """A plain generation."""
+    return processing.run(webui, p)
 
 
 def prompt_matrix(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:

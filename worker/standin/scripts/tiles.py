@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..errors import WebUIError  # noqa: TID252 # one program, two folders
+from ..errors import WebUIError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

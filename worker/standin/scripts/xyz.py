@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .. import processing  # noqa: TID252 # one program, two folders
-from ..errors import WebUIError, type_error  # noqa: TID252 # as above
-from ..job import result  # noqa: TID252 # as above
+from .. import processing
+from ..errors import WebUIError, type_error
+from ..job import result
 from . import axes
 from .legend import TITLE, annotate
+from .missing import by_name
 
 if TYPE_CHECKING:
-    from ..job import Processed, Processing  # noqa: TID252 # as above
-    from ..webui import WebUI  # noqa: TID252 # as above
+    from ..job import Processed, Processing
+    from ..webui import WebUI
 
 PARAMETERS = (
     *("x_type", "x_values", "x_values_dropdown", "y_type", "y_values", "y_values_dropdown"),
@@ -52,14 +53,7 @@ class Axis:
 
 def run(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:
     """The whole plot; raises WebUIError for missing arguments and values that cannot be used."""
-    if len(arguments) < len(PARAMETERS):
-        missing = PARAMETERS[len(arguments) :]
-        names = [f"'{name}'" for name in missing]
-        comma = "," if len(names) > 2 else ""  # noqa: PLR2004 # two names need no comma
-        listed = f"{', '.join(names[:-1])}{comma} and {names[-1]}" if len(names) > 1 else names[0]
-        plural = "s" if len(missing) > 1 else ""
-        raise type_error(f"Script.run() missing {len(missing)} required positional argument{plural}: {listed}")
-    given = dict(zip(PARAMETERS, arguments, strict=True))
+    given = by_name(PARAMETERS, arguments)
     plot = [_axis(webui, p, letter, given) for letter in "XYZ"]
     cells = len(plot[0].values) * len(plot[1].values) * len(plot[2].values)
     size = round(cells * p.width * p.height / MEGAPIXEL)
