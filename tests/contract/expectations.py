@@ -455,8 +455,8 @@ REFUSED = (
 class Taken:
     """A txt2img request that succeeds, though it may do something else than it says.
 
-    `info`: keys of `info` with their values; `extra`: of its extra_generation_params; `ending`: the infotext's text
-    from "Steps" on contains these parts; `sizes`: of every picture that comes back.
+    `info`: keys of `info` with their values; `extra`: of its extra_generation_params; `parts`: what the first
+    picture's infotext contains; `sizes`: of every picture that comes back.
     """
 
     name: str

@@ -48,7 +48,8 @@ class DynamicPrompts(Extension):
             prompts = list(itertools.islice(self.variants(template), most)) * int(arguments[BATCHES] or 1)
         else:
             count = len(p.all_prompts)
-            prompts = [self.one_of(template, _dice(seed + place)) for place in range(count)]
+            step = 0 if arguments[FIXED_SEED] else 1
+            prompts = [self.one_of(template, _dice(seed + place * step)) for place in range(count)]
         if arguments[NO_IMAGES]:
             prompts = prompts[:1]
         if prompts == p.all_prompts:
