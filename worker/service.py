@@ -22,6 +22,7 @@ from worker.contract.job import Generation
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.queue import GpuQueue
 from worker.serving.answer import encoded_size
 from worker.stages import generate, prepare
 from worker.stages.incoming import take_in
@@ -89,7 +90,7 @@ class Service:
         self._delivery = delivery
         self._source = source
         self._random = random
-        self._gpu = asyncio.Lock()
+        self._gpu = GpuQueue(patience_s=settings.group_wait_s)
         self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
         self._log = get_logger("service")
@@ -173,16 +174,13 @@ class Service:
             )
         sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
         with run.phases.phase("queue"):
-            await self._take_gpu(run.deadline)
-        try:
-            with run.phases.phase("generate"):
-                left = run.deadline - time.monotonic()
-                if left <= 0:
-                    raise DeadlineExceeded("the job's time was over before the GPU was free")
-                state = generate.on_state(sent, run.on_progress)
-                made = await self._backend.generate(sent, timeout=left, on_state=state)
-        finally:
-            self._gpu.release()
+            turn = await self._gpu.take(sent.expect.checkpoint.name, deadline=run.deadline)
+        with turn, run.phases.phase("generate"):
+            left = run.deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded("the job's time was over before the GPU was free")
+            state = generate.on_state(sent, run.on_progress)
+            made = await self._backend.generate(sent, timeout=left, on_state=state, on_gpu_free=turn.release)
         with run.phases.phase("check"):
             result = await self._thread(generate.examine, request, prepared, sent, made, self._backend)
         return replace(result, warnings=(*result.warnings, *incoming.warnings))
@@ -230,24 +228,6 @@ class Service:
         if isinstance(limit, (int, float)) and not isinstance(limit, bool) and limit > 0:
             seconds.append(limit / 1000)
         return min(seconds)
-
-    async def _take_gpu(self, deadline: float) -> None:
-        """Take the lock before `deadline`. `wait_for` may lose one that comes just then (Python < 3.12)."""
-        taking = asyncio.ensure_future(self._gpu.acquire())
-        try:
-            await asyncio.wait({taking}, timeout=max(0.001, deadline - time.monotonic()))
-        except asyncio.CancelledError:
-            self._give_back(taking)
-            raise
-        if not taking.done():
-            self._give_back(taking)
-            raise DeadlineExceeded("the job's time was over before its turn on the GPU")
-
-    def _give_back(self, taking: asyncio.Future[Any]) -> None:
-        if taking.done():
-            self._gpu.release()
-        else:
-            taking.cancel()
 
     async def _before(self, deadline: float, work: Any) -> Any:
         try:

@@ -119,6 +119,16 @@ class Settings(BaseSettings):
         le=16,
     )
 
+    group_wait_s: float = _knob(
+        0,
+        "GROUP_WAIT_S",
+        "How long a waiting job lets others pass whose checkpoint is loaded already; 0: strictly in order. Useful with "
+        "CONCURRENCY of 3 or more.",
+        unit="s",
+        ge=0,
+        le=600,
+    )
+
     # Delivery
     delivery: Literal["auto", "base64", "s3"] = _knob(
         "auto",

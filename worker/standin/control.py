@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def routes(webui: WebUI) -> list[Route]:
-    """`/standin`, `/standin/faults`, `/standin/reset`, `/standin/requests`."""
+    """`/standin`, `/standin/faults`, `/standin/reset`, `/standin/requests`, `/standin/spans`."""
 
     async def about(_: Request) -> Response:
         return JSONResponse(
@@ -36,15 +36,20 @@ def routes(webui: WebUI) -> list[Route]:
     async def reset(_: Request) -> Response:
         webui.faults.reset()
         webui.record.clear()
+        webui.state.spans.clear()
         webui.ballast.clear()
         return JSONResponse({"on": []})
 
     async def requests(_: Request) -> Response:
         return JSONResponse(webui.record.listed())
 
+    async def spans(_: Request) -> Response:
+        return JSONResponse(list(webui.state.spans))
+
     return [
         Route("/standin", about, methods=["GET"]),
         Route("/standin/faults", add, methods=["POST"]),
         Route("/standin/reset", reset, methods=["POST"]),
         Route("/standin/requests", requests, methods=["GET"]),
+        Route("/standin/spans", spans, methods=["GET"]),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import threading
 import time
 from collections import deque
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+SPANS = 1000
 BEFORE_SAMPLING = 0.01
 """The progress that is reported as soon as a job runs."""
 
@@ -48,9 +50,13 @@ class FifoLock:
 
 
 class State:
-    """The running job as other requests see it; written by the job's thread only, except for the two flags."""
+    """The running job as other requests see it; written by the job's thread only, except for the two flags.
 
-    def __init__(self) -> None:
+    `says`: jobs' begin and end are logged, as with `--loglevel INFO` or `DEBUG`.
+    """
+
+    def __init__(self, *, says: bool = False) -> None:
+        self._says = says
         self.skipped = False
         self.interrupted = False
         self.stopping_generation = False
@@ -63,7 +69,10 @@ class State:
         self.current_image: Image.Image | None = None
         self.preview_due = False
         self.hires_counted = False
+        self.spans: deque[tuple[float, float]] = deque(maxlen=SPANS)
+        """When jobs began and ended (Unix seconds), oldest first."""
         self._started = 0.0
+        self._began = 0.0
 
     def begin(self, job: str) -> None:
         """A job starts: counters and flags are fresh, so an interrupt before it has no effect."""
@@ -77,11 +86,20 @@ class State:
         self.hires_counted = False
         self.job_timestamp = dt.datetime.now().strftime("%Y%m%d%H%M%S")  # noqa: DTZ005 # the real one shows local time
         self._started = time.monotonic()
+        self._began = time.time()
+        self._say(f"Starting job {job}")
 
     def end(self) -> None:
         """The job is over; its counters stay readable."""
+        self.spans.append((self._began, time.time()))
+        self._say(f"Ending job {self.job} ({time.monotonic() - self._started:.2f} seconds)")
         self.job = ""
         self.job_count = 0
+
+    def _say(self, text: str) -> None:
+        if self._says:
+            now = dt.datetime.now().strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ005 # the real one shows local time
+            print(f"{now} INFO [modules.shared_state] {text}", file=sys.stderr, flush=True)
 
     def nextjob(self) -> None:
         """A picture (or a pass of it) is done."""

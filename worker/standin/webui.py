@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .knobs import Knobs
 
 
+LOUD = ("DEBUG", "INFO")
+
+
 class WebUI:
     """Everything that requests share. Building it reads folders and `config.json`, no model."""
 
@@ -35,7 +38,7 @@ class WebUI:
         self.faults = Faults(knobs.faults)
         self.record = Record()
         self.queue = FifoLock()
-        self.state = State()
+        self.state = State(says=str(flags.loglevel).upper() in LOUD)
         hidden = extension_options(knobs.extensions)
         self.options = Options(Path(flags.ui_settings_file), hidden=hidden, frozen=flags.freeze_settings)
         self.options.load()

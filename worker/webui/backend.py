@@ -18,7 +18,6 @@ from worker.errors import (
     BootFailed,
     DeadlineExceeded,
     GenerationStalled,
-    OutOfMemory,
     WebUICrashed,
     WebUIFailed,
     WebUIUnreachable,
@@ -26,10 +25,10 @@ from worker.errors import (
 )
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
-from worker.webui import boot, config
+from worker.webui import boot, calm, config
 from worker.webui.body import Baseline
 from worker.webui.client import WebUIClient
-from worker.webui.outcome import nan_error
+from worker.webui.gpuspan import GpuSpan
 from worker.webui.process import Program, WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ T = TypeVar("T")
 _NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
 """Lines that are read but not passed on: debug output, a line per request, and names written another way."""
 PROGRESS_S = 0.5
-INTERRUPT_EVERY_S = 0.3
 GRACE_S = 10.0
 
 
@@ -104,6 +102,7 @@ class Backend:
         self._process: WebUIProcess | None = None
         self._catalog: Catalog | None = None
         self._closing = False
+        self._span: GpuSpan | None = None
         self._deadline = 0.0
         # Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
@@ -208,13 +207,22 @@ class Backend:
 
     # Pictures ----------------------------------------------------------------------------------------------------
 
-    async def generate(self, request: Request, *, timeout: float, on_state: OnState | None = None) -> Made:
+    async def generate(
+        self,
+        request: Request,
+        *,
+        timeout: float,
+        on_state: OnState | None = None,
+        on_gpu_free: Callable[[], None] = lambda: None,
+    ) -> Made:
         """Send `request` once and return what came back.
 
         Args:
             request: What to ask for.
             timeout: Seconds until it is interrupted.
             on_state: Gets the WebUI's progress every half second.
+            on_gpu_free: Called in the loop's thread when the WebUI only encodes and sends any more: another
+                `generate` may begin. Not called where the log does not tell, nor for a request being interrupted.
 
         Raises:
             WebUICrashed, WebUIUnreachable, WebUIFailed, WebUIRejected, OutOfMemory, NanImage, WrongResult: as named.
@@ -224,21 +232,29 @@ class Backend:
         """
         mark = self._process.log.mark() if self._process is not None else 0
         ceiling = timeout + self.plan.idle_timeout
-        sending = asyncio.ensure_future(self._thread(self._post, request, ceiling))
         watching = asyncio.ensure_future(self._watch(on_state)) if on_state is not None else None
+        loop = asyncio.get_running_loop()
+
+        def freed() -> None:
+            if watching is not None:
+                watching.cancel()  # from now on it would be told of the next job
+            on_gpu_free()
+
+        span = self._span = GpuSpan(loop.call_soon_threadsafe, freed)
+        sending = asyncio.ensure_future(self._thread(self._post, request, ceiling))
         try:
             done, _ = await asyncio.wait({sending}, timeout=timeout)
         except asyncio.CancelledError:
-            await self._calm(sending)
+            await self._calm(sending, span)
             raise
         finally:
             if watching is not None:
                 watching.cancel()
         if not done:
-            await self._calm(sending)
+            await self._calm(sending, span)
             raise DeadlineExceeded(f"the generation took longer than {timeout:g} s and was interrupted")
         content = sending.result()
-        return Made(answers.read(content), await self._thread(self._lines, mark))
+        return Made(answers.read(content), await self._thread(self._lines, mark, span))
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
@@ -253,19 +269,10 @@ class Backend:
                 ) from error
             raise
         except WebUIFailed as error:
-            raise self._meaning(error) from error
+            raise answers.meaning(error) from error
 
-    def _meaning(self, error: WebUIFailed) -> WorkerError:
-        kind, message = str(error.details.get("kind", "")), str(error.details.get("upstream", ""))
-        if kind == "OutOfMemoryError" or "out of memory" in message.lower():
-            return OutOfMemory(
-                message.splitlines()[0][:300] or "out of memory",
-                hint="Ask for smaller or fewer pictures at once (width, height, batch_size, hires scale).",
-            )
-        return nan_error(kind, message) or error
-
-    def _lines(self, mark: int) -> tuple[str, ...]:
-        return tuple(self._process.log.since(mark)) if self._process is not None else ()
+    def _lines(self, mark: int, span: GpuSpan) -> tuple[str, ...]:
+        return tuple(self._process.log.since(mark, span.end)) if self._process is not None else ()
 
     async def _watch(self, on_state: OnState) -> None:
         while True:
@@ -277,33 +284,26 @@ class Backend:
             if isinstance(state, dict):
                 on_state(state)
 
-    async def _calm(self, sending: asyncio.Future[Any]) -> None:
-        """Interrupt until the request has been answered. It may be cancelled again and again; it finishes first."""
-        end = time.monotonic() + self.plan.idle_timeout
-        work = asyncio.ensure_future(self._interrupt_until(sending, end))
-        again = False
-        while not work.done():
+    async def _calm(self, sending: asyncio.Future[Any], span: GpuSpan) -> None:
+        """Have the WebUI idle; see `calm.see_out`.
+
+        Raises:
+            GenerationStalled: it is not and was abandoned.
+        """
+
+        def interrupt() -> None:
             try:
-                await asyncio.shield(work)
-            except asyncio.CancelledError:
-                again = True
-        idle = work.result()
+                self.client.post("/sdapi/v1/interrupt", {}, timeout=5.0)
+            except WorkerError as error:
+                self._log.warning("interrupt failed", error=error.message)
+
+        idle, again = await calm.see_out(
+            sending, span, interrupt=partial(self._thread, interrupt), limit_s=self.plan.idle_timeout
+        )
         if not idle:
             self.abandon("it did not react to an interrupt")
             if not again:
                 raise GenerationStalled(f"the WebUI was not idle {self.plan.idle_timeout:g} s after an interrupt")
-
-    async def _interrupt_until(self, sending: asyncio.Future[Any], end: float) -> bool:
-        # Repeated, because A1111 forgets an interrupt that comes before the job has begun.
-        while not sending.done() and time.monotonic() < end:
-            try:
-                await self._thread(partial(self.client.post, "/sdapi/v1/interrupt", {}, timeout=5.0))
-            except WorkerError as error:
-                self._log.warning("interrupt failed", error=error.message)
-            await asyncio.wait({sending}, timeout=INTERRUPT_EVERY_S)
-        if sending.done():
-            sending.exception()
-        return sending.done()
 
     def abandon(self, why: str) -> None:
         """Kill a WebUI that can't be trusted any more; `on_exit` follows."""
@@ -326,6 +326,8 @@ class Backend:
         return found
 
     def _line(self, line: str) -> None:
+        if self._span is not None and self._process is not None:
+            self._span.read(line, self._process.log.mark)
         if not _NOISE.search(line):
             self._log.info(line)
 

@@ -51,11 +51,12 @@ class LogTail:
         with self._lock:
             return self._count
 
-    def since(self, mark: int) -> list[str]:
-        """Return the lines after `mark`, once everything the child has written by now was read."""
-        self._settle()
+    def since(self, mark: int, until: int | None = None) -> list[str]:
+        """Return the lines after `mark`, up to `until`; without it, once all the child has written by now was read."""
+        if until is None:
+            self._settle()
         with self._lock:
-            return [line for number, line in self._lines if number > mark]
+            return [line for number, line in self._lines if mark < number and (until is None or number <= until)]
 
     def join(self, timeout: float) -> None:
         """Wait until the child's output has ended."""

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
-    r"^\*\*\* |^Lora not found: |Couldn't find network with name|Couldn't find VAE named|Skipping unknown extra network"
-    r"|^(?:de)?activating (?:unmentioned )?extra network |^loading network |^Unable to load Textual inversion"
-    r"|Unable to load face-restoration model|Failed face-restoration inference"
+    r"^\*\*\* (?!API error: )|^Lora not found: |Couldn't find network with name|Couldn't find VAE named"
+    r"|Skipping unknown extra network|^(?:de)?activating (?:unmentioned )?extra network |^loading network "
+    r"|^Unable to load Textual inversion|Unable to load face-restoration model|Failed face-restoration inference"
 )
+"""An API error is not among them: it was answered with 500, and its lines may come when the next job has begun."""
 _REPORT = "*** "
 _SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
 
