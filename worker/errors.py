@@ -5,6 +5,8 @@
     │   ├── InvalidInput          invalid_input
     │   ├── ModelNotFound         model_not_found
     │   ├── IncompatibleModel     incompatible_model
+    │   ├── DownloadRefused       download_refused
+    │   ├── HashMismatch          hash_mismatch
     │   ├── OutputTooLarge        output_too_large
     │   ├── OutOfMemory           out_of_memory
     │   ├── WebUIRejected         webui_rejected
@@ -19,8 +21,10 @@
     │   ├── DeadlineExceeded      deadline_exceeded
     │   ├── WrongResult           wrong_result
     │   ├── NanImage              nan_image
+    │   ├── NoSpace               no_space
     │   └── InternalError         internal_error
     └── PlatformFault (fault: platform — something outside the worker failed)
+        ├── DownloadFailed        download_failed
         └── DeliveryFailed        delivery_failed
 
 An error is raised where the fact is known. `to_answer` is called once, at the boundary (`worker/service.py`).
@@ -148,6 +152,16 @@ class IncompatibleModel(ClientError):
     about = "A model does not fit the checkpoint, for example an SDXL LoRA with an SD 1.5 checkpoint."
 
 
+class DownloadRefused(ClientError):
+    code = "download_refused"
+    about = "A model can't be fetched from where the job says: access denied, a forbidden address, or no model file."
+
+
+class HashMismatch(ClientError):
+    code = "hash_mismatch"
+    about = "A model's bytes are not those that the job or the catalog expects; the file was not kept."
+
+
 class OutputTooLarge(ClientError):
     code = "output_too_large"
     about = "The pictures exceed what the platform carries inline and no store is configured; says what would fit."
@@ -214,9 +228,19 @@ class NanImage(WorkerFault):
     about = "The model produced NaNs (a black picture); usually a VAE that needs full precision."
 
 
+class NoSpace(WorkerFault):
+    code = "no_space"
+    about = "The volume has no room for a model that has to be fetched, and nothing that may be removed."
+
+
 class InternalError(WorkerFault):
     code = "internal_error"
     about = "A defect in the worker; the log has the traceback under the job's id."
+
+
+class DownloadFailed(PlatformFault):
+    code = "download_failed"
+    about = "A model's source did not deliver it: unreachable, too slow, broken off, busy."
 
 
 class DeliveryFailed(PlatformFault):

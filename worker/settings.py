@@ -93,6 +93,43 @@ class Settings(BaseSettings):
         None, "CIVITAI_API_KEY", "CivitAI token; sent to civitai.com only.", also=("CIVITAI_TOKEN",)
     )
     hf_token: SecretStr | None = _knob(None, "HF_TOKEN", "Hugging Face token; sent to huggingface.co only.")
+    model_allow_pickle: bool = _knob(
+        default=False,
+        name="MODEL_ALLOW_PICKLE",
+        about="Also fetch .ckpt, .pt, .pth and .bin files. Loading such a file can run any code that is in it.",
+    )
+    model_connections: int = _knob(
+        8, "MODEL_CONNECTIONS", "Parallel connections for one file; fewer when the server refuses them.", ge=1, le=32
+    )
+    model_downloads: int = _knob(2, "MODEL_DOWNLOADS", "Files fetched at once.", ge=1, le=8)
+    model_max_bytes: int = _knob(
+        50_000_000_000, "MODEL_MAX_BYTES", "Of one fetched file; larger ones are refused.", unit="bytes", ge=1000
+    )
+    model_evict: bool = _knob(
+        default=True,
+        name="MODEL_EVICT",
+        about="When space runs out, remove the least recently used fetched models; never files put there by hand.",
+    )
+    model_free_bytes: int = _knob(
+        2_000_000_000, "MODEL_FREE_BYTES", "Kept free on the volume when a model is fetched.", unit="bytes", ge=0
+    )
+    model_remove: bool = _knob(
+        default=False, name="MODEL_REMOVE", about="Jobs may remove models (action models.remove)."
+    )
+    model_lease_s: float = _knob(
+        30,
+        "MODEL_LEASE_S",
+        "A worker that fetches a model and gives no sign for this long is taken for dead; another goes on.",
+        unit="s",
+        ge=1,
+        le=600,
+    )
+    model_readahead: bool = _knob(
+        default=True, name="MODEL_READAHEAD", about="Read the default checkpoint into memory while the WebUI starts."
+    )
+    model_staging_dir: Path | None = _knob(
+        None, "MODEL_STAGING_DIR", "Fast local folder; checkpoints are copied there before the WebUI loads them."
+    )
 
     # Deadlines
     boot_timeout_s: float = _knob(

@@ -64,7 +64,7 @@ def header_length(start: bytes) -> int:
     """
     if len(start) < LENGTH_BYTES:
         raise BrokenHeader(f"the file has {len(start)} bytes, fewer than a header")
-    kind = _looks_like(start)
+    kind = looks_like(start)
     if kind:
         raise BrokenHeader(f"it is {kind}, not a safetensors file")
     (length,) = struct.unpack("<Q", start[:LENGTH_BYTES])
@@ -143,7 +143,8 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_NUMBER
 
 
-def _looks_like(start: bytes) -> str | None:
+def looks_like(start: bytes) -> str | None:
+    """Return what a file that is no safetensors is by its first bytes; None when they tell nothing."""
     head = start.lstrip()[:LENGTH_BYTES].lower()
     if head.startswith((b"<!doc", b"<html", b"<?xml", b"<head", b"<body")):
         return "an HTML or XML page"

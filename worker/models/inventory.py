@@ -48,7 +48,7 @@ class Inventory:
     def __init__(self, volume: Volume, *, now: Callable[[], float]) -> None:
         self.volume = volume
         self.read_only = False
-        self._now = now
+        self.now = now
         self._mutex = threading.Lock()
         self._uses: dict[str, Use] = {}
         self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
@@ -135,7 +135,7 @@ class Inventory:
         """Count one use, in memory."""
         with self._mutex:
             before = self._uses.get(key)
-            self._uses[key] = Use(before.count + 1 if before else 1, self._now())
+            self._uses[key] = Use(before.count + 1 if before else 1, self.now())
 
     def last_used(self, entry: Entry) -> float:
         """Return when a model was last used, uses not yet flushed included."""

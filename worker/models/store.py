@@ -3,29 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.errors import InvalidInput, ModelNotFound
+from worker.errors import HashMismatch, InvalidInput, ModelNotFound
+from worker.models import hub
 from worker.models.catalog import read_catalog
 from worker.models.choose import BadReference, Choice, choose
+from worker.models.fetching import Fetching, Rules
+from worker.models.flight import Flight, Meter
+from worker.models.identity import this_process
 from worker.models.inventory import Inventory
+from worker.models.lease import Leases
 from worker.models.local import LocalModel, describe
-from worker.models.names import nearest
+from worker.models.marks import Marks
+from worker.models.names import nearest, safe_stem
+from worker.models.references import HuggingFace
+from worker.models.sources import Sources
+from worker.models.space import Space
+from worker.models.supply import Supply
+from worker.models.transfer import Pace
+from worker.models.verify import measure
 from worker.models.volume import Volume
+from worker.net.addresses import AllowList
+from worker.net.fetch import Fetcher
+from worker.net.guard import Guard
+from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from worker.contract.models import ModelRef
     from worker.models.catalog import Catalog
     from worker.models.progress import ProgressSink
-    from worker.settings import ModelKind, Settings
 
+HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
+_TELL_S = 0.25
 _SOURCE_HINT = (
     "Name a model of the catalog or a file on the volume, or say where it is: a URL, civitai:<version id>, "
     "hf:org/repo/file or s3://bucket/key."
 )
+
+
+def sources_of(settings: Settings, *, s3_url: Callable[[str, str], str] | None = None) -> Sources:
+    """Return the sources that the settings allow; `s3_url` signs a GET of ``(bucket, key)``."""
+    guard = Guard(AllowList.of(settings.allowed_hosts))
+    return Sources(
+        Fetcher(guard, connections=settings.model_connections * settings.model_downloads),
+        civitai_token=settings.civitai_token.get_secret_value() if settings.civitai_token else None,
+        hf_token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+        s3_url=s3_url,
+    )
 
 
 class ModelStore:
@@ -34,19 +66,48 @@ class ModelStore:
     Args:
         settings: Folders and limits.
         catalog: Models known by name; default: the catalog that ships.
+        sources: Where models come from; default: as the settings say.
         now: Seconds since the epoch.
+        pace: Retries and waits; default: as the settings say.
+        hf_caches: Folders in which Hugging Face's cache may already have files.
+        jitter: A factor for waits, about 1.
     """
 
     def __init__(
-        self, settings: Settings, *, catalog: Catalog | None = None, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        *,
+        catalog: Catalog | None = None,
+        sources: Sources | None = None,
+        now: Callable[[], float] = time.time,
+        pace: Pace | None = None,
+        hf_caches: Sequence[Path] = HF_CACHES,
+        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  spreads retries, hides nothing
     ) -> None:
         self.settings = settings
         self.catalog = catalog if catalog is not None else read_catalog()
         self.volume = Volume.of(settings)
         self.inventory = Inventory(self.volume, now=now)
+        owner = this_process()
+        self.marks = Marks(self.volume.store / "uses", owner)
+        self.space = Space(
+            self.inventory, self.marks, floor=settings.model_free_bytes, evict=settings.model_evict, wall=now
+        )
+        rules = Rules(
+            allow_pickle=settings.model_allow_pickle,
+            max_bytes=settings.model_max_bytes,
+            pace=pace or Pace(connections=settings.model_connections),
+            jitter=jitter,
+        )
+        fetching = Fetching(
+            self.inventory, self.marks, self.space, sources or sources_of(settings), rules, owner=owner.token
+        )
+        leases = Leases(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
+        self._supply = Supply(fetching, leases, at_once=settings.model_downloads)
+        self._hf_caches = tuple(hf_caches)
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
-        """Return the model if it is there already; no network.
+        """Return the model if it is there already; no network, no reading of whole files.
 
         Args:
             ref: As the client wrote it.
@@ -61,25 +122,48 @@ class ModelStore:
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink | None = None
     ) -> list[LocalModel]:
-        """Return every wanted model, in order.
+        """Return every wanted model, in order, fetching those that are not there.
+
+        Nothing is fetched when any of them is unknown. Cancelling ends fetches that nobody else waits for; what has
+        arrived is kept for the next time. Hold the models (`holding`) while a job uses them.
 
         Args:
             wanted: For each model the field in the job (for errors), the reference and the kind.
-            on_progress: Called with the state of what is being fetched.
+            on_progress: Called a few times a second while something is fetched.
 
         Raises:
             InvalidInput: a reference can't name or address anything.
-            ModelNotFound: a model is not there.
+            ModelNotFound: nobody knows it.
+            DownloadFailed, DownloadRefused, HashMismatch, NoSpace: it can't be had.
         """
-        del on_progress
-        return [await asyncio.to_thread(self._require, path, ref, kind) for path, ref, kind in wanted]
+        for path, ref, kind in wanted:
+            await asyncio.to_thread(self._require_known, path, ref, kind)
+        flights: list[Flight] = []
+        teller = asyncio.create_task(_tell(flights, on_progress)) if on_progress else None
+        tasks = [asyncio.create_task(self._one(path, ref, kind, flights.append)) for path, ref, kind in wanted]
+        try:
+            models = await asyncio.gather(*tasks)
+            if on_progress and (last := Meter().read(flights)):
+                on_progress(last)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if teller is not None:
+                teller.cancel()
+            await asyncio.gather(*tasks, *([teller] if teller else []), return_exceptions=True)
+        for model in models:
+            self.inventory.use(model.key)
+        return models
 
-    def _require(self, path: str, ref: ModelRef, kind: ModelKind) -> LocalModel:
-        choice = self.choose(ref, kind, path=path)
-        model = self._there(choice)
-        if model is None:
-            raise self.not_found(choice, ref, path=path)
-        return model
+    @contextlib.contextmanager
+    def holding(self, models: Iterable[LocalModel]) -> Iterator[None]:
+        """Keep models from being removed, by this worker and the others, while a job uses them or they are loaded."""
+        keys = [model.key for model in models]
+        self.marks.hold(keys)
+        try:
+            yield
+        finally:
+            self.marks.release(keys)
 
     def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
@@ -111,17 +195,97 @@ class ModelStore:
             details={"path": path, "kind": kind, "suggestions": suggestions},
         )
 
+    def quarantine(self, model: LocalModel, reason: str) -> Path | None:
+        """Set a corrupt file aside, so that the next `prepare` fetches it again; None when it is not there any more.
+
+        Raises:
+            OSError: the volume can't be written.
+        """
+        folder = self.volume.quarantine(model.kind)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{time.time_ns()}-{model.path.name}.corrupt"
+        try:
+            model.path.rename(target)
+        except FileNotFoundError:
+            return None
+        target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
+        self.inventory.forget(model.key)
+        return target
+
+    def close(self) -> None:
+        """Stop fetches, merge the uses counted so far, hold nothing."""
+        self._supply.close()
+        self.inventory.flush()
+        self.marks.close()
+
+    async def _one(self, path: str, ref: ModelRef, kind: ModelKind, joined: Callable[[Flight], None]) -> LocalModel:
+        fetched = False
+        while True:
+            model = await asyncio.to_thread(self._require, path, ref, kind, fetched=fetched)
+            if model is not None:
+                return model
+            fetched = await self._supply.get(lambda: self.choose(ref, kind, path=path), ref, path, joined=joined)
+
+    def _require_known(self, path: str, ref: ModelRef, kind: ModelKind) -> None:
+        choice = self.choose(ref, kind, path=path)
+        if choice.file is None and not choice.locators:
+            raise self.not_found(choice, ref, path=path)
+
+    def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
+        """Return the model if it is there and what the client expects; None when it has to be fetched."""
+        choice = self.choose(ref, kind, path=path)
+        model = self._there(choice, fetched=fetched)
+        if model is None:
+            if not choice.locators:
+                raise self.not_found(choice, ref, path=path)
+            return None
+        if ref.sha256 is not None:
+            model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
+            if not (model.sha256 or "").startswith(ref.sha256):
+                raise HashMismatch(
+                    f"{path}: {model.key} has the SHA-256 {model.sha256}; the job says {ref.sha256}",
+                    hint="Give the model another name, or remove the file from the volume.",
+                    details={"path": path, "expected": ref.sha256, "measured": model.sha256},
+                )
+        return model
+
     def _there(self, choice: Choice, *, fetched: bool = False) -> LocalModel | None:
+        if choice.file is None:
+            choice = self._linked(choice)
         if choice.file is None:
             return None
         file = self.volume.look(choice.kind, choice.file)
         if file is None:
             return None
-        entry = self.inventory.entry(file)
         return describe(
             file.path.absolute(),
-            entry,
+            self.inventory.entry(file),
             choice.catalog,
             words_beside=self.inventory.words_beside(file),
             fetched=fetched,
         )
+
+    def _linked(self, choice: Choice) -> Choice:
+        """Link a file of Hugging Face's cache into the model folder, when the cache has it."""
+        for locator in choice.locators:
+            cached = hub.find_cached(locator, self._hf_caches) if isinstance(locator, HuggingFace) else None
+            if cached is None or not isinstance(locator, HuggingFace):
+                continue
+            stem = choice.stem or f"{safe_stem(locator.file_name)}-{choice.suffix}"
+            file = f"{stem}{cached.suffix}"
+            path = self.volume.path(choice.kind, file)
+            with contextlib.suppress(OSError):  # read-only, or another worker was faster
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(cached.absolute())
+            if path.exists():
+                return replace(choice, file=file)
+        return choice
+
+
+async def _tell(flights: Sequence[Flight], on_progress: ProgressSink) -> None:
+    meter = Meter()
+    while True:
+        await asyncio.sleep(_TELL_S)
+        progress = meter.read(flights)
+        if progress is not None:
+            on_progress(progress)

@@ -1,0 +1,81 @@
+"""A model store on a temporary folder, fetching from a loopback server."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from tests.support.http import Reply, Request
+from worker.models.catalog import Catalog
+from worker.models.sources import Sources
+from worker.models.store import ModelStore
+from worker.models.transfer import Pace
+from worker.net.addresses import AllowList
+from worker.net.fetch import Fetcher, Limits
+from worker.net.guard import Guard
+from worker.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from worker.contract.models import ModelRef
+    from worker.models.local import LocalModel
+
+QUICK = Pace(connections=4, strikes=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02)
+
+
+def store(
+    root: Path,
+    url: str,
+    *,
+    pace: Pace = QUICK,
+    catalog: Catalog | None = None,
+    allow: Sequence[str] = ("127.0.0.1",),
+    read_s: float = 5,
+    hf_caches: Sequence[Path] = (),
+    sources: dict[str, Any] | None = None,
+    **environment: str,
+) -> ModelStore:
+    """Return a store in `root` whose CivitAI and hub are the server at `url`; keywords are environment variables."""
+    plain = {"MODELS_DIR": str(root), "MODEL_LEASE_S": "2", "MODEL_FREE_BYTES": "0"}
+    places = Sources(
+        Fetcher(Guard(AllowList.of(tuple(allow))), connections=16),
+        limits=Limits(connect_s=2, read_s=read_s),
+        civitai_base=url,
+        hf_base=url,
+        **(sources or {}),
+    )
+    return ModelStore(
+        read_settings({**plain, **environment}),
+        catalog=catalog if catalog is not None else Catalog(),
+        sources=places,
+        pace=pace,
+        hf_caches=hf_caches,
+        jitter=lambda: 1.0,
+    )
+
+
+def ranged(
+    request: Request, body: bytes, *, etag: str | None = '"one"', headers: dict[str, str] | None = None
+) -> Reply:
+    """Answer like a server that honours ranges."""
+    more = {**({"ETag": etag} if etag else {}), **(headers or {})}
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+    if match is None:
+        return Reply(body=body, headers=more)
+    begin, end = int(match[1]), min(len(body), int(match[2]) + 1 if match[2] else len(body))
+    if begin >= len(body):
+        return Reply(416, headers=more)
+    return Reply(206, body[begin:end], {"Content-Range": f"bytes {begin}-{end - 1}/{len(body)}", **more})
+
+
+async def fetch(where: ModelStore, ref: ModelRef, kind: Any = "lora", *, path: str = "loras[0]") -> LocalModel:
+    """Prepare one model."""
+    (model,) = await where.prepare([(path, ref, kind)])
+    return model
+
+
+def leftovers(root: Path) -> list[str]:
+    """Return the names of files on their way, anywhere in `root`."""
+    return sorted(path.name for folder in root.rglob(".incoming") for path in folder.rglob("*") if path.is_file())

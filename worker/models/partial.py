@@ -1,0 +1,213 @@
+"""A file on its way: a partial file of this process alone, and beside it a record of the ranges that are safely there.
+
+The record names only ranges that were flushed before it was written, so a reader on another machine can trust it after
+a crash. A partial left by a dead process is taken over by renaming it: of several takers one succeeds. Its data is used
+only where the source can say (`ETag`, `Last-Modified`) that it still offers the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from worker.models.names import short_hash
+from worker.models.spans import Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ENDING = ".part"
+RECORD = ".ranges"
+_SPACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a source says about the file it offers.
+
+    Attributes:
+        size: Bytes; None when it does not say.
+        tag: ``ETag`` or, without one, ``Last-Modified``; None when it gives neither.
+    """
+
+    size: int | None
+    tag: str | None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later answer can be recognised as the same file."""
+        return self.size is not None and self.tag is not None
+
+
+class DiskFull(Exception):
+    """The file system has no room for the file."""
+
+
+class Partial:
+    """One file on its way.
+
+    Args:
+        folder: Where it grows; on the file system of its final place.
+        identity: What is fetched; equal identities find each other's leftovers.
+        owner: Unique to this process.
+        adopt: Whether leftovers of other processes may be taken: only while nobody else can be fetching the same.
+    """
+
+    def __init__(self, folder: Path, identity: str, owner: str, *, adopt: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = short_hash(identity)
+        self.path = folder / f"{prefix}-{owner}{ENDING}"
+        self.version = Version(None, None)
+        self.spans = Spans()
+        if self.path.exists():
+            self.version, self.spans = _read_record(self._record)
+        if adopt:
+            self._claim(folder, prefix)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    @property
+    def fd(self) -> int:
+        """The open file's descriptor."""
+        return self._fd
+
+    def begin(self, version: Version) -> None:
+        """Say which file is coming: what is there of the same one stays, anything else goes; room is reserved.
+
+        Raises:
+            DiskFull: there is no room for it.
+        """
+        if not (version.resumable and version == self.version):
+            self.restart(version)
+        if version.size is not None:
+            _reserve(self._fd, version.size)
+
+    def restart(self, version: Version) -> None:
+        """Forget what is there. A new inode: a stopped process that wakes up can't write into this one's data."""
+        os.close(self._fd)
+        self._unlink(self.path)
+        self._unlink(self._record)
+        self.spans = Spans()
+        self.version = version
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write at `offset`. Raises `DiskFull`; other OSErrors pass."""
+        view = memoryview(data)
+        with _space_errors():
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                view, offset = view[written:], offset + written
+
+    def save(self, spans: list[list[int]]) -> None:
+        """Flush the data, then record that these ranges are there. Without a resumable version nothing is recorded."""
+        if not self.version.resumable:
+            return
+        with _space_errors():
+            os.fdatasync(self._fd)
+            self._write_record(spans)
+
+    def take_file(self, path: Path) -> None:
+        """Put a whole file, fetched by other means on the same file system, in this partial's place."""
+        os.close(self._fd)
+        self._unlink(self._record)
+        path.replace(self.path)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def finish(self, size: int) -> None:
+        """Cut to `size` and flush; the file can be renamed now."""
+        with _space_errors():
+            os.ftruncate(self._fd, size)
+            os.fsync(self._fd)
+
+    def move_to(self, final: Path) -> None:
+        """Give the file its final name and make that durable.
+
+        Raises:
+            FileNotFoundError: another worker took the partial over.
+        """
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(final)
+        self._unlink(self._record)
+        with contextlib.suppress(OSError):  # some file systems can't fsync folders
+            folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._unlink(self.path)
+        self._unlink(self._record)
+
+    def close(self) -> None:
+        """Close the file; what is there stays for a later resume."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def _record(self) -> Path:
+        return self.path.with_name(f"{self.path.name}{RECORD}")
+
+    def _claim(self, folder: Path, prefix: str) -> None:
+        """Take over the leftover that has most, remove the others."""
+        leftovers = [each for each in folder.glob(f"{prefix}-*{ENDING}") if each != self.path]
+        records = {each: _read_record(each.with_name(f"{each.name}{RECORD}")) for each in leftovers}
+        for each in sorted(leftovers, key=lambda each: -records[each][1].total):
+            if self.spans.total < records[each][1].total:
+                with contextlib.suppress(FileNotFoundError):
+                    each.replace(self.path)
+                    self.version, self.spans = records[each]
+                    self._write_record(self.spans.to_json())  # its ranges were flushed by their writer
+            self._unlink(each)
+            self._unlink(each.with_name(f"{each.name}{RECORD}"))
+
+    def _write_record(self, spans: list[list[int]]) -> None:
+        record = {"size": self.version.size, "tag": self.version.tag, "done": spans}
+        temporary = self._record.with_name(f"{self._record.name}.tmp")
+        temporary.write_bytes(orjson.dumps(record))
+        temporary.replace(self._record)
+
+    @staticmethod
+    def _unlink(path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _read_record(path: Path) -> tuple[Version, Spans]:
+    nothing = Version(None, None), Spans()
+    try:
+        data: Any = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return nothing
+    if not isinstance(data, dict) or not isinstance(data.get("size"), int) or not isinstance(data.get("tag"), str):
+        return nothing
+    return Version(data["size"], data["tag"]), Spans.from_json(data.get("done"), data["size"])
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Reserve room where the file system can (glibc's fallback would write every block), else only set the length."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if size > 0 and libc.fallocate(fd, 0, 0, size) != 0 and ctypes.get_errno() in _SPACE_ERRORS:
+        raise DiskFull
+    with _space_errors():
+        os.ftruncate(fd, size)
+
+
+@contextlib.contextmanager
+def _space_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _SPACE_ERRORS:
+            raise DiskFull from None
+        raise

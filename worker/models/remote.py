@@ -1,0 +1,185 @@
+"""One remote file, read in ranges over guarded HTTP.
+
+The first answer may come after redirects to a signed address; later ranges go straight there, without the secret. When
+that address stops working (signatures expire) the way through the front door is taken again.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
+
+from worker.models.partial import Version
+from worker.net.errors import FetchError
+from worker.net.fetch import origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from worker.net.fetch import Body, Fetcher, Limits
+
+CHUNK = 1024 * 1024
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_FILE_NAME = re.compile(r"filename=(?:\"([^\"]*)\"|([^;\s]*))", re.IGNORECASE)
+_FILE_NAME_EXTENDED = re.compile(r"filename\*=UTF-8''([^;\s]+)", re.IGNORECASE)
+_GONE = {401, 403, 404, 410}
+
+
+class Denied(FetchError):
+    """The source says no, and asking again won't help.
+
+    Attributes:
+        status: 401, 403, 404, 410 or another 4xx.
+        host: Who said it.
+    """
+
+    def __init__(self, message: str, *, status: int, host: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.host = host
+
+
+class Busy(FetchError):
+    """The source asks to come back later (429, 5xx).
+
+    Attributes:
+        retry_after_s: Its `Retry-After`; None when it gives none.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None, status: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+
+class Changed(FetchError):
+    """The file is not the one it was when the fetch began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An answer with bytes of the file.
+
+    Attributes:
+        start: Offset of the first byte.
+        version: What the source offers.
+        ranged: It honours ranges; else the body is the whole file from its beginning.
+        name: The file name it suggests; None without one.
+        chunks: The body; raises `FetchError`.
+    """
+
+    start: int
+    version: Version
+    ranged: bool
+    name: str | None
+    chunks: Iterator[bytes]
+
+
+class Remote(Protocol):
+    """A file that can be read in ranges."""
+
+    def open(self, start: int, end: int | None) -> AbstractContextManager[Piece]:
+        """Ask for ``[start, end)``, to the end of the file when `end` is None. Raises `FetchError`."""
+
+
+class HttpRemote:
+    """A file behind a URL.
+
+    Args:
+        fetcher: The guarded session.
+        url: Returns an http(s) URL; asked anew each time the way through the front door is taken (signatures expire).
+        secrets: Headers for the URL's own origin only.
+        limits: Time limits of one request.
+        now: Seconds since the epoch, for `Retry-After` given as a date.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        url: Callable[[], str],
+        *,
+        secrets: Mapping[str, str],
+        limits: Limits,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._fetcher = fetcher
+        self._front = url
+        self._direct: str | None = None
+        self._direct_secrets: Mapping[str, str] = {}
+        self._secrets = secrets
+        self._limits = limits
+        self._now = now
+
+    @contextmanager
+    def open(self, start: int, end: int | None) -> Iterator[Piece]:
+        """See `Remote.open`."""
+        direct = self._direct
+        if direct is not None:
+            with self._request(direct, self._direct_secrets, start, end) as body:
+                if body.status not in _GONE:
+                    yield self._piece(body, start)
+                    return
+            self._direct = None
+        front = self._front()
+        with self._request(front, self._secrets, start, end) as body:
+            piece = self._piece(body, start)
+            self._direct_secrets = self._secrets if origin(body.url) == origin(front) else {}
+            self._direct = body.url
+            yield piece
+
+    def _request(
+        self, url: str, secrets: Mapping[str, str], start: int, end: int | None
+    ) -> AbstractContextManager[Body]:
+        last = "" if end is None else str(end - 1)
+        headers = {"Range": f"bytes={start}-{last}"}
+        return self._fetcher.open(url, headers=headers, secrets=secrets, limits=self._limits)
+
+    def _piece(self, body: Body, start: int) -> Piece:
+        tag = body.headers.get("ETag") or body.headers.get("Last-Modified")
+        name = suggested_name(body.headers.get("Content-Disposition", ""))
+        if body.status == 206:  # noqa: PLR2004  Partial Content
+            match = _CONTENT_RANGE.fullmatch(body.headers.get("Content-Range", "").strip())
+            if match is None or int(match[1]) != start:
+                raise FetchError(f"{body.host} answered with another range than it was asked for")
+            size = None if match[3] == "*" else int(match[3])
+            return Piece(start, Version(size, tag), ranged=True, name=name, chunks=body.chunks(CHUNK))
+        if body.status == 200:  # noqa: PLR2004  OK: ranges are not honoured
+            return Piece(0, Version(body.length, tag), ranged=False, name=name, chunks=body.chunks(CHUNK))
+        raise self._refusal(body)
+
+    def _refusal(self, body: Body) -> FetchError:
+        said = f"{body.host} answered HTTP {body.status}"
+        if body.status == 416:  # noqa: PLR2004  Range Not Satisfiable: shorter than it was
+            return Changed(said)
+        if body.status in {408, 425, 429} or body.status >= 500:  # noqa: PLR2004  server errors
+            wait = retry_after(body.headers.get("Retry-After", ""), self._now())
+            return Busy(said, retry_after_s=wait, status=body.status)
+        return Denied(said, status=body.status, host=body.host)
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for (number or date), None when it is neither."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError):
+        return None
+
+
+def suggested_name(disposition: str) -> str | None:
+    """Return the file name of a `Content-Disposition` header; any text, so it has to be made safe."""
+    extended = _FILE_NAME_EXTENDED.search(disposition)
+    if extended:
+        return unquote(extended[1])
+    plain = _FILE_NAME.search(disposition)
+    return (plain[1] or plain[2] or None) if plain else None

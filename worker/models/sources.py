@@ -1,0 +1,133 @@
+"""From a locator to an offer: what can be fetched, how it is called, what it must be and how its bytes come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from worker.models import civitai, hub
+from worker.models.references import Civitai, HuggingFace, Locator, S3Object, Web
+from worker.models.remote import Denied, HttpRemote
+from worker.net.errors import BadStatus, FetchError
+from worker.net.fetch import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.models.remote import Remote
+    from worker.net.fetch import Fetcher
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a source offers.
+
+    Attributes:
+        remote: Its bytes, in ranges; None when the hub's own library has to fetch them (`hub`).
+        hub: The file for the hub's library.
+        token: For the hub's library.
+        name: The file's name there; None when only the download tells.
+        size: Bytes, when the source says so beforehand.
+        sha256: What the source says the file is.
+        base_model: As the source says.
+        trigger_words: As the source says.
+        also: Other locators' keys that mean this very file.
+    """
+
+    remote: Remote | None
+    hub: HuggingFace | None = None
+    token: str | None = field(default=None, repr=False)
+    name: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    base_model: str | None = None
+    trigger_words: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The places models come from.
+
+    Attributes:
+        fetcher: Guarded HTTP.
+        civitai_token: Sent to `civitai_base`'s own origin only.
+        hf_token: Sent to `hf_base` only.
+        s3_url: Signs a GET of ``(bucket, key)``; None: no store is configured.
+        limits: Time limits of one request.
+        civitai_base, hf_base: Where the sites are.
+        by_hub: Whether the hub's library fetches a file: when the file is in Xet storage.
+    """
+
+    fetcher: Fetcher
+    civitai_token: str | None = field(default=None, repr=False)
+    hf_token: str | None = field(default=None, repr=False)
+    s3_url: Callable[[str, str], str] | None = None
+    limits: Limits = field(default_factory=lambda: Limits(read_s=20))
+    civitai_base: str = civitai.BASE
+    hf_base: str = hub.BASE
+    by_hub: Callable[[hub.HubFile], bool] = lambda file: file.xet
+
+    def offer(self, locator: Locator, *, token: str | None) -> Offer:
+        """Return what a source offers.
+
+        Args:
+            locator: The source.
+            token: The job's own; takes the place of the configured one, for the same host only.
+
+        Raises:
+            FetchError: it offers nothing.
+        """
+        if isinstance(locator, Civitai):
+            return self._civitai(locator, token or self.civitai_token)
+        if isinstance(locator, HuggingFace):
+            return self._hub(locator, token or self.hf_token)
+        if isinstance(locator, S3Object):
+            return self._s3(locator)
+        return self._web(locator, token)
+
+    def _civitai(self, locator: Civitai, token: str | None) -> Offer:
+        secrets = _bearer(token)
+        try:
+            about = civitai.ask(self.fetcher, self.civitai_base, locator, secrets, self.limits)
+        except civitai.UnknownModel:
+            raise Denied(f"CivitAI knows no {locator.key}", status=404, host="civitai.com") from None
+        except FetchError as error:
+            if locator.version is None:
+                if isinstance(error, BadStatus):
+                    raise Denied(str(error), status=error.status, host="civitai.com") from None
+                raise
+            about = civitai.CivitaiFile(locator.version)  # the download works without it
+        newest = replace(locator, version=about.version, model=None)
+        url = civitai.download_url(self.civitai_base, about.version, locator.choices)
+        return Offer(
+            HttpRemote(self.fetcher, lambda: url, secrets=secrets, limits=self.limits),
+            name=about.name,
+            sha256=about.sha256,
+            base_model=about.base_model,
+            trigger_words=about.trigger_words,
+            also=(newest.key,) if locator.version is None else (),
+        )
+
+    def _hub(self, locator: HuggingFace, token: str | None) -> Offer:
+        about = hub.ask(locator, base=self.hf_base, token=token, timeout_s=self.limits.read_s)
+        offer = Offer(None, name=locator.file_name, size=about.size, sha256=about.sha256)
+        if self.by_hub(about):
+            return replace(offer, hub=replace(locator, revision=about.commit or locator.revision), token=token)
+        remote = HttpRemote(self.fetcher, lambda: about.url, secrets=_bearer(token), limits=self.limits)
+        return replace(offer, remote=remote)
+
+    def _s3(self, locator: S3Object) -> Offer:
+        sign = self.s3_url
+        if sign is None:
+            raise Denied("no S3 store is configured, so s3:// can't be read", status=0, host="s3")
+        remote = HttpRemote(self.fetcher, lambda: sign(locator.bucket, locator.path), secrets={}, limits=self.limits)
+        return Offer(remote, name=locator.file_name)
+
+    def _web(self, locator: Web, token: str | None) -> Offer:
+        remote = HttpRemote(self.fetcher, lambda: locator.url, secrets=_bearer(token), limits=self.limits)
+        return Offer(remote, name=locator.file_name or None)
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
