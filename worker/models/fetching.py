@@ -147,6 +147,8 @@ class _Attempt:
         try:
             arrived = self._with_room(partial, offer)
             return self._finish(partial, offer, arrived)
+        except FileNotFoundError:
+            raise TakenOver from None
         except Stopped:
             keep = True
             raise
@@ -300,8 +302,6 @@ class _Attempt:
         try:
             self._inventory.record(entry)  # before the name: a file is never there without its source and hash
             partial.move_to(self._inventory.volume.path(self._kind, self._file))
-        except FileNotFoundError:
-            raise TakenOver from None
         finally:
             self._all._marks.release([entry.key])  # noqa: SLF001  as above
         return entry.key

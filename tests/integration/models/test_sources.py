@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import safetensors as make
+from tests.support.http import Reply, Request, serve
+from tests.support.models import fetch, leftovers, ranged, store
+from worker.contract.models import ModelRef
+from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
+from worker.models.civitai import UnknownModel, read_answer
+from worker.models.references import Civitai
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BODY = make.safetensors(make.SDXL_LORA, pad_to=6_000_000)
+SHA = hashlib.sha256(BODY).hexdigest()
+VERSION = {
+    "id": 77,
+    "modelId": 5,
+    "baseModel": "Pony",
+    "trainedWords": ["ohwx", "style"],
+    "files": [
+        {"name": "pretty.safetensors", "type": "Model", "primary": True, "hashes": {"SHA256": SHA.upper()},
+         "metadata": {"fp": "fp16", "size": "pruned", "format": "SafeTensor"}},
+        {"name": "notes.zip", "type": "Archive", "hashes": {"SHA256": "00" * 32}},
+    ],
+}  # fmt: skip
+
+
+def _json(data: Any, status: int = 200) -> Reply:
+    return Reply(status, json.dumps(data).encode(), {"Content-Type": "application/json"})
+
+
+def _civitai(request: Request, *, version: Any = VERSION, body: bytes = BODY) -> Reply:
+    if request.headers.get("authorization") != "Bearer sesame":
+        return Reply(401)
+    if request.path == "/api/v1/model-versions/77":
+        return _json(version)
+    if request.path == "/api/v1/models/5":
+        return _json({"id": 5, "modelVersions": [version, {"id": 66}]})
+    if request.path == "/api/download/models/77":
+        return Reply(302, headers={"Location": "/blob"})
+    return ranged(request, body) if request.path == "/blob" else Reply(404)
+
+
+def _fetch(root: Path, script: Any, ref: ModelRef, **options: Any) -> Any:
+    with serve(script) as server:
+        where = store(root, server.url, **options)
+        try:
+            return asyncio.run(fetch(where, ref))
+        finally:
+            where.close()
+
+
+TOKEN = {"civitai_token": "sesame"}
+
+
+def test_a_civitai_version_brings_its_name_base_and_words(tmp_path: Path) -> None:
+    model = _fetch(tmp_path, _civitai, ModelRef(name="civitai:77"), sources=TOKEN)
+    assert (model.name, model.base_model, model.trigger_words) == ("pretty-77", "SDXL (Pony)", ("ohwx", "style"))
+    assert model.sha256 == SHA
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["civitai:5@77", "https://civitai.com/models/5?modelVersionId=77", "urn:air:sdxl:lora:civitai:5@77", "77",
+     "https://civitai.com/api/download/models/77"],
+)  # fmt: skip
+def test_all_forms_of_a_civitai_version_are_one_file(tmp_path: Path, reference: str) -> None:
+    with serve(_civitai) as server:
+        where = store(tmp_path, server.url, sources=TOKEN)
+        first = asyncio.run(fetch(where, ModelRef(name="civitai:77")))
+        count = len(server.seen)
+        assert asyncio.run(fetch(where, ModelRef(name=reference))).path == first.path
+        assert len(server.seen) == count
+        where.close()
+
+
+def test_the_newest_version_of_a_civitai_model_is_also_found_as_that_version(tmp_path: Path) -> None:
+    with serve(_civitai) as server:
+        where = store(tmp_path, server.url, sources=TOKEN)
+        first = asyncio.run(fetch(where, ModelRef(name="https://civitai.com/models/5")))
+        count = len(server.seen)
+        assert asyncio.run(fetch(where, ModelRef(name="civitai:77"))).path == first.path
+        assert len(server.seen) == count
+        where.close()
+
+
+def test_a_jobs_own_token_is_used_for_its_model(tmp_path: Path) -> None:
+    ref = ModelRef.model_validate({"name": "civitai:77", "token": "sesame"})
+    assert _fetch(tmp_path, _civitai, ref).sha256 == SHA
+    assert "sesame" not in (tmp_path / "cache_registry.json").read_text()
+
+
+def test_a_civitai_model_without_a_token_says_which_one_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DownloadRefused) as caught:
+        _fetch(tmp_path, _civitai, ModelRef(name="civitai:77"))
+    assert "CIVITAI_API_KEY" in (caught.value.hint or "")
+
+
+def test_an_unknown_civitai_id_is_not_found(tmp_path: Path) -> None:
+    for name in ("civitai:88", "https://civitai.com/models/9"):
+        with pytest.raises(ModelNotFound):
+            _fetch(tmp_path, _civitai, ModelRef(name=name), sources=TOKEN)
+
+
+def test_a_download_that_is_not_what_civitai_says_is_not_kept(tmp_path: Path) -> None:
+    other = make.safetensors(make.SDXL_LORA)
+    with pytest.raises(HashMismatch):
+        _fetch(tmp_path, lambda r: _civitai(r, body=other), ModelRef(name="civitai:77"), sources=TOKEN)
+
+
+def test_without_the_sites_word_a_version_is_fetched_all_the_same(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        return Reply(404) if request.path.startswith("/api/v1") else _civitai(request)
+
+    assert _fetch(tmp_path, script, ModelRef(name="civitai:77"), sources=TOKEN).name.endswith("-77")
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], {}, {"files": 3}, {"files": [None, {"hashes": []}]}, {"trainedWords": {}}]
+)
+def test_an_odd_answer_of_civitai_is_worth_nothing_but_does_no_harm(answer: Any) -> None:
+    assert read_answer(answer, Civitai(7)).sha256 is None
+    with pytest.raises(UnknownModel):
+        read_answer(answer, Civitai(None, 7))
+
+
+def test_the_hash_is_taken_only_of_the_file_that_the_download_gives() -> None:
+    assert read_answer(VERSION, Civitai(77)).sha256 == SHA
+    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp16"), ("type", "Model")))).sha256 == SHA
+    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp32"),))).sha256 is None
+
+
+# Hugging Face
+
+COMMIT = "c" * 40
+
+
+def _hub(request: Request, *, body: bytes = BODY, sha: str = SHA) -> Reply:
+    if request.path == "/org/private/resolve/main/x.safetensors":
+        if request.headers.get("authorization") != "Bearer sesame":
+            return Reply(403, headers={"X-Error-Code": "GatedRepo"})
+    elif request.path not in {f"/org/repo/resolve/{name}/x.safetensors" for name in ("main", COMMIT, "v2")}:
+        return Reply(404, headers={"X-Error-Code": "EntryNotFound"})
+    headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{sha}"', "X-Linked-Size": str(len(body))}
+    if request.method == "HEAD":
+        return Reply(headers={**headers, "Content-Length": str(len(body)), "ETag": f'"{sha}"'}, body=body)
+    return ranged(request, body, headers=headers, etag=f'"{sha}"')
+
+
+@pytest.mark.parametrize("by_hub", [False, True])
+def test_a_hugging_face_file_is_fetched_and_checked(tmp_path: Path, *, by_hub: bool) -> None:
+    ref = ModelRef(name="hf:org/repo/x.safetensors")
+    model = _fetch(tmp_path, _hub, ref, sources={"by_hub": lambda _: by_hub})
+    assert model.path.read_bytes() == BODY
+    assert model.sha256 == SHA
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("by_hub", [False, True])
+def test_a_hugging_face_file_of_another_hash_is_not_kept(tmp_path: Path, *, by_hub: bool) -> None:
+    with pytest.raises(HashMismatch):
+        _fetch(
+            tmp_path,
+            lambda request: _hub(request, sha="ab" * 32),
+            ModelRef(name="hf:org/repo/x.safetensors"),
+            sources={"by_hub": lambda _: by_hub},
+        )
+    assert leftovers(tmp_path) == []
+
+
+def test_a_revision_is_another_file(tmp_path: Path) -> None:
+    with serve(_hub) as server:
+        where = store(tmp_path, server.url)
+        main = asyncio.run(fetch(where, ModelRef(name="hf:org/repo/x.safetensors")))
+        branch = asyncio.run(fetch(where, ModelRef(name="hf:org/repo/x.safetensors", revision="v2")))
+        where.close()
+    assert main.path != branch.path
+
+
+def test_a_gated_repository_says_what_to_accept(tmp_path: Path) -> None:
+    with pytest.raises(DownloadRefused) as caught:
+        _fetch(tmp_path, _hub, ModelRef(name="hf:org/private/x.safetensors"))
+    assert "HF_TOKEN" in (caught.value.hint or "")
+    assert "org/private" in (caught.value.hint or "")
+
+
+def test_an_unknown_file_of_a_repository_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound):
+        _fetch(tmp_path, _hub, ModelRef(name="hf:org/repo/y.safetensors"))
+
+
+def test_a_hub_that_is_down_is_no_fault_of_the_client(tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed):
+        _fetch(tmp_path, lambda _: Reply(503), ModelRef(name="hf:org/repo/x.safetensors"))
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_file_in_the_hubs_cache_is_used_in_place(tmp_path: Path, revision: str | None) -> None:
+    hub = tmp_path / "huggingface-cache/hub/models--org--repo"
+    cached = hub / "snapshots" / COMMIT / "x.safetensors"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(BODY)
+    (hub / "refs").mkdir()
+    (hub / "refs/main").write_text(COMMIT)
+    where = store(tmp_path / "models", "http://127.0.0.1:9", hf_caches=[tmp_path / "huggingface-cache/hub"])
+    model = where.find(ModelRef(name="hf:org/repo/x.safetensors", revision=revision), "lora")
+    assert model is not None
+    assert model.path.parent == tmp_path / "models/loras"
+    assert model.path.resolve() == cached
+    assert asyncio.run(fetch(where, ModelRef(name="hf:org/repo/x.safetensors", revision=revision))).path == model.path
+    where.close()
+
+
+# S3
+
+
+def test_an_s3_object_is_fetched_through_signed_urls(tmp_path: Path) -> None:
+    signed = []
+
+    with serve(lambda request: ranged(request, BODY) if "sig=" in request.query else Reply(403)) as server:
+
+        def sign(bucket: str, key: str) -> str:
+            signed.append((bucket, key))
+            return f"{server.url}/{bucket}/{key}?sig={len(signed)}"
+
+        where = store(tmp_path, server.url, sources={"s3_url": sign})
+        model = asyncio.run(fetch(where, ModelRef(name="s3://bucket/models/mine.safetensors")))
+        where.close()
+    assert model.name.startswith("mine-")
+    assert model.sha256 == SHA
+    assert signed == [("bucket", "models/mine.safetensors")]
+
+
+def test_s3_without_a_store_says_which_settings_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(DownloadRefused) as caught:
+        _fetch(tmp_path, _hub, ModelRef(name="s3://bucket/x.safetensors"))
+    assert "BUCKET_ENDPOINT_URL" in (caught.value.hint or "")
