@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.support.http import Reply, Request
+from tests.support.loopback_http import Reply, Request
 from worker.models.catalog import Catalog
+from worker.models.pace import Pace
 from worker.models.sources import Sources
 from worker.models.store import ModelStore
-from worker.models.transfer import Pace
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, Limits
 from worker.net.guard import Guard

@@ -6,7 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from tests.support.models import fetch, store
+from tests.support.model_store import fetch, store
 from worker.contract.models import ModelRef
 
 

@@ -88,6 +88,13 @@ def known_base(text: str | None) -> str | None:
     return None
 
 
+def finer_base(said: str | None, seen: str | None) -> str | None:
+    """Return the better word for a base model: the header is sure of the family, the source may know the branch."""
+    if said is None or seen is None:
+        return seen or said
+    return said if said.split(" (", 1)[0] == seen.split(" (", 1)[0] else seen
+
+
 def _kind(tensors: Mapping[str, Tensor]) -> ModelKind | None:  # noqa: PLR0911  one line per kind
     names = tensors.keys()
     if any(mark in name for name in names for mark in _LORA_MARKS):

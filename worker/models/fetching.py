@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from worker.errors import DownloadRefused, HashMismatch, NoSpace, WorkerError
 from worker.models import hub
-from worker.models.detect import Facts, detect
+from worker.models.beginning import is_fine_so_far
+from worker.models.detect import Facts, detect, finer_base
 from worker.models.fronthash import FrontHash
-from worker.models.header import LENGTH_BYTES, BrokenHeader, header_length, looks_like, parse_header, read_header
+from worker.models.header import BrokenHeader, read_header
 from worker.models.names import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
+from worker.models.pace import Arrived, Pace, Stopped
 from worker.models.partial import DiskFull, Partial, Version
 from worker.models.refusals import fetch_error
 from worker.models.registry import Entry
-from worker.models.transfer import Arrived, Pace, Stopped, Transfer
+from worker.models.transfer import Transfer
 from worker.net.errors import FetchError
 
 if TYPE_CHECKING:
@@ -256,22 +258,7 @@ class _Attempt:
         )
 
     def _check(self, fd: int, front: int, size: int | None) -> bool:
-        """Look at the beginning of what arrives: refuse what is no model long before all of it is here."""
-        if front < LENGTH_BYTES:
-            return False
-        start = os.pread(fd, LENGTH_BYTES, 0)
-        if not self._file.endswith(".safetensors"):
-            kind = looks_like(start)
-            if kind is not None and "zip" not in kind:
-                raise BrokenHeader(f"it is {kind}")
-            return True
-        length = header_length(start)
-        if front < LENGTH_BYTES + length:
-            return False
-        header = parse_header(os.pread(fd, length, LENGTH_BYTES))
-        if size is not None and header.file_bytes != size:
-            raise BrokenHeader(f"it has {size} bytes, its header says {header.file_bytes}")
-        return True
+        return is_fine_so_far(self._file, fd, front, size)
 
     def _tell(self, done: int, total: int | None) -> None:
         self._flight.tell(done, total)
@@ -292,7 +279,7 @@ class _Attempt:
             source=self._locator.key,
             also=offer.also,
             name=self._choice.name,
-            base_model=(known.base_model if known else None) or _finer(offer.base_model, facts.base_model),
+            base_model=(known.base_model if known else None) or finer_base(offer.base_model, facts.base_model),
             trigger_words=offer.trigger_words or facts.trigger_words,
             etag=arrived.tag,
             fetched_at=clock,
@@ -332,10 +319,3 @@ class _Attempt:
                 details={"path": self._path, "kind": self._kind, "found": facts.kind},
             )
         return facts
-
-
-def _finer(said: str | None, seen: str | None) -> str | None:
-    """Return the better word for the base model: the header is sure of the family, the source may know the branch."""
-    if said is None or seen is None:
-        return seen or said
-    return said if said.split(" (", 1)[0] == seen.split(" (", 1)[0] else seen

@@ -21,11 +21,11 @@ from worker.models.lease import Leases
 from worker.models.local import LocalModel, describe
 from worker.models.marks import Marks
 from worker.models.names import nearest, safe_stem
+from worker.models.pace import Pace
 from worker.models.references import HuggingFace
 from worker.models.sources import Sources
 from worker.models.space import Space
 from worker.models.supply import Supply
-from worker.models.transfer import Pace
 from worker.models.verify import measure
 from worker.models.volume import Volume
 from worker.net.addresses import AllowList

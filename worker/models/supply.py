@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from worker.models.fetching import TakenOver
 from worker.models.flight import Flight
-from worker.models.transfer import Stopped
+from worker.models.pace import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

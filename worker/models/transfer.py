@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.models.fronthash import FrontHash
+from worker.models.pace import MIN_PIECE, Arrived, Pace, Stopped, pieces
 from worker.models.partial import DiskFull, Partial, Version
 from worker.models.remote import Busy, Changed, Piece, Remote
 from worker.models.spans import Spans
@@ -23,50 +24,6 @@ from worker.net.errors import FetchError, TooLarge, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_MIN_PIECE = 4 * 1024 * 1024
-_MAX_PIECE = 32 * 1024 * 1024
-_ROUNDS = 6  # pieces per connection, so that all finish at about the same time
-
-
-class Stopped(Exception):
-    """The fetch was told to stop; what is there stays for a resume."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How hard a transfer tries.
-
-    Attributes:
-        connections: At most, at once.
-        strikes: Failures of one worker in a row, without any progress anywhere, until the fetch fails.
-        first_wait_s: After the first failure; doubles with each.
-        longest_wait_s: Of one wait; a `Retry-After` beyond it ends the fetch.
-        save_every_s: Between records of what is there.
-        tell_every_s: Between reports of progress.
-    """
-
-    connections: int = 8
-    strikes: int = 6
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 30.0
-    save_every_s: float = 5.0
-    tell_every_s: float = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A whole file.
-
-    Attributes:
-        size: Bytes.
-        sha256: Hex.
-        tag: The source's `ETag` or `Last-Modified`.
-    """
-
-    size: int
-    sha256: str
-    tag: str | None
 
 
 class Transfer:
@@ -158,11 +115,11 @@ class Transfer:
         """Ask for the first missing piece, learn what the source offers and can, and plan the rest."""
         strikes = 0
         gaps = self._partial.spans.gaps(self._partial.version.size or 0)
-        start, end = gaps[0] if gaps else (0, _MIN_PIECE)
+        start, end = gaps[0] if gaps else (0, MIN_PIECE)
         while True:
             self._raise_if_stopped()
             try:
-                piece = stack.enter_context(self._remote.open(start, min(end, start + _MIN_PIECE)))
+                piece = stack.enter_context(self._remote.open(start, min(end, start + MIN_PIECE)))
             except FetchError as error:
                 strikes += 1
                 self._wait_after(error, strikes)
@@ -184,7 +141,7 @@ class Transfer:
     def _start_workers(self, first: Piece, stack: ExitStack) -> list[threading.Thread]:
         self._high = max(self._high, self._spans.total)
         if self._ranged and self._size is not None:
-            self._todo = deque(_pieces(self._spans.gaps(self._size), self._size, self._pace.connections))
+            self._todo = deque(pieces(self._spans.gaps(self._size), self._size, self._pace.connections))
         else:
             self._todo = deque([(0, self._size)])
         count = max(1, min(self._pace.connections if self._ranged else 1, len(self._todo)))
@@ -350,9 +307,3 @@ class _Broken(Exception):
         super().__init__(str(cause))
         self.position = position
         self.cause = cause
-
-
-def _pieces(gaps: list[tuple[int, int]], size: int, connections: int) -> list[tuple[int, int]]:
-    """Cut what is missing into pieces: enough for every connection to have some, not so many that latency counts."""
-    length = max(_MIN_PIECE, min(_MAX_PIECE, size // (connections * _ROUNDS)))
-    return [(start, min(start + length, end)) for begin, end in gaps for start in range(begin, end, length)]

@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.http import Reply, Request, serve
 
 from tests.support import safetensors as make
+from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import QUICK, fetch, leftovers, ranged, store
 from worker.contract.models import LoraRef, ModelRef
 from worker.errors import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import safetensors as make
-from tests.support.http import Reply, Request, serve
-from tests.support.models import fetch, leftovers, ranged, store
+from tests.support.loopback_http import Reply, Request, serve
+from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
 from worker.models.civitai import UnknownModel, read_answer

@@ -18,8 +18,8 @@ import pytest
 
 from tests.support import model_storm
 from tests.support import safetensors as make
-from tests.support.http import Reply, Request, serve
-from tests.support.models import fetch, leftovers, ranged, store
+from tests.support.loopback_http import Reply, Request, serve
+from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
 from worker.models.identity import this_process
 from worker.models.lease import Leases
