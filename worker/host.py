@@ -88,7 +88,6 @@ class Host:
 
     def _assemble(self) -> Service:
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
-        from worker.delivery.s3 import S3Clients  # noqa: PLC0415 - after the WebUI was spawned
         from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
@@ -109,7 +108,7 @@ class Host:
             backend=self.backend,
             store=self._models(),
             delivery=delivery,
-            source=PictureSource(guard, S3Clients(guard), store=target),
+            source=PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s),
             random=SystemRandom(),
         )
 

@@ -170,7 +170,16 @@ class Service:
             prepared = await self._before(run.deadline, self._prepare(request, run.on_progress))
             incoming = await self._before(
                 run.deadline,
-                self._thread(partial(take_in, request, self._source, target=run.target, deadline=run.deadline)),
+                self._thread(
+                    partial(
+                        take_in,
+                        request,
+                        self._source,
+                        target=run.target,
+                        deadline=run.deadline,
+                        max_pixels=self._settings.max_input_pixels,
+                    )
+                ),
             )
         sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
         with run.phases.phase("queue"):

@@ -206,7 +206,7 @@ class Settings(BaseSettings):
     max_images: int = _knob(16, "MAX_IMAGES", "Pictures of one job.", unit="pictures", ge=1, le=1000)
     max_input_bytes: int = _knob(20_000_000, "MAX_INPUT_BYTES", "Of one job's JSON.", unit="bytes", ge=1000)
     max_input_pixels: int = _knob(
-        4096 * 4096, "MAX_INPUT_PIXELS", "Of one picture that a job brings.", unit="pixels", ge=64 * 64
+        64 * 1024 * 1024, "MAX_INPUT_PIXELS", "Of one picture that a job brings.", unit="pixels", ge=64 * 64
     )
     fetch_timeout_s: float = _knob(
         30, "FETCH_TIMEOUT_S", "For one picture that a job names by URL.", unit="s", gt=0, le=600

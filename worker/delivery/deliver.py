@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from worker.delivery.failure import Failure
-from worker.delivery.keys import key, safe_prefix
+from worker.delivery.keys import key
 from worker.delivery.s3 import S3Clients, StoreFailed
 from worker.delivery.shrink import shrink
 from worker.delivery.size import Budget, inline_bytes, plan
@@ -67,6 +67,9 @@ class Delivery:
         limit: Bytes of an answer.
         threads: Pictures encoded or uploaded at once.
         now: A monotonic clock in seconds; `deadline` is on it.
+
+    Attributes:
+        clients: The stores' clients, for whoever reads from them.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Delivery:
         self._limit = limit
         self._now = now
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
-        self._clients = S3Clients(guard, connections=threads, now=now)
+        self.clients = S3Clients(guard, connections=threads, now=now)
 
     def admit(self, options: Output, store: S3Target | None) -> None:
         """Check before any picture is made that there is the way out which `options` ask for.
@@ -112,7 +115,7 @@ class Delivery:
     def warm(self) -> None:
         """Import what uploads need and make the operator's client, a second's work, before a job has to wait for it."""
         if self._store is not None:
-            self._clients.of(self._store)
+            self.clients.of(self._store)
 
     def deliver(
         self,
@@ -166,26 +169,6 @@ class Delivery:
                 return self._delivered(urls, "s3", ready, keys, warnings, started, encoded)
         return self._delivered([one.base64 for one in ready], "inline", ready, [], warnings, started, encoded)
 
-    def read(self, url: str, most: int, *, seconds: float = 30) -> bytes:
-        """Return what the operator's store holds under `s3://bucket/key`: pictures of earlier jobs, to start from.
-
-        Only keys below the operator's own prefix are read: the bucket may hold other things.
-
-        Raises:
-            LookupError: another bucket, a key elsewhere, or the store's answer, in words for the client.
-        """
-        bucket, _, name = url.partition("://")[2].partition("/")
-        store = self._store
-        if store is None or bucket != store.bucket:
-            raise LookupError(f"{bucket!r} is not this endpoint's bucket")
-        prefix = safe_prefix(store.prefix)
-        if not name or (prefix and not name.startswith(f"{prefix}/")):
-            raise LookupError(f"only keys below {prefix or 'the bucket'!r} are read")
-        try:
-            return self._clients.of(store).get(name, deadline=self._now() + seconds, most=most)
-        except StoreFailed as error:
-            raise LookupError(f"the store did not give {name}: {error.failure.message}") from None
-
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""
         self._pool.shutdown()
@@ -210,7 +193,7 @@ class Delivery:
         self, job_id: str, pictures: list[Picture], seeds: Sequence[int], target: S3Target, deadline: float
     ) -> tuple[list[str], list[str]]:
         """Store all pictures or none; return keys and URLs."""
-        client = self._clients.of(target)
+        client = self.clients.of(target)
         keys = [
             key(target.prefix, job_id, number, seed, picture.extension)
             for number, (picture, seed) in enumerate(zip(pictures, seeds, strict=True))

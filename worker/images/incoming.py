@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
 from worker.images.convert import encode
-from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
+from worker.images.inspect import decode_base64, examine
+from worker.images.picture import BrokenPicture, Picture
 from worker.images.pixels import opened
-
-if TYPE_CHECKING:
-    from worker.images.picture import Picture
 
 STEP = 8
 """Sizes are multiples of this many pixels."""
@@ -36,22 +32,28 @@ class Sides:
 
 
 def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
-    """Return the pixels of a client's picture, upright by its EXIF orientation, as RGB or RGBA.
+    """Return the pixels of a client's picture, upright by its EXIF orientation, as RGB or RGBA of 8 bits.
 
-    The header's size is judged before a pixel is decoded, so a small file can't become gigabytes.
+    The header's size is judged before a pixel is decoded, so a small file can't become gigabytes. A PNG is inflated for
+    its own checksum first, because decoders take missing rows for black ones.
 
     Args:
         data: The file, or base64 or a data URL of it.
         max_pixels: Width times height that is accepted.
 
     Raises:
-        BrokenPicture: not a picture, damaged, or too large.
+        BrokenPicture: not a picture, damaged, moving, or too large.
     """
-    picture = inspect(decode_base64(data) if isinstance(data, str) else data)
-    if picture.width * picture.height > max_pixels:
-        raise BrokenPicture(f"{picture.width}x{picture.height} is more than {max_pixels} pixels")
-    with opened(picture) as image:
-        upright = ImageOps.exif_transpose(image)
+    whole = decode_base64(data) if isinstance(data, str) else data
+    kind, found = examine(whole)
+    if found.width * found.height > max_pixels:
+        raise BrokenPicture(f"{found.width}x{found.height} is more than {max_pixels} pixels")
+    if found.frames:
+        raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
+    if kind == "png":
+        examine(whole, thorough=True)
+    with opened(Picture(whole, kind, found.width, found.height)) as image:
+        upright = ImageOps.exif_transpose(_eight_bits(image))
         alpha = upright.has_transparency_data
         return upright.convert("RGBA" if alpha else "RGB")
 
@@ -144,6 +146,13 @@ def png_text(picture: Picture) -> dict[str, str]:
     """Return the text chunks of a picture file other than its infotext."""
     with Image.open(BytesIO(picture.data)) as image:
         return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return deeper grey scaled to 8 bits; a plain conversion would cut it off at white."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("F").point(lambda value: value * (1 / 257) + 0.5).convert("L")
 
 
 def _fill(canvas: Image.Image, strip: Image.Image, box: tuple[int, int, int, int]) -> None:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 64
 LARGEST_SIDE = 2048
-MOST_PIXELS = 64 * 1024 * 1024
-"""Of a picture that a client sends; it is scaled to the job's size before the GPU sees it."""
 _OVERLAP = 16
 
 
@@ -62,8 +60,8 @@ class Incoming:
 NOTHING = Incoming()
 
 
-def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadline: float) -> Incoming:
-    """Return the pictures of `job`.
+def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadline: float, max_pixels: int) -> Incoming:
+    """Return the pictures of `job`, each of at most `max_pixels`; they are scaled to the job's size before the GPU.
 
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
@@ -72,7 +70,7 @@ def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadlin
     def read(text: str, path: str) -> Image:
         data = source.read(text, path, target=target, deadline=deadline)
         try:
-            return read_picture(data, max_pixels=MOST_PIXELS)
+            return read_picture(data, max_pixels=max_pixels)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
 

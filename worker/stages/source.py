@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from worker.net.guard import Guard
 
 LARGEST_FILE = 32 * 1024 * 1024
-FETCH_SECONDS = 30.0
 
 
 class PictureSource:
@@ -33,6 +32,7 @@ class PictureSource:
         guard: Where URLs may lead.
         clients: S3 clients by target.
         store: The operator's store, for pictures of earlier jobs.
+        fetch_s: For one picture, seconds.
         now: A monotonic clock in seconds.
     """
 
@@ -42,11 +42,13 @@ class PictureSource:
         clients: S3Clients,
         *,
         store: S3Target | None = None,
+        fetch_s: float = 30,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetcher = Fetcher(guard)
         self._clients = clients
         self._store = store
+        self._fetch_s = fetch_s
         self._now = now
 
     def read(self, text: str, path: str, *, target: S3Target | None, deadline: float) -> bytes | str:
@@ -72,7 +74,7 @@ class PictureSource:
         return self._from_store(text, path, target, deadline)
 
     def _fetch(self, url: str, path: str, deadline: float) -> bytes:
-        seconds = max(1.0, min(FETCH_SECONDS, deadline - self._now()))
+        seconds = max(1.0, min(self._fetch_s, deadline - self._now()))
         limits = FetchLimits(connect_s=5, read_s=10, total_s=seconds, max_bytes=LARGEST_FILE)
         try:
             with self._fetcher.open(url, limits=limits) as body:
@@ -98,6 +100,7 @@ class PictureSource:
         if not key or ".." in key.split("/"):
             raise InvalidInput.at(path, "names no picture in the store")
         try:
-            return self._clients.of(store).get(key, deadline=min(deadline, self._now() + FETCH_SECONDS))
+            until = min(deadline, self._now() + self._fetch_s)
+            return self._clients.of(store).get(key, deadline=until, most=LARGEST_FILE)
         except StoreFailed as error:
             raise InvalidInput.at(path, f"can't be read from the store: {error}") from None

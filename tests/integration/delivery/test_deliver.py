@@ -399,39 +399,12 @@ def test_a_picture_that_needs_no_change_is_not_encoded_again(make: Make) -> None
 def test_warming_up_makes_the_client_that_the_first_upload_uses(make: Make, store: Store) -> None:
     delivery = make(store.target("pics"))
     delivery.warm()
-    client = delivery._clients.of(store.target("pics"))
+    client = delivery.clients.of(store.target("pics"))
     send(delivery, drawn(), "warm", output={"delivery": "s3"})
-    assert delivery._clients.of(store.target("pics")) is client
+    assert delivery.clients.of(store.target("pics")) is client
 
 
 def test_boto3_is_not_imported_until_a_store_is_used() -> None:
     code = "import sys, worker.delivery.deliver; print([name for name in sys.modules if name in ('boto3', 'botocore')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# what was stored can be read again
-
-
-def test_a_picture_of_an_earlier_job_is_read_from_the_store(make: Make, store: Store) -> None:
-    delivery = make(store.target("pics", prefix="again"))
-    pictures = drawn()
-    made = send(delivery, pictures, "earlier", output={"delivery": "s3"})
-    assert delivery.read(f"s3://pics/{made.keys[0]}", 1_000_000) == pictures[0].data
-
-
-@pytest.mark.parametrize(
-    ("url", "most", "words"),
-    [
-        ("s3://other/again/earlier/0-100.png", 10**6, "is not this endpoint's bucket"),
-        ("s3://pics/elsewhere/0.png", 10**6, "only keys below 'again'"),
-        ("s3://pics", 10**6, "only keys below 'again'"),
-        ("s3://pics/again/absent.png", 10**6, "404 NoSuchKey"),
-        ("s3://pics/again/large/0-100.png", 1000, "more than 1000 bytes"),
-    ],
-)
-def test_nothing_else_is_read_from_the_store(make: Make, store: Store, url: str, most: int, words: str) -> None:
-    delivery = make(store.target("pics", prefix="again"))
-    send(delivery, drawn(), "large", output={"delivery": "s3"})
-    with pytest.raises(LookupError, match=words):
-        delivery.read(url, most)

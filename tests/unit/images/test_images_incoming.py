@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from io import BytesIO
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from worker.images.incoming import (
     Sides,
@@ -98,3 +100,47 @@ def test_a_mask_inside_the_picture_stays_when_it_grows() -> None:
 def test_what_goes_on_is_a_picture_of_our_own() -> None:
     text = to_base64(Image.new("RGB", (8, 8), "red"))
     assert read_picture(text, max_pixels=64).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_moving_picture_is_refused_rather_than_cut_to_a_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    data = file(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(BrokenPicture, match=f"a moving {kind}"):
+        read_picture(data, max_pixels=10_000)
+
+
+def test_rows_that_are_missing_are_not_taken_for_black_ones() -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1024, 1024, 8, 2, 0, 0, 0)
+    stream = zlib.compress((b"\0" + bytes(1024 * 3)) * 100)
+    short = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    with pytest.raises(BrokenPicture, match="fewer pixels"):
+        read_picture(short, max_pixels=10**7)
+
+
+def test_damaged_pixels_of_other_formats_are_found() -> None:
+    whole = file(Image.effect_noise((256, 256), 80).convert("RGB"), "WEBP", lossless=True)
+    with pytest.raises(BrokenPicture, match="can't be decoded"):
+        read_picture(whole[:26] + b"\xff" * 174 + whole[200:], max_pixels=10**6)
+
+
+def test_deep_grey_is_scaled_not_cut_off() -> None:
+    for value, wanted in ((0, 0), (257 * 100, 100), (65535, 255)):
+        image = read_picture(file(Image.new("I;16", (8, 8), value)), max_pixels=64)
+        assert image.getpixel((0, 0)) == (wanted, wanted, wanted)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_in_all_eight_ways(kind: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = file(Image.linear_gradient("L").resize((64, 32)).convert("RGB"), kind, exif=exif)
+    with Image.open(BytesIO(data)) as image:
+        wanted = ImageOps.exif_transpose(image).convert("RGB")
+    made = read_picture(data, max_pixels=10_000)
+    assert made.size == wanted.size == ((32, 64) if turn > 4 else (64, 32))
+    assert made.tobytes() == wanted.tobytes()
