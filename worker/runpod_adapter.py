@@ -8,10 +8,11 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
+- The SDK gives a result up when the connection breaks. Here it is posted again for half a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
 
 What can't be changed from here: a job that the platform hands out in the moment that connection closes is its own to
-hand out again, and the SDK gives a result up after one refused (4xx) or three failed (5xx) postings.
+hand out again, and a result is given up after one refused (4xx) or three failed (5xx) postings.
 ``refresh_worker`` is never set: it stops the pod while another job may still be uploading. A worker that is of no more
 use finishes what it has and exits with a failure instead.
 """
@@ -22,94 +23,37 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import runpod.serverless
 import structlog
 from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
 
-from worker.errors import InternalError, WorkerError
-from worker.serving import local
-from worker.serving.answer import Answer, seal
-from worker.serving.reporter import Reporter
-from worker.serving.tasks import see_through, unless
-from worker.telemetry.progress import Throttle
+from worker.serving.life import Life
+from worker.serving.tasks import unless
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
+    from worker.serving.life import Host
     from worker.settings import Settings
-    from worker.telemetry.progress import ProgressSink
 
-_log = structlog.get_logger(source=__name__)
+_sdk_transmit = rp_http._transmit  # noqa: SLF001 - see `_transmit`
+_log = structlog.get_logger(part="runpod")
 
-PROGRESS_INTERVAL_S = 1.0
-PROGRESS_PERCENT = 1.0
 PAUSE_S = 0.1
 """Least time between two questions to an endpoint that has nothing to say."""
 RETRY_S = 1.0
+POST_AGAIN_S = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0)
 LAST_TAKE_S = 0.5
 """After SIGTERM: for a job that is already on its way."""
 BUSY_S = 5.0
 GATE_S = 20.0
 """Longest wait for a free place within one take: the SDK gives a take 90 s, and most belong to the long poll."""
-
-
-class Host(Protocol):
-    """What the adapter needs of the worker."""
-
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
-        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again."""
-
-    def on_death(self, callback: Callable[[WorkerError], None]) -> None:
-        """Have `callback` called, from any thread, when the WebUI is gone for good."""
-
-
-class _Life:
-    """What the handler, the SDK's loop and the end of the process share."""
-
-    def __init__(self, host: Host, settings: Settings) -> None:
-        self.host = host
-        self.settings = settings
-        self.post: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
-        self.failure: WorkerError | None = None
-
-    def fail(self, error: WorkerError) -> None:
-        """Stop as at SIGTERM, but end with a failure, so that the platform replaces this worker."""
-        if self.failure is None:
-            self.failure = error
-            _log.error("the WebUI is gone; this worker ends", error_code=error.code, error=error.message)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    async def handle(self, job: dict[str, Any]) -> Answer:
-        """Run one job; whatever happens but a cancel, the platform gets strict JSON within its limit."""
-        try:
-            throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
-            async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
-                answer: object = await see_through(self.host.run(job, on_progress=sink))
-            return seal(answer, limit_bytes=self.settings.max_output_bytes)
-        except Exception:  # noqa: BLE001 - the boundary: the SDK would post a traceback
-            _log.exception("a job ended in a defect", job_id=job.get("id"))
-            return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
-
-    async def handle_locally(self, job: dict[str, Any]) -> Answer:
-        """Run one job of the SDK's local mode, leave its pictures in a folder and say where."""
-        answer = await self.handle(job)
-        try:
-            lines = local.leave(answer, self.settings.out_dir)
-        except OSError as error:
-            message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
-            return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        return answer
-
-    async def _tell(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
-        if self.post is not None:
-            await self.post(job, body)
 
 
 def serve(host: Host, settings: Settings) -> int:
@@ -125,7 +69,8 @@ def serve(host: Host, settings: Settings) -> int:
         wanted = "WARN" if is_local or settings.log_level == "warning" else settings.log_level.upper()
         rp_logger.RunPodLogger().level = wanted
 
-    life = _Life(host, settings)
+    life = Life(host, settings)
+    rp_http._transmit = _transmit  # noqa: SLF001 - the SDK has no other place for it
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
@@ -153,9 +98,9 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        self._life: _Life = config["life"]
+        self._life: Life = config["life"]
         self._places = self._life.settings.concurrency
-        self._held = 0
+        self._held: set[str] = set()
         self._freed = asyncio.Event()
         self._open = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -174,7 +119,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
     def kill_worker(self) -> None:
         super().kill_worker()
         if self._loop is not None and not self._stopping.is_set():
-            _log.info("stopping: what runs is finished, nothing more is taken", running=self._held)
+            _log.info("stopping: what runs is finished, nothing more is taken", running=len(self._held))
             self._loop.call_soon_threadsafe(self._stopping.set)  # wakes the loop, which a signal alone does not
 
     async def get_jobs(self, session: Any) -> None:
@@ -208,7 +153,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         except Exception as error:  # noqa: BLE001 - the answer could not be posted; the other jobs go on
             _log.error("an answer was lost", job_id=job["id"], why=repr(error))
         finally:
-            self._held -= 1
+            self._held.discard(job["id"])
             self._freed.set()
             self._look_if_drained()
 
@@ -218,7 +163,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             return None
         began = time.monotonic()
         try:
-            asking = rp_scale.get_job(session, min(wanted, self._places - self._held))
+            asking = rp_scale.get_job(session, min(wanted, self._places - len(self._held)))
             jobs = await unless(self._stopping, asking, grace_s=LAST_TAKE_S)
         except rp_scale.TooManyRequests:
             await self._pause(BUSY_S)
@@ -226,8 +171,12 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         except Exception:
             await self._pause(RETRY_S)
             raise
-        taken = [job for job in jobs or () if isinstance(job, dict) and isinstance(job.get("id"), str)]
-        self._held += len(taken)
+        taken = []
+        for job in jobs or ():
+            job_id = job.get("id") if isinstance(job, dict) else None
+            if isinstance(job_id, str) and job_id not in self._held:  # handed out twice, a job is run once
+                self._held.add(job_id)
+                taken.append(job)
         if not taken:
             await self._pause(PAUSE_S - (time.monotonic() - began))
         return taken
@@ -235,10 +184,10 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
     async def _place_is_free(self) -> bool:
         """Wait for a free place; False when the wait got long or the worker is stopping."""
         deadline = time.monotonic() + GATE_S
-        while self._held >= self._places and time.monotonic() < deadline and not self._stopping.is_set():
+        while len(self._held) >= self._places and time.monotonic() < deadline and not self._stopping.is_set():
             self._freed.clear()
             await unless(self._stopping, unless(self._freed, asyncio.sleep(deadline - time.monotonic())))
-        return self._held < self._places and not self._stopping.is_set()
+        return len(self._held) < self._places and not self._stopping.is_set()
 
     async def _hear(self, session: Any) -> list[str]:
         """Return the jobs to stop; once stopping, keep listening (the SDK would not) until nothing runs."""
@@ -261,8 +210,29 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         await unless(self._stopping, asyncio.sleep(max(0.0, seconds)))
 
     def _look_if_drained(self) -> None:
-        if self._closed.is_set() and self._held == 0:
+        if self._closed.is_set() and not self._held:
             self._drained.set()
+
+
+async def _transmit(session: Any, url: str, body: str) -> None:
+    """Post as the SDK does, and again when the connection broke: a result must not hang on a stale connection.
+
+    Raises:
+        aiohttp.ClientResponseError: refused, or failed at the server again and again.
+        aiohttp.ClientError, asyncio.TimeoutError: no way to the server for half a minute.
+    """
+    for pause in (*POST_AGAIN_S, None):
+        try:
+            await _sdk_transmit(session, url, body)
+        except aiohttp.ClientResponseError:
+            raise
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            if pause is None:
+                raise
+            _log.warning("posting again", why=repr(error), pause_s=pause)
+            await asyncio.sleep(pause)
+        else:
+            return
 
 
 def _ping_while_parent_lives(mirror: Any = None, test: bool = False) -> None:  # noqa: FBT001, FBT002 - the SDK calls it so

@@ -20,6 +20,7 @@ def parameters(function: object) -> list[str]:
         (rp_scale.get_job, ["session", "num_jobs"]),
         (rp_scale.get_stop_signals, ["session"]),
         (rp_http.send_result, ["session", "job_data", "job", "is_stream"]),
+        (rp_http._transmit, ["client_session", "url", "job_data"]),
         (rp_ping.Heartbeat.process_loop, ["mirror", "test"]),
         (rp_ping.Heartbeat.ping_loop, ["self", "test"]),
         (rp_scale.JobScaler.get_jobs, ["self", "session"]),
@@ -51,6 +52,7 @@ def test_the_loop_asks_the_fetchers_that_it_was_given() -> None:
 def test_the_loop_is_made_by_its_name_in_its_module() -> None:
     assert "rp_scale.JobScaler(" in inspect.getsource(serverless.worker.run_worker)
     assert "target=Heartbeat.process_loop" in inspect.getsource(rp_ping.Heartbeat.start_ping)
+    assert "await _transmit(" in inspect.getsource(rp_http._handle_result)
     assert issubclass(rp_scale.TooManyRequests, Exception)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.jobsource import Posting
+
 PROGRAM = ["-m", "tests.support.echo_worker"]
 
 
@@ -217,19 +219,38 @@ def test_refused_takes_are_survived(shared: tuple[JobSource, WorkerProcess]) -> 
         assert source.wait_result(source.offer(echo=number)).output["echo"] == number
 
 
-def test_a_result_is_posted_again_after_a_500_and_the_worker_survives_what_is_not(
-    source: JobSource, tmp_path: Path
+@pytest.mark.parametrize("how", ["error", "drop", "reset"])
+def test_a_result_is_posted_again_when_the_platform_fails(
+    shared: tuple[JobSource, WorkerProcess], how: Posting
 ) -> None:
-    source.spoil_postings("error")
-    with echo_worker(source, tmp_path, CONCURRENCY="1"):
-        retried = source.offer(echo="posted again")
-        assert source.wait_result(retried).output["echo"] == "posted again"
-        source.spoil_postings("refuse", "drop", "reset")
-        lost = [source.offer(echo=number) for number in range(3)]
-        last = source.offer(echo="last")
-        assert source.wait_result(last).output["echo"] == "last"
-    assert [event.job_id for event in source.events("failed")] == [retried, *lost]
-    assert all(source.events("done", job) == [] for job in lost), "the SDK gives up after one refusal or reset"
+    source, _ = shared
+    source.spoil_postings(how)
+    job = source.offer(echo="posted again")
+    assert source.wait_result(job).output["echo"] == "posted again"
+    assert [event.data for event in source.events("failed", job)] == [how]
+
+
+def test_a_result_that_the_platform_refuses_is_lost_and_the_worker_goes_on(
+    shared: tuple[JobSource, WorkerProcess],
+) -> None:
+    source, _ = shared
+    source.spoil_postings("refuse")
+    lost = source.offer(echo="lost")
+    source.wait_event("failed", lost)
+    assert source.wait_result(source.offer(echo="next")).output["echo"] == "next"
+    assert source.events("done", lost) == []
+
+
+def test_a_job_that_is_handed_out_twice_is_run_once(shared: tuple[JobSource, WorkerProcess]) -> None:
+    source, worker = shared
+    job = source.offer(sleep=0.5)
+    worker.wait_line(f"@ begins {job}")
+    source.offer({"id": job, "input": {"sleep": 0.5}})
+    source.wait_event("taken", job, count=2)
+    source.wait_result(job)
+    source.wait_result(source.offer(echo="after"))
+    assert worker.log.count(f"@ begins {job}") == 1
+    assert len(source.events("done", job)) == 1
 
 
 def test_a_source_that_answers_at_once_is_not_hammered(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The worker's manners towards whoever hands it jobs; nothing here knows RunPod's SDK."""
+"""The worker's manners towards whoever hands it jobs; nothing here knows RunPod's client."""

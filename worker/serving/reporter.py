@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Post = Callable[[dict[str, Any]], Awaitable[None]]
 
-_log = structlog.get_logger(source=__name__)
+_log = structlog.get_logger(part="serving")
 
 LAST_POST_S = 2.0
 """How long the result waits for an update that is on its way before that one is dropped."""

@@ -1,0 +1,87 @@
+"""What whoever hands out jobs calls: a job in, an answer out, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from worker.errors import InternalError, WorkerError
+from worker.serving import local
+from worker.serving.answer import Answer, seal
+from worker.serving.reporter import Reporter
+from worker.serving.tasks import see_through
+from worker.telemetry.progress import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from worker.settings import Settings
+    from worker.telemetry.progress import ProgressSink
+
+_log = structlog.get_logger(part="serving")
+
+PROGRESS_INTERVAL_S = 1.0
+PROGRESS_PERCENT = 1.0
+
+
+class Host(Protocol):
+    """What is needed of the worker."""
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again."""
+
+    def on_death(self, callback: Callable[[WorkerError], None]) -> None:
+        """Have `callback` called, from any thread, when the WebUI is gone for good."""
+
+
+class Life:
+    """One life of the worker.
+
+    Attributes:
+        post: Sends one progress update for a job; None while nobody listens.
+        failure: Why this worker is of no more use, None while it is.
+    """
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self.host = host
+        self.settings = settings
+        self.post: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
+        self.failure: WorkerError | None = None
+
+    def fail(self, error: WorkerError) -> None:
+        """Stop as at SIGTERM, but with a failure at the end, so that the platform replaces this worker."""
+        if self.failure is None:
+            self.failure = error
+            _log.error("the WebUI is gone; this worker ends", error_code=error.code, error=error.message)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def handle(self, job: dict[str, Any]) -> Answer:
+        """Return the answer to one job: strict JSON within the platform's limit; raises nothing but CancelledError."""
+        try:
+            throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
+            async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
+                answer: object = await see_through(self.host.run(job, on_progress=sink))
+            return seal(answer, limit_bytes=self.settings.max_output_bytes)
+        except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
+            _log.exception("a job ended in a defect", job_id=job.get("id"))
+            return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
+
+    async def handle_locally(self, job: dict[str, Any]) -> Answer:
+        """Answer the one job of a local run, leave its pictures in a folder and say where."""
+        answer = await self.handle(job)
+        try:
+            lines = local.leave(answer, self.settings.out_dir)
+        except OSError as error:
+            message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
+            return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        return answer
+
+    async def _tell(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
+        if self.post is not None:
+            await self.post(job, body)
