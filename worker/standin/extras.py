@@ -11,7 +11,7 @@ from .errors import InvalidRequest, WebUIError
 from .fields import REQUIRED, problem, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 BASE: dict[str, tuple[str, Any]] = {
     "resize_mode": ("int", 0),
@@ -66,9 +66,12 @@ def read(body: Any, fields: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def run(picture: Image.Image, values: Mapping[str, Any]) -> tuple[Image.Image, str]:
-    """The picture with its `postprocessing` text inside, and the text; raises for an unknown upscaler."""
+def run(picture: Image.Image, values: Mapping[str, Any], known: Callable[[object], bool]) -> tuple[Image.Image, str]:
+    """The picture with its `postprocessing` text inside, and the text; raises for an upscaler not `known`."""
     facts: dict[str, Any] = {}
+    for name in (values["upscaler_1"], values["upscaler_2"]):
+        if name not in (None, "None") and not known(name):
+            raise WebUIError("AssertionError", f"could not find upscaler named {name}")
     try:
         picture.load()
     except OSError as error:
@@ -84,10 +87,6 @@ def run(picture: Image.Image, values: Mapping[str, Any]) -> tuple[Image.Image, s
 
 
 def _upscale(image: Image.Image, values: Mapping[str, Any], facts: dict[str, Any]) -> Image.Image:
-    for key in ("upscaler_1", "upscaler_2"):
-        name = values[key]
-        if name not in (None, "None") and name not in upscalers.NAMES:
-            raise WebUIError("AssertionError", f"could not find upscaler named {name}")
     first, second = values["upscaler_1"], values["upscaler_2"]
     if first in (None, "None"):
         return image

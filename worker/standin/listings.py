@@ -17,7 +17,7 @@ def scripts_info(webui: WebUI) -> list[dict[str, Any]]:
     lists = {
         "@samplers": [sampler.name for sampler in samplers.SAMPLERS],
         "@schedulers": [scheduler.label for scheduler in samplers.SCHEDULERS],
-        "@upscalers": [upscaler["name"] for upscaler in upscalers.listed(webui.flags)],
+        "@upscalers": [upscaler.name for upscaler in webui.upscalers],
         "@checkpoints": webui.checkpoints.titles(),
     }
     return webui.extensions.catalog.info(lists)
@@ -56,7 +56,7 @@ GETS: dict[str, Callable[[WebUI, dict[str, str]], Any]] = {
         "cmd-flags": lambda webui: flags.shown(webui.flags),
         "samplers": lambda _: [sampler.listed() for sampler in samplers.SAMPLERS],
         "schedulers": lambda _: [scheduler.listed() for scheduler in samplers.SCHEDULERS],
-        "upscalers": lambda webui: upscalers.listed(webui.flags),
+        "upscalers": lambda webui: [upscaler.listed() for upscaler in webui.upscalers],
         "latent-upscale-modes": lambda _: [{"name": name} for name in upscalers.LATENT_MODES],
         "sd-models": lambda webui: webui.checkpoints.listed(),
         "sd-vae": lambda webui: webui.vaes.listed(),

@@ -25,6 +25,7 @@ class Model:
     """What the WebUI calls `shared.sd_model` with everything around it.
 
     `poisoned` is the state after a switch to a file that cannot be read: the old model stays, half taken apart.
+    Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before.
     """
 
     def __init__(

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 ENDINGS = (".pt", ".ckpt", ".safetensors")
 SDXL_KEYS = ("lora_te2_", "lora_te1_")
+DOWN = (".lora_down.weight", ".lora_A.weight")
+MATRIX = 2
+LAYER_MARKS = (
+    ("lora_unet_", "diffusion_model_"),
+    ("lora_te1_", "0_transformer_"),
+    ("lora_te1_", "transformer_"),
+    ("lora_te2_", "1_model_"),
+    ("lora_te_", "transformer_"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +129,23 @@ class Networks:
 
 
 def fits(header: Header, weights: Weights) -> bool:
-    """Whether a LoRA changes this model: the same architecture, and some layer of its shape."""
-    base = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture", "")
-    if base:
-        made_for = "sdxl" if "sdxl" in base or "stable-diffusion-xl" in base else "sd1"
-    else:
-        made_for = "sdxl" if any(key.startswith(SDXL_KEYS) for key in header.shapes) else "sd1"
-    if made_for != weights.architecture and (base or header.shapes):
-        return False
+    """Whether a LoRA changes this model: a common layer has its width; without common layers, the same base."""
     layers = {_layer_name(key): shape for key, shape in weights.header.shapes.items() if key.endswith(".weight")}
     compared = [
         layers[layer][1] == shape[1]
-        for layer, shape in (
-            (_network_layer(key), shape) for key, shape in header.shapes.items() if key.endswith(".lora_down.weight")
-        )
-        if layer in layers and len(layers[layer]) >= 2 and len(shape) >= 2  # noqa: PLR2004 # matrices
+        for key, shape in header.shapes.items()
+        if key.endswith(DOWN) and len(shape) >= MATRIX
+        for layer in _network_layers(key)
+        if len(layers.get(layer, ())) >= MATRIX
     ]
-    return any(compared) or not compared
+    return any(compared) if compared else _base_of(header) == weights.architecture
+
+
+def _base_of(header: Header) -> str:
+    named = header.metadata.get("ss_base_model_version") or header.metadata.get("modelspec.architecture", "")
+    if named:
+        return "sdxl" if "sdxl" in named or "stable-diffusion-xl" in named else "sd1"
+    return "sdxl" if any(key.startswith(SDXL_KEYS) for key in header.shapes) else "sd1"
 
 
 def _layer_name(key: str) -> str:
@@ -145,16 +154,10 @@ def _layer_name(key: str) -> str:
     return path.replace("conditioner.embedders.1.", "1.").replace(".", "_")
 
 
-def _network_layer(key: str) -> str:
+def _network_layers(key: str) -> list[str]:
+    """The names that the layer of a LoRA's key may have in a model: the first text encoder's has two."""
     name = key.split(".", 1)[0]
-    for mark, replacement in (
-        ("lora_unet_", "diffusion_model_"),
-        ("lora_te1_", "0_transformer_"),
-        ("lora_te_", "transformer_"),
-    ):
-        if name.startswith(mark):
-            return _compvis(replacement + name.removeprefix(mark))
-    return name
+    return [_compvis(new + name.removeprefix(mark)) for mark, new in LAYER_MARKS if name.startswith(mark)]
 
 
 def _compvis(name: str) -> str:

@@ -128,10 +128,10 @@ class Sampling:
             extras["tiling"] = "True"
         if p.restore_faces:
             extras["faces"] = "restored"
-        if webui.model.poisoned and p.all_prompts[index] not in webui.model.seen_prompts:
-            extras["poisoned"] = "clearly" if embeddings or uses_weights(prompt) else "slightly"
-        elif not webui.model.poisoned:
+        if not webui.model.poisoned:
             webui.model.seen_prompts.add(p.all_prompts[index])
+        elif p.all_prompts[index] not in webui.model.seen_prompts and (embeddings or uses_weights(prompt)):
+            extras["poisoned"] = "True"
         return Look(
             prompt=prompt.strip(),
             negative_prompt=negative,

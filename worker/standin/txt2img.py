@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import samplers, upscalers
+from . import samplers
 from .drawing import Look, draw
 from .errors import WebUIError, type_error
 from .sampling import LATENT, finished, latent_size
+from .upscalers import LATENT_MODES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,7 +79,7 @@ class TextToImage:
         )
         noted["Hires schedule type"] = None
         upscaler = p.value("hr_upscaler")
-        if upscaler is not None and upscaler not in upscalers.LATENT_MODES and upscaler not in upscalers.NAMES:
+        if upscaler is not None and upscaler not in LATENT_MODES and not webui.has_upscaler(upscaler):
             raise WebUIError("Exception", f"could not find upscaler named {upscaler}")
         x, y = p.value("hr_resize_x") or 0, p.value("hr_resize_y") or 0
         if x == 0 and y == 0:

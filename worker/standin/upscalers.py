@@ -47,14 +47,15 @@ class Upscaler:
         }
 
 
+FIRST = (Upscaler("None"), Upscaler("Lanczos"), Upscaler("Nearest"))
+"""Those that need no file; they stand at the head of the list."""
+ESRGAN = "ESRGAN_4x"
 UPSCALERS = (
-    Upscaler("None"),
-    Upscaler("Lanczos"),
-    Upscaler("Nearest"),
+    *FIRST,
     Upscaler("DAT x2", path=f"{_DAT}/DAT_x2.pth", scale=2.0),
     Upscaler("DAT x3", path=f"{_DAT}/DAT_x3.pth", scale=3.0),
     Upscaler("DAT x4", path=f"{_DAT}/DAT_x4.pth"),
-    Upscaler("ESRGAN_4x", "ESRGAN_4x", f"{_KAIR}/ESRGAN.pth"),
+    Upscaler(ESRGAN, ESRGAN, f"{_KAIR}/ESRGAN.pth"),
     Upscaler("LDSR"),
     Upscaler("R-ESRGAN 4x+", path=f"{_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth"),
     Upscaler("R-ESRGAN 4x+ Anime6B", path=f"{_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth"),
@@ -66,7 +67,6 @@ UPSCALERS = (
         f"{_FILES}/JingyunLiang/SwinIR/releases/download/v0.0/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth",
     ),
 )
-NAMES = frozenset(upscaler.name for upscaler in UPSCALERS)
 REALESRGAN = (
     ("R-ESRGAN General 4xV3", f"{_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth", 4),
     ("R-ESRGAN General WDN 4xV3", f"{_ESRGAN}/v0.2.5.0/realesr-general-wdn-x4v3.pth", 4),
@@ -77,19 +77,12 @@ REALESRGAN = (
 )
 
 
-def listed(flags: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every upscaler as JSON; files in the ESRGAN folder replace the download."""
-    own = [
-        Upscaler(path.stem, "ESRGAN_4x", str(path))
-        for path in model_files(Path(flags.esrgan_models_path), (".pth", ".pt", ".safetensors"))
-    ]
-    shown: list[Upscaler] = []
-    for upscaler in UPSCALERS:
-        if upscaler.name == "ESRGAN_4x" and own:
-            shown.extend(own)
-        else:
-            shown.append(upscaler)
-    return [upscaler.listed() for upscaler in shown]
+def installed(flags: argparse.Namespace) -> tuple[Upscaler, ...]:
+    """Every upscaler in the order of the listing; files in the ESRGAN folder take the place of its download."""
+    files = model_files(Path(flags.esrgan_models_path), (".pth", ".pt", ".safetensors"))
+    own = [Upscaler(path.stem, ESRGAN, str(path)) for path in files]
+    rest = [upscaler for upscaler in UPSCALERS[len(FIRST) :] if not own or upscaler.name != ESRGAN]
+    return *FIRST, *sorted([*rest, *own], key=lambda upscaler: upscaler.name.lower())
 
 
 def resize(picture: Image.Image, width: int, height: int, upscaler: str) -> Image.Image:

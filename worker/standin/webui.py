@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import upscalers
 from .checkpoints import Checkpoint, Checkpoints, Weights
 from .embeddings import Embeddings
 from .errors import WebUIError
@@ -48,6 +49,7 @@ class WebUI:
         self.networks = Networks(flags)
         self.embeddings = Embeddings(flags.embeddings_dir)
         self.styles = Styles(flags.styles_file)
+        self.upscalers = upscalers.installed(flags)
         self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, self._load)
         self.sampling = Sampling(self, knobs.step_seconds)
         self.ballast: list[bytes] = []
@@ -63,6 +65,10 @@ class WebUI:
         chosen = self.checkpoints.refresh()
         if chosen is not None:
             self.options.data["sd_model_checkpoint"] = chosen
+
+    def has_upscaler(self, name: object) -> bool:
+        """Whether the list has an upscaler of this name."""
+        return any(upscaler.name == name for upscaler in self.upscalers)
 
     def settle(self) -> None:
         """After a job: memory grows where a fault says so."""

@@ -12,7 +12,7 @@ from ..errors import WebUIError, type_error
 from ..img2img import flatten
 from ..job import result
 from ..samplers import SAMPLERS
-from ..upscalers import UPSCALERS, resize
+from ..upscalers import resize
 from .legend import annotate
 from .tiles import tiling
 
@@ -170,16 +170,16 @@ def loopback(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:
 def sd_upscale(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:
     """The picture made larger, then drawn again tile by tile."""
     _, overlap, upscaler, factor = arguments
-    names = [entry.name.lower() for entry in UPSCALERS]
+    names = [entry.name.lower() for entry in webui.upscalers]
     if isinstance(upscaler, str):
         if upscaler.lower() not in names:
             raise WebUIError("ValueError", f"{upscaler.lower()!r} is not in list")
         upscaler = names.index(upscaler.lower())
     if isinstance(overlap, str):
         raise type_error("unsupported operand type(s) for //: 'str' and 'int'")
-    if not 0 <= upscaler < len(UPSCALERS):
+    if not 0 <= upscaler < len(webui.upscalers):
         raise WebUIError("IndexError", "list index out of range")
-    name = UPSCALERS[upscaler].name
+    name = webui.upscalers[upscaler].name
     p.extra_generation_params.update({"SD upscale overlap": overlap, "SD upscale upscaler": name})
     image = flatten(p.init_images[0], webui.options.get("img2img_background_color"))
     if name != "None":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WebUIError
-from ..upscalers import NAMES, resize
+from ..upscalers import resize
 from .extension import Extension
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TiledDiffusion(Extension):
         if arguments and arguments[0]:
             if arguments[1] not in METHODS:
                 raise WebUIError("ValueError", f"{arguments[1]!r} is not a valid Method")
-            self._resize(p, arguments)
+            self._resize(webui, p, arguments)
         vae = p.alwayson.get("tiled vae", [])
         if vae and vae[0] and not vae[2]:
             raise WebUIError("ZeroDivisionError", "division by zero")
@@ -56,7 +56,7 @@ class TiledDiffusion(Extension):
             given = dict(zip(FIRST, arguments, strict=False))
             latent = (p.width // LATENT, p.height // LATENT)
             if latent[0] > given["tile_width"] or latent[1] > given["tile_height"]:
-                p.extra_generation_params["Tiled Diffusion"] = self._facts(p, given, arguments)
+                p.extra_generation_params["Tiled Diffusion"] = self._facts(webui, p, given, arguments)
                 p.extra_look["tiled"] = repr(arguments[1:10])
         demo = p.alwayson.get("demofusion", [])
         if demo and demo[0]:
@@ -85,14 +85,14 @@ class TiledDiffusion(Extension):
             processed.images.extend(last)
             processed.infotexts.extend(list(processed.infotexts))
 
-    def _resize(self, p: Processing, arguments: list[Any]) -> None:
+    def _resize(self, webui: WebUI, p: Processing, arguments: list[Any]) -> None:
         given = dict(zip(FIRST, arguments, strict=False))
         if p.tab == "txt2img":
             if given["overwrite"]:
                 p.width, p.height = given["width"], given["height"]
             return
         upscaler = given["upscaler"]
-        if upscaler == "None" or upscaler not in NAMES or not p.init_images:
+        if upscaler == "None" or not webui.has_upscaler(upscaler) or not p.init_images:
             return
         start = p.init_images[0]
         scale = given["scale"]
@@ -104,7 +104,7 @@ class TiledDiffusion(Extension):
         p.extra_generation_params["Tiled Diffusion upscaler"] = upscaler
         p.extra_generation_params["Tiled Diffusion scale factor"] = scale
 
-    def _facts(self, p: Processing, given: dict[str, Any], arguments: list[Any]) -> dict[str, Any]:
+    def _facts(self, webui: WebUI, p: Processing, given: dict[str, Any], arguments: list[Any]) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "Method": given["method"],
             "Tile tile width": given["tile_width"],
@@ -113,7 +113,7 @@ class TiledDiffusion(Extension):
             "Tile batch size": given["batch"],
         }
         if p.tab == "img2img":
-            if given["upscaler"] in NAMES and given["upscaler"] != "None":
+            if webui.has_upscaler(given["upscaler"]) and given["upscaler"] != "None":
                 facts |= {"Upscaler": given["upscaler"], "Upscale factor": given["scale"]}
             if given["keep"]:
                 facts["Keep input size"] = True

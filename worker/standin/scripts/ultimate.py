@@ -11,7 +11,7 @@ from .. import processing
 from ..errors import WebUIError, type_error
 from ..img2img import flatten
 from ..job import result
-from ..upscalers import UPSCALERS, resize
+from ..upscalers import resize
 from .extension import Extension
 from .missing import by_name
 
@@ -59,7 +59,7 @@ def upscale(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:
     elif given["target_size_type"] == SCALE:
         p.width = math.ceil(start.width * given["custom_scale"] / STEP) * STEP
         p.height = math.ceil(start.height * given["custom_scale"] / STEP) * STEP
-    upscaler = _upscaler(given["upscaler_index"])
+    upscaler = _upscaler(webui, given["upscaler_index"])
     tile = (given["tile_width"] or given["tile_height"], given["tile_height"] or given["tile_width"])
     if not tile[0]:
         raise WebUIError("ZeroDivisionError", "division by zero")
@@ -107,9 +107,9 @@ def _redraw(webui: WebUI, p: Processing, picture: Image.Image, blur: int, paddin
     return done.images[0], str(done.infotexts[0])
 
 
-def _upscaler(index: Any) -> str:
+def _upscaler(webui: WebUI, index: Any) -> str:
     if not isinstance(index, int):
         raise type_error(f"list indices must be integers or slices, not {type(index).__name__}")
-    if not -len(UPSCALERS) <= index < len(UPSCALERS):
+    if not -len(webui.upscalers) <= index < len(webui.upscalers):
         raise WebUIError("IndexError", "list index out of range")
-    return UPSCALERS[index].name
+    return webui.upscalers[index].name
