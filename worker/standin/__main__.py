@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from .boot import serve
+from .faults import parse
 from .flags import parse_flags
 from .knobs import read_knobs
 
@@ -17,6 +18,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     try:
         knobs = read_knobs(os.environ)
+        parse(knobs.faults)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -134,5 +134,7 @@ def parse(text: str) -> list[Fault]:
     faults = []
     for part in filter(None, (item.strip() for item in text.split(","))):
         name, *settings = part.split(":")
+        if not all("=" in setting for setting in settings):
+            raise ValueError(f"a fault is written name:key=value:key=value, or as JSON, not {part!r}")
         faults.append(from_json({"fault": name, **dict(setting.split("=", 1) for setting in settings)}))
     return faults
