@@ -112,7 +112,7 @@ class Host:
             random=SystemRandom(),
         )
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
         """Return the answer to one job; see `Service.run`."""
         if self._service is None:
             raise AssertionError("wait_ready comes first")

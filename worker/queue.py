@@ -59,6 +59,11 @@ class GpuQueue:
         self._busy_s = 0.0
 
     @property
+    def loaded(self) -> str:
+        """The checkpoint of the job that had the GPU last."""
+        return self._loaded
+
+    @property
     def waiting(self) -> int:
         """Jobs in line."""
         return len(self._waiting)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,14 +19,17 @@ from worker import __version__
 from worker.contract.accept import accept
 from worker.contract.expand import expand
 from worker.contract.job import Generation
+from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.queue import GpuQueue
 from worker.serving.answer import encoded_size
 from worker.stages import generate, prepare
-from worker.stages.incoming import take_in
+from worker.stages.dry_run import dry_run
+from worker.stages.errands import Errands
 from worker.stages.joined import Part, join
+from worker.stages.run import Run
 from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
 from worker.telemetry.progress import Progress
@@ -35,10 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
+    from worker.contract.expand import Piece
     from worker.contract.job import Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
     from worker.models.store import ModelStore
+    from worker.queue import Turn
     from worker.settings import Settings
     from worker.stages.generate import Generated
     from worker.stages.source import PictureSource
@@ -49,17 +54,6 @@ T = TypeVar("T")
 WORKERS = 16
 ENVELOPE_BYTES = 2048
 """What the platform wraps around an answer, and warnings and phases that delivery itself adds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one job carries along the line."""
-
-    id: str
-    target: S3Target | None
-    deadline: float
-    phases: Phases
-    on_progress: ProgressSink
 
 
 class Service:
@@ -91,12 +85,22 @@ class Service:
         self._source = source
         self._random = random
         self._gpu = GpuQueue(patience_s=settings.group_wait_s)
-        self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
+        self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
+        self._errands = Errands(
+            backend=backend,
+            store=store,
+            source=source,
+            hands=self,
+            idle_timeout=settings.idle_timeout_s,
+            max_pixels=settings.max_input_pixels,
+        )
         self._log = get_logger("service")
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
         """Return the answer to one job as the platform hands it over: ``{id, input, s3Config?, policy?}``.
+
+        An object, but for the WebUI's own listings asked for raw, which are what the WebUI says.
 
         Raises:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
@@ -111,10 +115,12 @@ class Service:
             except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
                 self._log.exception("job failed by a defect")
                 return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-            self._log.info("job done", images=len(answer.get("images", ())), **phases.to_json())
+            self._log.info(
+                "job done", images=len(answer.get("images", ())) if isinstance(answer, dict) else 0, **phases.to_json()
+            )
             return answer
 
-    async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> dict[str, Any]:
+    async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
         with phases.phase("accept"):
             accepted = accept(job.get("input"), limits=self._limits)
             request = accepted.job
@@ -122,20 +128,44 @@ class Service:
             self._delivery.admit(request.output, target)
             deadline = time.monotonic() + self._seconds_for(job, request)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress)
-        if not isinstance(request, Generation):
-            raise InvalidInput.at("type", f"{request.kind} is not offered")
         try:
-            answer = await self._pictures(request, run)
+            answer = await self._answered(request, run)
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
-        told: dict[str, Any] = accepted.answer(answer)
-        return told
+        return accepted.answer(answer)
+
+    async def _answered(self, request: Job, run: Run) -> dict[str, Any]:
+        if isinstance(request, Generation):
+            return await self._pictures(request, run)
+        if isinstance(request, Upscale):
+            result = await self._errands.upscale(request, run)
+            return await self._delivered({**self._answer(request, result), "seeds": []}, result, request, run)
+        special = await (
+            self._validated(request, run) if isinstance(request, Validate) else self._errands.answer(request, run)
+        )
+        return {"warnings": list(request.warnings), "worker": self._worker({}), **special}
+
+    async def _validated(self, request: Validate, run: Run) -> dict[str, Any]:
+        inner = accept(request.job, limits=self._limits).job
+        dry = await dry_run(
+            inner,
+            self._pieces(inner) if isinstance(inner, Generation) else [],
+            self._backend,
+            self._store,
+            read=lambda job: self._errands.incoming(job, run),
+            max_pixels=self._settings.max_pixels,
+            on_progress=run.on_progress,
+        )
+        return dry.to_json(inner.kind)
+
+    def _pieces(self, request: Generation) -> list[Piece]:
+        return expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists={})
 
     async def _pictures(self, request: Generation, run: Run) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
         parts: list[Part] = []
-        for piece in expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists={}):
+        for piece in self._pieces(request):
             try:
                 parts.append(Part(piece.path, await self._generated(piece.job, run)))
             except WorkerError as error:
@@ -145,10 +175,13 @@ class Service:
                 if isinstance(error, WorkerFault):
                     break
         result = join(parts)
+        return await self._delivered(self._answer(request, result), result, request, run)
+
+    async def _delivered(self, answer: dict[str, Any], result: Generated, request: Job, run: Run) -> dict[str, Any]:
+        """Return `answer` with the pictures of `result` in it, as base64 or URLs."""
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        answer = self._answer(request, result)
         with run.phases.phase("deliver"):
-            delivered = await self._thread(
+            delivered = await self.thread(
                 partial(
                     self._delivery.deliver,
                     run.id,
@@ -167,20 +200,8 @@ class Service:
     async def _generated(self, request: Generation, run: Run) -> Generated:
         """Return the pictures of one plain job, proven to be what was asked for."""
         with run.phases.phase("prepare"):
-            prepared = await self._before(run.deadline, self._prepare(request, run.on_progress))
-            incoming = await self._before(
-                run.deadline,
-                self._thread(
-                    partial(
-                        take_in,
-                        request,
-                        self._source,
-                        target=run.target,
-                        deadline=run.deadline,
-                        max_pixels=self._settings.max_input_pixels,
-                    )
-                ),
-            )
+            prepared = await self.before(run.deadline, self._prepare(request, run.on_progress))
+            incoming = await self._errands.incoming(request, run)
         sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
         with run.phases.phase("queue"):
             turn = await self._gpu.take(sent.expect.checkpoint.name, deadline=run.deadline)
@@ -191,7 +212,7 @@ class Service:
             state = generate.on_state(sent, run.on_progress)
             made = await self._backend.generate(sent, timeout=left, on_state=state, on_gpu_free=turn.release)
         with run.phases.phase("check"):
-            result = await self._thread(generate.examine, request, prepared, sent, made, self._backend)
+            result = await self.thread(generate.examine, request, prepared, sent, made, self._backend)
         return replace(result, warnings=(*result.warnings, *incoming.warnings))
 
     def _target(self, job: Mapping[str, Any]) -> S3Target | None:
@@ -210,7 +231,7 @@ class Service:
             on_progress=on_progress,
         )
 
-    def _answer(self, request: Generation, result: Generated) -> dict[str, Any]:
+    def _answer(self, request: Job, result: Generated) -> dict[str, Any]:
         return {
             "images": [],
             "seeds": list(result.seeds),
@@ -219,13 +240,16 @@ class Service:
             "parameters": dict(result.parameters),
             "phase_ms": {},
             "warnings": [*request.warnings, *result.warnings],
-            "worker": {
-                "version": __version__,
-                "backend": self._backend.plan.name,
-                "webui_version": result.info.get("version"),
-                "id": self._settings.runpod_pod_id,
-            },
+            "worker": self._worker(result.info),
             **({"parts": list(result.parts)} if result.parts else {}),
+        }
+
+    def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "backend": self._backend.plan.name,
+            "webui_version": info.get("version"),
+            "id": self._settings.runpod_pod_id,
         }
 
     def _seconds_for(self, job: Mapping[str, Any], request: Job) -> float:
@@ -238,14 +262,20 @@ class Service:
             seconds.append(limit / 1000)
         return min(seconds)
 
-    async def _before(self, deadline: float, work: Any) -> Any:
+    async def take_gpu(self, deadline: float) -> Turn:
+        """Wait for the GPU, whatever model is on it; raises DeadlineExceeded."""
+        return await self._gpu.take(self._gpu.loaded, deadline=deadline)
+
+    async def before(self, deadline: float, work: Any) -> Any:
+        """Wait for `work` until `deadline`; raises DeadlineExceeded."""
         try:
             return await asyncio.wait_for(work, timeout=max(0.001, deadline - time.monotonic()))
         except asyncio.TimeoutError:
             raise DeadlineExceeded("the job's time was over before its models were there") from None
 
-    async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+    async def thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
 
     def _loggable(self, error: WorkerError) -> str:
         if isinstance(error, InvalidInput) and not self._settings.log_prompts:

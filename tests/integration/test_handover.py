@@ -22,7 +22,8 @@ def spans(worker: Worker) -> list[tuple[float, float]]:
 
 
 async def run(worker: Worker, name: str, **job: Any) -> dict[str, Any]:
-    return await worker.host.run({"id": name, "input": {**JOB, **job}}, on_progress=lambda _: None)
+    answer: dict[str, Any] = await worker.host.run({"id": name, "input": {**JOB, **job}}, on_progress=lambda _: None)
+    return answer
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -184,3 +184,108 @@ def test_a_mistake_in_an_api_call_is_reported_in_its_payload(worker: Worker) -> 
     answer = run(worker, api={"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, payload=payload)
     found = problem(answer)
     assert (found["path"], found["suggestion"]) == ("payload.sampler_name", "Euler")
+
+
+# upscale, interrogate, notes
+
+
+def test_upscale_by_a_factor(worker: Worker) -> None:
+    answer = run(worker, type="upscale", image=picture(96, 64), upscaler="lanczos", scale=2)
+    assert size_of(answer["images"][0]) == (192, 128)
+    assert answer["applied"] == {"upscalers": ["Lanczos"], "size": {"width": 192, "height": 128}}
+    assert answer["seeds"] == []
+
+
+def test_upscale_to_a_size(worker: Worker) -> None:
+    answer = run(worker, type="upscale", image=picture(96, 64), upscaler="Lanczos", width=256, height=128)
+    assert size_of(answer["images"][0]) == (256, 128)
+
+
+def test_upscale_without_a_name_takes_one_that_is_there(worker: Worker) -> None:
+    assert run(worker, type="upscale", image=picture())["applied"]["upscalers"] == ["Lanczos"]
+
+
+def test_an_unknown_upscaler_is_refused_with_the_one_that_was_meant(worker: Worker) -> None:
+    found = problem(run(worker, type="upscale", image=picture(), upscaler="Lanzcos"))
+    assert (found["path"], found["suggestion"]) == ("upscaler", "Lanczos")
+
+
+def test_interrogation_without_weights_is_an_error_and_no_caption(worker: Worker) -> None:
+    answer = run(worker, type="interrogate", image=picture())
+    assert answer["error_code"] == "webui_error"
+    assert "weights" in answer["details"]["hint"]
+
+
+def test_a_pictures_notes_give_back_the_job_that_makes_it(worker: Worker) -> None:
+    made = worker.run(
+        prompt="a cat, (red:1.2)", negative_prompt="blurry", sampler_name="Euler a", cfg_scale=6.5, clip_skip=2
+    )
+    notes = run(worker, type="png_info", image=made["images"][0])
+    assert notes["job"]["sampler_name"] == "Euler a"
+    assert notes["parameters"]["Seed"] == "42"
+    assert worker.run_job({"input": notes["job"]})["images"] == made["images"]
+
+
+def test_a_picture_without_notes_says_nothing(worker: Worker) -> None:
+    notes = run(worker, type="png_info", image=picture())
+    assert (notes["info"], notes["job"], notes["size"]) == ("", {}, {"width": 96, "height": 64})
+
+
+# questions
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "samplers",
+        "schedulers",
+        "upscalers",
+        "checkpoints",
+        "loras",
+        "vae",
+        "embeddings",
+        "styles",
+        "scripts",
+        "extensions",
+        "memory",
+    ],
+)
+def test_listings_tell_what_is_there_and_no_paths(worker: Worker, what: str) -> None:
+    answer = run(worker, type=what)
+    assert answer["type"] == what
+    assert "/models/" not in str(answer["items"])
+
+
+def test_health_names_the_model(worker: Worker) -> None:
+    assert run(worker, action="health")["items"]["checkpoint"] == "Deliberate_v6"
+
+
+def test_controlnet_that_is_not_installed_is_said(worker: Worker) -> None:
+    assert "not installed" in problem(run(worker, type="controlnet"))["message"]
+
+
+def test_refresh_lists_what_is_there_now(worker: Worker) -> None:
+    answer = run(worker, type="refresh", what=["checkpoints"])
+    assert "Deliberate_v6" in answer["items"]["checkpoints"]
+
+
+def test_an_api_calls_listing_is_the_webuis_own(worker: Worker) -> None:
+    answer = run(worker, api={"method": "GET", "endpoint": "/sdapi/v1/sd-models"})
+    assert answer == requests.get(f"{worker.url}/sdapi/v1/sd-models", timeout=10).json()
+
+
+def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(worker: Worker) -> None:
+    answer = run(worker, type="validate", job=small(width=64, height=64, batch_size=2, sampler_name="euler"))
+    assert answer["valid"] is True
+    assert answer["requests"][0]["body"]["sampler_name"] == "Euler"
+    assert answer["cost"] == {"pictures": 2, "steps": 4, "megapixel_steps": 0.016}
+    assert worker.sent() == []
+
+
+def test_a_dry_run_reports_the_mistakes_that_the_job_would(worker: Worker) -> None:
+    assert problem(run(worker, type="validate", job=small(sampler_name="Eulre")))["suggestion"] == "Euler"
+
+
+def test_models_that_are_there_need_no_fetching(worker: Worker) -> None:
+    answer = run(worker, type="prefetch", checkpoint="Other_v1")
+    assert [(model["name"], model["fetched"]) for model in answer["items"]["models"]] == [("Other_v1", False)]

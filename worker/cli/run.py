@@ -51,7 +51,8 @@ def main(argv: list[str]) -> int:
         host = Host(settings, os.environ)
         host.spawn()
         host.wait_ready()
-        answer = asyncio.run(_run(host, job))
+        told = asyncio.run(_run(host, job))
+        answer = told if isinstance(told, dict) else {"items": told}
         for line in leave(answer, settings.out_dir):
             print(line, file=sys.stderr)
         answer = {**answer, **_named(answer, settings)}
@@ -81,7 +82,7 @@ def read_job(text: str) -> dict[str, Any]:
     return {"id": "local", **job}
 
 
-async def _run(host: Host, job: Mapping[str, Any]) -> dict[str, Any]:
+async def _run(host: Host, job: Mapping[str, Any]) -> Any:
     """Run the job; Ctrl-C and SIGTERM cancel it, which interrupts the WebUI."""
     task = asyncio.ensure_future(_with_bar(host, job))
     loop = asyncio.get_running_loop()
@@ -95,7 +96,7 @@ async def _run(host: Host, job: Mapping[str, Any]) -> dict[str, Any]:
         return Cancelled("the job was cancelled").to_answer()
 
 
-async def _with_bar(host: Host, job: Mapping[str, Any]) -> dict[str, Any]:
+async def _with_bar(host: Host, job: Mapping[str, Any]) -> Any:
     with _bar() as sink:
         return await host.run(job, on_progress=sink)
 

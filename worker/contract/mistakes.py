@@ -32,7 +32,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
-_GUESSED = 20
+_GUESSED = 8
 """Unknown fields that get a suggestion; a job with more of them is not a typing mistake."""
 
 

@@ -30,14 +30,23 @@ class Answer(dict[str, Any]):
     __str__ = __repr__
 
 
-def seal(answer: object, *, limit_bytes: int) -> Answer:
+class Listed(list[Any]):
+    """An answer that is a list (one of the WebUI's own listings, asked for raw); it does not print itself either."""
+
+    def __repr__(self) -> str:
+        return f"<answer with {len(self)} entries>"
+
+    __str__ = __repr__
+
+
+def seal(answer: object, *, limit_bytes: int) -> Answer | Listed:
     """Return `answer` if the platform will carry it as it is, else the error answer that says why not.
 
     Args:
         answer: What the service returned.
         limit_bytes: Most bytes of JSON that the platform takes.
     """
-    if not isinstance(answer, dict):
+    if not isinstance(answer, (dict, list)):
         return Answer(InternalError(f"the answer is a {type(answer).__name__}, not an object").to_answer())
     flaw = find_flaw(answer)
     if flaw is not None:
@@ -51,7 +60,7 @@ def seal(answer: object, *, limit_bytes: int) -> Answer:
                 details={"bytes": size, "limit": limit_bytes},
             ).to_answer()
         )
-    return Answer(answer)
+    return Answer(answer) if isinstance(answer, dict) else Listed(answer)
 
 
 def find_flaw(value: object, path: str = "answer") -> str | None:
@@ -76,7 +85,7 @@ def _first(flaws: Iterator[str | None]) -> str | None:
     return next((flaw for flaw in flaws if flaw), None)
 
 
-def encoded_size(answer: dict[str, Any]) -> int:
+def encoded_size(answer: dict[str, Any] | list[Any]) -> int:
     """Return the bytes of strict-JSON `answer` as the SDK encodes it (UTF-8, a space after commas and colons)."""
     try:
         return len(orjson.dumps(answer)) + _separators(answer)

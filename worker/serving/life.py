@@ -12,7 +12,7 @@ import structlog
 
 from worker.errors import InternalError, WorkerError
 from worker.serving import local
-from worker.serving.answer import Answer, seal
+from worker.serving.answer import Answer, Listed, seal
 from worker.serving.reporter import Reporter
 from worker.serving.tasks import see_through
 from worker.telemetry.progress import Throttle
@@ -60,7 +60,7 @@ class Life:
             _log.error("the WebUI is gone; this worker ends", error_code=error.code, error=error.message)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    async def handle(self, job: dict[str, Any]) -> Answer:
+    async def handle(self, job: dict[str, Any]) -> Answer | Listed:
         """Return the answer to one job: strict JSON within the platform's limit; raises nothing but CancelledError."""
         try:
             throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
@@ -71,11 +71,11 @@ class Life:
             _log.exception("a job ended in a defect", job_id=job.get("id"))
             return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
 
-    async def handle_locally(self, job: dict[str, Any]) -> Answer:
+    async def handle_locally(self, job: dict[str, Any]) -> Answer | Listed:
         """Answer the one job of a local run, leave its pictures in a folder and say where."""
         answer = await self.handle(job)
         try:
-            lines = local.leave(answer, self.settings.out_dir)
+            lines = local.leave(answer if isinstance(answer, dict) else {"items": answer}, self.settings.out_dir)
         except OSError as error:
             message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
             return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())

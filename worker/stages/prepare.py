@@ -82,7 +82,7 @@ async def prepare(
 
     missing = [want for want in wanted if want.path not in local and not lookup.is_listed(want, catalog)]
     if missing:
-        fetched = await store.prepare([(w.path, w.ref, w.kind) for w in missing], on_progress=_fetching(on_progress))
+        fetched = await store.prepare([(w.path, w.ref, w.kind) for w in missing], on_progress=fetching(on_progress))
         local.update({want.path: model for want, model in zip(missing, fetched, strict=True)})
     catalog = await _listed_by_now(local, backend)
 
@@ -112,7 +112,7 @@ async def prepare(
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()))
 
 
-def _fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:
+def fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:
     """Return a sink for downloads: they are the job's progress while it waits for them."""
 
     def tell(state: FetchProgress) -> None:

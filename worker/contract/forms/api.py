@@ -42,6 +42,7 @@ _CONTROLNET = frozenset(
     {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
 )
 _KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
+_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
@@ -109,6 +110,8 @@ def to_job(raw: Mapping[str, Any]) -> Call:
 
 def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
     """Return `answer` (ours) as the WebUI's own answer to `call`."""
+    if "raw" in answer:
+        return answer["raw"]
     if call.endpoint in _DIFFUSING:
         info = answer.get("info", {})
         return {
@@ -118,13 +121,9 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
         }
     if call.endpoint == "extra-single-image":
         return {"html_info": answer.get("html_info", ""), "image": next(iter(answer.get("images", [])), "")}
-    if call.endpoint == "interrogate":
-        return {"caption": answer.get("caption", "")}
-    if call.endpoint == "png-info":
-        return {name: answer.get(name) for name in ("info", "items", "parameters")}
-    if call.endpoint in _REFRESHED:
-        return {}
-    return dict(answer)
+    if call.endpoint in _ANSWERED:
+        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+    return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
 def _endpoint(api: Mapping[str, Any]) -> str:

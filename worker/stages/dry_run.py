@@ -1,0 +1,121 @@
+"""What a job would do, without doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import InvalidInput
+from worker.stages import generate, inquiries, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from worker.contract.expand import Piece
+    from worker.contract.job import Generation, Job
+    from worker.contract.models import ModelRef
+    from worker.models.choose import Choice
+    from worker.models.local import LocalModel
+    from worker.models.store import ModelStore
+    from worker.settings import ModelKind
+    from worker.stages.incoming import Incoming
+    from worker.telemetry.progress import ProgressSink
+    from worker.webui.backend import Backend
+    from worker.webui.body import Request
+
+
+class WouldFetch(Exception):
+    """Models are not there and would be fetched first."""
+
+    def __init__(self, wanted: Sequence[tuple[str, ModelRef, ModelKind]]) -> None:
+        super().__init__(len(wanted))
+        self.wanted = wanted
+
+
+class DryStore:
+    """A model store that finds, but does not fetch: where it would, it says so."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+        self.find = store.find
+        self.not_found = store.not_found
+
+    def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
+        """As the store does."""
+        return self._store.choose(ref, kind, path=path)
+
+    async def prepare(
+        self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink
+    ) -> list[LocalModel]:
+        """Raise `WouldFetch`."""
+        del on_progress
+        raise WouldFetch(wanted)
+
+
+@dataclass(slots=True)
+class Dry:
+    """What was found out."""
+
+    requests: list[Request] = field(default_factory=list)
+    fetch: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self, kind: str) -> dict[str, Any]:
+        """Return the answer of `validate`."""
+        sizes = [request.expect.size for request in self.requests]
+        pixels = [size.pixels if size is not None else 0 for size in sizes]
+        return {
+            "valid": True,
+            "type": kind,
+            "requests": [{"path": request.path, "body": request.parameters()} for request in self.requests],
+            "fetch": self.fetch,
+            "cost": inquiries.cost([request.body for request in self.requests], pixels),
+            "warnings": list(dict.fromkeys(self.warnings)),
+        }
+
+
+async def dry_run(
+    job: Job,
+    pieces: Sequence[Piece],
+    backend: Backend,
+    store: ModelStore,
+    *,
+    read: Callable[[Generation], Awaitable[Incoming]],
+    max_pixels: int,
+    on_progress: ProgressSink,
+) -> Dry:
+    """Return what `job` would do.
+
+    Args:
+        job: As it was read.
+        pieces: The plain jobs that it means; none where it is no generation.
+        backend: The WebUI.
+        store: The model files.
+        read: Returns a plain job's own pictures.
+        max_pixels: Of one batch.
+        on_progress: Told as for a real job.
+
+    Raises:
+        InvalidInput, ModelNotFound, IncompatibleModel: the job would fail; every mistake of all pieces.
+    """
+    dry = Dry(warnings=list(job.warnings))
+    problems = []
+    for piece in pieces:
+        try:
+            incoming = await read(piece.job)
+            prepared = await prepare.prepare(
+                piece.job,
+                backend,
+                DryStore(store),  # type: ignore[arg-type]  # finds and chooses as the store does
+                default_checkpoint=backend.loaded,
+                on_progress=on_progress,
+            )
+            dry.requests.append(generate.request_for(piece.job, prepared, incoming, backend, max_pixels=max_pixels))
+            dry.warnings += [*prepared.warnings, *incoming.warnings]
+        except WouldFetch as missing:
+            dry.fetch += [{"path": path, "kind": kind, "ref": ref.ref} for path, ref, kind in missing.wanted]
+        except InvalidInput as error:
+            problems += error.problems
+    if problems:
+        raise InvalidInput(list(dict.fromkeys(problems)))
+    return dry

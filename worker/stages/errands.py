@@ -1,0 +1,127 @@
+"""Every kind of job that does not diffuse: upscale, interrogate, notes, listings, refresh, prefetch, dry run."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
+from worker.stages import inquiries, prepare, tools
+from worker.stages.incoming import take_in
+from worker.webui import extras
+from worker.webui.ask import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+
+    from worker.contract.job import Job
+    from worker.models.store import ModelStore
+    from worker.stages.generate import Generated
+    from worker.stages.incoming import Incoming
+    from worker.stages.run import Run
+    from worker.stages.source import PictureSource
+    from worker.webui.backend import Backend
+
+T = TypeVar("T")
+
+
+class Hands(Protocol):
+    """What the service lends: threads, its clock, and the GPU."""
+
+    @property
+    def pool(self) -> Executor:
+        """Threads for what blocks."""
+
+    async def thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks."""
+
+    async def before(self, deadline: float, work: Awaitable[T]) -> T:
+        """Wait for `work` until `deadline`; raises DeadlineExceeded."""
+
+    async def take_gpu(self, deadline: float) -> AbstractContextManager[Any]:
+        """Wait for the GPU until `deadline`; raises DeadlineExceeded. It is held until the context ends."""
+
+
+class Errands:
+    """See the module's docstring.
+
+    Args:
+        backend: The WebUI, ready.
+        store: The model files.
+        source: Where pictures that jobs point at are read from.
+        hands: What the service lends.
+        idle_timeout: Seconds for an interrupted WebUI to answer after all.
+        max_pixels: Of a picture that a client sends.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        store: ModelStore,
+        source: PictureSource,
+        hands: Hands,
+        idle_timeout: float,
+        max_pixels: int,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._source = source
+        self._hands = hands
+        self._idle_timeout = idle_timeout
+        self._max_pixels = max_pixels
+
+    async def incoming(self, request: Job, run: Run) -> Incoming:
+        """Return the job's own pictures."""
+        reading = partial(take_in, request, self._source, target=run.target, max_pixels=self._max_pixels)
+        taking = partial(reading, deadline=run.deadline)
+        return await self._hands.before(run.deadline, self._hands.thread(taking))
+
+    async def upscale(self, request: Upscale, run: Run) -> Generated:
+        """Return the upscaled picture, proven to be what was asked for."""
+        with run.phases.phase("prepare"):
+            incoming = await self.incoming(request, run)
+            asked = tools.upscaling(request, incoming, self._backend)
+        content = await self._ask(extras.UPSCALE, asked.body, run)
+        with run.phases.phase("check"):
+            return await self._hands.thread(tools.examine_upscaled, request, asked, content)
+
+    async def answer(self, request: Job, run: Run) -> dict[str, Any]:
+        """Return what is special in the answer to a job that makes no picture."""
+        if isinstance(request, Interrogate):
+            incoming = await self.incoming(request, run)
+            body = extras.interrogation(request, incoming.images[0])
+            content = await self._ask(extras.INTERROGATE, body, run)
+            return {"caption": extras.caption(content, body["model"]), "model": body["model"]}
+        if isinstance(request, PngInfo):
+            read = partial(self._source.read, target=run.target, deadline=run.deadline)
+            data = await self._hands.thread(read, request.image, request.path("image"))
+            return await self._hands.thread(tools.read_notes, request, data)
+        if isinstance(request, Listing):
+            return {"type": request.type, "items": await self._hands.thread(inquiries.listing, request, self._backend)}
+        if isinstance(request, WebUIGet):
+            return {"raw": await self._hands.thread(inquiries.raw, request, self._backend)}
+        if isinstance(request, Refresh):
+            return {"type": request.type, "items": await inquiries.refresh(request, self._backend)}
+        if isinstance(request, Prefetch):
+            told = prepare.fetching(run.on_progress)
+            models = self._store.prepare(inquiries.wanted_of(request), on_progress=told)
+            return {"type": request.type, "items": inquiries.told(await self._hands.before(run.deadline, models))}
+        raise TypeError(type(request))
+
+    async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:
+        """Return the WebUI's answer; the request is alone on the GPU meanwhile."""
+        with run.phases.phase("queue"):
+            turn = await self._hands.take_gpu(run.deadline)
+        with turn, run.phases.phase("generate"):
+            return await ask(
+                self._backend.client,
+                path,
+                body,
+                timeout=max(1.0, run.deadline - time.monotonic()),
+                idle_timeout=self._idle_timeout,
+                pool=self._hands.pool,
+            )

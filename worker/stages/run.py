@@ -1,0 +1,30 @@
+"""What one job carries along the line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.delivery.target import S3Target
+    from worker.telemetry.phases import Phases
+    from worker.telemetry.progress import ProgressSink
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One job on its way.
+
+    Attributes:
+        id: The platform's.
+        target: The store that the job brought along.
+        deadline: On the monotonic clock.
+        phases: Where its time goes.
+        on_progress: Who is told how far it is.
+    """
+
+    id: str
+    target: S3Target | None
+    deadline: float
+    phases: Phases
+    on_progress: ProgressSink

@@ -1,0 +1,100 @@
+"""Jobs on pictures that do not diffuse: upscale, interrogate, read a picture's notes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.again import job_from
+from worker.contract.budget import Size
+from worker.errors import InvalidInput, WrongResult
+from worker.images import infotext
+from worker.images.incoming import png_text
+from worker.images.inspect import decode_base64, inspect
+from worker.images.picture import BrokenPicture
+from worker.stages.generate import Generated
+from worker.webui import extras
+
+if TYPE_CHECKING:
+    from worker.contract.kinds import PngInfo, Upscale
+    from worker.stages.incoming import Incoming
+    from worker.webui.backend import Backend
+    from worker.webui.extras import Upscaling
+
+_NOT_NOTES = frozenset({"parameters", "UserComment", "exif", "icc_profile"})
+
+
+def upscaling(job: Upscale, incoming: Incoming, backend: Backend) -> Upscaling:
+    """Return the WebUI request for `job`.
+
+    Raises:
+        InvalidInput: an upscaler that is not there.
+    """
+    if incoming.size is None:
+        raise AssertionError("an upscale job has a picture")
+    asked, problems = extras.upscaling(job, incoming.images[0], incoming.size, backend.catalog, backend.plan.weights)
+    if problems:
+        raise InvalidInput(problems)
+    return asked
+
+
+def examine_upscaled(job: Upscale, asked: Upscaling, content: Any) -> Generated:
+    """Return the upscaled picture after proving that it is what was asked for.
+
+    Raises:
+        WrongResult: it is not, and the job does not say that a warning is enough.
+    """
+    text = content.get("image") if isinstance(content, dict) else None
+    if not isinstance(text, str):
+        raise WrongResult("the WebUI's answer has no picture")
+    try:
+        picture = inspect(decode_base64(text), base64=text)
+    except BrokenPicture as broken:
+        raise WrongResult(f"the upscaled picture is damaged: {broken}") from broken
+    html_info = str(content.get("html_info", ""))
+    warnings: list[str] = []
+    try:
+        extras.check_upscaled(asked, Size(picture.width, picture.height), html_info)
+    except WrongResult as error:
+        if job.on_mismatch != "warn":
+            raise
+        warnings.append(error.message)
+    return Generated(
+        pictures=(picture,),
+        seeds=(0,),
+        applied={
+            "upscalers": list(asked.upscalers),
+            "size": {"width": picture.width, "height": picture.height},
+        },
+        info={"html_info": html_info},
+        parameters={name: value for name, value in asked.body.items() if name != "image"},
+        warnings=tuple(warnings),
+    )
+
+
+def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
+    """Return what a picture file says about how it was made, and the job that makes it again.
+
+    Raises:
+        InvalidInput: it is no whole picture.
+    """
+    try:
+        picture = inspect(decode_base64(data) if isinstance(data, str) else data)
+        notes = png_text(picture)
+    except (BrokenPicture, OSError) as broken:
+        raise InvalidInput.at(job.path("image"), f"is not a usable picture: {broken}") from None
+    text = picture.infotext or ""
+    read = infotext.parse(text)
+    return {
+        "info": text,
+        "items": {name: value for name, value in notes.items() if name not in _NOT_NOTES},
+        "parameters": {"Prompt": read.prompt, "Negative prompt": read.negative_prompt, **read.fields} if text else {},
+        "job": job_from(read.prompt, read.negative_prompt, read.fields) if text else {},
+        "size": {"width": picture.width, "height": picture.height},
+        "format": picture.format,
+    }
+
+
+def plain_json(value: Any) -> Any:
+    """Return `value` as strict JSON: what the WebUI says may hold NaN."""
+    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
