@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.cli import hub
+from worker.cli import hub, pictures
 from worker.errors import all_errors
 from worker.settings import rows
 
@@ -25,9 +25,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when something drifted")
     options = parser.parse_args(argv)
     drifted = []
-    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB]):
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB, *drawn()]):
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        fresh = hub.render() if path == HUB else fill(text)
+        fresh = _fresh(path, text)
         if fresh != text:
             drifted.append(path.name)
             if not options.check:
@@ -35,6 +35,19 @@ def main(argv: list[str]) -> int:
     for name in drifted:
         print(f"{name} {'has drifted; run `make docs`' if options.check else 'written'}", file=sys.stderr)
     return 1 if options.check and drifted else 0
+
+
+def drawn() -> list[Path]:
+    """Return the pictures that are drawn from texts beside them."""
+    return [source.with_suffix(".svg") for source in (ROOT / "docs" / "pictures").glob("*.txt")]
+
+
+def _fresh(path: Path, text: str) -> str:
+    if path == HUB:
+        return hub.render()
+    if path.suffix == ".svg":
+        return pictures.draw(path.with_suffix(".txt").read_text(encoding="utf-8"))
+    return fill(text)
 
 
 def fill(text: str) -> str:
