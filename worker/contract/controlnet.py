@@ -45,6 +45,7 @@ _SCREEN_ONLY = frozenset(
         "multi_inputs_gallery",
         "hr_option_ui",
         "image_fg",
+        "save_detected_map",
     }
 )
 """Fields of ControlNet's screen, which its exported requests are full of; they mean nothing here."""
@@ -119,7 +120,6 @@ class ControlNetUnit(Part):
     pulid_mode: Annotated[Literal["Fidelity", "Extremely style"], Choice()] | None = knob(
         "Of PuLID.", group="controlnet"
     )
-    save_detected_map: Switch | None = knob("Return the control map; default true.", group="controlnet", plain=False)
 
     @model_validator(mode="before")
     @classmethod

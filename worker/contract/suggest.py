@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     best_distance = allowed + 1
     starts: list[str] = []
     for candidate in candidates:
-        offered = plain(candidate[: _LONGEST + 1])
+        offered, own = _known(candidate[: _LONGEST + 1])
         if offered == wanted:
             return candidate
         if len(wanted) > 2 and offered.startswith(wanted):  # noqa: PLR2004 - two letters begin too many names
             starts.append(candidate)
-        if abs(len(offered) - len(wanted)) >= best_distance or len(letters ^ set(offered)) >= 2 * best_distance:
+        if abs(len(offered) - len(wanted)) >= best_distance or len(letters ^ own) >= 2 * best_distance:
             continue
         distance = _distance(wanted, offered, best_distance)
         if distance < best_distance:
@@ -46,6 +47,13 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     if best is None and len(starts) == 1:
         return starts[0]
     return best
+
+
+@lru_cache(maxsize=4096)
+def _known(candidate: str) -> tuple[str, frozenset[str]]:
+    """Return a candidate as it is compared, and its letters; the same ones are asked for again and again."""
+    offered = plain(candidate)
+    return offered, frozenset(offered)
 
 
 def _distance(left: str, right: str, limit: int) -> int:

@@ -14,6 +14,7 @@ from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
 from worker.telemetry.progress import Progress
 from worker.webui import body, outcome
+from worker.webui.attach import attach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,18 +26,9 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.webui.answer import Answer
     from worker.webui.backend import Backend, Made
-    from worker.webui.body import Request
+    from worker.webui.body import Expectation, Request
     from worker.webui.names import Names
 
-_NEEDS_EXTENSION = (
-    "controlnet",
-    "adetailer",
-    "tiled_diffusion",
-    "tiled_vae",
-    "soft_inpainting",
-    "ultimate_upscale",
-    "script",
-)
 LARGEST_SEED = 2**32 - 1
 """Random seeds are drawn up to here."""
 
@@ -67,11 +59,19 @@ def request_for(
     """Return the WebUI request for `job`, whose seed is settled, so that a repeat after a crash makes the same picture.
 
     Raises:
-        InvalidInput: a start picture makes a result that is too large for this endpoint.
+        InvalidInput: a start picture makes a result that is too large for this endpoint, or the WebUI lacks an
+            extension, a script or a model of theirs.
     """
-    missing = next((name for name in _NEEDS_EXTENSION if getattr(job, name, None)), None)
-    if missing is not None:
-        raise InvalidInput.at(job.path(missing), "is not available in this worker")
+    request = _plain_request(job, prepared, incoming, backend, max_pixels)
+    request, problems = attach(request, job, backend.catalog, backend.plan.weights, incoming.units)
+    if problems:
+        raise InvalidInput(problems)
+    return request
+
+
+def _plain_request(
+    job: Generation, prepared: Prepared, incoming: Incoming, backend: Backend, max_pixels: int
+) -> Request:
     names, baseline, chosen = backend.catalog.names, backend.baseline, prepared.chosen
     seed = job.seed or 0
     if isinstance(job, Img2Img):
@@ -100,7 +100,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         NanImage: every pixel of a picture is black.
     """
     answer, expect, names = made.answer, request.expect, backend.catalog.names
-    pictures, extras = _pictures(answer, expect.count)
+    pictures, extras = _pictures(answer, expect)
     black = [index for index, picture in enumerate(pictures) if is_black(picture)]
     if black:
         raise NanImage(
@@ -120,7 +120,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         warnings.append(error.message)
     return Generated(
         pictures=pictures,
-        seeds=tuple(answer.seeds[: len(pictures)]) or expect.seeds,
+        seeds=_seeds(answer, expect, len(pictures)),
         applied=applied(answer, prepared, request, pictures, names),
         info=answer.info,
         parameters=request.parameters(),
@@ -188,9 +188,10 @@ def on_state(request: Request, sink: ProgressSink) -> Any:
     return tell
 
 
-def _pictures(answer: Answer, count: int) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
-    """Return the pictures and what came after them; grids before them are left out."""
-    texts = answer.images[answer.first :]
+def _pictures(answer: Answer, expect: Expectation) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """Return the pictures and what came after them. Grids before them are left out, but where a script makes them."""
+    texts = answer.images if expect.free else answer.images[answer.first + expect.steps_back :]
+    count = len(texts) if expect.free else expect.count
     found: list[Picture] = []
     for index, text in enumerate(texts):
         try:
@@ -200,3 +201,12 @@ def _pictures(answer: Answer, count: int) -> tuple[tuple[Picture, ...], tuple[Pi
                 f"picture {index} is damaged: {broken}", details={"picture": index, "of": len(texts)}
             ) from broken
     return tuple(found[:count]), tuple(found[count:])
+
+
+def _seeds(answer: Answer, expect: Expectation, count: int) -> tuple[int, ...]:
+    """Return a seed per picture; a script's grid has that of its first picture."""
+    seeds = tuple(answer.seeds) or expect.seeds
+    if not expect.free:
+        return seeds[:count]
+    grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0
+    return (*seeds[:1] * grids, *seeds)[:count]

@@ -38,6 +38,9 @@ class Expectation:
         seeds: Of each picture.
         loras: All that have to be applied, tags in the prompt included.
         extras: ``extra_generation_params`` that have to be there, with their values.
+        maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
+        steps_back: Pictures before the last that are not the result (a script's intermediate one).
+        free: A script decides how many pictures there are and how each is made; only that there are any is judged.
     """
 
     count: int
@@ -50,6 +53,9 @@ class Expectation:
     vae: str | None = None
     loras: tuple[ChosenLora, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
+    maps: int = 0
+    steps_back: int = 0
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ LISTINGS: dict[str, str] = {
     "styles": "/sdapi/v1/prompt-styles",
     "scripts": "/sdapi/v1/scripts",
     "face_restorers": "/sdapi/v1/face-restorers",
+    "script_info": "/sdapi/v1/script-info",
+    "controlnet_models": "/controlnet/model_list",
+    "controlnet_modules": "/controlnet/module_list",
+    "controlnet_settings": "/controlnet/settings",
+    "detectors": "/adetailer/v1/ad_model",
 }
 
 
@@ -79,6 +84,11 @@ class Catalog:
     scripts: frozenset[str] = frozenset()
     img2img_scripts: frozenset[str] = frozenset()
     face_restorers: tuple[str, ...] = ()
+    script_info: tuple[Mapping[str, Any], ...] = ()
+    control_models: tuple[str, ...] = ()
+    control_modules: tuple[str, ...] = ()
+    control_units: int = 3
+    detectors: tuple[str, ...] = ()
 
     def checkpoint(self, wanted: str) -> Checkpoint | None:
         """Return the checkpoint that the WebUI will load for `wanted`: its name or title, exactly."""
@@ -102,6 +112,7 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
 
     embeddings = listings.get("embeddings") or {}
     scripts = listings.get("scripts") or {}
+    units = _part(listings, "controlnet_settings").get("control_net_unit_count")
     return Catalog(
         names=Names(
             [Sampler.from_json(row) for row in rows("samplers")],
@@ -127,4 +138,20 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         scripts=frozenset(str(name).lower() for name in scripts.get("txt2img") or ()),
         img2img_scripts=frozenset(str(name).lower() for name in scripts.get("img2img") or ()),
         face_restorers=tuple(str(row["name"]) for row in rows("face_restorers")),
+        script_info=tuple(rows("script_info")),
+        control_models=_names(listings, "controlnet_models", "model_list"),
+        control_modules=_names(listings, "controlnet_modules", "module_list"),
+        control_units=units if isinstance(units, int) else 3,
+        detectors=_names(listings, "detectors", "ad_model"),
     )
+
+
+def _part(listings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    content = listings.get(name)
+    return content if isinstance(content, dict) else {}
+
+
+def _names(listings: Mapping[str, Any], name: str, key: str) -> tuple[str, ...]:
+    """Return the names that an extension lists under `key`; none where it is not installed."""
+    names = _part(listings, name).get(key)
+    return tuple(str(one) for one in names) if isinstance(names, list) else ()

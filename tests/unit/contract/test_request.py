@@ -354,9 +354,9 @@ def test_hostile_input_is_refused_in_20_ms_and_with_a_short_answer(raw: object) 
     parse_job(CAT)
     best = 1.0
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()  # of this thread: other work on the machine does not count
         with pytest.raises(InvalidInput) as caught:
             request.parse_job(raw)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
         assert len(str(caught.value)) < 20_000
     assert best < 0.02

@@ -1,0 +1,232 @@
+"""Extensions and scripts through the whole worker, on the stand-in with all of them installed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from PIL import Image
+
+from tests.integration.conftest import Worker
+from tests.support import models
+from tests.support.webui_dir import running_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CANNY = "control_v11p_sd15_canny"
+
+
+def picture(width: int = 64, height: int = 64) -> str:
+    out = io.BytesIO()
+    image = Image.new("RGB", (width, height), "gray")
+    image.paste("white", (8, 8, 40, 40))
+    image.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def unit(**fields: Any) -> dict[str, Any]:
+    return {"module": "canny", "model": CANNY, "image": picture(), **fields}
+
+
+def size_of(image: str) -> tuple[int, int]:
+    with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
+        width, height = opened.size
+        return width, height
+
+
+def problems(answer: dict[str, Any]) -> dict[str, str | None]:
+    assert answer["error_code"] == "invalid_input", answer
+    return {problem["path"]: problem.get("suggestion") for problem in answer["details"]["problems"]}
+
+
+def bodies(worker: Worker, path: str = "txt2img") -> list[dict[str, Any]]:
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    return [entry["json"] for entry in entries if entry["path"] == f"/sdapi/v1/{path}"]
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    folder = tmp_path_factory.mktemp("extended")
+    (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
+    control = folder / "controlnet"
+    control.mkdir()
+    models.checkpoint(control / f"{CANNY}.safetensors")
+    more = {
+        "STANDIN_EXTENSIONS": "controlnet,adetailer,tiled-diffusion,dynamic-prompts,ultimate-sd-upscale",
+        "CONTROLNET_DIR": str(control),
+    }
+    with running_host(folder, more) as host:
+        yield Worker(host)
+
+
+@pytest.fixture
+def all_installed(extended: Worker) -> Iterator[Worker]:
+    extended.reset()
+    yield extended
+    extended.reset()
+
+
+# ControlNet
+
+
+def test_a_controlnet_unit_runs_and_its_map_stays_apart(all_installed: Worker) -> None:
+    plain = all_installed.run()
+    answer = all_installed.run(controlnet=[unit(weight=0.8)])
+    assert len(answer["images"]) == 1
+    assert answer["images"] != plain["images"]
+    sent = bodies(all_installed)[-1]["alwayson_scripts"]["controlnet"]["args"]
+    assert len(sent) == 1
+    assert sent[0]["enabled"] is True
+    assert sent[0]["model"].startswith(CANNY)
+    told = answer["parameters"]["alwayson_scripts"]["controlnet"]["args"][0]
+    assert told["image"].startswith("<picture")
+
+
+def test_the_webuis_own_form_of_a_unit_is_the_same_job(all_installed: Worker) -> None:
+    one = all_installed.run(controlnet=[unit()])
+    args = [{"enabled": True, "module": "canny", "model": CANNY, "input_image": unit()["image"], "is_ui": False}]
+    other = all_installed.run(alwayson_scripts={"controlnet": {"args": args}})
+    assert one["images"] == other["images"]
+
+
+def test_controlnet_with_hires_returns_two_maps_and_one_picture(all_installed: Worker) -> None:
+    answer = all_installed.run(controlnet=[unit()], enable_hr=True, hr_scale=2, denoising_strength=0.5)
+    assert len(answer["images"]) == 1
+    assert size_of(answer["images"][0]) == (128, 128)
+
+
+def test_a_unit_that_did_not_run_is_an_error(all_installed: Worker) -> None:
+    answer = all_installed.run(controlnet=[unit(module="openpose_full")])
+    assert answer["error_code"] == "wrong_result", answer
+    assert all_installed.run()["images"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "suggestion"),
+    [
+        ({"module": "cany"}, "controlnet[0].module", "canny"),
+        ({"model": "control_v11p_sd15_cany"}, "controlnet[0].model", CANNY),
+        ({"image": "A" * 64}, "controlnet[0].image", None),
+    ],
+)
+def test_a_bad_unit_is_refused_by_name(
+    all_installed: Worker, fields: dict[str, Any], path: str, suggestion: str | None
+) -> None:
+    assert problems(all_installed.run(controlnet=[unit(**fields)])) == {path: suggestion}
+    assert bodies(all_installed) == []
+
+
+def test_more_units_than_the_webui_runs_are_refused(all_installed: Worker) -> None:
+    assert set(problems(all_installed.run(controlnet=[unit()] * 11))) == {"controlnet"}
+
+
+def test_controlnet_works_on_img2img_without_a_picture_of_its_own(all_installed: Worker) -> None:
+    answer = all_installed.run(init_images=[picture()], controlnet=[{"module": "canny", "model": CANNY}])
+    assert len(answer["images"]) == 1
+
+
+def test_listing_controlnet_names_models_and_modules(all_installed: Worker) -> None:
+    items = all_installed.run_job({"input": {"type": "controlnet"}})["items"]
+    assert items["models"]["model_list"][0].startswith(CANNY)
+
+
+# ADetailer
+
+
+def test_adetailer_runs_just_the_passes_that_were_asked_for(all_installed: Worker) -> None:
+    answer = all_installed.run(adetailer=[{"model": "mediapipe_face_full", "confidence": 0.4}])
+    args = bodies(all_installed)[-1]["alwayson_scripts"]["ADetailer"]["args"]
+    assert args == [True, False, {"ad_model": "mediapipe_face_full", "ad_confidence": 0.4}, {"ad_model": "None"}]
+    assert answer["info"]["extra_generation_params"]["ADetailer model"] == "mediapipe_face_full"
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "suggestion"),
+    [
+        ({"model": "mediapipe_face_ful"}, "adetailer[0].model", "mediapipe_face_full"),
+        ({"model": "mediapipe_face_full", "sampler": "Eulre"}, "adetailer[0].sampler", "Euler"),
+        ({"model": "mediapipe_face_full", "checkpoint": "Other_v2"}, "adetailer[0].checkpoint", "Other_v1"),
+    ],
+)
+def test_a_bad_pass_is_refused_by_name(
+    all_installed: Worker, fields: dict[str, Any], path: str, suggestion: str | None
+) -> None:
+    assert problems(all_installed.run(adetailer=[fields])) == {path: suggestion}
+
+
+# Tiles
+
+
+def test_ultimate_upscale_doubles_the_picture_and_saves_nothing(all_installed: Worker) -> None:
+    answer = all_installed.run(init_images=[picture(128, 128)], ultimate_upscale={"upscaler": "lanczos", "scale": 2})
+    assert size_of(answer["images"][0]) == (256, 256), answer
+    args = bodies(all_installed, "img2img")[-1]["script_args"]
+    assert (len(args), args[8], args[9], args[11]) == (18, 1, False, False)
+
+
+def test_ultimate_upscale_with_seams_fixed_returns_the_last_picture(all_installed: Worker) -> None:
+    answer = all_installed.run(
+        init_images=[picture(128, 128)], ultimate_upscale={"width": 256, "height": 256, "seam_fix": "half_tile"}
+    )
+    assert [size_of(image) for image in answer["images"]] == [(256, 256)]
+
+
+def test_tiled_diffusion_and_vae_are_attached(all_installed: Worker) -> None:
+    answer = all_installed.run(
+        init_images=[picture(128, 128)],
+        tiled_diffusion={"upscaler": "Lanczos", "scale": 2, "tile_width": 16, "tile_height": 16, "overlap": 4},
+        tiled_vae={"encoder_tile": 512},
+    )
+    assert size_of(answer["images"][0]) == (256, 256)
+    assert set(bodies(all_installed, "img2img")[-1]["alwayson_scripts"]) >= {"Tiled Diffusion", "Tiled VAE"}
+
+
+# Dynamic prompts, scripts
+
+
+def test_the_extensions_own_expansion_is_always_off(all_installed: Worker) -> None:
+    answer = all_installed.run(prompt="a {red|blue} cat")
+    assert answer["info"]["all_prompts"] == ["a {red|blue} cat"]
+
+
+def test_x_y_z_plot_by_names(all_installed: Worker) -> None:
+    args = {"X type": "Steps", "X values": [2, 3], "Include Sub Images": True}
+    answer = all_installed.run(script={"name": "X/Y/Z plot", "args": args})
+    assert len(answer["images"]) == 3, answer
+    assert len(answer["seeds"]) == 3
+    assert bodies(all_installed)[-1]["script_args"][0] == 4
+
+
+def test_prompt_matrix(all_installed: Worker) -> None:
+    answer = all_installed.run(prompt="a cat|red|blue", script={"name": "prompt matrix"})
+    assert len(answer["images"]) == 5
+
+
+def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:
+    assert problems(all_installed.run(script={"name": "x/y/z plat"})) == {"script.name": "x/y/z plot"}
+    args = {"X type": "Stepz", "X values": "1"}
+    assert problems(all_installed.run(script={"name": "x/y/z plot", "args": args})) == {"script.args.X type": "Steps"}
+
+
+# Without the extensions
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "hint"),
+    [
+        ({"controlnet": [unit()]}, "controlnet", "EXTENSIONS"),
+        ({"adetailer": [{"model": "face_yolov8n.pt"}]}, "adetailer", "EXTENSIONS"),
+        ({"tiled_vae": {}}, "tiled_vae", "non-commercial"),
+        ({"init_images": [picture(64, 64)], "ultimate_upscale": {"scale": 2}}, "ultimate_upscale", "not installed"),
+    ],
+)
+def test_an_extension_that_is_not_installed_says_how_to_get_it(
+    worker: Worker, fields: dict[str, Any], path: str, hint: str
+) -> None:
+    answer = worker.run(**fields)
+    assert set(problems(answer)) == {path}
+    assert hint in answer["error"]

@@ -1,0 +1,254 @@
+"""Extensions and scripts of a job, checked against what the running WebUI has and attached to its request. Pure.
+
+An extension never fails: what it does not know it skips, answers 200 and claims the feature all the same. So every name
+is checked before, and what can be counted in the answer is counted after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.budget import Size
+from worker.contract.job import Txt2Img
+from worker.contract.kinds import Img2Img, Inpaint
+from worker.contract.suggest import nearest
+from worker.errors import Problem
+from worker.webui import scripts, units
+from worker.webui.resolve import known, missing_upscaler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.contract.adetailer import ADetailerUnit
+    from worker.contract.controlnet import ControlNetUnit
+    from worker.contract.job import Generation
+    from worker.webui.body import Request
+    from worker.webui.catalog import Catalog
+    from worker.webui.weights import Weights
+
+_FREE_MODULES = frozenset(
+    {"reference_only", "reference_adain", "reference_adain+attn", "revision_clipvision", "revision_ignore_prompt"}
+)
+"""ControlNet's preprocessors that work without a model."""
+_IN_THE_IMAGE = 'is not installed in this worker\'s WebUI; build the image with --build-arg EXTENSIONS="… {}"'
+_NON_COMMERCIAL = (
+    "is not installed in this worker's WebUI (its licence is for non-commercial use; the operator decides)"
+)
+_SCRIPT_WITHOUT = "is not a script of this worker's WebUI"
+
+
+@dataclass(slots=True)
+class _Attached:
+    """What is put into a request, and what its answer then has to show."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    alwayson: dict[str, Any] = field(default_factory=dict)
+    expect: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def attach(
+    request: Request, job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]
+) -> tuple[Request, list[Problem]]:
+    """Return `request` with the job's extensions and script, and a problem for each name that the WebUI lacks.
+
+    Args:
+        request: As built from the job's plain fields.
+        job: The job.
+        catalog: What the WebUI lists.
+        weights: What is on this machine; None: unknown.
+        pictures: Of ControlNet's units; see `units.controlnet`.
+    """
+    done = _Attached()
+    installed = catalog.img2img_scripts if isinstance(job, Img2Img) else catalog.scripts
+    _controlnet(done, job, catalog, installed, pictures)
+    _adetailer(done, job, catalog, installed)
+    _tiled(done, job, catalog, weights, installed)
+    if isinstance(job, Inpaint) and job.soft_inpainting is not None and job.soft_inpainting.enabled is not False:
+        if "soft inpainting" in installed:
+            done.alwayson |= units.soft_inpainting(job.soft_inpainting)
+        else:
+            done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
+    if isinstance(job, Img2Img):
+        _ultimate(done, job, catalog, weights)
+    _script(done, job, catalog)
+    # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
+    done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
+    if not done.alwayson and not done.body:
+        return request, done.problems
+    body = {**request.body, **done.body}
+    if done.alwayson:
+        body["alwayson_scripts"] = done.alwayson
+    extras = {**request.expect.extras, **done.extras}
+    return replace(request, body=body, expect=replace(request.expect, extras=extras, **done.expect)), done.problems
+
+
+def _controlnet(
+    done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str], pictures: Mapping[str, str]
+) -> None:
+    on = [(index, unit) for index, unit in enumerate(job.controlnet or ()) if unit.is_on]
+    if not on:
+        return
+    if "controlnet" not in installed:
+        done.problems.append(Problem(job.path("controlnet"), f"ControlNet {_IN_THE_IMAGE.format('controlnet')}"))
+        return
+    if len(on) > catalog.control_units:
+        message = f"has {len(on)} units; this worker's WebUI runs {catalog.control_units} and drops the rest"
+        done.problems.append(Problem(job.path("controlnet"), message))
+    models: dict[int, str] = {}
+    for place, (index, unit) in enumerate(on):
+        path = job.path(f"controlnet[{index}]")
+        done.problems += _control_module(unit, catalog, path)
+        model, problems = _control_model(unit, catalog, path)
+        done.problems += problems
+        if model is not None:
+            models[place] = model
+    done.alwayson |= units.controlnet([unit for _, unit in on], models, pictures)
+    twice = isinstance(job, Txt2Img) and bool(job.enable_hr)
+    done.expect["maps"] = len(on) * (2 if twice else 1)
+
+
+def _control_module(unit: ControlNetUnit, catalog: Catalog, path: str) -> list[Problem]:
+    if unit.module is None or unit.module in catalog.control_modules:
+        return []
+    near = nearest(unit.module, catalog.control_modules)
+    return [Problem(f"{path}.module", f"is not a preprocessor of this ControlNet: {unit.module!r}", near)]
+
+
+def _control_model(unit: ControlNetUnit, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
+    """Return the model by its listed title; a bare name in any case is enough."""
+    if unit.model in {None, "None"}:
+        if unit.module in _FREE_MODULES:
+            return None, []
+        return None, [Problem(f"{path}.model", "is missing: without a model the unit does nothing")]
+    wanted = str(unit.model)
+    bare = {title.rpartition(" [")[0] or title: title for title in catalog.control_models}
+    if wanted in catalog.control_models:
+        return wanted, []
+    for name, title in bare.items():
+        if name.casefold() == wanted.casefold().removesuffix(".safetensors").removesuffix(".pth"):
+            return title, []
+    listed = ", ".join(bare) or "none is installed"
+    message = f"is not a ControlNet model on this worker: {wanted!r} (there is: {listed})"
+    return None, [Problem(f"{path}.model", message, nearest(wanted, bare))]
+
+
+def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str]) -> None:
+    on = [(index, unit) for index, unit in enumerate(job.adetailer or ()) if unit.is_on]
+    if not on:
+        return
+    if "adetailer" not in installed:
+        done.problems.append(Problem(job.path("adetailer"), f"ADetailer {_IN_THE_IMAGE.format('adetailer')}"))
+        return
+    checkpoints: dict[int, str] = {}
+    vaes: dict[int, str] = {}
+    settled: list[ADetailerUnit] = []
+    for place, (index, unit) in enumerate(on):
+        path = job.path(f"adetailer[{index}]")
+        model, problems = known(str(unit.model), catalog.detectors, f"{path}.model", "detector")
+        done.problems += problems
+        sampling, problems = catalog.names.settle(
+            unit.sampler, unit.scheduler, sampler_path=f"{path}.sampler", scheduler_path=f"{path}.scheduler"
+        )
+        done.problems += problems
+        named = {"model": model or unit.model, "sampler": sampling.sampler, "scheduler": sampling.scheduler}
+        changes = {name: value for name, value in named.items() if value is not None}
+        settled.append(unit.model_copy(update=changes))
+        if unit.checkpoint is not None:
+            done.problems += _listed_checkpoint(unit, catalog, path, checkpoints, place)
+        if unit.vae is not None:
+            vae = catalog.vae(unit.vae.ref)
+            if vae is None:
+                done.problems.append(Problem(f"{path}.vae", f"is not a VAE on this worker: {unit.vae.ref!r}"))
+            else:
+                vaes[place] = vae.name
+    done.alwayson |= units.adetailer(settled, checkpoints, vaes)
+    if settled:
+        done.extras["ADetailer model"] = settled[0].model
+
+
+def _listed_checkpoint(
+    unit: ADetailerUnit, catalog: Catalog, path: str, checkpoints: dict[int, str], place: int
+) -> list[Problem]:
+    wanted = unit.checkpoint.ref if unit.checkpoint is not None else ""
+    found = catalog.checkpoint(wanted)
+    if found is None:
+        near = nearest(wanted, [checkpoint.name for checkpoint in catalog.checkpoints])
+        return [Problem(f"{path}.checkpoint", f"is not a checkpoint on this worker: {wanted!r}", near)]
+    checkpoints[place] = found.title
+    return []
+
+
+def _tiled(
+    done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None, installed: frozenset[str]
+) -> None:
+    diffusion, vae = job.tiled_diffusion, job.tiled_vae
+    if diffusion is not None and diffusion.enabled is not False:
+        path = job.path("tiled_diffusion")
+        if "tiled diffusion" not in installed:
+            done.problems.append(Problem(path, f"Tiled Diffusion {_NON_COMMERCIAL}"))
+        else:
+            upscaler = _upscaler(done, diffusion.upscaler, catalog, weights, f"{path}.upscaler")
+            done.alwayson |= units.tiled_diffusion(diffusion, upscaler=upscaler)
+            if isinstance(job, Img2Img):
+                done.expect["size"] = None
+            elif diffusion.width is not None or diffusion.height is not None:
+                done.expect["size"] = Size(diffusion.width or 1024, diffusion.height or 1024)
+    if vae is not None and vae.enabled is not False:
+        if "tiled vae" not in installed:
+            done.problems.append(Problem(job.path("tiled_vae"), f"Tiled VAE {_NON_COMMERCIAL}"))
+        else:
+            done.alwayson |= units.tiled_vae(vae)
+
+
+def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights | None) -> None:
+    unit = job.ultimate_upscale
+    if unit is None:
+        return
+    path = job.path("ultimate_upscale")
+    if "ultimate sd upscale" not in catalog.img2img_scripts:
+        done.problems.append(Problem(path, "Ultimate SD upscale is not installed in this worker's WebUI"))
+        return
+    if (job.batch_size or 1) * (job.n_iter or 1) > 1:
+        done.problems.append(Problem(path, "makes one picture at a time; leave batch_size and n_iter out"))
+    name = _upscaler(done, unit.upscaler or "Lanczos", catalog, weights, f"{path}.upscaler")
+    names = [upscaler.name for upscaler in catalog.upscalers]
+    if name is None:
+        return
+    done.body |= units.ultimate_upscale(unit, upscaler=names.index(name))
+    done.expect["size"] = Size(unit.width, unit.height) if unit.width is not None and unit.height is not None else None
+    if unit.seam_fix not in {None, "none"}:
+        done.expect["steps_back"] = 1
+    done.expect["maps"] = 0  # it returns none
+
+
+def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: Weights | None, path: str) -> str | None:
+    if wanted is None:
+        return None
+    found, problems = known(wanted, [upscaler.name for upscaler in catalog.upscalers], path, "upscaler")
+    done.problems += problems
+    if found is not None:
+        done.problems += missing_upscaler(found, catalog, weights, path)
+    return found
+
+
+def _script(done: _Attached, job: Generation, catalog: Catalog) -> None:
+    if job.script is None:
+        return
+    path = job.path("script.name")
+    name = job.script.name.strip().lower()
+    img2img = isinstance(job, Img2Img)
+    entry = scripts.find(catalog.script_info, name, img2img=img2img) if name in scripts.OFFERED else None
+    if entry is None:
+        offered: Sequence[str] = [
+            one for one in scripts.OFFERED if scripts.find(catalog.script_info, one, img2img=img2img)
+        ]
+        done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
+        return
+    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"))
+    done.problems += problems
+    if not problems:
+        done.body |= {"script_name": name, "script_args": args}
+        done.expect |= {"free": True, "maps": 0, "size": None}
