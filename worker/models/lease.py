@@ -68,6 +68,9 @@ class Leases:
             raw = self.path(identity).read_bytes()
         except OSError:
             return None
+        return self._sight(raw)
+
+    def _sight(self, raw: bytes) -> Sight:
         data = _parse(raw)
         total = data.get("total")
         return Sight(
@@ -76,6 +79,14 @@ class Leases:
             total=total if isinstance(total, int) else None,
             dead=surely_dead(data, self.owner),
         )
+
+    def dead_files(self) -> list[Path]:
+        """Return the lease files whose processes are known to be gone."""
+        return [path for path in self._folder.glob("*.lease") if self._sight(path.read_bytes()).dead]
+
+    def anybody(self) -> bool:
+        """Return whether some process that is not known to be gone has a lease."""
+        return len(self.dead_files()) < len(list(self._folder.glob("*.lease")))
 
     def take(self, identity: str, *, instead_of: Sight | None = None) -> Lease | None:
         """Take the lease; None when another worker has it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from worker.models import civitai, hub
 from worker.models.references import Civitai, HuggingFace, Locator, S3Object, Web
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
     from worker.models.remote import Remote
     from worker.net.fetch import Fetcher
+
+
+class S3Reader(Protocol):
+    """An S3 store that signs addresses of its objects, and the session that may go there."""
+
+    fetcher: Fetcher
+
+    def url(self, bucket: str, key: str) -> str:
+        """Return a signed GET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Sources:
         fetcher: Guarded HTTP.
         civitai_token: Sent to `civitai_base`'s own origin only.
         hf_token: Sent to `hf_base` only.
-        s3_url: Signs a GET of ``(bucket, key)``; None: no store is configured.
+        s3: The operator's store; None: none is configured.
         limits: Time limits of one request.
         civitai_base, hf_base: Where the sites are.
         by_hub: Whether the hub's library fetches a file: when the file is in Xet storage.
@@ -62,7 +71,7 @@ class Sources:
     fetcher: Fetcher
     civitai_token: str | None = field(default=None, repr=False)
     hf_token: str | None = field(default=None, repr=False)
-    s3_url: Callable[[str, str], str] | None = None
+    s3: S3Reader | None = None
     limits: Limits = field(default_factory=lambda: Limits(read_s=20))
     civitai_base: str = civitai.BASE
     hf_base: str = hub.BASE
@@ -118,10 +127,12 @@ class Sources:
         return replace(offer, remote=remote)
 
     def _s3(self, locator: S3Object) -> Offer:
-        sign = self.s3_url
-        if sign is None:
+        store = self.s3
+        if store is None:
             raise Denied("no S3 store is configured, so s3:// can't be read", status=0, host="s3")
-        remote = HttpRemote(self.fetcher, lambda: sign(locator.bucket, locator.path), secrets={}, limits=self.limits)
+        remote = HttpRemote(
+            store.fetcher, lambda: store.url(locator.bucket, locator.path), secrets={}, limits=self.limits
+        )
         return Offer(remote, name=locator.file_name)
 
     def _web(self, locator: Web, token: str | None) -> Offer:

@@ -23,6 +23,7 @@ from worker.models.marks import Marks
 from worker.models.names import nearest, safe_stem
 from worker.models.pace import Pace
 from worker.models.references import HuggingFace
+from worker.models.s3 import s3_source
 from worker.models.sources import Sources
 from worker.models.space import Space
 from worker.models.supply import Supply
@@ -49,14 +50,15 @@ _SOURCE_HINT = (
 )
 
 
-def sources_of(settings: Settings, *, s3_url: Callable[[str, str], str] | None = None) -> Sources:
-    """Return the sources that the settings allow; `s3_url` signs a GET of ``(bucket, key)``."""
+def sources_of(settings: Settings) -> Sources:
+    """Return the sources that the settings allow. Raises SettingsInvalid when the S3 store is half configured."""
     guard = Guard(AllowList.of(settings.allowed_hosts))
+    connections = settings.model_connections * settings.model_downloads
     return Sources(
-        Fetcher(guard, connections=settings.model_connections * settings.model_downloads),
+        Fetcher(guard, connections=connections),
         civitai_token=settings.civitai_token.get_secret_value() if settings.civitai_token else None,
         hf_token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-        s3_url=s3_url,
+        s3=s3_source(settings, connections=connections),
     )
 
 

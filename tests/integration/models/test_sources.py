@@ -10,12 +10,15 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
+from tests.support.s3 import Store, running_store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
 from worker.models.civitai import UnknownModel, read_answer
 from worker.models.references import Civitai
+from worker.models.s3 import S3Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BODY = make.safetensors(make.SDXL_LORA, pad_to=6_000_000)
@@ -222,21 +225,35 @@ def test_a_file_in_the_hubs_cache_is_used_in_place(tmp_path: Path, revision: str
 # S3
 
 
-def test_an_s3_object_is_fetched_through_signed_urls(tmp_path: Path) -> None:
-    signed = []
+@pytest.fixture(scope="module")
+def s3_store() -> Iterator[Store]:
+    with running_store() as running:
+        running.make_bucket("models")
+        running.client().put_object(Bucket="models", Key="mine/my lora.safetensors", Body=BODY)
+        yield running
 
-    with serve(lambda request: ranged(request, BODY) if "sig=" in request.query else Reply(403)) as server:
 
-        def sign(bucket: str, key: str) -> str:
-            signed.append((bucket, key))
-            return f"{server.url}/{bucket}/{key}?sig={len(signed)}"
-
-        where = store(tmp_path, server.url, sources={"s3_url": sign})
-        model = asyncio.run(fetch(where, ModelRef(name="s3://bucket/models/mine.safetensors")))
-        where.close()
-    assert model.name.startswith("mine-")
+def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store: Store) -> None:
+    source = S3Source(s3_store.target("pictures"), allowed_hosts=(), connections=4)
+    where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
+    model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
+    with pytest.raises(ModelNotFound):
+        asyncio.run(fetch(where, ModelRef(name="s3://models/other.safetensors")))
+    where.close()
+    assert model.name.startswith("my_lora-")
     assert model.sha256 == SHA
-    assert signed == [("bucket", "models/mine.safetensors")]
+    written = (tmp_path / "cache_registry.json").read_text()
+    assert "Signature" not in written
+    assert "testing" not in written
+
+
+def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:
+    forged = S3Source(s3_store.target("pictures", secret_key="forged"), allowed_hosts=(), connections=4)
+    where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": forged})
+    with pytest.raises(DownloadRefused) as caught:
+        asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
+    where.close()
+    assert "BUCKET_SECRET_ACCESS_KEY" in (caught.value.hint or "")
 
 
 def test_s3_without_a_store_says_which_settings_are_missing(tmp_path: Path) -> None:

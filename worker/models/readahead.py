@@ -1,0 +1,142 @@
+"""Getting a large file into memory before somebody needs it.
+
+mmap over a network volume reads page by page and takes minutes; read in order the same file comes at the volume's full
+speed. The pages land in the kernel's cache, where the WebUI finds them. Or, where a fast local disk is at hand, the
+file is copied there and the WebUI is pointed at the copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BLOCK = 8 * 1024 * 1024
+_MEMINFO = Path("/proc/meminfo")
+_SHARE_OF_MEMORY = 0.6
+"""More of the memory that is free would push out what was read first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDone:
+    """How a read-ahead went.
+
+    Attributes:
+        path: Where the file is to be used from: itself or its copy.
+        bytes: Read.
+        seconds: It took.
+    """
+
+    path: Path
+    bytes: int
+    seconds: float
+
+
+class ReadAhead:
+    """Reads one file in the background; start it before the WebUI and forget it, or wait for its end.
+
+    Args:
+        path: The file.
+        staging: A fast local folder to copy it to; None: into the page cache.
+        now: A monotonic clock in seconds.
+    """
+
+    def __init__(self, path: Path, *, staging: Path | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._staging = staging
+        self._now = now
+        self._stop = threading.Event()
+        self._done: ReadDone | None = None
+        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
+
+    def start(self) -> ReadAhead:
+        """Begin; return at once."""
+        self._thread.start()
+        return self
+
+    def wait(self, timeout: float | None = None) -> ReadDone | None:
+        """Return how it went; None when it failed, was stopped or is not over by `timeout`."""
+        self._thread.join(timeout)
+        return None if self._thread.is_alive() else self._done
+
+    def stop(self) -> None:
+        """End it early."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        began = self._now()
+        with contextlib.suppress(OSError):  # a help, never a condition: the WebUI reads the file itself
+            target = stage(self._path, self._staging, self._stop) if self._staging else self._path
+            count = target.stat().st_size if target != self._path else warm(self._path, self._stop)
+            if not self._stop.is_set():
+                self._done = ReadDone(target, count, self._now() - began)
+
+
+def warm(path: Path, stop: threading.Event) -> int:
+    """Read a file in order so that it is in the page cache; return the bytes read.
+
+    Reads at most a share of the memory that is available: more would push out its own beginning. Raises OSError.
+    """
+    left = min(path.stat().st_size, int(available_memory() * _SHARE_OF_MEMORY))
+    buffer = bytearray(_BLOCK)
+    total = 0
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while total < left and not stop.is_set():
+            count = file.readinto(buffer)
+            if not count:
+                break
+            total += count
+    return total
+
+
+def stage(path: Path, folder: Path, stop: threading.Event) -> Path:
+    """Copy a file to a fast local folder unless it is there already; return the path to use.
+
+    The copy keeps size and time of change, by which it is recognised the next time. Without room for it, or when
+    stopped, the file itself is the answer. Raises OSError.
+    """
+    facts = path.stat()
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / path.name
+    with contextlib.suppress(FileNotFoundError):
+        there = copy.stat()
+        if there.st_size == facts.st_size and there.st_mtime_ns == facts.st_mtime_ns:
+            return copy
+    if shutil.disk_usage(folder).free < facts.st_size * 1.05:
+        return path
+    temporary = folder / f".{path.name}.{os.getpid()}.copy"
+    try:
+        with path.open("rb", buffering=0) as source, temporary.open("wb", buffering=0) as target:
+            os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            position = 0
+            while position < facts.st_size and not stop.is_set():
+                count = os.sendfile(target.fileno(), source.fileno(), position, _BLOCK)
+                if count == 0:
+                    break
+                position += count
+        if position != facts.st_size:
+            return path
+        os.utime(temporary, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        temporary.replace(copy)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return copy
+
+
+def available_memory(meminfo: Path = _MEMINFO) -> int:
+    """Return the bytes of memory that could be used for new pages; a great many where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 50

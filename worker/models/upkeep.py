@@ -1,0 +1,186 @@
+"""What people do with the models of a volume: list, verify, pin, remove, tidy up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import InvalidInput, ModelNotFound
+from worker.models.identity import this_process
+from worker.models.lease import Leases
+from worker.models.local import LocalModel, describe
+from worker.models.partial import ENDING, RECORD
+from worker.models.references import locate
+from worker.models.space import free_bytes
+from worker.models.verify import complaint, sha256_of
+from worker.models.volume import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from worker.contract.models import ModelRef
+    from worker.models.registry import Entry
+    from worker.models.store import ModelStore
+    from worker.settings import ModelKind
+
+_YOUNG_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list of models.
+
+    Attributes:
+        model: The file.
+        entry: What the registry knows of it.
+        size: Bytes.
+    """
+
+    model: LocalModel
+    entry: Entry
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return strict JSON without paths of the machine."""
+        return {
+            "kind": self.model.kind,
+            "name": self.model.name,
+            "title": self.model.title,
+            "file": self.entry.file,
+            "size": self.size,
+            "base_model": self.model.base_model,
+            "sha256": self.entry.sha256,
+            "source": self.entry.source,
+            "default_scale": self.model.default_scale,
+            "trigger_words": list(self.model.trigger_words),
+            "fetched_at": self.entry.fetched_at or None,
+            "last_used": self.entry.last_used or None,
+            "uses": self.entry.uses,
+            "pinned": self.entry.pinned,
+        }
+
+
+def listed(store: ModelStore, kinds: tuple[ModelKind, ...] = KINDS) -> Iterator[Listed]:
+    """Yield every model of the volume, by kind and name."""
+    for kind in kinds:
+        for file in store.volume.files(kind):
+            entry = store.inventory.entry(file)
+            entry = replace(entry, last_used=store.inventory.last_used(entry))
+            known = store.catalog.named(entry.name or entry.stem, kind) or store.catalog.named(entry.stem, kind)
+            words = store.inventory.words_beside(file)
+            yield Listed(describe(file.path.absolute(), entry, known, words_beside=words), entry, file.size)
+
+
+def summary(store: ModelStore) -> dict[str, Any]:
+    """Return totals: models, bytes, free bytes."""
+    sizes = [each.size for each in listed(store)]
+    return {"models": len(sizes), "bytes": sum(sizes), "free_bytes": free_bytes(store.volume.root)}
+
+
+def kind_of(store: ModelStore, ref: ModelRef) -> ModelKind | None:
+    """Return the kind of a model that a person named without it: by file, catalog or AIR; None when nothing tells.
+
+    Raises:
+        InvalidInput: the reference can't be one.
+    """
+    there = [kind for kind in KINDS if store.find(ref, kind) is not None]
+    if len(there) == 1:
+        return there[0]
+    known = [kind for kind in KINDS if store.choose(ref, kind).catalog is not None]
+    if len(known) == 1:
+        return known[0]
+    text = (ref.url or ref.name or "").lower()
+    if text.startswith("urn:air:"):
+        said = text.split(":")[3]
+        names = {"checkpoint": "checkpoint", "lora": "lora", "locon": "lora", "dora": "lora", "embedding": "embedding"}
+        found = {**names, "textualinversion": "embedding", "vae": "vae", "controlnet": "controlnet"}.get(said)
+        return next((kind for kind in KINDS if kind == found), None)
+    return None
+
+
+def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[LocalModel, Entry]:
+    """Return a model that has to be there.
+
+    Raises:
+        ModelNotFound: it is not.
+        InvalidInput: it is there as several kinds, so the kind has to be said.
+    """
+    kinds = (kind,) if kind else KINDS
+    found = [model for each in kinds if (model := store.find(ref, each)) is not None]
+    if len(found) > 1:
+        raise InvalidInput.at(
+            "kind", f"{ref.ref!r} is there as {' and '.join(model.kind for model in found)}; say which"
+        )
+    if not found:
+        if locate(ref) is None:
+            raise store.not_found(store.choose(ref, kinds[0]), ref)
+        raise ModelNotFound(f"{ref.ref[:200]!r} is not on the volume", hint="`models list` shows what is there.")
+    model = found[0]
+    file = store.volume.look(model.kind, model.key.partition("/")[2])
+    if file is None:
+        raise ModelNotFound(f"{model.key} has just been removed")
+    return model, store.inventory.entry(file)
+
+
+def verify(store: ModelStore, item: Listed, *, measure: bool) -> str | None:
+    """Return what is wrong with a model, None when nothing is.
+
+    Args:
+        store: Where it is.
+        item: The model.
+        measure: Also measure files without a known hash and write the hash down.
+    """
+    wrong = complaint(item.model.path, sha256=item.entry.sha256)
+    if wrong is None and measure and item.entry.sha256 is None:
+        store.inventory.record(replace(item.entry, sha256=sha256_of(item.model.path)))
+    return wrong
+
+
+def remove(store: ModelStore, model: LocalModel) -> int:
+    """Remove a model; return the bytes that became free. Raises InvalidInput when it is in use, OSError."""
+    if model.key in store.marks.held() | store.marks.others():
+        raise InvalidInput.at("models", f"{model.key} is in use")
+    store.space.remove(model.key)
+    return model.size
+
+
+def tidy(store: ModelStore, *, now: Callable[[], float] = time.time) -> list[Path]:
+    """Remove what dead workers left (partial files, leases, marks, temporaries) and what is in quarantine.
+
+    Returns what was removed. A file is left alone while it is young or its fetch has a live lease. Raises OSError.
+    """
+    removed: list[Path] = []
+    owner = this_process()
+    leases = Leases(store.volume.store / "leases", owner, live_s=store.settings.model_lease_s)
+    fetching = leases.anybody()
+    for kind in KINDS:
+        folder = store.volume.incoming(kind)
+        for path in (*folder.glob(f"*{ENDING}"), *folder.glob(f"*{ENDING}{RECORD}*")):
+            if not fetching or _age(path, now) > _YOUNG_S:
+                removed += _unlinked(path)
+        for path in store.volume.quarantine(kind).glob("*"):
+            removed += _unlinked(path)
+    for path in (*store.volume.root.glob(".cache_registry.json.*.tmp"), *store.volume.store.rglob(".*.tmp")):
+        if _age(path, now) > _YOUNG_S:
+            removed += _unlinked(path)
+    for path in leases.dead_files():
+        removed += _unlinked(path)
+    store.marks.others()  # removes those of dead workers
+    store.inventory.rebuild()
+    return removed
+
+
+def _age(path: Path, now: Callable[[], float]) -> float:
+    with contextlib.suppress(OSError):
+        return now() - path.stat().st_mtime
+    return 0.0
+
+
+def _unlinked(path: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        path.unlink()
+        return [path]
+    return []
