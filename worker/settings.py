@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         about="Also fetch .ckpt, .pt, .pth and .bin files. Loading such a file can run any code that is in it.",
     )
     model_connections: int = _knob(
-        8, "MODEL_CONNECTIONS", "Parallel connections for one file; fewer when the server refuses them.", ge=1, le=32
+        16, "MODEL_CONNECTIONS", "Parallel connections for one file; fewer when the server refuses them.", ge=1, le=32
     )
     model_downloads: int = _knob(2, "MODEL_DOWNLOADS", "Files fetched at once.", ge=1, le=8)
     model_max_bytes: int = _knob(

@@ -26,7 +26,7 @@ class Pace:
         tell_every_s: Between reports of progress.
     """
 
-    connections: int = 8
+    connections: int = 16
     strikes: int = 6
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0

@@ -1,0 +1,195 @@
+"""Fetching a model: this worker's engine against aria2c, curl and the old way (requests, 8 KB pieces), hash included.
+
+python -m benchmarks.fetch [--bytes N] [--folder DIR] [--rounds N]
+
+One loopback server in its own process, once as fast as it can, once with 30 MB/s per connection and 20 ms per answer.
+Every way ends with the file on disk, flushed, and its SHA-256 known. Ratios are our time by theirs: below 1 is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+SERVER = ROOT / "benchmarks" / "support" / "file_server.py"
+SCENES = {"unthrottled": [], "30 MB/s per connection, 20 ms": ["--bytes-per-second", "30e6", "--latency-s", "0.02"]}
+MEMORY_LIMIT = 150_000_000
+
+OURS = """
+import asyncio, json, resource, sys, time
+began = time.perf_counter()
+from worker.contract.models import ModelRef
+from worker.models.catalog import Catalog
+from worker.models.store import ModelStore
+from worker.settings import read_settings
+url, folder = sys.argv[1:]
+settings = read_settings({"MODELS_DIR": folder, "ALLOW_HOSTS": "127.0.0.1", "MODEL_FREE_BYTES": "0"})
+ready = time.perf_counter()
+store = ModelStore(settings, catalog=Catalog())
+model = asyncio.run(store.prepare([("", ModelRef(url=url), "checkpoint")]))[0]
+store.close()
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"sha256": model.sha256, "memory": memory, "seconds": time.perf_counter() - ready}))
+"""
+
+OLD_WAY = """
+import hashlib, sys, requests
+url, path = sys.argv[1:]
+with requests.get(url, stream=True, timeout=300) as answer, open(path, "wb") as file:
+    for piece in answer.iter_content(chunk_size=8192):
+        file.write(piece)
+digest = hashlib.sha256()
+with open(path, "rb") as file:
+    for piece in iter(lambda: file.read(4096), b""):
+        digest.update(piece)
+print(digest.hexdigest())
+"""
+
+
+def write_model(path: Path, size: int) -> str:
+    """Write a checkpoint of `size` bytes that does not compress; return its SHA-256."""
+    name = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    tensors = {name: {"dtype": "F16", "shape": [1, 768], "data_offsets": [0, 1536]}}
+    rest = size - 10_000
+    tensors["padding"] = {"dtype": "U8", "shape": [rest - 1536], "data_offsets": [1536, rest]}
+    header = json.dumps(tensors).encode()
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for piece in (len(header).to_bytes(8, "little"), header):
+            file.write(piece)
+            digest.update(piece)
+        while rest:
+            piece = os.urandom(min(rest, 8 << 20))
+            file.write(piece)
+            digest.update(piece)
+            rest -= len(piece)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def server(file: Path, options: list[str]) -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, SERVER, file, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/model.safetensors"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def by_us(url: str, folder: Path) -> tuple[str, int]:
+    answer = subprocess.run(
+        [sys.executable, "-c", OURS, url, folder], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    facts = json.loads(answer)
+    return facts["sha256"], facts["memory"]
+
+
+def by_aria2c(url: str, folder: Path, *more: str) -> tuple[str, int]:
+    path = folder / "model.safetensors"
+    subprocess.run(["aria2c", "--quiet", "--dir", folder, "--out", path.name, "-x16", *more, url], check=True)
+    return _hashed(path)
+
+
+def by_curl(url: str, folder: Path) -> tuple[str, int]:
+    path = folder / "model.safetensors"
+    subprocess.run(["curl", "--silent", "--fail", "--output", path, url], check=True)
+    return _hashed(path)
+
+
+def by_old_way(url: str, folder: Path) -> tuple[str, int]:
+    path = folder / "model.safetensors"
+    done = subprocess.run([sys.executable, "-c", OLD_WAY, url, path], check=True, capture_output=True, text=True)
+    _flush(path)
+    return done.stdout.strip(), 0
+
+
+def _hashed(path: Path) -> tuple[str, int]:
+    _flush(path)
+    done = subprocess.run(["sha256sum", path], check=True, capture_output=True, text=True)
+    return done.stdout.split()[0], 0
+
+
+WAYS: dict[str, Callable[[str, Path], tuple[str, int]]] = {
+    "this worker": by_us,
+    "aria2c -x16 + sha256sum": by_aria2c,
+    "aria2c -x16 -s16 -k1M + sha256sum": lambda url, folder: by_aria2c(url, folder, "-s16", "-k1M"),
+    "curl + sha256sum": by_curl,
+    "requests, 8 KB, then hash": by_old_way,
+}
+TOOLS = {"aria2c": "aria2c", "curl": "curl"}
+
+
+def measure(way: Callable[[str, Path], tuple[str, int]], url: str, place: Path, digest: str) -> tuple[float, int]:
+    """Return seconds and memory of one fetch into a fresh folder."""
+    folder = Path(tempfile.mkdtemp(dir=place))
+    try:
+        began = time.perf_counter()
+        found, memory = way(url, folder)
+        seconds = time.perf_counter() - began
+        if found != digest:
+            raise SystemExit(f"wrong bytes: {found}")
+    finally:
+        shutil.rmtree(folder)
+    return seconds, memory
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--bytes", type=float, default=2e9, help="size of the file (default 2e9)")
+    parser.add_argument("--folder", type=Path, default=None, help="where the fetched files go")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(argv)
+    missing = [tool for tool in TOOLS.values() if shutil.which(tool) is None]
+    ways = {name: way for name, way in WAYS.items() if not any(name.startswith(tool) for tool in missing)}
+    if missing:
+        print(f"not installed, left out: {', '.join(missing)}")
+    good = True
+    with tempfile.TemporaryDirectory(dir=options.folder) as place_name:
+        place = Path(place_name)
+        source = place / "source.safetensors"
+        digest = write_model(source, int(options.bytes))
+        for scene, arguments in SCENES.items():
+            print(f"\n{scene}: {source.stat().st_size / 1e9:.1f} GB, median of {options.rounds}")
+            with server(source, arguments) as url:
+                runs = [
+                    {name: measure(way, url, place, digest) for name, way in ways.items()}
+                    for _ in range(options.rounds)
+                ]
+            medians = {name: statistics.median(run[name][0] for run in runs) for name in ways}
+            memory = max(run["this worker"][1] for run in runs)
+            for name, seconds in medians.items():
+                speed = options.bytes / seconds / 1e6
+                ratio = medians["this worker"] / seconds
+                print(f"  {name:34} {seconds:7.2f} s  {speed:6.0f} MB/s   ratio {ratio:.2f}")
+            print(f"  memory of this worker: {memory / 1e6:.0f} MB (limit {MEMORY_LIMIT / 1e6:.0f})")
+            good = good and memory < MEMORY_LIMIT
+            good = good and all(
+                medians["this worker"] <= seconds for name, seconds in medians.items() if name.startswith("aria2c")
+            )
+    print("\nat least as fast as aria2c with its hash, within the memory limit:", "yes" if good else "NO")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
