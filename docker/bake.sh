@@ -3,9 +3,10 @@
 # Tokens come from BuildKit's secrets (hf_token, civitai_token) and are in no layer.
 set -euo pipefail
 list=$1 cache=$2 target=$3
+python=${WORKER_PYTHON:-/opt/worker-env/bin/python} secrets=${SECRETS:-/run/secrets}
 
 secret() {
-  if [[ -f /run/secrets/$1 ]]; then cat "/run/secrets/$1"; fi
+  if [[ -f $secrets/$1 ]]; then cat "$secrets/$1"; fi
 }
 
 mkdir -p "$target"
@@ -18,5 +19,5 @@ export HF_TOKEN CIVITAI_API_KEY
 
 # Kept between builds, a folder per list: a change of the worker's code does not download the models again.
 folder=$cache/$(printf '%s\n' "${names[@]}" | sha256sum | cut -c1-16)
-/opt/worker-env/bin/python -m worker models pull "${names[@]}" --dir "$folder"
+"$python" -m worker models pull "${names[@]}" --dir "$folder"
 cp -r "$folder/." "$target/"
