@@ -24,7 +24,7 @@ said |= {name: os.environ.get(name) for name in ("HF_TOKEN", "CIVITAI_API_KEY")}
 calls.write_text(json.dumps([*json.loads(calls.read_text() if calls.exists() else "[]"), said]))
 (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 for name in words[2 : words.index("--dir")]:
-    (folder / "checkpoints" / f"{name}.safetensors").write_text(name)
+    (folder / "checkpoints" / f"{name}.safetensors".replace("/", "_")).write_text(name)
 """
 
 
@@ -62,6 +62,14 @@ def test_names_with_blanks_and_signs_arrive_whole(place: Path) -> None:
     assert bake(place, "Deliberate v6, Hand Detail FLUX & XL ,Real Skin Slider") == 0
     assert calls(place)[0]["words"] == ["models", "pull", "Deliberate v6", "Hand Detail FLUX & XL", "Real Skin Slider"]
     assert (place / "models/checkpoints/Hand Detail FLUX & XL.safetensors").exists()
+
+
+def test_an_address_can_say_what_it_is(place: Path) -> None:
+    assert bake(place, "lora=https://example.com/a.safetensors?x=1, Deliberate v6") == 0
+    assert [call["words"] for call in calls(place)] == [
+        ["models", "pull", "https://example.com/a.safetensors?x=1", "--kind", "lora"],
+        ["models", "pull", "Deliberate v6"],
+    ]
 
 
 def test_tokens_come_from_secrets(place: Path) -> None:
