@@ -92,6 +92,7 @@ class Host:
         from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
         from worker.service import Service  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.stages.house import read_house  # noqa: PLC0415 - after the WebUI was spawned
         from worker.stages.source import PictureSource  # noqa: PLC0415 - after the WebUI was spawned
 
         settings = self.settings
@@ -110,6 +111,7 @@ class Host:
             delivery=delivery,
             source=PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s),
             random=SystemRandom(),
+            house=read_house(settings),
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from worker import __version__
-from worker.contract.accept import accept
+from worker.contract.accept import Cache, accept
 from worker.contract.expand import expand
 from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
@@ -29,6 +29,7 @@ from worker.stages import generate, prepare
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
 from worker.stages.joined import Part, join
+from worker.stages.recommend import advice, recommended_for
 from worker.stages.run import Run
 from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from worker.queue import Turn
     from worker.settings import Settings
     from worker.stages.generate import Generated
+    from worker.stages.house import House
     from worker.stages.source import PictureSource
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
@@ -66,6 +68,7 @@ class Service:
         delivery: Where pictures go.
         source: Where pictures that jobs point at are read from.
         random: For seeds that the client leaves open.
+        house: The operator's presets, wildcards and rules.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Service:
         delivery: Delivery,
         source: PictureSource,
         random: Random,
+        house: House,
     ) -> None:
         self._settings = settings
         self._backend = backend
@@ -84,6 +88,7 @@ class Service:
         self._delivery = delivery
         self._source = source
         self._random = random
+        self._house = house
         self._gpu = GpuQueue(patience_s=settings.group_wait_s)
         self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
@@ -122,7 +127,7 @@ class Service:
 
     async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
         with phases.phase("accept"):
-            accepted = accept(job.get("input"), limits=self._limits)
+            accepted = accept(job.get("input"), limits=self._limits, presets=self._house.presets)
             request = accepted.job
             target = self._target(job)
             self._delivery.admit(request.output, target)
@@ -133,7 +138,10 @@ class Service:
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
-        return accepted.answer(answer)
+        if accepted.preset and "applied" in answer:
+            answer["applied"] = {**answer["applied"], "preset": dict(accepted.preset)}
+        held = await self.thread(self._held) if accepted.form == "cached" else None
+        return accepted.answer(answer, cache=held)
 
     async def _answered(self, request: Job, run: Run) -> dict[str, Any]:
         if isinstance(request, Generation):
@@ -147,7 +155,7 @@ class Service:
         return {"warnings": list(request.warnings), "worker": self._worker({}), **special}
 
     async def _validated(self, request: Validate, run: Run) -> dict[str, Any]:
-        inner = accept(request.job, limits=self._limits).job
+        inner = accept(request.job, limits=self._limits, presets=self._house.presets).job
         dry = await dry_run(
             inner,
             self._pieces(inner) if isinstance(inner, Generation) else [],
@@ -160,7 +168,7 @@ class Service:
         return dry.to_json(inner.kind)
 
     def _pieces(self, request: Generation) -> list[Piece]:
-        return expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists={})
+        return expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists=self._house.wildcards)
 
     async def _pictures(self, request: Generation, run: Run) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
@@ -199,6 +207,9 @@ class Service:
 
     async def _generated(self, request: Generation, run: Run) -> Generated:
         """Return the pictures of one plain job, proven to be what was asked for."""
+        flagged = self._house.check(request)
+        if request.recommended:
+            request, flagged = await self._recommended(request, flagged)
         with run.phases.phase("prepare"):
             prepared = await self.before(run.deadline, self._prepare(request, run.on_progress))
             incoming = await self._errands.incoming(request, run)
@@ -213,7 +224,21 @@ class Service:
             made = await self._backend.generate(sent, timeout=left, on_state=state, on_gpu_free=turn.release)
         with run.phases.phase("check"):
             result = await self.thread(generate.examine, request, prepared, sent, made, self._backend)
-        return replace(result, warnings=(*result.warnings, *incoming.warnings))
+        return replace(result, warnings=(*flagged, *result.warnings, *incoming.warnings))
+
+    async def _recommended(self, request: Generation, warnings: list[str]) -> tuple[Generation, list[str]]:
+        """Return the job with what its checkpoint's publisher recommends, and warnings that say so."""
+        found = await self.thread(recommended_for, request, self._store, self._backend.loaded)
+        changes = advice(request, found) if found is not None else {}
+        said = ", ".join(f"{name}={value}" for name, value in changes.items()) or "nothing is known"
+        return request.changed(changes), [*warnings, f"recommended for this checkpoint: {said}"]
+
+    def _held(self) -> Cache:
+        """Return what the model folders hold."""
+        volume = self._store.volume
+        files = {kind: list(volume.files(kind)) for kind in volume.folders}
+        size = sum(file.size for found in files.values() for file in found)
+        return Cache(len(files["checkpoint"]), len(files["lora"]), size)
 
     def _target(self, job: Mapping[str, Any]) -> S3Target | None:
         """Return the store that the job brings along, None for the operator's."""

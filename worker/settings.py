@@ -219,6 +219,17 @@ class Settings(BaseSettings):
         ge=1000,
     )
 
+    # What the operator offers
+    presets_file: Path | None = _knob(
+        None, "PRESETS_FILE", "Presets (YAML) over those that ship; default: presets.yaml in MODELS_DIR."
+    )
+    wildcards_dir: Path | None = _knob(
+        None, "WILDCARDS_DIR", "Lists for `__name__` in prompts, name.txt; default: wildcards in MODELS_DIR."
+    )
+    prompt_policy_file: Path | None = _knob(
+        None, "PROMPT_POLICY_FILE", "Rules on prompts (YAML): refuse or flag words and patterns; default: none."
+    )
+
     # For people
     log_level: Literal["debug", "info", "warning", "error"] = _knob("info", "LOG_LEVEL", "Least level that is logged.")
     log_format: Literal["auto", "json", "pretty"] = _knob(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.contract.forms import api, bare, cached, diffusers
 from worker.contract.jsonguard import problems_of
 from worker.contract.kinds import WebUIGet
 from worker.contract.limits import Limits
+from worker.contract.presets import dress
 from worker.contract.request import parse_job
 from worker.contract.written import as_written
 from worker.errors import InvalidInput, Problem
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.contract.job import Job
+    from worker.contract.presets import Preset
 
 Form = Literal["native", "a1111", "cached", "api", "diffusers"]
 _COMPAT = (bare.COMPAT, diffusers.COMPAT)
@@ -39,6 +41,8 @@ class Accepted:
     form: Form
     _call: api.Call | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that presets added or changed."""
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
@@ -63,8 +67,8 @@ class Accepted:
         return dict(answer)
 
 
-def accept(raw: object, *, limits: Limits | None = None) -> Accepted:
-    """Return the job in `raw`, whatever its form.
+def accept(raw: object, *, limits: Limits | None = None, presets: Mapping[str, Preset] | None = None) -> Accepted:
+    """Return the job in `raw`, whatever its form, with the presets that it names applied.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it.
@@ -72,6 +76,21 @@ def accept(raw: object, *, limits: Limits | None = None) -> Accepted:
     limits = limits or Limits()
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
+    if raw.get("preset") is not None and not api.matches(raw):
+        return _dressed(raw, limits, presets or {})
+    return _formed(raw, limits)
+
+
+def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+    dressed = dress(raw, presets)
+    if dressed.problems:
+        raise InvalidInput(dressed.problems)
+    accepted = _formed(dressed.fields, limits)
+    accepted.job.remember(warnings=dressed.warnings, written={})
+    return replace(accepted, preset=dressed.applied)
+
+
+def _formed(raw: dict[str, Any], limits: Limits) -> Accepted:
     if api.matches(raw):
         return _api(raw, limits)
     if diffusers.matches(raw):

@@ -34,11 +34,11 @@ Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
 class Output(Part):
     """How the pictures come back."""
 
-    format: Annotated[Literal["png", "jpeg", "webp"], Choice({"jpg": "jpeg"})] | None = knob(
+    format: Annotated[Literal["png", "jpeg", "webp", "avif"], Choice({"jpg": "jpeg"})] | None = knob(
         "Picture format; default png.", group="output"
     )
-    quality: Annotated[int, Whole(1, 100)] | None = knob("Of jpeg and webp; default 95.", group="output")
-    lossless: Switch | None = knob("webp without loss.", group="output")
+    quality: Annotated[int, Whole(1, 100)] | None = knob("Of jpeg, webp (default 95) and avif (85).", group="output")
+    lossless: Switch | None = knob("webp without loss, avif nearly.", group="output")
     delivery: (
         Annotated[
             Literal["auto", "base64", "s3"], Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"})
@@ -66,6 +66,13 @@ class Job(Part):
     )
     timeout_s: Annotated[float, Number(1, 86_400)] | None = knob(
         "Deadline of this job, seconds; the endpoint's own deadline holds too.", group="job", plain=False
+    )
+
+    preset: list[Name] | None = knob(
+        "Presets of this endpoint by name, one or several: values for what the job leaves out.",
+        group="job",
+        plain=False,
+        max_length=8,
     )
 
     _warnings: list[str] = PrivateAttr(default_factory=list)
@@ -164,6 +171,11 @@ class Generation(Job):
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
 
+    recommended: Switch | None = knob(
+        "Clip skip, size and sampler as the checkpoint's publisher recommends, for what the job leaves out.",
+        group="models",
+        plain=False,
+    )
     checkpoint: ModelRef | None = knob(
         "Model: a name, file, URL or reference, or `{name, url, hash}`; default: the endpoint's.",
         group="models",

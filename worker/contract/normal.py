@@ -180,6 +180,11 @@ def _shorthands(normal: Normal) -> None:
     fields = normal.fields
     if isinstance(fields.get("seed"), list):
         normal.put("seeds", fields.pop("seed"), "seed")
+    if "dynamic_prompts" in fields:
+        normal.put("wildcards", fields.pop("dynamic_prompts"), "dynamic_prompts")
+    if isinstance(fields.get("preset"), str):
+        fields["preset"] = [fields["preset"]]
+        normal.written["preset[0]"] = "preset"
     if isinstance(fields.get("prompts"), list):
         fields["prompts"] = [{"prompt": part} if isinstance(part, str) else part for part in fields["prompts"]]
     for name in ("controlnet", "adetailer"):

@@ -1,0 +1,99 @@
+"""The operator's own rules: presets, wildcards, what prompts may say. Read once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from worker.contract.job import Txt2Img
+from worker.contract.policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.presets import Preset, PresetsInvalid, read_presets
+from worker.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.contract.job import Generation
+    from worker.settings import Settings
+
+PRESETS = "presets.yaml"
+WILDCARDS = "wildcards"
+_LARGEST_LIST = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What an operator adds to the contract.
+
+    Attributes:
+        presets: By name; those that ship with the worker, and the operator's over them.
+        wildcards: Name → lines, of `__name__` in prompts.
+        rules: On prompts; none: every prompt is fine.
+    """
+
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+    def check(self, job: Generation) -> list[str]:
+        """Return warnings for prompts that a rule flags.
+
+        Raises:
+            InvalidInput: a rule refuses one.
+        """
+        texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
+        if isinstance(job, Txt2Img):
+            texts[job.path("hr_prompt")] = job.hr_prompt or ""
+        texts |= {job.path(f"adetailer[{n}].prompt"): unit.prompt or "" for n, unit in enumerate(job.adetailer or ())}
+        return enforce(judge(texts, self.rules))
+
+
+def read_house(settings: Settings) -> House:
+    """Return what the settings point at.
+
+    Raises:
+        SettingsInvalid: a file that can't be read, or not understood; names the variable.
+    """
+    presets = read_presets(resources.files("worker.contract").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8"))
+    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
+    if own is not None:
+        try:
+            presets |= read_presets(_text(own, "PRESETS_FILE"))
+        except PresetsInvalid as error:
+            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
+    rules: tuple[Rule, ...] = ()
+    if settings.prompt_policy_file is not None:
+        try:
+            rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
+        except PolicyInvalid as error:
+            raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
+    return House(presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _text(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{variable}={str(path)!r} can't be read: {error}") from None
+
+
+def _lists(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the wildcard lists below `folder`: one line each, empty ones and those that begin with # left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(folder.rglob("*.txt")) if folder.is_dir() else ():
+        try:
+            if path.stat().st_size > _LARGEST_LIST:
+                continue
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        kept = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        if kept:
+            found[path.relative_to(folder).with_suffix("").as_posix()] = kept
+    return found
