@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REGISTRY = "cache_registry.json"
+FLUSH_EVERY_S = 60.0
 _MAX_WORDS_FILE = 16 * 1024
 
 
@@ -51,6 +52,7 @@ class Inventory:
         self.now = now
         self._mutex = threading.Lock()
         self._uses: dict[str, Use] = {}
+        self._flushed_at = now()
         self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
         self._facts: dict[tuple[str, int, float], Facts] = {}
         self._registry = RegistryFile(
@@ -143,9 +145,15 @@ class Inventory:
             use = self._uses.get(entry.key)
         return max(entry.last_used, use.last) if use else entry.last_used
 
+    def flush_is_due(self) -> bool:
+        """Return whether there are uses that have waited long enough to be worth a write."""
+        with self._mutex:
+            return bool(self._uses) and self.now() - self._flushed_at > FLUSH_EVERY_S
+
     def flush(self) -> None:
         """Merge the uses counted so far, and this process's entries that another worker's merge has lost."""
         with self._mutex:
+            self._flushed_at = self.now()
             uses, self._uses = self._uses, {}
             mine = dict(self._mine)
         lost = {key: entry for key, entry in mine.items() if self._is_lost(entry)}

@@ -153,9 +153,15 @@ class ModelStore:
             if teller is not None:
                 teller.cancel()
             await asyncio.gather(*tasks, *([teller] if teller else []), return_exceptions=True)
+        self.used(models)
+        return models
+
+    def used(self, models: Iterable[LocalModel]) -> None:
+        """Count a use of each model; costs nothing now, a batch is merged into the registry about once a minute."""
         for model in models:
             self.inventory.use(model.key)
-        return models
+        if self.inventory.flush_is_due():
+            self._supply.aside(self.inventory.flush)
 
     @contextlib.contextmanager
     def holding(self, models: Iterable[LocalModel]) -> Iterator[None]:

@@ -76,6 +76,10 @@ class Supply:
                 if flight.waiters == 0:
                     flight.stop.set()
 
+    def aside(self, work: Callable[[], None]) -> None:
+        """Do something in a thread of ours."""
+        self._pool.submit(work)
+
     def close(self) -> None:
         """Stop every fetch; what is there stays for a resume."""
         with self._mutex:

@@ -65,6 +65,19 @@ def test_a_hit_writes_nothing_and_uses_are_merged_in_one_batch(tmp_path: Path) -
     assert (entry.uses, entry.last_used, entry.base_model) == (5, 2e9, "SDXL")
 
 
+def test_uses_are_flushed_about_once_a_minute(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    clock = [1000.0]
+    inventory = Inventory(Volume.of(_settings(tmp_path)), now=lambda: clock[0])
+    inventory.use("lora/x.safetensors")
+    assert not inventory.flush_is_due()
+    clock[0] += 61
+    assert inventory.flush_is_due()
+    inventory.flush()
+    inventory.use("lora/x.safetensors")
+    assert not inventory.flush_is_due()
+
+
 def test_a_lost_registry_is_rebuilt_from_the_folder(tmp_path: Path) -> None:
     make.write(tmp_path / "loras/sub/x.safetensors", make.SDXL_LORA)
     make.write(tmp_path / "checkpoints/y.safetensors", make.SD15_CHECKPOINT)
