@@ -1,0 +1,66 @@
+"""The guides' examples are taken by the worker as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.cli import models as models_cli
+from worker.contract.accept import accept
+from worker.contract.kinds import LISTED
+from worker.contract.models import ModelRef
+from worker.settings import rows
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDES = [ROOT / "docs" / name for name in ("jobs.md", "models.md", "delivery.md")]
+
+
+def blocks(language: str) -> list[Any]:
+    found = []
+    for guide in GUIDES:
+        for number, text in enumerate(
+            re.findall(rf"```{language}\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+        ):
+            found.append(pytest.param(text, id=f"{guide.stem}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_every_example_is_a_job_that_is_accepted(text: str) -> None:
+    request = json.loads(text)
+    assert set(request) <= {"input", "s3Config"}
+    accept(request["input"])
+
+
+@pytest.mark.parametrize("text", blocks("bash"))
+def test_every_command_is_understood(text: str) -> None:
+    for line in text.strip().splitlines():
+        words = shlex.split(line)
+        assert words[:4][:3] == ["python", "-m", "worker"], line
+        assert words[3] == "models", line
+        models_cli._parser().parse_args(words[4:])
+
+
+def test_every_way_to_name_a_model_is_one() -> None:
+    table = (ROOT / "docs/models.md").read_text(encoding="utf-8").split("## The catalog")[0]
+    for text in re.findall(r"`(\"[^`]+\")`", table):
+        ModelRef.model_validate(json.loads(text))
+
+
+def test_the_listings_are_the_ones_there_are() -> None:
+    line = next(
+        line for line in (ROOT / "docs/jobs.md").read_text(encoding="utf-8").splitlines() if "Listings:" in line
+    )
+    assert tuple(re.findall(r"`(\w+)`", line)) == LISTED
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_every_variable_exists(guide: Path) -> None:
+    known = {name for row in rows() for name in row.names} | {"BAKE"}
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", guide.read_text(encoding="utf-8")))
+    assert named <= known, named - known
