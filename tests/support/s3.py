@@ -49,8 +49,8 @@ class Store:
     def make_bucket(self, name: str) -> None:
         self.client().create_bucket(Bucket=name)
 
-    def keys(self, bucket: str) -> list[str]:
-        return [one["Key"] for one in self.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        return [one["Key"] for one in self.client().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
     def target(self, bucket: str, **changes: Any) -> S3Target:
         """Return the operator's store for `bucket`; `changes` replace its fields."""

@@ -49,6 +49,13 @@ class Output(Part):
     allow_smaller: Switch | None = knob(
         "A picture too large for the answer may be delivered as a smaller format instead of failing.", group="output"
     )
+    thumbnail: Annotated[int, Whole(16, 512)] | None = knob(
+        "Longest side of a small JPEG of each picture, in `previews`.", group="output"
+    )
+    blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    record: Switch | None = knob(
+        "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
+    )
 
 
 class Job(Part):

@@ -5,33 +5,31 @@ Blocking; called in a thread, beside the next job's generation.
 
 from __future__ import annotations
 
-import threading
+import json
 import time
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from worker.delivery.failure import Failure
-from worker.delivery.keys import key
-from worker.delivery.s3 import S3Clients, StoreFailed
+from worker.delivery.keys import folder, key
+from worker.delivery.s3 import S3Clients
 from worker.delivery.shrink import shrink
 from worker.delivery.size import Budget, inline_bytes, plan
+from worker.delivery.upload import File, Uploader
 from worker.errors import DeliveryFailed, InvalidInput, WrongResult
 from worker.images.convert import available, convert
 from worker.images.picture import BrokenPicture
+from worker.images.preview import Preview, preview
 from worker.net.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.contract.job import Output
-    from worker.delivery.s3 import S3Client
     from worker.delivery.size import Wish
     from worker.delivery.target import S3Target
     from worker.images.picture import Picture
     from worker.net.guard import Guard
-
-_CLEAN_UP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +40,33 @@ class Delivered:
         images: base64 or URLs, in order.
         route: Which of the two.
         pictures: As delivered, after any conversion.
+        bytes: Of all pictures' files together.
         keys: In the store, in order; empty inline.
+        previews: `{thumbnail, blurhash}` for each picture, of these what was asked for; the thumbnail is base64 or a
+            URL as the pictures are.
+        record: URL of the file that tells how the pictures were made.
         warnings: What the client should know: a smaller format, a store that failed.
-        bytes: Of all files together.
         phase_ms: `encode` and `upload`, in milliseconds.
     """
 
     images: list[str] = field(repr=False)
     route: Literal["inline", "s3"]
     pictures: list[Picture]
-    keys: list[str]
-    warnings: list[str]
     bytes: int
-    phase_ms: dict[str, float]
+    keys: list[str] = field(default_factory=list)
+    previews: list[dict[str, str]] = field(default_factory=list, repr=False)
+    record: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    phase_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    id: str
+    pictures: Sequence[Picture]
+    seeds: Sequence[int]
+    previews: Sequence[Preview]
+    record: Mapping[str, Any] | None
 
 
 class Delivery:
@@ -87,7 +99,8 @@ class Delivery:
         self._wish: Wish = wish
         self._limit = limit
         self._now = now
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="deliver")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
+        self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
         self.clients = S3Clients(guard, connections=threads, now=now)
 
     def admit(self, options: Output, store: S3Target | None) -> None:
@@ -126,6 +139,7 @@ class Delivery:
         options: Output,
         store: S3Target | None = None,
         overhead_bytes: int = 0,
+        answer: Mapping[str, Any] | None = None,
         deadline: float,
     ) -> Delivered:
         """Return what the answer carries for `pictures`.
@@ -137,6 +151,7 @@ class Delivery:
             options: The client's `output`.
             store: The job's own; None: the operator's.
             overhead_bytes: Of the answer's JSON without the pictures, the platform's envelope included.
+            answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
 
         Raises:
@@ -147,31 +162,43 @@ class Delivery:
         started = self._now()
         strip = bool(options.strip_metadata)
         ready = list(self._pool.map(lambda one: self._converted(one, options, strip=strip), pictures))
+        previews = self._previews(ready, options)
+        small = [_preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in previews]
         target = store or self._store
-        budget = Budget(self._limit, overhead_bytes)
+        budget = Budget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
         wish: Wish = options.delivery or self._wish
-        may_shrink = bool(options.allow_smaller)
         route = plan(
-            ready, budget, wish=wish, store=target is not None, own_store=store is not None, may_shrink=may_shrink
+            ready,
+            budget,
+            wish=wish,
+            store=target is not None,
+            own_store=store is not None,
+            may_shrink=bool(options.allow_smaller),
         )
         warnings: list[str] = []
         if route == "smaller":
             ready = self._smaller(ready, budget, warnings, strip=strip)
+        job = _Job(job_id, ready, seeds, previews, answer if options.record else None)
         encoded = self._now()
+        made: Delivered | None = None
         if route == "s3" and target is not None:
             try:
-                keys, urls = self._upload(job_id, ready, seeds, target, deadline)
+                made = self._stored(job, target, deadline)
             except DeliveryFailed as error:
                 if wish != "auto" or not budget.fits(ready):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
-            else:
-                return self._delivered(urls, "s3", ready, keys, warnings, started, encoded)
-        return self._delivered([one.base64 for one in ready], "inline", ready, [], warnings, started, encoded)
+        if made is None:
+            made = _inline(job)
+            if options.record:
+                warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
+        phases = {"encode": (encoded - started) * 1000, "upload": (self._now() - encoded) * 1000}
+        return replace(made, warnings=warnings, phase_ms=phases)
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""
         self._pool.shutdown()
+        self._uploader.close()
 
     def _converted(self, picture: Picture, options: Output, *, strip: bool) -> Picture:
         lossless = bool(options.lossless)
@@ -189,78 +216,65 @@ class Delivery:
         )
         return smaller
 
-    def _upload(
-        self, job_id: str, pictures: list[Picture], seeds: Sequence[int], target: S3Target, deadline: float
-    ) -> tuple[list[str], list[str]]:
-        """Store all pictures or none; return keys and URLs."""
-        client = self.clients.of(target)
-        keys = [
-            key(target.prefix, job_id, number, seed, picture.extension)
-            for number, (picture, seed) in enumerate(zip(pictures, seeds, strict=True))
-        ]
-        given_up = threading.Event()
-
-        def put(name: str, picture: Picture, seed: int) -> None:
-            if given_up.is_set():
-                return
-            metadata = {"seed": str(seed), "width": str(picture.width), "height": str(picture.height)}
-            client.put(name, picture.data, content_type=picture.content_type, metadata=metadata, deadline=deadline)
-
-        running = [self._pool.submit(put, *each) for each in zip(keys, pictures, seeds, strict=True)]
-        failed = self._first_failure(running, deadline)
-        if failed is None:
-            return keys, [client.url(name) for name in keys]
-        given_up.set()
-        threading.Thread(target=self._take_back, args=(client, keys, running), daemon=True).start()
-        number, failure = failed
-        raise _error(failure, target, keys[number])
-
-    def _first_failure(self, running: list[Future[None]], deadline: float) -> tuple[int, Failure] | None:
-        """Wait for all uploads, or for the first that fails, or for the deadline."""
-        _, pending = wait(running, timeout=max(0.0, deadline - self._now()), return_when=FIRST_EXCEPTION)
-        for number, one in enumerate(running):
-            if one not in pending and (error := one.exception()) is not None:
-                if not isinstance(error, StoreFailed):
-                    raise error
-                return number, error.failure
-        late = [number for number, one in enumerate(running) if one in pending]
-        return (late[0], Failure("DeadlineExceeded", None, "time is up", retryable=True)) if late else None
-
-    def _take_back(self, client: S3Client, keys: Sequence[str], running: Sequence[Future[None]]) -> None:
-        """Remove what was stored for a job that failed, uploads that end late included."""
-        wait(running)
-        stored = [name for name, one in zip(keys, running, strict=True) if one.exception() is None]
+    def _previews(self, pictures: Sequence[Picture], options: Output) -> list[Preview]:
+        if options.thumbnail is None and not options.blurhash:
+            return []
+        hashed = bool(options.blurhash)
         try:
-            for name in stored:
-                client.delete(name, deadline=self._now() + _CLEAN_UP_S)
-        except StoreFailed:
-            return  # the store does not let us: its own lifecycle rules have to
+            return list(self._pool.map(lambda one: preview(one, side=options.thumbnail, blurhash=hashed), pictures))
+        except BrokenPicture as error:
+            raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
-    def _delivered(
-        self,
-        images: list[str],
-        route: Literal["inline", "s3"],
-        pictures: list[Picture],
-        keys: list[str],
-        warnings: list[str],
-        started: float,
-        encoded: float,
-    ) -> Delivered:
-        phases = {"encode": (encoded - started) * 1000, "upload": (self._now() - encoded) * 1000}
-        return Delivered(images, route, pictures, keys, warnings, sum(len(one.data) for one in pictures), phases)
+    def _stored(self, job: _Job, target: S3Target, deadline: float) -> Delivered:
+        """Store pictures, thumbnails and record, all or none."""
+        client = self.clients.of(target)
+        pictures = [
+            _file(key(target.prefix, job.id, number, seed, picture.extension), picture, seed)
+            for number, (picture, seed) in enumerate(zip(job.pictures, job.seeds, strict=True))
+        ]
+        thumbnails = [
+            None if one.thumbnail is None else _file(f"{file.key}.thumbnail.jpg", one.thumbnail, seed)
+            for one, file, seed in zip(job.previews, pictures, job.seeds, strict=False)
+        ]
+        record = None if job.record is None else _record(target.prefix, job.id, job.record, pictures)
+        extra = [file for file in (*thumbnails, record) if file is not None]
+        self._uploader.store(client, [*pictures, *extra], deadline=deadline)
+        return Delivered(
+            images=[client.url(file.key) for file in pictures],
+            route="s3",
+            pictures=list(job.pictures),
+            keys=[file.key for file in pictures],
+            previews=[
+                _preview_answer(one, None if file is None else client.url(file.key))
+                for one, file in zip(job.previews, thumbnails, strict=True)
+            ],
+            record=None if record is None else client.url(record.key),
+            bytes=sum(len(file.data) for file in pictures),
+        )
 
 
-def _error(failure: Failure, target: S3Target, name: str) -> DeliveryFailed:
-    return DeliveryFailed(
-        f"the store {target.host} did not take {name}: {failure.message}",
-        hint=failure.hint,
-        details={
-            "store_code": failure.code,
-            "store_status": failure.status,
-            "host": target.host,
-            "bucket": target.bucket,
-            "key": name,
-            "tries": failure.tries,
-            "retry_helps": failure.retryable,
-        },
+def _inline(job: _Job) -> Delivered:
+    return Delivered(
+        images=[one.base64 for one in job.pictures],
+        route="inline",
+        pictures=list(job.pictures),
+        previews=[_preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in job.previews],
+        bytes=sum(len(one.data) for one in job.pictures),
     )
+
+
+def _preview_answer(one: Preview, thumbnail: str | None) -> dict[str, str]:
+    both = {"thumbnail": thumbnail, "blurhash": one.blurhash}
+    return {name: value for name, value in both.items() if value is not None}
+
+
+def _file(name: str, picture: Picture, seed: int) -> File:
+    metadata = {"seed": str(seed), "width": str(picture.width), "height": str(picture.height)}
+    return File(name, picture.data, picture.content_type, metadata)
+
+
+def _record(prefix: str, job_id: str, answer: Mapping[str, Any], pictures: Sequence[File]) -> File:
+    """Return the file that tells how the pictures were made: the answer, with keys in the place of pictures."""
+    told = {**answer, "images": [file.key for file in pictures]}
+    text = json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False)
+    return File(f"{folder(prefix, job_id)}/job.json", text.encode("utf-8", "replace"), "application/json")

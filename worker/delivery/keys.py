@@ -30,8 +30,12 @@ def safe_prefix(prefix: str) -> str:
 
 def key(prefix: str, job_id: str, number: int, seed: int, extension: str) -> str:
     """Return `<prefix>/<job id>/<n>-<seed>.<ext>`; `number` counts from 0."""
-    parts = [safe_prefix(prefix), safe(job_id), f"{number}-{seed}.{extension}"]
-    return "/".join(part for part in parts if part)
+    return f"{folder(prefix, job_id)}/{number}-{seed}.{extension}"
+
+
+def folder(prefix: str, job_id: str) -> str:
+    """Return `<prefix>/<job id>`, where all files of a job are."""
+    return "/".join(part for part in (safe_prefix(prefix), safe(job_id)) if part)
 
 
 def public_url(base: str, name: str) -> str:

@@ -115,9 +115,14 @@ def _plain(image: Image.Image, format: Format) -> Image.Image:  # noqa: A002 - a
         return image
     if not image.has_transparency_data:
         return image.convert("RGB")
+    return on_white(image) if format == "jpeg" else image.convert("RGBA")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Return `image` as RGB, what is transparent lying on white."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
     whole = image.convert("RGBA")
-    if format != "jpeg":
-        return whole
     white = Image.new("RGBA", whole.size, "white")
     white.alpha_composite(whole)
     return white.convert("RGB")

@@ -20,7 +20,7 @@ from worker.delivery.deliver import Delivered, Delivery
 from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
 from worker.delivery.target import from_job
 from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge, WrongResult
-from worker.images.inspect import inspect
+from worker.images.inspect import decode_base64, inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
 
@@ -408,3 +408,55 @@ def test_boto3_is_not_imported_until_a_store_is_used() -> None:
     code = "import sys, worker.delivery.deliver; print([name for name in sys.modules if name in ('boto3', 'botocore')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# what comes along
+
+
+def test_previews_come_inline_with_inline_pictures(make: Make) -> None:
+    made = send(make(), drawn(2, 128), output={"thumbnail": 32, "blurhash": True})
+    assert [sorted(one) for one in made.previews] == [["blurhash", "thumbnail"]] * 2
+    small = inspect(decode_base64(made.previews[0]["thumbnail"]))
+    assert (small.format, small.width, small.height, small.infotext) == ("jpeg", 32, 32, None)
+    assert send(make(), drawn(), output={"blurhash": True}).previews[0].keys() == {"blurhash"}
+    assert send(make(), drawn()).previews == []
+
+
+def test_previews_count_in_the_size_of_the_answer(make: Make) -> None:
+    pictures = drawn(1, 128)
+    limit = pictures[0].base64_length + 100
+    assert send(make(limit=limit), pictures).route == "inline"
+    with pytest.raises(OutputTooLarge):
+        send(make(limit=limit), pictures, output={"thumbnail": 128})
+
+
+def test_previews_and_record_lie_beside_stored_pictures(make: Make, store: Store) -> None:
+    pictures = drawn(2)
+    answer = {"images": [], "seeds": [100, 101], "parameters": {"prompt": "жар-птица"}}
+    asked = {"delivery": "s3", "thumbnail": 32, "blurhash": True, "record": True}
+    made = send(make(store.target("pics", prefix="rec")), pictures, "told", output=asked, answer=answer)
+    assert sorted(store.keys("pics", "rec/")) == [
+        "rec/told/0-100.png",
+        "rec/told/0-100.png.thumbnail.jpg",
+        "rec/told/1-101.png",
+        "rec/told/1-101.png.thumbnail.jpg",
+        "rec/told/job.json",
+    ]
+    small = requests.get(made.previews[1]["thumbnail"], timeout=10)
+    assert small.headers["Content-Type"] == "image/jpeg"
+    assert inspect(small.content).width == 32
+    assert made.record is not None
+    told = requests.get(made.record, timeout=10)
+    assert told.headers["Content-Type"] == "application/json"
+    assert told.json() == {**answer, "images": made.keys}
+
+
+def test_a_record_without_a_store_is_a_warning(make: Make) -> None:
+    made = send(make(), drawn(), output={"record": True}, answer={"images": []})
+    assert made.record is None
+    assert "output.record" in made.warnings[0]
+
+
+def test_an_avif_is_delivered_where_pillow_can_write_it(make: Make) -> None:
+    made = send(make(), drawn(), output={"format": "avif"})
+    assert (made.pictures[0].format, made.pictures[0].infotext) == ("avif", TEXT)
