@@ -198,10 +198,15 @@ class Service:
                     options=request.output,
                     store=run.target,
                     overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
+                    answer=answer,
                     deadline=run.deadline,
                 )
             )
         answer["images"] = delivered.images
+        if delivered.previews:
+            answer["previews"] = delivered.previews
+        if delivered.record is not None:
+            answer["record"] = delivered.record
         answer["warnings"] = [*answer["warnings"], *delivered.warnings]
         return answer
 

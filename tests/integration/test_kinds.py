@@ -289,3 +289,13 @@ def test_a_dry_run_reports_the_mistakes_that_the_job_would(worker: Worker) -> No
 def test_models_that_are_there_need_no_fetching(worker: Worker) -> None:
     answer = run(worker, type="prefetch", checkpoint="Other_v1")
     assert [(model["name"], model["fetched"]) for model in answer["items"]["models"]] == [("Other_v1", False)]
+
+
+# what comes along with the pictures
+
+
+def test_previews_and_another_format_come_as_asked(worker: Worker) -> None:
+    answer = run(worker, **small(batch_size=2, output={"format": "webp", "thumbnail": 32, "blurhash": True}))
+    assert [base64.b64decode(image)[8:12] for image in answer["images"]] == [b"WEBP"] * 2
+    assert [size_of(one["thumbnail"]) for one in answer["previews"]] == [(32, 32)] * 2
+    assert all(len(one["blurhash"]) == 28 for one in answer["previews"])

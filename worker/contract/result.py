@@ -74,6 +74,14 @@ class PartAnswer(TypedDict):
     error: NotRequired[ErrorAnswer]
 
 
+class PreviewAnswer(TypedDict):
+    """Small stand-ins for one picture; what `output.thumbnail` and `output.blurhash` asked for."""
+
+    thumbnail: NotRequired[str]
+    """A JPEG: base64 or a URL, as `images` are."""
+    blurhash: NotRequired[str]
+
+
 class JobAnswer(TypedDict):
     """The answer to a job that made pictures (txt2img, img2img, inpaint, upscale)."""
 
@@ -90,6 +98,10 @@ class JobAnswer(TypedDict):
     """Milliseconds per phase of the job."""
     warnings: list[str]
     worker: WorkerInfo
+    previews: NotRequired[list[PreviewAnswer]]
+    """One per picture, in their order."""
+    record: NotRequired[str]
+    """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds: what became of each."""
     html_info: NotRequired[str]
