@@ -127,7 +127,12 @@ class Service:
 
     async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
         with phases.phase("accept"):
-            accepted = accept(job.get("input"), limits=self._limits, presets=self._house.presets)
+            accepted = accept(
+                job.get("input"),
+                limits=self._limits,
+                presets=self._house.presets,
+                bare_form=self._settings.answer_form,
+            )
             request = accepted.job
             target = self._target(job)
             self._delivery.admit(request.output, target)

@@ -172,6 +172,12 @@ class Settings(BaseSettings):
         "DELIVERY",
         "base64: inline; s3: URLs; auto: inline while the answer fits, else S3 when a store is configured.",
     )
+    answer_form: Literal["native", "a1111"] = _knob(
+        "native",
+        "ANSWER_FORM",
+        "Shape of answers to jobs with no other fields than the WebUI's own; a1111: the WebUI's {images, parameters, "
+        "info}, info as a JSON text, for clients of runpod-workers/worker-a1111.",
+    )
     bucket_endpoint_url: str | None = _knob(
         None, "BUCKET_ENDPOINT_URL", "S3 endpoint; the bucket may be part of the host or path as RunPod users write it."
     )

@@ -67,8 +67,20 @@ class Accepted:
         return dict(answer)
 
 
-def accept(raw: object, *, limits: Limits | None = None, presets: Mapping[str, Preset] | None = None) -> Accepted:
+def accept(
+    raw: object,
+    *,
+    limits: Limits | None = None,
+    presets: Mapping[str, Preset] | None = None,
+    bare_form: Literal["native", "a1111"] = "native",
+) -> Accepted:
     """Return the job in `raw`, whatever its form, with the presets that it names applied.
+
+    Args:
+        raw: A job's input.
+        limits: What it may ask for.
+        presets: The operator's, by name.
+        bare_form: Shape of the answer to a body with no other fields than the WebUI's own.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it.
@@ -78,7 +90,9 @@ def accept(raw: object, *, limits: Limits | None = None, presets: Mapping[str, P
         return Accepted(parse_job(raw, limits=limits), "native")
     if raw.get("preset") is not None and not api.matches(raw):
         return _dressed(raw, limits, presets or {})
-    return _formed(raw, limits)
+    accepted = _formed(raw, limits)
+    is_native = accepted.form == "native" and bare.is_bare(raw)
+    return replace(accepted, form=bare_form) if is_native else accepted
 
 
 def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:

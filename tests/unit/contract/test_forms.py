@@ -149,3 +149,10 @@ def test_an_unknown_form_is_refused() -> None:
 def test_an_error_looks_the_same_to_all_clients() -> None:
     error = {"error": "invalid_input: x", "error_code": "invalid_input"}
     assert accept({**BARE, "compat": "a1111"}).answer(error) == error
+
+
+def test_the_operator_may_have_every_bare_body_answered_in_the_webuis_own_shape() -> None:
+    answer = {"images": ["x"], "parameters": {}, "info": {"seed": 1}, "seeds": [1]}
+    bare = accept({"prompt": "a cat", "steps": 3}, bare_form="a1111")
+    assert bare.answer(answer) == {"images": ["x"], "parameters": {}, "info": '{"seed": 1}'}
+    assert accept({"prompt": "a cat", "clip_skip": 2}, bare_form="a1111").answer(answer) == answer

@@ -1,7 +1,8 @@
 """The bare body of the WebUI's API as the input itself: our own fields are a superset of it.
 
-The answer is ours, which has the WebUI's `images`, `parameters` and `info`. With ``compat: "a1111"`` it is the WebUI's
-own shape, where `info` is a JSON text.
+The answer is ours, which has the WebUI's `images`, `parameters` and `info`. With ``compat: "a1111"``, or for every bare
+body where the operator set ``ANSWER_FORM=a1111``, it is the WebUI's own shape, where `info` is a JSON text. A bare body
+alone can't tell: our own simplest job is one too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,86 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMPAT = "a1111"
+WEBUI_FIELDS = frozenset(
+    [
+        "alwayson_scripts",
+        "batch_size",
+        "cfg_scale",
+        "comments",
+        "denoising_strength",
+        "disable_extra_networks",
+        "do_not_save_grid",
+        "do_not_save_samples",
+        "enable_hr",
+        "eta",
+        "firstpass_image",
+        "firstphase_height",
+        "firstphase_width",
+        "force_task_id",
+        "height",
+        "hr_checkpoint_name",
+        "hr_negative_prompt",
+        "hr_prompt",
+        "hr_resize_x",
+        "hr_resize_y",
+        "hr_sampler_name",
+        "hr_scale",
+        "hr_scheduler",
+        "hr_second_pass_steps",
+        "hr_upscaler",
+        "image_cfg_scale",
+        "include_init_images",
+        "infotext",
+        "init_images",
+        "initial_noise_multiplier",
+        "inpaint_full_res",
+        "inpaint_full_res_padding",
+        "inpainting_fill",
+        "inpainting_mask_invert",
+        "latent_mask",
+        "mask",
+        "mask_blur",
+        "mask_blur_x",
+        "mask_blur_y",
+        "mask_round",
+        "n_iter",
+        "negative_prompt",
+        "override_settings",
+        "override_settings_restore_afterwards",
+        "prompt",
+        "refiner_checkpoint",
+        "refiner_switch_at",
+        "resize_mode",
+        "restore_faces",
+        "s_churn",
+        "s_min_uncond",
+        "s_noise",
+        "s_tmax",
+        "s_tmin",
+        "sampler_index",
+        "sampler_name",
+        "save_images",
+        "scheduler",
+        "script_args",
+        "script_name",
+        "seed",
+        "seed_resize_from_h",
+        "seed_resize_from_w",
+        "send_images",
+        "steps",
+        "styles",
+        "subseed",
+        "subseed_strength",
+        "tiling",
+        "width",
+    ]
+)
+"""Fields of the WebUI's txt2img and img2img (its echo of a request, v1.10.1)."""
+
+
+def is_bare(raw: Mapping[str, Any]) -> bool:
+    """Whether `raw` has only fields that the WebUI's own API has."""
+    return raw.keys() <= WEBUI_FIELDS
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
