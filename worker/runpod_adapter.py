@@ -147,6 +147,9 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
                 task.add_done_callback(running.discard)
         await asyncio.gather(*running, return_exceptions=True)
 
+    async def monitor_stop_signals(self, session: Any) -> None:
+        await unless(self._drained, super().monitor_stop_signals(session))
+
     async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
         try:
             await super().handle_job(session, job)
@@ -164,7 +167,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         began = time.monotonic()
         try:
             asking = rp_scale.get_job(session, min(wanted, self._places - len(self._held)))
-            jobs = await unless(self._stopping, asking, grace_s=LAST_TAKE_S)
+            jobs = await unless(self._stopping, asking, grace_s=lambda: 0.0 if self._life.failure else LAST_TAKE_S)
         except rp_scale.TooManyRequests:
             await self._pause(BUSY_S)
             return None
@@ -190,21 +193,19 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         return len(self._held) < self._places and not self._stopping.is_set()
 
     async def _hear(self, session: Any) -> list[str]:
-        """Return the jobs to stop; once stopping, keep listening (the SDK would not) until nothing runs."""
+        """Return the jobs to stop; once stopping, keep listening: the SDK would not."""
         while True:
             try:
-                ids = await unless(self._drained, rp_scale.get_stop_signals(session))
+                ids = list(await rp_scale.get_stop_signals(session))
             except Exception:
                 if not self._stopping.is_set():
                     raise
                 ids = []
-            if ids is None:
-                return []
             if not self._stopping.is_set():
-                return list(ids)
+                return ids
             for job_id in ids:
                 await self.stop_job(job_id)
-            await unless(self._drained, asyncio.sleep(PAUSE_S))
+            await asyncio.sleep(PAUSE_S)
 
     async def _pause(self, seconds: float) -> None:
         await unless(self._stopping, asyncio.sleep(max(0.0, seconds)))

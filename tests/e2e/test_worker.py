@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.support.jobsource import Result
 
 HANDLER = str(ROOT / "handler.py")
+ROOM_S = 3.0
+"""For what is asked to take a second and takes a tenth, on a machine that is busy with other tests."""
 JOB: dict[str, Any] = {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 7}
 
 
@@ -69,7 +71,7 @@ class Running:
 @contextmanager
 def production(folder: Path, **more: str) -> Iterator[Running]:
     settings = environment(folder, more)
-    with JobSource() as source:
+    with JobSource(hold_s=30) as source:
         everything = {**settings, **source.worker_env()}
         with WorkerProcess([HANDLER], everything, folder, on_exit=source.worker_ended) as process:
             yield Running(source, process, settings)
@@ -212,7 +214,7 @@ def test_a_webui_that_dies_between_jobs_ends_the_worker_within_a_second(tmp_path
         webui.kill()
         died = time.monotonic()
         assert running.process.wait() == 1
-        assert time.monotonic() - died < 2.5, "a second, and room for a loaded machine"
+        assert time.monotonic() - died < ROOM_S, "without waiting for the open long polls"
         assert "killed by SIGKILL" in running.process.log
         running.process.assert_nothing_left()
 
@@ -222,7 +224,8 @@ def test_a_webui_that_dies_at_boot_ends_the_worker_with_its_last_words(tmp_path:
     with production(tmp_path, STANDIN_FAULTS=f"boot-exit:seconds={seconds}") as running:
         died = running.process.wait_line('"ended"|how=exit')
         assert running.process.wait() == 1
-        assert time.monotonic() - died < 2.0, "a second, and room for a loaded machine; the imports take longer"
+        assert time.monotonic() - died < ROOM_S
+        assert "Starting Serverless Worker" not in running.process.log
         (end,) = [json.loads(line) for line in running.process.log.splitlines() if "the worker can't start" in line]
         assert end["code"] == "webui_boot_failed"
         assert any("stand-in" in line for line in end["log"])
@@ -253,16 +256,14 @@ def test_sigterm_while_booting_ends_everything(tmp_path: Path) -> None:
 
 
 AUDIT = """
-import json, os, sys
-seen = []
+import os, sys
+file = open(os.environ["AUDIT_FILE"] + str(os.getpid()), "w", buffering=1)
 def note(event, args):
     if event == "subprocess.Popen":
-        seen.append("spawn")
+        print("spawn", file=file)
     elif event == "import" and args[0] in {"runpod", "boto3", "botocore", "aiohttp"}:
-        seen.append(args[0])
+        print(args[0], file=file)
 sys.addaudithook(note)
-import atexit
-atexit.register(lambda: json.dump(seen, open(os.environ["AUDIT_FILE"] + str(os.getpid()), "w")))
 """
 
 
@@ -278,7 +279,7 @@ def test_the_webui_is_spawned_before_the_sdk_and_boto3_are_imported(tmp_path: Pa
         running.wait_ready()
         running.process.terminate()
         assert running.process.wait() == 0
-        seen = json.loads((tmp_path / f"audit-{running.process.pid}").read_text())
+        seen = (tmp_path / f"audit-{running.process.pid}").read_text().split()
     assert seen[0] == "spawn"
     assert "runpod" in seen
 

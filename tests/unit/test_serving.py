@@ -135,7 +135,7 @@ def test_work_that_is_nearly_done_is_given_its_grace() -> None:
             await asyncio.sleep(0.01)
             return "done"
 
-        return await unless(event, nearly(), grace_s=30)
+        return await unless(event, nearly(), grace_s=lambda: 30)
 
     assert asyncio.run(story()) == "done"
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
 T = TypeVar("T")
@@ -34,14 +34,20 @@ async def see_through(job: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def unless(event: asyncio.Event, work: Awaitable[T], *, grace_s: float = 0.0) -> T | None:
-    """Return what `work` returns; None, with `work` cancelled, when `event` came more than `grace_s` seconds before."""
+async def unless(event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0) -> T | None:
+    """Return what `work` returns; None, with `work` cancelled, when `event` came more than `grace_s` seconds before.
+
+    Args:
+        event: What ends the waiting.
+        work: What is waited for.
+        grace_s: Asked when the event has come.
+    """
     doing = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done() and grace_s > 0:
-            await asyncio.wait({doing}, timeout=grace_s)
+        if not doing.done():
+            await asyncio.wait({doing}, timeout=grace_s())
         return doing.result() if doing.done() else None
     finally:
         doing.cancel()
