@@ -54,15 +54,21 @@ class Look:
         return [self.prompt or "(no prompt)", *filter(None, (facts, model, loras)), NOTE]
 
 
-def draw(look: Look) -> Image.Image:
-    """An RGB picture of the look's size: sky, sun and hills in colours of the seed, with the request written on it."""
+def draw(look: Look, grain: float = 0.0) -> Image.Image:
+    """An RGB picture of the look's size: sky, sun and hills in colours of the seed, with the request written on it.
+
+    `grain` (0 to 1) is a share of noise, which makes the file as large as that of a photograph.
+    """
     dice = random.Random(look.key())  # noqa: S311 # repeatable, not secret
     picture = _sky(look, dice)
     _landscape(picture, dice)
     _fingerprint(picture, look.key())
     if min(look.width, look.height) >= SMALLEST_WITH_TEXT:
         _write(picture, look.lines())
-    return picture
+    if grain <= 0:
+        return picture
+    noise = Image.frombytes("RGB", picture.size, dice.randbytes(3 * picture.width * picture.height))
+    return Image.blend(picture, noise, min(grain, 1.0))
 
 
 def unfinished(picture: Image.Image, look: Look, share: float) -> Image.Image:

@@ -52,7 +52,7 @@ def img2img(webui: WebUI, body: Any) -> dict[str, Any]:
     if request["init_images"] is None:
         raise http_error(404, "Init image not found")
     mask = decode(request["mask"], webui.options) if request["mask"] else None
-    _apply_infotext(request, body, fields.IMG2IMG)
+    _apply_infotext(request, body, {"scheduler": fields.IMG2IMG["scheduler"]})
     return _run(webui, request, "img2img", mask)
 
 
@@ -86,6 +86,8 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> d
             alwayson=alwayson,
             script_args=request["script_args"] or [],
         )
+        if request.get("firstphase_width") or request.get("firstphase_height"):
+            p.width, p.height = request["firstphase_width"], request["firstphase_height"]
         if tab == "img2img":
             p.init_images = [decode(text, webui.options) for text in request["init_images"]]
         p.start = lambda one: _start(webui, one)
@@ -108,6 +110,7 @@ def _start(webui: WebUI, p: Processing) -> None:
 
 
 def _apply_infotext(request: dict[str, Any], body: dict[str, Any], known: dict[str, tuple[str, Any]]) -> None:
+    """Fills the fields that the request leaves out from its `infotext`, as far as they are `known`, and options."""
     if not request["infotext"]:
         return
     found = infotext.parse(request["infotext"])

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFilter, ImageOps
 
-from .drawing import draw
 from .errors import WebUIError
-from .sampling import finished, latent_size
+from .sampling import latent_size
 from .upscalers import resize as plain_resize
 
 if TYPE_CHECKING:
@@ -70,11 +69,10 @@ class ImageToImage:
         sampling = self._webui.sampling
         size = latent_size(p.width, p.height)
         sampling.allocate(size[0] * size[1] * len(indexes))
-        sampling.note_scheduler(p)
         multiplier = p.value("initial_noise_multiplier")
-        if multiplier is not None and multiplier != self._webui.options.get("initial_noise_multiplier"):
-            noted = p.extra_generation_params
-            noted["Noise multiplier"] = multiplier
+        if multiplier is not None and multiplier != 1.0:
+            p.extra_generation_params["Noise multiplier"] = multiplier
+        sampling.note_scheduler(p)
         strength = p.value("denoising_strength")
         steps = max(1, int(min(strength, HIGHEST_DENOISING) * p.steps) + 1) if strength > 0 else 1
         model = self._webui.model.require()[0].stem
@@ -83,7 +81,7 @@ class ImageToImage:
         pictures = []
         for place, index in enumerate(indexes):
             look = sampling.look(p, index, model, size)
-            drawn = finished(draw(look), look, done, steps)
+            drawn = sampling.picture(look, done, steps)
             pictures.append(self._compose(p, place, drawn, strength))
         return pictures
 

@@ -21,6 +21,8 @@ class Knobs:
     """To load a checkpoint."""
     step_seconds: float = 0.005
     """Per sampling step."""
+    grain: float = 0.0
+    """Noise in the pictures, 0 to 1: at 0.05 a PNG is about as large as that of a photograph."""
     demo_models: bool = False
     """Write tiny models into the given folders where they are empty."""
     extensions: tuple[str, ...] = ()
@@ -44,12 +46,13 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         try:
             return float(text) if text else default
         except ValueError:
-            raise ValueError(f"{name} must be a number of seconds, not {text!r}") from None
+            raise ValueError(f"{name} must be a number, not {text!r}") from None
 
     return Knobs(
         import_seconds=number("STANDIN_IMPORT_SECONDS", plain.import_seconds),
         load_seconds=number("STANDIN_LOAD_SECONDS", plain.load_seconds),
         step_seconds=number("STANDIN_STEP_SECONDS", plain.step_seconds),
+        grain=number("STANDIN_GRAIN", plain.grain),
         demo_models=environment.get("STANDIN_DEMO_MODELS", "").lower() in TRUE_WORDS,
         extensions=_words(environment.get("STANDIN_EXTENSIONS", "")),
         annotators=_words(environment.get("STANDIN_ANNOTATORS", "")),

@@ -169,6 +169,12 @@ def _check_numbers(p: Processing) -> None:
         raise WebUIError("RuntimeError", "number of steps must be non-negative")
     if p.sampler_name == "UniPC" and p.steps < samplers.UNIPC_ORDER:
         raise WebUIError("AssertionError", "UniPC order must be < sampling steps")
+    if p.value("cfg_scale") is None:
+        raise type_error("unsupported operand type(s) for *: 'NoneType' and 'float'")
+    _check_size(p)
+
+
+def _check_size(p: Processing) -> None:
     width, height = p.width // LATENT, p.height // LATENT
     if width < 0 or height < 0:
         raise WebUIError(

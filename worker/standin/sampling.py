@@ -55,8 +55,9 @@ PREVIEW_SHRINK = 8
 class Sampling:
     """The part of the WebUI that would use the GPU."""
 
-    def __init__(self, webui: WebUI, step_seconds: float) -> None:
+    def __init__(self, webui: WebUI, step_seconds: float, grain: float) -> None:
         self._webui = webui
+        self._grain = grain
         self._step_seconds = step_seconds
         self._dead = threading.Event()
         """Set by a CUDA error: nothing works any more until restart."""
@@ -150,18 +151,31 @@ class Sampling:
             extras=tuple(sorted((extras | p.extra_look).items())),
         )
 
+    def picture(self, look: Look, done: int, steps: int) -> Image.Image:
+        """The picture as it is after `done` of `steps`: noisy where it was interrupted."""
+        whole = draw(look, self._grain)
+        return whole if done >= steps else unfinished(whole, look, done / max(1, steps))
+
     def note_scheduler(self, p: Processing, *, hires: str | None = None) -> None:
         """Writes the scheduler that sampling used into the infotext, as sampling does."""
         sampler, scheduler = samplers.resolve(p.sampler_name, p.scheduler)
         applied = samplers.applied_scheduler(sampler, scheduler)
+        noted = p.extra_generation_params
         if hires is None:
             if applied is not None:
-                p.extra_generation_params["Schedule type"] = applied
+                noted["Schedule type"] = applied
+            self._note_beta(p, applied)
             return
         second, wanted = samplers.resolve(hires, p.value("hr_scheduler") or p.scheduler)
         again = samplers.applied_scheduler(second, wanted)
-        if again is not None and again != p.extra_generation_params.get("Schedule type"):
-            p.extra_generation_params["Hires schedule type"] = again
+        if again is not None and again != noted.get("Schedule type"):
+            noted["Hires schedule type"] = again
+        self._note_beta(p, again)
+
+    def _note_beta(self, p: Processing, scheduler: str | None) -> None:
+        if scheduler == "Beta":
+            for letter in ("alpha", "beta"):
+                p.extra_generation_params[f"Beta schedule {letter}"] = self._webui.options.get(f"beta_dist_{letter}")
 
     def _die_or_hang(self, step: int) -> None:
         faults = self._webui.faults
@@ -175,11 +189,6 @@ class Sampling:
             released = faults.released
             faults.take("hang")
             released.wait()
-
-
-def finished(picture: Image.Image, look: Look, done: int, steps: int) -> Image.Image:
-    """The picture as it is after `done` of `steps`: noisy where it was interrupted."""
-    return picture if done >= steps else unfinished(picture, look, done / max(1, steps))
 
 
 def latent_size(width: int, height: int) -> tuple[int, int]:

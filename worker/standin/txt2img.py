@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import samplers
-from .drawing import Look, draw
 from .errors import WebUIError, type_error
-from .sampling import LATENT, finished, latent_size
+from .sampling import LATENT, latent_size
 from .upscalers import LATENT_MODES
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from .checkpoints import Checkpoint
+    from .drawing import Look
     from .job import Processing
     from .webui import WebUI
 
@@ -106,7 +106,7 @@ class TextToImage:
         model = sampling.refine(p, p.steps)
         looks = [sampling.look(p, index, model, size) for index in indexes]
         if self._hires is None or state.interrupted:
-            return [finished(draw(look), look, done, p.steps) for look in looks]
+            return [sampling.picture(look, done, p.steps) for look in looks]
         return self._second(p, indexes, looks)
 
     def _second(self, p: Processing, indexes: range, looks: list[Look]) -> list[Image.Image]:
@@ -136,7 +136,7 @@ class TextToImage:
         result = []
         for look in looks:
             larger = replace(look, width=size[0], height=size[1], extras=tuple(sorted((*look.extras, *second.items()))))
-            result.append(finished(draw(larger), larger, done, steps))
+            result.append(sampling.picture(larger, done, steps))
         return result
 
     def _other_text(self, p: Processing, name: str, text: str) -> Any:

@@ -51,7 +51,7 @@ class WebUI:
         self.styles = Styles(flags.styles_file)
         self.upscalers = upscalers.installed(flags)
         self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, self._load)
-        self.sampling = Sampling(self, knobs.step_seconds)
+        self.sampling = Sampling(self, knobs.step_seconds, knobs.grain)
         self.ballast: list[bytes] = []
         """What the fault `memory-growth` holds on to."""
         self._first_load = True
