@@ -13,7 +13,9 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.models import ModelRef
-from worker.errors import BootFailed, WebUICrashed, WorkerError
+from worker.errors import BootFailed, WorkerError
+from worker.recovery.budget import Budget
+from worker.recovery.keeper import Keeper
 from worker.serving.beside import Beside
 from worker.telemetry.logs import get_logger
 from worker.webui import launch
@@ -51,6 +53,7 @@ class Host:
         self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
         self.settings = settings.model_copy(update=_demo_folders(settings)) if self._demo else settings
         self._backend: Backend | None = None
+        self._keeper: Keeper | None = None
         self._store: ModelStore | None = None
         self._service: Service | None = None
 
@@ -63,7 +66,9 @@ class Host:
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         plan = launch.plan(self.settings, self._checkpoint(), self._environment, demo_models=self._demo)
-        self._backend = Backend(plan, on_exit=self._ended)
+        self._backend = Backend(plan, on_exit=self._lost)
+        budget = Budget(self.settings.restarts, self.settings.restart_window_s)
+        self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
         self._backend.spawn()
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
@@ -83,7 +88,7 @@ class Host:
             return self._assemble()
 
         preparing = Beside(prepare)
-        self.backend.wait_ready()
+        self.keeper.wait_ready()
         self._service = preparing.wait()
 
     def _assemble(self) -> Service:
@@ -107,6 +112,7 @@ class Host:
         return Service(
             settings,
             backend=self.backend,
+            keeper=self.keeper,
             store=self._models(),
             delivery=delivery,
             source=PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s),
@@ -130,8 +136,8 @@ class Host:
 
     def close(self) -> None:
         """End the WebUI and whatever it started."""
-        if self._backend is not None:
-            self._backend.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
     @property
     def backend(self) -> Backend:
@@ -140,11 +146,26 @@ class Host:
             raise AssertionError("spawn comes first")
         return self._backend
 
-    def _ended(self, how: str) -> None:
-        death = WebUICrashed(f"the WebUI ended ({how})", details={"log": list(self.backend.tail())[-30:]})
+    @property
+    def keeper(self) -> Keeper:
+        """The owner of the WebUI's life."""
+        if self._keeper is None:
+            raise AssertionError("spawn comes first")
+        return self._keeper
+
+    def drain(self) -> None:
+        """Take note that no more jobs come."""
+        self.keeper.drain()
+
+    def health(self) -> dict[str, Any]:
+        """Return the worker's state and what was wrong last; see `Keeper.health`."""
+        return self.keeper.health()
+
+    def _lost(self, why: str) -> None:
+        self.keeper.lost(why)
+
+    def _ended(self, death: WorkerError) -> None:
         with self._died:
-            if self._death is not None:
-                return
             self._death = death
             tell = self._tell
         if tell is not None:

@@ -23,7 +23,7 @@ from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
-from worker.queue import GpuQueue
+from worker.recovery.making import Maker, Order
 from worker.serving.answer import encoded_size
 from worker.stages import generate, prepare
 from worker.stages.dry_run import dry_run
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
     from worker.models.store import ModelStore
-    from worker.queue import Turn
+    from worker.recovery.flights import Turn
+    from worker.recovery.keeper import Keeper
     from worker.settings import Settings
     from worker.stages.generate import Generated
     from worker.stages.house import House
@@ -64,6 +65,7 @@ class Service:
     Args:
         settings: The worker's settings.
         backend: The WebUI, ready.
+        keeper: The owner of its life.
         store: The model files.
         delivery: Where pictures go.
         source: Where pictures that jobs point at are read from.
@@ -76,6 +78,7 @@ class Service:
         settings: Settings,
         *,
         backend: Backend,
+        keeper: Keeper,
         store: ModelStore,
         delivery: Delivery,
         source: PictureSource,
@@ -89,7 +92,7 @@ class Service:
         self._source = source
         self._random = random
         self._house = house
-        self._gpu = GpuQueue(patience_s=settings.group_wait_s)
+        self._maker = Maker(backend, keeper, settings)
         self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
         self._errands = Errands(
@@ -221,20 +224,20 @@ class Service:
         if request.recommended:
             request, flagged = await self._recommended(request, flagged)
         with run.phases.phase("prepare"):
-            prepared = await self.before(run.deadline, self._prepare(request, run.on_progress))
+            prepare_it = partial(self._prepare, request, run.on_progress)
+            prepared = await self.before(run.deadline, self._maker.steady(prepare_it, run.deadline))
             incoming = await self._errands.incoming(request, run)
         sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
-        with run.phases.phase("queue"):
-            turn = await self._gpu.take(sent.expect.checkpoint.name, deadline=run.deadline)
-        with turn, run.phases.phase("generate"):
-            left = run.deadline - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded("the job's time was over before the GPU was free")
-            state = generate.on_state(sent, run.on_progress)
-            made = await self._backend.generate(sent, timeout=left, on_state=state, on_gpu_free=turn.release)
-        with run.phases.phase("check"):
-            result = await self.thread(generate.examine, request, prepared, sent, made, self._backend)
-        return replace(result, warnings=(*flagged, *result.warnings, *incoming.warnings))
+        right = await self._maker.make(
+            Order(
+                sent,
+                examine=lambda sent, made: generate.examine(request, prepared, sent, made, self._backend),
+                on_state=lambda sent: generate.on_state(sent, run.on_progress),
+                deadline=run.deadline,
+                phases=run.phases,
+            )
+        )
+        return replace(right.result, warnings=(*flagged, *right.result.warnings, *incoming.warnings, *right.notes))
 
     async def _recommended(self, request: Generation, warnings: list[str]) -> tuple[Generation, list[str]]:
         """Return the job with what its checkpoint's publisher recommends, and warnings that say so."""
@@ -298,8 +301,8 @@ class Service:
         return min(seconds)
 
     async def take_gpu(self, deadline: float) -> Turn:
-        """Wait for the GPU, whatever model is on it; raises DeadlineExceeded."""
-        return await self._gpu.take(self._gpu.loaded, deadline=deadline)
+        """Wait for the GPU, whatever model is on it; raises DeadlineExceeded, or WebUICrashed when it is gone."""
+        return await self._maker.take_gpu(deadline)
 
     async def before(self, deadline: float, work: Any) -> Any:
         """Wait for `work` until `deadline`; raises DeadlineExceeded."""

@@ -146,6 +146,36 @@ class Settings(BaseSettings):
     )
     connect_timeout_s: float = _knob(5, "CONNECT_TIMEOUT_S", "For a connection to the WebUI.", unit="s", gt=0, le=60)
 
+    stall_timeout_s: float = _knob(
+        120,
+        "STALL_TIMEOUT_S",
+        "Without progress before a generation counts as hung, for a batch of up to one megapixel; larger get more.",
+        unit="s",
+        gt=0,
+        le=3600,
+    )
+
+    # Recovery
+    reruns: int = _knob(
+        1,
+        "RERUNS",
+        "How often a job is run again (same seeds) after one kind of failure that may not repeat: a crash, a stall, a "
+        "wrong answer.",
+        ge=0,
+        le=3,
+    )
+    restarts: int = _knob(
+        5,
+        "RESTARTS",
+        "Restarts of the WebUI within RESTART_WINDOW_S before the worker gives up.",
+        ge=0,
+        le=100,
+    )
+    restart_window_s: float = _knob(600, "RESTART_WINDOW_S", "See RESTARTS.", unit="s", gt=0, le=86400)
+    poison_s: float = _knob(
+        900, "POISON_S", "How long a job that has killed the WebUI twice is refused.", unit="s", ge=0, le=86400
+    )
+
     # Throughput
     concurrency: int = _knob(
         2,

@@ -50,7 +50,8 @@ class Worker:
 
 @pytest.fixture(scope="session")
 def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with running_host(tmp_path_factory.mktemp("worker")) as host:
+    # No second runs: these tests look at what the worker makes of a single answer.
+    with running_host(tmp_path_factory.mktemp("worker"), {"RERUNS": "0"}) as host:
         yield Worker(host)
 
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from worker.stages.prepare import Prepared
     from worker.telemetry.progress import ProgressSink
     from worker.webui.answer import Answer
-    from worker.webui.backend import Backend, Made
+    from worker.webui.backend import Backend
     from worker.webui.body import Expectation, Request
     from worker.webui.names import Names
+    from worker.webui.sending import Made
 
 LARGEST_SEED = 2**32 - 1
 """Random seeds are drawn up to here."""

@@ -14,6 +14,8 @@ from worker.webui.outcome import nan_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch says, on a GPU and on a CPU."""
 _SCHEDULE = re.compile(r"\bSchedule type: ([^,\n]+)")
 
 
@@ -86,9 +88,9 @@ def read(content: Any) -> Answer:
 def meaning(error: WebUIFailed) -> WorkerError:
     """Return the error that an answer of 500 amounts to."""
     kind, message = str(error.details.get("kind", "")), str(error.details.get("upstream", ""))
-    if kind == "OutOfMemoryError" or "out of memory" in message.lower():
+    if kind in {"OutOfMemoryError", "MemoryError"} or any(sign in message.lower() for sign in _NO_MEMORY):
         return OutOfMemory(
-            message.splitlines()[0][:300] or "out of memory",
+            message.splitlines()[0][:300] if message else "out of memory",
             hint="Ask for smaller or fewer pictures at once (width, height, batch_size, hires scale).",
         )
     return nan_error(kind, message) or error

@@ -8,78 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.errors import (
-    BootFailed,
-    DeadlineExceeded,
-    GenerationStalled,
-    WebUICrashed,
-    WebUIFailed,
-    WebUIUnreachable,
-    WorkerError,
-)
+from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui import answer as answers
 from worker.webui import boot, calm, config
 from worker.webui.body import Baseline
 from worker.webui.client import WebUIClient
-from worker.webui.gpuspan import GpuSpan
-from worker.webui.process import Program, WebUIProcess, describe_exit
+from worker.webui.process import WebUIProcess, describe_exit
+from worker.webui.sending import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
-    from worker.webui.weights import Weights
-
-    OnState = Callable[[Mapping[str, Any]], None]
+    from worker.webui.plan import Plan
+    from worker.webui.sending import Made, OnState
 
 T = TypeVar("T")
 _NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
 """Lines that are read but not passed on: debug output, a line per request, and names written another way."""
-PROGRESS_S = 0.5
 GRACE_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a backend comes to be.
-
-    Attributes:
-        name: ``a1111`` or ``stand-in``, told in every answer.
-        url: Where it listens.
-        program: What to run; None: it is running already.
-        options_file, options: Written before the program starts.
-        checkpoint: The model file it has to load; None: whatever it has loaded.
-        weights: Upscaler and face restoration weights on this machine; None: unknown.
-    """
-
-    name: str
-    url: str
-    boot_timeout: float
-    idle_timeout: float
-    connect_timeout: float
-    program: Program | None = None
-    options_file: Path | None = None
-    options: Mapping[str, Any] | None = None
-    checkpoint: Path | None = None
-    checkpoint_name: str | None = None
-    weights: Weights | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An answer and what the WebUI's log said meanwhile."""
-
-    answer: answers.Answer
-    log: tuple[str, ...]
 
 
 class Backend:
@@ -95,14 +48,16 @@ class Backend:
         self.client = WebUIClient(plan.url, connect_timeout=plan.connect_timeout)
         self.baseline = Baseline()
         self.loaded = ""
+        self._last_model = ""
+        self._sending: Sending | None = None
         self.unfit: set[tuple[str, str]] = set()
         """``(checkpoint, LoRA)`` seen not to fit: the WebUI says so only the first time."""
         self._on_exit = on_exit
         self._log = get_logger("webui")
         self._process: WebUIProcess | None = None
         self._catalog: Catalog | None = None
-        self._closing = False
-        self._span: GpuSpan | None = None
+        self._spawning = threading.Lock()
+        self._closed = False
         self._deadline = 0.0
         # Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
@@ -110,17 +65,20 @@ class Backend:
     # Life -------------------------------------------------------------------------------------------------------
 
     def spawn(self) -> None:
-        """Start the process, if it is ours to start; return at once.
+        """Start the process, if it is ours to start; return at once. Any earlier run has to be stopped.
 
         Raises:
-            BootFailed: the program can't be run.
+            BootFailed: the program can't be run, or the backend was closed meanwhile.
         """
         self._deadline = time.monotonic() + self.plan.boot_timeout
         if self.plan.program is None:
             return
         if self.plan.options_file is not None and self.plan.options is not None:
             config.write(self.plan.options_file, self.plan.options)
-        self._process = WebUIProcess(self.plan.program, on_line=self._line, on_exit=self._exited)
+        with self._spawning:
+            if self._closed:
+                raise BootFailed("the worker is being closed")
+            self._process = WebUIProcess(self.plan.program, on_line=self._line, on_exit=self._exited)
         self._log.info("spawned", pid=self._process.pid)
 
     def wait_ready(self) -> None:
@@ -151,12 +109,23 @@ class Backend:
             raise boot.failure(f"the WebUI loaded {self.loaded!r} in place of {wanted.name!r}", self)
         self._log.info("ready", model=self.loaded, checkpoints=len(self._catalog.checkpoints))
 
-    def close(self, grace: float = GRACE_S) -> None:
-        """End the process group, if it is ours."""
-        self._closing = True
-        if self._process is not None:
-            self._process.stop(grace)
+    def stop(self, grace: float = 0.0) -> None:
+        """End the process group, if it is ours; `on_exit` is not called."""
+        process = self._process
+        if process is not None:
+            process.stop(grace)
         self.client.close()
+
+    def close(self, grace: float = GRACE_S) -> None:
+        """End the process group, if it is ours, for good."""
+        with self._spawning:
+            self._closed = True
+        self.stop(grace)
+
+    @property
+    def pid(self) -> int | None:
+        """The process, where it is ours and was started."""
+        return self._process.pid if self._process is not None else None
 
     # What `boot` watches -----------------------------------------------------------------------------------------
 
@@ -215,103 +184,49 @@ class Backend:
         on_state: OnState | None = None,
         on_gpu_free: Callable[[], None] = lambda: None,
     ) -> Made:
-        """Send `request` once and return what came back.
+        """Send `request` once and return what came back; see `Sending.run`."""
+        sending = self._sending = Sending(
+            request, plan=self.plan, client=self.client, process=self._process, pool=self._pool, abandon=self.abandon
+        )
+        loads = self._has_to_load(request)
+        return await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
 
-        Args:
-            request: What to ask for.
-            timeout: Seconds until it is interrupted.
-            on_state: Gets the WebUI's progress every half second.
-            on_gpu_free: Called in the loop's thread when the WebUI only encodes and sends any more: another
-                `generate` may begin. Not called where the log does not tell, nor for a request being interrupted.
+    async def calm(self) -> bool:
+        """Interrupt whatever runs until nothing does; return False where it had to be abandoned."""
+        return await self._thread(self._calm)
+
+    async def free(self) -> None:
+        """Free its caches: the model leaves the GPU and comes back. Never during a job.
 
         Raises:
-            WebUICrashed, WebUIUnreachable, WebUIFailed, WebUIRejected, OutOfMemory, NanImage, WrongResult: as named.
-            DeadlineExceeded: `timeout` has passed; the WebUI is idle again.
-            GenerationStalled: it did not become idle after an interrupt.
-            asyncio.CancelledError: the WebUI is idle again.
+            WebUIUnreachable, WebUIFailed, WebUIRejected: it did not work.
         """
-        mark = self._process.log.mark() if self._process is not None else 0
-        ceiling = timeout + self.plan.idle_timeout
-        watching = asyncio.ensure_future(self._watch(on_state)) if on_state is not None else None
-        loop = asyncio.get_running_loop()
 
-        def freed() -> None:
-            if watching is not None:
-                watching.cancel()  # from now on it would be told of the next job
-            on_gpu_free()
+        def work() -> None:
+            for path in ("unload-checkpoint", "reload-checkpoint"):
+                self.client.post(f"/sdapi/v1/{path}", {}, timeout=self.plan.boot_timeout)
 
-        span = self._span = GpuSpan(loop.call_soon_threadsafe, freed)
-        sending = asyncio.ensure_future(self._thread(self._post, request, ceiling))
-        try:
-            done, _ = await asyncio.wait({sending}, timeout=timeout)
-        except asyncio.CancelledError:
-            await self._calm(sending, span)
-            raise
-        finally:
-            if watching is not None:
-                watching.cancel()
-        if not done:
-            await self._calm(sending, span)
-            raise DeadlineExceeded(f"the generation took longer than {timeout:g} s and was interrupted")
-        content = sending.result()
-        return Made(answers.read(content), await self._thread(self._lines, mark, span))
+        await self._thread(work)
+
+    def abandon(self, why: str) -> None:
+        """Kill a WebUI that can't be trusted any more and tell `on_exit` so. Blocking, for some milliseconds."""
+        self._log.error("abandoned", why=why)
+        self.stop()
+        self._on_exit(why)
+
+    def _has_to_load(self, request: Request) -> bool:
+        """Whether the request may begin with a model being loaded, which takes long and shows no progress."""
+        found, self._last_model = self._last_model, request.expect.checkpoint.name
+        return found != request.expect.checkpoint.name
+
+    def _calm(self) -> bool:
+        if calm.settle(self.client, time.monotonic() + self.plan.idle_timeout):
+            return True
+        self.abandon("it did not become idle")
+        return False
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-
-    def _post(self, request: Request, timeout: float) -> Any:
-        try:
-            return self.client.post(request.path, request.body, timeout=timeout)
-        except WebUIUnreachable as error:
-            if self._process is not None and self._process.wait(0.5):
-                raise WebUICrashed(
-                    f"the WebUI ended during the job ({self.ended()})", details={"log": list(self.tail())[-30:]}
-                ) from error
-            raise
-        except WebUIFailed as error:
-            raise answers.meaning(error) from error
-
-    def _lines(self, mark: int, span: GpuSpan) -> tuple[str, ...]:
-        return tuple(self._process.log.since(mark, span.end)) if self._process is not None else ()
-
-    async def _watch(self, on_state: OnState) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_S)
-            try:
-                state = await self._thread(self.client.get, "/sdapi/v1/progress?skip_current_image=true")
-            except WorkerError:
-                continue
-            if isinstance(state, dict):
-                on_state(state)
-
-    async def _calm(self, sending: asyncio.Future[Any], span: GpuSpan) -> None:
-        """Have the WebUI idle; see `calm.see_out`.
-
-        Raises:
-            GenerationStalled: it is not and was abandoned.
-        """
-
-        def interrupt() -> None:
-            try:
-                self.client.post("/sdapi/v1/interrupt", {}, timeout=5.0)
-            except WorkerError as error:
-                self._log.warning("interrupt failed", error=error.message)
-
-        idle, again = await calm.see_out(
-            sending, span, interrupt=partial(self._thread, interrupt), limit_s=self.plan.idle_timeout
-        )
-        if not idle:
-            self.abandon("it did not react to an interrupt")
-            if not again:
-                raise GenerationStalled(f"the WebUI was not idle {self.plan.idle_timeout:g} s after an interrupt")
-
-    def abandon(self, why: str) -> None:
-        """Kill a WebUI that can't be trusted any more; `on_exit` follows."""
-        self._log.error("abandoned", why=why)
-        if self._process is not None:
-            self._process.stop(0)
-        else:
-            self._on_exit(why)
 
     # Its process -------------------------------------------------------------------------------------------------
 
@@ -326,15 +241,15 @@ class Backend:
         return found
 
     def _line(self, line: str) -> None:
-        if self._span is not None and self._process is not None:
-            self._span.read(line, self._process.log.mark)
+        if self._sending is not None:
+            self._sending.read(line)
         if not _NOISE.search(line):
             self._log.info(line)
 
-    def _exited(self, code: int) -> None:
+    def _exited(self, process: WebUIProcess, code: int) -> None:
         how = describe_exit(code)
-        if self._closing:
+        if process.told_to_end:
             self._log.info("ended", how=how)
             return
         self._log.error("ended", how=how, log=list(self.tail())[-30:])
-        self._on_exit(how)
+        self._on_exit(f"it ended ({how})")

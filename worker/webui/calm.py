@@ -1,17 +1,38 @@
-"""Ending a request that nobody waits for any more, without touching the next one."""
+"""Ending a request that nobody waits for any more, without touching the next one; and knowing that nothing runs."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from worker.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from worker.webui.client import WebUIClient
     from worker.webui.gpuspan import GpuSpan
 
+T = TypeVar("T")
 INTERRUPT_EVERY_S = 0.3
+TIMEOUT_S = 3.0
+"""For an interrupt or a question about progress: both are answered at once, also during a job."""
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """Return what `work` returns; when cancelled, let it finish first and only then pass that on."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # seen, so that the loop does not complain about it
+        raise asyncio.CancelledError
+    return task.result()
 
 
 async def see_out(
@@ -42,3 +63,35 @@ async def _end(sending: asyncio.Future[Any], interrupt: Callable[[], Awaitable[N
     if sending.done():
         sending.exception()
     return sending.done()
+
+
+def settle(client: WebUIClient, end: float, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Interrupt whatever runs until nothing does; return False when it still runs at monotonic second `end`. Blocking.
+
+    Idle has to be seen twice: a request that was just accepted begins a moment later.
+    """
+    seen = 0
+    while time.monotonic() < end:
+        try:
+            state = progress(client).get("state")
+            idle = isinstance(state, dict) and not state.get("job") and not state.get("job_count")
+            if not idle:
+                interrupt(client)
+        except WorkerError:
+            idle = False
+        seen = seen + 1 if idle else 0
+        if seen > 1:
+            return True
+        sleep(INTERRUPT_EVERY_S / 2)
+    return False
+
+
+def progress(client: WebUIClient) -> Mapping[str, Any]:
+    """Return what the WebUI says of what runs now. Raises what `WebUIClient.get` raises."""
+    state = client.get("/sdapi/v1/progress?skip_current_image=true", timeout=TIMEOUT_S, tries=1)
+    return state if isinstance(state, dict) else {}
+
+
+def interrupt(client: WebUIClient) -> None:
+    """Have the running job end at its next step. Raises what `WebUIClient.post` raises."""
+    client.post("/sdapi/v1/interrupt", {}, timeout=TIMEOUT_S)

@@ -92,8 +92,8 @@ class WebUIClient:
         self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
         self._session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
 
-    def get(self, path: str, *, timeout: float = LISTING_TIMEOUT_S) -> Any:
-        """Return the JSON at `path`; a broken connection is tried again.
+    def get(self, path: str, *, timeout: float = LISTING_TIMEOUT_S, tries: int = 3) -> Any:
+        """Return the JSON at `path`; a broken connection is tried again, `tries` times in all.
 
         Raises:
             WebUIUnreachable: nothing answered.
@@ -102,7 +102,7 @@ class WebUIClient:
         """
         for attempt in Retrying(
             retry=retry_if_exception_type(WebUIUnreachable),
-            stop=stop_after_attempt(3),
+            stop=stop_after_attempt(tries),
             wait=wait_exponential(multiplier=0.05, max=0.5),
             reraise=True,
         ):

@@ -16,7 +16,7 @@ import orjson
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME
 from worker.webui import command, config, weights
-from worker.webui.backend import Plan
+from worker.webui.plan import Plan
 from worker.webui.process import Program, environment_for
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def plan(
         "boot_timeout": settings.boot_timeout_s,
         "idle_timeout": settings.idle_timeout_s,
         "connect_timeout": settings.connect_timeout_s,
+        "stall_timeout": settings.stall_timeout_s,
     }
     if settings.webui_url is not None:
         return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)

@@ -38,14 +38,18 @@ class WebUIProcess:
 
     Args:
         on_line: Gets each line of output.
-        on_exit: Called once with the exit code, in the watching thread, within milliseconds of the end.
+        on_exit: Called once with this object and the exit code, in the watching thread, within milliseconds of the end.
 
     Raises:
         BootFailed: the program can't be started at all.
     """
 
     def __init__(
-        self, program: Program, *, on_line: Callable[[str], None], on_exit: Callable[[int], None] = lambda _: None
+        self,
+        program: Program,
+        *,
+        on_line: Callable[[str], None],
+        on_exit: Callable[[WebUIProcess, int], None] = lambda *_: None,
     ) -> None:
         self._program = program
         self._on_line = on_line
@@ -55,8 +59,11 @@ class WebUIProcess:
         self._failure: OSError | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: LogTail | None = None
+        self.told_to_end = False
+        """Whether `stop` was called."""
         self.spawned_at = time.monotonic()
-        threading.Thread(target=self._own, name="webui-owner", daemon=True).start()
+        self._owner = threading.Thread(target=self._own, name="webui-owner", daemon=True)
+        self._owner.start()
         self._started.wait()
         if self._failure is not None:
             raise BootFailed(
@@ -87,11 +94,13 @@ class WebUIProcess:
 
     def stop(self, grace: float) -> None:
         """End the whole group: SIGTERM (the WebUI finishes its running job), after `grace` seconds SIGKILL."""
+        self.told_to_end = True
         if grace > 0:
             self.signal_group(signal.SIGTERM)
             self._exited.wait(grace)
         self.signal_group(signal.SIGKILL)
-        self._exited.wait(5)
+        if threading.current_thread() is not self._owner:
+            self._exited.wait(5)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the child and everything it started."""
@@ -138,7 +147,7 @@ class WebUIProcess:
         code = self._process.wait()
         self._log.join(1.0)
         try:
-            self._on_exit(code)
+            self._on_exit(self, code)
         finally:
             self._exited.set()
 

@@ -1,0 +1,208 @@
+"""What is done about a failed generation, decided without a WebUI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.budget import Size
+from worker.errors import (
+    DeadlineExceeded,
+    GenerationStalled,
+    InvalidInput,
+    NanImage,
+    OutOfMemory,
+    WebUICrashed,
+    WebUIFailed,
+    WebUIUnreachable,
+    WorkerError,
+    WrongResult,
+)
+from worker.recovery.budget import Budget
+from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller
+from worker.recovery.poison import Poison, fingerprint
+from worker.recovery.policy import Care, Tries, decide
+from worker.webui.body import Expectation, Request
+from worker.webui.catalog import Checkpoint
+from worker.webui.pulse import Pulse
+
+MODEL = Checkpoint(title="m.safetensors", name="m", filename="/models/m.safetensors", short_hash=None)
+CUDA = {"kind": "RuntimeError", "upstream": "CUDA error: an illegal memory access was encountered"}
+TORN = {"kind": "SafetensorError", "upstream": "Error while deserializing header: MetadataIncompleteBuffer"}
+
+
+def request(batch_size: int = 1, n_iter: int = 1, **body: Any) -> Request:
+    count = batch_size * n_iter
+    expect = Expectation(count, MODEL, 1, tuple(range(5, 5 + count)), size=Size(512, 512))
+    return Request("/sdapi/v1/txt2img", {"seed": 5, "batch_size": batch_size, "n_iter": n_iter, **body}, expect, 20)
+
+
+@pytest.mark.parametrize(
+    ("error", "care", "again", "killed"),
+    [
+        (WebUICrashed("x"), Care.NOTHING, True, True),
+        (GenerationStalled("x"), Care.NOTHING, True, True),
+        (OutOfMemory("x"), Care.FREE, True, False),
+        (NanImage("x"), Care.NOTHING, True, False),
+        (WebUIFailed("x", details=CUDA), Care.RESTART, True, True),
+        (WebUIFailed("x", details=TORN), Care.RESTART, True, True),
+        (WebUIFailed("x", details={"kind": "NotJSON"}), Care.NOTHING, True, False),
+        (WebUIFailed("x", details={"kind": "ValueError", "upstream": "no"}), Care.NOTHING, False, False),
+        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Care.NOTHING, True, False),
+        (WebUIUnreachable("x"), Care.CALM, True, False),
+        (DeadlineExceeded("x"), Care.NOTHING, False, False),
+        (InvalidInput.at("a", "b"), Care.NOTHING, False, False),
+        (WebUICrashed("gone for good", details={"final": True}), Care.NOTHING, False, False),
+    ],
+)
+def test_the_first_failure(error: WorkerError, care: Care, again: bool, killed: bool) -> None:  # noqa: FBT001 - a table
+    action = decide(error, request(), Tries(), left_s=60)
+    assert (action.care, action.again is not None, action.killed) == (care, again, killed)
+
+
+@pytest.mark.parametrize(
+    ("error", "care"),
+    [
+        (WebUICrashed("x"), Care.NOTHING),
+        (GenerationStalled("x"), Care.NOTHING),
+        (WebUIFailed("x", details=CUDA), Care.RESTART),
+        (WebUIFailed("x", details=TORN), Care.RESTART),
+        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Care.RESTART),
+        (WebUIUnreachable("x"), Care.RESTART),
+        (NanImage("x"), Care.NOTHING),
+    ],
+)
+def test_the_second_failure_of_a_kind_ends_the_job_and_leaves_a_webui_to_trust(error: WorkerError, care: Care) -> None:
+    action = decide(error, request(), Tries().after(error), left_s=60)
+    assert action.again is None
+    assert action.care is care
+
+
+def test_without_time_left_nothing_is_tried_but_the_webui_is_still_cared_for() -> None:
+    action = decide(WebUIFailed("x", details=CUDA), request(), Tries(), left_s=0.5)
+    assert action.again is None
+    assert action.care is Care.RESTART
+
+
+def test_what_may_not_be_run_again_is_not() -> None:
+    assert decide(WebUICrashed("x"), request(), Tries(most=0), left_s=60).again is None
+
+
+def test_nans_are_tried_again_in_full_precision_once() -> None:
+    again = decide(NanImage("x"), request(), Tries(), left_s=60).again
+    assert again is not None
+    assert again.body["override_settings"] == dict(UPCAST)
+    assert decide(NanImage("x"), again, Tries(), left_s=60).again is None
+
+
+@given(batch_size=st.integers(1, 64), n_iter=st.integers(1, 8))
+def test_out_of_memory_ends_after_ever_smaller_batches_of_the_same_pictures(batch_size: int, n_iter: int) -> None:
+    sent: Request | None = request(batch_size, n_iter)
+    tried = []
+    while sent is not None:
+        assert sent.body["batch_size"] * sent.body["n_iter"] == batch_size * n_iter
+        assert sent.body["seed"] == 5
+        tried.append((batch(sent), is_set(sent, FRUGAL)))
+        sent = smaller(sent)
+    assert tried[-1] == (1, True)
+    assert len(tried) <= 9
+    assert tried == sorted(tried, key=lambda one: (-one[0], one[1]))
+
+
+def test_a_batch_that_was_too_large_is_not_tried_again_on_this_machine() -> None:
+    learned = Learned()
+    learned.too_large(request(8))
+    assert batch(learned.plan(request(8))) == 4
+    assert batch(learned.plan(request(4, 2))) == 4
+    other = replace(request(8), expect=replace(request(8).expect, size=Size(256, 256)))
+    assert batch(learned.plan(other)) == 8
+    learned.too_large(request(2, 4))
+    assert batch(learned.plan(request(8))) == 1
+    assert not is_set(learned.plan(request(1)), FRUGAL)
+    learned.too_large(request(1))
+    assert is_set(learned.plan(request(1)), FRUGAL)
+
+
+def test_a_model_that_needed_full_precision_gets_it_from_then_on() -> None:
+    learned = Learned()
+    learned.made(request())
+    assert not is_set(learned.plan(request()), UPCAST)
+    learned.made(replace(request(), body={"override_settings": dict(UPCAST)}), after_nan=True)
+    assert is_set(learned.plan(request()), UPCAST)
+
+
+def test_what_would_fit_is_what_was_seen_to_fit_else_a_smaller_size() -> None:
+    learned = Learned()
+    assert learned.fitting(request()) == {
+        "batch_size": 1,
+        "size": {"width": 352, "height": 352},
+        "seen_to_fit": False,
+    }
+    small = replace(request(), expect=replace(request().expect, size=Size(384, 256)))
+    learned.made(small)
+    assert learned.fitting(request())["size"] == {"width": 384, "height": 256}
+
+
+def test_a_job_is_poison_after_two_kills_for_a_while_whatever_its_seed() -> None:
+    now = 0.0
+    poison = Poison(100, lambda: now)
+    one, other = fingerprint({"prompt": "a", "seed": 1}), fingerprint({"prompt": "a", "seed": 2})
+    assert one == other != fingerprint({"prompt": "b", "seed": 1})
+    poison.note(one)
+    assert poison.refused_for(one) == 0
+    now = 10
+    poison.note(other)
+    assert poison.refused_for(one) == 100
+    now = 60
+    assert poison.refused_for(one) == 50
+    now = 111
+    assert poison.refused_for(one) == 0
+
+
+def test_restarts_wait_longer_and_longer_until_they_are_spent_and_come_back_with_time() -> None:
+    budget = Budget(4, 100)
+    delays = []
+    for moment in (0.0, 1.0, 2.0, 3.0):
+        spent = budget.spend(moment)
+        assert spent is not None
+        budget = spent
+        delays.append(budget.delay())
+    assert delays == [0, 1, 2, 4]
+    assert budget.spend(50) is None
+    again = budget.spend(100.5)
+    assert again is not None
+    assert again.left(100.5) == 0
+
+
+def state(step: int, job: str = "txt2img") -> dict[str, Any]:
+    return {"state": {"job": job, "job_no": 0, "job_count": 1, "sampling_step": step, "sampling_steps": 20}}
+
+
+def test_a_generation_that_moves_is_never_stalled() -> None:
+    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
+    for step in range(20):
+        assert pulse.left(step * 9 + 9) > 0
+        pulse.hear(state(step), step * 9 + 9)
+    assert pulse.done == {"step": 19, "steps": 20, "batches_done": 0, "batches": 1}
+
+
+def test_one_that_stands_still_is_stalled_and_answers_of_an_idle_webui_are_no_progress() -> None:
+    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
+    pulse.hear(state(0), 1)
+    pulse.hear(state(0), 8)
+    pulse.hear(state(3, job=""), 10)
+    assert pulse.left(10.9) > 0
+    assert pulse.left(11) <= 0
+
+
+def test_large_pictures_slow_steps_and_models_being_loaded_get_more_time() -> None:
+    assert Pulse(began=0, limit_s=10, pixels=4 * 1024 * 1024, load_s=0).limit == 40
+    assert Pulse(began=0, limit_s=10, pixels=0, load_s=60).limit == 70
+    slow = Pulse(began=0, limit_s=10, pixels=0, load_s=60)
+    for step, moment in enumerate((0, 1, 6, 11)):
+        slow.hear(state(step), moment)
+    assert slow.limit == 50

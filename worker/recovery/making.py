@@ -1,0 +1,241 @@
+"""From a request to pictures that are right, through whatever goes wrong on the way.
+
+Generation holds the GPU's lock, and so does whatever has to be done to the WebUI after it failed; the check of the
+answer runs outside. What is done is decided in `policy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from worker.errors import DeadlineExceeded, NanImage, OutOfMemory, WebUICrashed, WebUIUnreachable, WorkerError
+from worker.queue import GpuQueue
+from worker.recovery.flights import Flights, Turn
+from worker.recovery.memory import Learned
+from worker.recovery.poison import Poison, marks
+from worker.recovery.policy import Action, Care, Tries, decide, innocent, switch_failed
+from worker.telemetry.logs import get_logger
+from worker.webui.calm import whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from worker.recovery.keeper import Keeper
+    from worker.settings import Settings
+    from worker.telemetry.phases import Phases
+    from worker.webui.backend import Backend
+    from worker.webui.body import Request
+    from worker.webui.sending import Made, OnState
+
+T = TypeVar("T")
+R = TypeVar("R")
+CHECKS = 8
+"""Answers examined at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Generic[T]):
+    """What is to be made.
+
+    Attributes:
+        request: Complete with its seed, so that a second run makes the same pictures.
+        examine: Turns an answer into what the caller wants, or raises what is wrong with it; blocking. It gets the
+            request as it was sent in the end: batches and options may differ.
+        on_state: Returns the sink for the WebUI's progress with a request.
+        deadline: Monotonic seconds.
+        phases: Where the time goes.
+    """
+
+    request: Request
+    examine: Callable[[Request, Made], T]
+    on_state: Callable[[Request], OnState]
+    deadline: float
+    phases: Phases
+
+
+@dataclass(frozen=True, slots=True)
+class Right(Generic[T]):
+    """What was made, and what the client should know about how."""
+
+    result: T
+    notes: tuple[str, ...] = ()
+
+
+class _Decided(Exception):
+    """Carries an error and what is done about it out of the lock."""
+
+    def __init__(self, error: WorkerError, action: Action, *, cared: bool) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.action = action
+        self.cared = cared
+
+
+class Maker:
+    """See the module's docstring; one for the worker's life.
+
+    Args:
+        backend: The WebUI.
+        keeper: The owner of its life.
+        settings: The worker's.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, backend: Backend, keeper: Keeper, settings: Settings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._backend = backend
+        self._keeper = keeper
+        self._reruns = settings.reruns
+        self._clock = clock
+        self._gpu = GpuQueue(patience_s=settings.group_wait_s, clock=clock)
+        self._flights = Flights(clock)
+        self._pool = ThreadPoolExecutor(max_workers=CHECKS, thread_name_prefix="check")
+        self._learned = Learned()
+        self._poison = Poison(settings.poison_s, clock)
+        self._log = get_logger("recovery")
+
+    async def make(self, order: Order[T]) -> Right[T]:
+        """Return what was ordered.
+
+        Raises:
+            WorkerError: what kept it from being made in the end.
+            asyncio.CancelledError: the WebUI is idle again, or is being restarted.
+        """
+        known = marks(order.request)
+        self._admit(known)
+        request = self._learned.plan(order.request)
+        tries = Tries(self._reruns)
+        notes: list[str] = []
+        while True:
+            try:
+                made = await self._generated(order, request, tries)
+                with order.phases.phase("check"):
+                    result = await self._thread(order.examine, request, made)
+            except _Decided as decided:
+                error, action, cared = decided.error, decided.action, decided.cared
+            except WorkerError as wrong:
+                error, action = wrong, decide(wrong, request, tries, order.deadline - self._clock())
+                cared = action.care is not Care.RESTART or not self._keeper.may_restart()
+            else:
+                self._learned.made(request, after_nan=NanImage.code in tries.failures)
+                return Right(result, tuple(dict.fromkeys(notes)))
+            if not cared:
+                async with self._turn(order, request):
+                    await whole(self._take_care(action, error))
+            self._learn(error, request, action, known)
+            if action.again is None:
+                raise self._final(error, request, tries)
+            self._log.warning("running a job again", code=error.code, care=action.care.value, error=error.message)
+            tries, request = tries.after(error) if action.counts else tries, action.again
+            if action.note:
+                notes.append(action.note)
+
+    async def steady(self, work: Callable[[], Awaitable[T]], deadline: float) -> T:
+        """Return what `work` returns, begun again once if the WebUI ends meanwhile. For what does not need the GPU.
+
+        Raises:
+            WorkerError: as `work` does, or because the WebUI does not come back in time.
+        """
+        await self._keeper.wait_up(deadline)
+        try:
+            return await work()
+        except WebUIUnreachable:
+            await self._keeper.wait_up(deadline)
+            return await work()
+
+    async def _generated(self, order: Order[T], request: Request, tries: Tries) -> Made:
+        """Return the WebUI's answer; after a failure the WebUI is fit for the next request, or being restarted."""
+        async with self._turn(order, request) as turn:
+            left = order.deadline - self._clock()
+            if left <= 0:
+                raise DeadlineExceeded("the job's time was over before the GPU was free")
+            with order.phases.phase("generate"), self._flights.flight() as flight:
+                try:
+                    made = await self._backend.generate(
+                        request, timeout=left, on_state=order.on_state(request), on_gpu_free=turn.release
+                    )
+                    turn.release()
+                    await flight.cleared(order.deadline)
+                except WorkerError as error:
+                    action = decide(error, request, tries, order.deadline - self._clock())
+                    if flight.condemned:
+                        action = innocent(request, left_s=order.deadline - self._clock())
+                    elif action.care is Care.RESTART:
+                        flight.condemn()
+                        await whole(self._take_care(action, error))
+                    elif turn.held:
+                        await whole(self._take_care(action, error))
+                    raise _Decided(error, action, cared=turn.held or action.care is not Care.FREE) from error
+        return made
+
+    async def take_gpu(self, deadline: float, model: str | None = None) -> Turn:
+        """Wait for the GPU, with a WebUI that works; the turn is left or released by the caller.
+
+        Raises:
+            DeadlineExceeded: monotonic second `deadline` came first.
+            WebUICrashed: the WebUI will not come back.
+        """
+        held = await self._gpu.take(self._gpu.loaded if model is None else model, deadline=deadline)
+        self._keeper.begun()
+        turn = Turn(held, self._keeper.ended)
+        try:
+            await self._keeper.wait_up(deadline)
+        except BaseException:  # a cancel too
+            turn.release()
+            raise
+        return turn
+
+    @asynccontextmanager
+    async def _turn(self, order: Order[T], request: Request) -> AsyncIterator[Turn]:
+        """Hold the GPU until released or left."""
+        with order.phases.phase("queue"):
+            turn = await self.take_gpu(order.deadline, request.expect.checkpoint.name)
+        with turn:
+            yield turn
+
+    async def _take_care(self, action: Action, error: WorkerError) -> None:
+        """Do to the WebUI what it needs; where that takes a restart, begin it."""
+        if action.care is Care.CALM:
+            await self._backend.calm()
+        elif action.care is Care.FREE:
+            try:
+                await self._backend.free()
+            except WorkerError as failure:
+                await self._thread(self._backend.abandon, f"its caches could not be freed: {failure.message}")
+        elif action.care is Care.RESTART:
+            await self._thread(self._backend.abandon, error.message)
+
+    def _learn(self, error: WorkerError, request: Request, action: Action, known: tuple[str, ...]) -> None:
+        job, checkpoint = known
+        if action.killed:
+            self._poison.note(job)
+        if switch_failed(error) and request.expect.checkpoint.name != self._backend.loaded:
+            self._poison.note(checkpoint)
+        if isinstance(error, OutOfMemory):
+            self._learned.too_large(request)
+
+    def _admit(self, known: tuple[str, ...]) -> None:
+        seconds = max(self._poison.refused_for(mark) for mark in known)
+        if seconds > 0:
+            raise WebUICrashed(
+                f"a job like this one has killed the WebUI twice; it is refused for another {seconds:.0f} s",
+                hint="Change the job, or its models.",
+                details={"poison": True, "refused_for_s": round(seconds, 1)},
+            )
+
+    def _final(self, error: WorkerError, request: Request, tries: Tries) -> WorkerError:
+        """Return the error as the client gets it."""
+        if tries.failures:
+            error.details["failed_before"] = dict(tries.failures)
+        if isinstance(error, OutOfMemory):
+            error.details["would_fit"] = dict(self._learned.fitting(request))
+        return error
+
+    async def _thread(self, work: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

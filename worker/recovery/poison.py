@@ -1,0 +1,67 @@
+"""Jobs that kill the WebUI: known by their fingerprint, refused for a while."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from worker.webui.body import Request
+
+KILLS = 2
+REMEMBERED = 1000
+_VARYING = frozenset({"seed", "subseed"})
+
+
+def fingerprint(body: Mapping[str, Any]) -> str:
+    """Return what two requests share that differ in nothing but their seeds."""
+    same = {name: value for name, value in body.items() if name not in _VARYING}
+    return hashlib.sha256(orjson.dumps(same, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+
+
+def marks(request: Request) -> tuple[str, ...]:
+    """Return what `request` is known by: itself, and the checkpoint file that it makes the WebUI load."""
+    return fingerprint(request.body), checkpoint_mark(request.expect.checkpoint.filename)
+
+
+def checkpoint_mark(filename: str) -> str:
+    """Return what a checkpoint file is known by until it is replaced by another."""
+    try:
+        facts = Path(filename).stat()
+    except OSError:
+        return f"{filename} is not there"
+    return f"{filename} {facts.st_size} {facts.st_mtime_ns}"
+
+
+class Poison:
+    """Counts by fingerprint how often a job killed the WebUI.
+
+    Args:
+        seconds: How long a kill is remembered.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._kills: dict[str, list[float]] = {}
+
+    def note(self, mark: str) -> None:
+        """Remember that the job `mark` has killed the WebUI."""
+        self._kills.setdefault(mark, []).append(self._clock())
+        while len(self._kills) > REMEMBERED:
+            self._kills.pop(next(iter(self._kills)))
+
+    def refused_for(self, mark: str) -> float:
+        """Return for how many seconds the job `mark` is still refused, 0 when it may run."""
+        now = self._clock()
+        recent = [moment for moment in self._kills.get(mark, ()) if now - moment < self._seconds]
+        if not recent:
+            self._kills.pop(mark, None)
+            return 0.0
+        return self._seconds - (now - recent[-1]) if len(recent) >= KILLS else 0.0

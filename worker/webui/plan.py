@@ -1,0 +1,41 @@
+"""How a WebUI comes to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from worker.webui.process import Program
+    from worker.webui.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a backend comes to be.
+
+    Attributes:
+        name: ``a1111`` or ``stand-in``, told in every answer.
+        url: Where it listens.
+        boot_timeout, idle_timeout, connect_timeout, stall_timeout: Seconds; see the settings of these names.
+        program: What to run; None: it is running already.
+        options_file, options: Written before the program starts.
+        checkpoint: The model file it has to load; None: whatever it has loaded.
+        weights: Upscaler and face restoration weights on this machine; None: unknown.
+    """
+
+    name: str
+    url: str
+    boot_timeout: float
+    idle_timeout: float
+    connect_timeout: float
+    stall_timeout: float = 120.0
+    program: Program | None = None
+    options_file: Path | None = None
+    options: Mapping[str, Any] | None = None
+    checkpoint: Path | None = None
+    checkpoint_name: str | None = None
+    weights: Weights | None = None

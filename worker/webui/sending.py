@@ -1,0 +1,213 @@
+"""One request for pictures on its way: watched, interrupted where it has to be, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from worker.errors import (
+    DeadlineExceeded,
+    GenerationStalled,
+    WebUICrashed,
+    WebUIFailed,
+    WebUIUnreachable,
+    WorkerError,
+)
+from worker.telemetry.logs import get_logger
+from worker.webui import answer as answers
+from worker.webui import calm
+from worker.webui.gpuspan import GpuSpan
+from worker.webui.process import describe_exit
+from worker.webui.pulse import Pulse
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from worker.webui.body import Request
+    from worker.webui.client import WebUIClient
+    from worker.webui.plan import Plan
+    from worker.webui.process import WebUIProcess
+
+OnState = Callable[[Mapping[str, Any]], None]
+T = TypeVar("T")
+PROGRESS_S = 0.5
+EXIT_SEEN_S = 1.5
+"""For the end of a process to show after its connections broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An answer and what the WebUI's log said meanwhile."""
+
+    answer: answers.Answer
+    log: tuple[str, ...]
+
+
+class Sending:
+    """See the module's docstring.
+
+    Args:
+        request: What to ask for.
+        plan: The WebUI's limits of time.
+        client: Its API.
+        process: Its process, where it is ours.
+        pool: Threads for what blocks.
+        abandon: Kills a WebUI that does not react; blocking.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        plan: Plan,
+        client: WebUIClient,
+        process: WebUIProcess | None,
+        pool: Executor,
+        abandon: Callable[[str], None],
+    ) -> None:
+        self._request = request
+        self._plan = plan
+        self._client = client
+        self._process = process
+        self._pool = pool
+        self._abandon = abandon
+        self._log = get_logger("webui")
+        self._span = GpuSpan(lambda _: None, lambda: None)
+
+    def read(self, line: str) -> None:
+        """Take note of a line of the WebUI's log."""
+        if self._process is not None:
+            self._span.read(line, self._process.log.mark)
+
+    async def run(
+        self,
+        *,
+        timeout: float,
+        on_state: OnState | None = None,
+        on_gpu_free: Callable[[], None] = lambda: None,
+        loads: bool = False,
+    ) -> Made:
+        """Send the request once and return what came back.
+
+        Args:
+            timeout: Seconds until it is interrupted.
+            on_state: Gets the WebUI's progress every half second.
+            on_gpu_free: Called in the loop's thread when the WebUI only encodes and sends any more: another
+                request may be sent. Not called where the log does not tell, nor for a request being interrupted.
+            loads: A model may have to be loaded first.
+
+        Raises:
+            WebUICrashed, WebUIUnreachable, WebUIFailed, WebUIRejected, OutOfMemory, NanImage, WrongResult: as named.
+            DeadlineExceeded: `timeout` has passed; the WebUI is idle again, or was abandoned.
+            GenerationStalled: it made no progress; likewise.
+            asyncio.CancelledError: likewise.
+        """
+        mark = self._process.log.mark() if self._process is not None else 0
+        end = time.monotonic() + timeout
+        pulse = self._pulse(loads=loads)
+        watching = asyncio.ensure_future(self._watch(pulse, on_state))
+
+        def freed() -> None:
+            watching.cancel()  # from now on it would be told of the next request
+            pulse.left_the_gpu()
+            on_gpu_free()
+
+        self._span = GpuSpan(asyncio.get_running_loop().call_soon_threadsafe, freed)
+        sending = asyncio.ensure_future(self._thread(self._post, timeout + self._plan.idle_timeout))
+        sending.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # seen, also where it is left behind
+        watching = asyncio.ensure_future(self._watch(pulse, on_state))
+        try:
+            why = await self._wait(sending, pulse, end)
+        except asyncio.CancelledError:
+            await self._calm(sending)
+            raise
+        finally:
+            watching.cancel()
+        if why is not None:
+            idle = await self._calm(sending)
+            why.details.update({"done": pulse.done, "abandoned": not idle})
+            raise why
+        return Made(answers.read(sending.result()), await self._thread(self._lines, mark))
+
+    def _pulse(self, *, loads: bool) -> Pulse:
+        size = self._request.expect.size
+        pixels = size.pixels if size is not None else 0
+        return Pulse(
+            began=time.monotonic(),
+            limit_s=self._plan.stall_timeout,
+            pixels=pixels * int(self._request.body.get("batch_size", 1)),
+            load_s=self._plan.boot_timeout if loads else 0.0,
+        )
+
+    async def _wait(self, sending: asyncio.Future[Any], pulse: Pulse, end: float) -> WorkerError | None:
+        """Return None when the request was answered, else why it has to be interrupted."""
+        while True:
+            now = time.monotonic()
+            if now >= end:
+                return DeadlineExceeded("the generation was not done at the job's deadline and was interrupted")
+            if pulse.left(now) <= 0:
+                return GenerationStalled(f"the WebUI made no progress for {pulse.limit:.0f} s and was interrupted")
+            await asyncio.wait({sending}, timeout=max(0.001, min(end - now, pulse.left(now))))
+            if sending.done():
+                return None
+
+    async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def _post(self, timeout: float) -> Any:
+        try:
+            return self._client.post(self._request.path, self._request.body, timeout=timeout)
+        except WebUIUnreachable as error:
+            if self._process is not None and self._process.wait(EXIT_SEEN_S):
+                how = describe_exit(self._process.exit_code or 0)
+                log = self._process.log.tail(30)
+                raise WebUICrashed(f"the WebUI ended during the job ({how})", details={"log": log}) from error
+            raise
+        except WebUIFailed as error:
+            raise answers.meaning(error) from error
+
+    def _lines(self, mark: int) -> tuple[str, ...]:
+        return tuple(self._process.log.since(mark, self._span.end)) if self._process is not None else ()
+
+    async def _watch(self, pulse: Pulse, on_state: OnState | None) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            try:
+                state = await self._thread(calm.progress, self._client)
+            except WorkerError:
+                continue
+            pulse.hear(state, time.monotonic())
+            if on_state is not None:
+                on_state(state)
+
+    async def _calm(self, sending: asyncio.Future[Any]) -> bool:
+        """Have the WebUI idle, else abandon it; return which. However often it is cancelled, it finishes first."""
+
+        def interrupt() -> None:
+            try:
+                calm.interrupt(self._client)
+            except WorkerError as error:
+                self._log.warning("interrupt failed", error=error.message)
+
+        answered, again = await calm.see_out(
+            sending, self._span, interrupt=partial(self._thread, interrupt), limit_s=self._plan.idle_timeout
+        )
+        idle = await calm.whole(self._thread(self._is_idle, sending)) if answered else False
+        if not idle:
+            await calm.whole(self._thread(self._abandon, "it did not react to an interrupt"))
+        if again:
+            raise asyncio.CancelledError
+        return idle
+
+    def _is_idle(self, sending: asyncio.Future[Any]) -> bool:
+        """Whether the WebUI has nothing to do, now that the request has ended in some way. Blocking."""
+        failure = sending.exception()
+        if isinstance(failure, WebUIUnreachable) and self._span.end is None:
+            return calm.settle(self._client, time.monotonic() + self._plan.idle_timeout)
+        return True
