@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
-from tests.faults.conftest import pixels
+from tests.faults.conftest import POISON, pixels
 from tests.support import models
 
 if TYPE_CHECKING:
@@ -18,66 +16,66 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Rig
 
 
+@pytest.fixture
+def job(rig: Rig, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A job of this test's own: a job that has killed the WebUI twice, in whichever tests, would be refused."""
+    return {"prompt": f"a cat, {request.node.name}"}
+
+
+@pytest.fixture
+def right(rig: Rig, job: dict[str, Any]) -> str:
+    """The pixels of that job's picture, as made when nothing goes wrong."""
+    return pixels(rig.run(**job)["images"][0])
+
+
 def assert_made_again(answer: dict[str, Any], right: str) -> None:
     assert "error" not in answer, answer
     assert pixels(answer["images"][0]) == right
     assert any("second run" in warning for warning in answer["warnings"])
 
 
-def test_killed_in_the_middle_of_a_job_the_picture_comes_from_a_second_run(rig: Rig, right: str) -> None:
+def test_killed_in_the_middle_of_a_job_the_picture_comes_from_a_second_run(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
     before = rig.webui()
     rig.fault("die", step=2)
-    assert_made_again(rig.run(), right)
+    assert_made_again(rig.run(**job), right)
     assert rig.webui().pid != before.pid
 
 
-def test_killed_while_idle_the_next_job_finds_a_new_one(rig: Rig, right: str) -> None:
+def test_killed_while_idle_the_next_job_finds_a_new_one(rig: Rig, job: dict[str, Any], right: str) -> None:
     rig.webui().kill()
-    assert pixels(rig.run()["images"][0]) == right
+    assert pixels(rig.run(**job)["images"][0]) == right
 
 
-def test_a_job_that_kills_it_twice_is_refused_for_a_while_others_are_not(rig: Rig, right: str) -> None:
-    poison = {"prompt": "a poisonous cat", "steps": 60}
-    rig.fault("slow-step", seconds=0.1)
-    job = rig.offer(**poison)
-    for _ in range(2):
-        rig.wait_sampling()
-        killed = rig.webui()
-        killed.kill()
-        if _ == 0:
-            rig.worker.wait_line(r'"restarting the WebUI"')
-            killed.wait(5)
-            _slow_as_soon_as_it_is_up(rig)
-    answer = rig.answer(job)
+def test_a_job_that_kills_it_twice_is_refused_for_a_while_others_are_not(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
+    answer = rig.run(prompt=f"a {POISON} cat")
     assert answer["error_code"] == "webui_crashed"
     assert "SIGKILL" in answer["error"]
-    again = rig.run(**{**poison, "seed": 1})
+    assert answer["details"]["failed_before"] == {"webui_crashed": 1}
+    again = rig.run(prompt=f"a {POISON} cat", seed=1)
     assert again["error_code"] == "webui_crashed"
     assert again["details"]["poison"] is True
-    assert pixels(rig.run()["images"][0]) == right
+    assert pixels(rig.run(**job)["images"][0]) == right
 
 
-def _slow_as_soon_as_it_is_up(rig: Rig) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            rig.fault("slow-step", count=-1, seconds=0.2)
-        except requests.ConnectionError:
-            continue
-        return
-
-
-def test_deaf_to_interrupts_it_is_restarted_and_the_picture_made_again(rig: Rig, right: str) -> None:
+def test_deaf_to_interrupts_it_is_restarted_and_the_picture_made_again(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
     rig.fault("hang", step=2)
-    assert_made_again(rig.run(), right)
+    assert_made_again(rig.run(**job), right)
 
 
-def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(rig: Rig, right: str) -> None:
+def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
     rig.fault("slow-step", seconds=0.3)
-    job = rig.offer()
+    offered = rig.offer(**job)
     rig.wait_sampling()
     rig.webui().send_signal(signal.SIGSTOP)
-    assert_made_again(rig.answer(job), right)
+    assert_made_again(rig.answer(offered), right)
 
 
 def test_out_of_memory_gives_the_same_pictures_in_smaller_batches_and_is_remembered(rig: Rig) -> None:
@@ -93,7 +91,7 @@ def test_out_of_memory_gives_the_same_pictures_in_smaller_batches_and_is_remembe
     rig.reset()
 
 
-def test_out_of_memory_at_every_size_says_what_would_fit(rig: Rig, right: str) -> None:
+def test_out_of_memory_at_every_size_says_what_would_fit(rig: Rig, job: dict[str, Any], right: str) -> None:
     rig.fault("oom", count=-1, pixels=100 * 64)
     answer = rig.run(width=128, batch_size=2)
     assert answer["error_code"] == "out_of_memory"
@@ -105,16 +103,17 @@ def test_out_of_memory_at_every_size_says_what_would_fit(rig: Rig, right: str) -
     }
     assert rig.sent()[-1]["override_settings"]["batch_cond_uncond"] is False
     rig.reset()
-    assert pixels(rig.run()["images"][0]) == right
+    assert pixels(rig.run(**job)["images"][0]) == right
 
 
 @pytest.mark.parametrize("fault", ["nan", "black"])
 def test_nans_are_made_again_in_full_precision_which_is_remembered_for_the_model(rig: Rig, fault: str) -> None:
+    own = models.checkpoint(rig.folder / "models" / "checkpoints" / f"{fault}_v1.safetensors").stem
     rig.fault(fault)
-    answer = rig.run(checkpoint="Other_v1", seed=7)
+    answer = rig.run(checkpoint=own, seed=7)
     assert "error" not in answer
     assert rig.sent()[-1]["override_settings"]["upcast_attn"] is True
-    rig.run(checkpoint="Other_v1", seed=8)
+    rig.run(checkpoint=own, seed=8)
     assert rig.sent()[-1]["override_settings"]["upcast_attn"] is True
     rig.run()
     assert "upcast_attn" not in rig.sent()[-1]["override_settings"]
@@ -126,10 +125,10 @@ def test_nans_again_and_again_are_an_error(rig: Rig) -> None:
     rig.reset()
 
 
-def test_a_cuda_error_is_survived_by_a_restart(rig: Rig, right: str) -> None:
+def test_a_cuda_error_is_survived_by_a_restart(rig: Rig, job: dict[str, Any], right: str) -> None:
     before = rig.webui().pid
     rig.fault("cuda-error")
-    assert_made_again(rig.run(), right)
+    assert_made_again(rig.run(**job), right)
     assert rig.webui().pid != before
 
 
@@ -159,30 +158,32 @@ def test_after_a_failed_checkpoint_switch_the_next_picture_is_right(rig: Rig) ->
     ],
 )
 def test_one_wrong_answer_is_made_good_by_a_second_run(
-    rig: Rig, right: str, fault: str, parameters: dict[str, Any]
+    rig: Rig, job: dict[str, Any], right: str, fault: str, parameters: dict[str, Any]
 ) -> None:
     before = rig.webui().pid
     rig.fault(fault, **parameters)
-    assert_made_again(rig.run(), right)
+    assert_made_again(rig.run(**job), right)
     assert rig.webui().pid == before
 
 
-def test_wrong_answers_again_and_again_are_an_error_and_a_restart(rig: Rig, right: str) -> None:
+def test_wrong_answers_again_and_again_are_an_error_and_a_restart(rig: Rig, job: dict[str, Any], right: str) -> None:
     before = rig.webui().pid
     rig.fault("wrong-model", count=-1, name="Other")
-    answer = rig.run()
+    answer = rig.run(**job)
     assert answer["error_code"] == "wrong_result"
     assert answer["details"]["failed_before"] == {"wrong_result": 1}
-    assert pixels(rig.run()["images"][0]) == right
+    assert pixels(rig.run(**job)["images"][0]) == right
     assert rig.webui().pid != before
 
 
-def test_a_job_over_its_deadline_says_what_was_done_and_the_next_picture_is_clean(rig: Rig, right: str) -> None:
+def test_a_job_over_its_deadline_says_what_was_done_and_the_next_picture_is_clean(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
     rig.fault("slow-step", seconds=0.3)
     answer = rig.run(steps=50, timeout_s=2)
     assert answer["error_code"] == "deadline_exceeded"
     assert 1 <= answer["details"]["done"]["step"] < 50
-    assert pixels(rig.run()["images"][0]) == right
+    assert pixels(rig.run(**job)["images"][0]) == right
 
 
 def test_the_platforms_deadline_holds_too(rig: Rig) -> None:
@@ -196,16 +197,18 @@ def test_the_platforms_deadline_holds_too(rig: Rig) -> None:
     assert rig.answer(job)["error_code"] == "deadline_exceeded"
 
 
-def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(rig: Rig, right: str) -> None:
+def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
     rig.fault("slow-step", seconds=0.2)
-    job = rig.offer(steps=100)
+    cancelled = rig.offer(steps=100)
     rig.wait_sampling()
-    rig.source.cancel(job)
-    stopped = rig.source.wait_event("stopped", job).at
-    following = rig.offer()
+    rig.source.cancel(cancelled)
+    stopped = rig.source.wait_event("stopped", cancelled).at
+    following = rig.offer(**job)
     assert pixels(rig.answer(following)["images"][0]) == right
     assert rig.source.wait_result(following).at - stopped < 3
-    assert rig.source.events("done", job) == []
+    assert rig.source.events("done", cancelled) == []
 
 
 def test_a_webui_that_can_not_be_started_again_ends_the_worker_with_a_failure(tmp_path: Path) -> None:

@@ -55,7 +55,10 @@ CATALOG = AT_START | AT_WORK | ON_THE_WIRE
 
 @dataclass(slots=True)
 class Fault:
-    """A fault that is on for the next `count` uses (-1: for ever), with parameters; `path`: only there."""
+    """A fault that is on for the next `count` uses (-1: for ever), with parameters.
+
+    `path`: only there; a parameter `prompt`: only for jobs with these words in their prompt.
+    """
 
     name: str
     count: int = 1
@@ -79,6 +82,7 @@ class Faults:
         self._on: list[Fault] = []
         self.released = threading.Event()
         """Set by reset; what hangs waits for it."""
+        self._job = threading.local()
         for fault in parse(at_start):
             self.add(fault)
 
@@ -94,11 +98,15 @@ class Faults:
             self.released.set()
             self.released = threading.Event()
 
+    def work_on(self, prompt: str) -> None:
+        """Takes note of the job that the calling thread works on."""
+        self._job.prompt = prompt
+
     def take(self, name: str, *, path: str = "", where: bool = True) -> Fault | None:
         """The fault of this name if it is on (for this path) and its condition holds, used up by one; else None."""
         with self._lock:
             for fault in self._on:
-                if fault.name == name and where and path.endswith(fault.path):
+                if fault.name == name and where and path.endswith(fault.path) and self._is_meant(fault):
                     if fault.count > 0:
                         fault.count -= 1
                         if fault.count == 0:
@@ -109,7 +117,10 @@ class Faults:
     def peek(self, name: str) -> Fault | None:
         """The fault of this name if it is on, not used up."""
         with self._lock:
-            return next((fault for fault in self._on if fault.name == name), None)
+            return next((fault for fault in self._on if fault.name == name and self._is_meant(fault)), None)
+
+    def _is_meant(self, fault: Fault) -> bool:
+        return fault.text("prompt", "") in getattr(self._job, "prompt", "")
 
     def listed(self) -> list[dict[str, Any]]:
         """What is on, as JSON."""

@@ -92,6 +92,7 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> d
             p.init_images = [decode(text, webui.options) for text in request["init_images"]]
         p.start = lambda one: _start(webui, one)
         webui.state.begin(f"scripts_{tab}")
+        webui.faults.work_on(str(request.get("prompt") or ""))
         try:
             processed = webui.extensions.run_script(webui, p, script) if script else processing.run(webui, p)
         finally:

@@ -97,7 +97,7 @@ class Backend:
             wanted = self._default_checkpoint(self._catalog)
             # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
             switch = wanted.title if wanted is not None and self._process is None else None
-            self.loaded = boot.warm_up(self.client, switch, max(1.0, self.left()))
+            self.loaded = self._last_model = boot.warm_up(self.client, switch, max(1.0, self.left()))
         except WorkerError as error:
             self.pause(boot.POLL_S)
             boot.check(self)
