@@ -195,8 +195,8 @@ def test_a_killed_worker_takes_everything_along(tmp_path: Path) -> None:
     assert running.source.events("done", job) == []
 
 
-def test_a_webui_that_dies_in_a_job_is_told_and_the_worker_is_replaced(tmp_path: Path) -> None:
-    with production(tmp_path) as running:
+def test_a_webui_that_dies_in_a_job_and_may_not_be_restarted_is_told_and_the_worker_is_replaced(tmp_path: Path) -> None:
+    with production(tmp_path, RESTARTS="0") as running:
         running.wait_ready()
         running.fault("die", step=1)
         result = running.result()
@@ -207,8 +207,10 @@ def test_a_webui_that_dies_in_a_job_is_told_and_the_worker_is_replaced(tmp_path:
         running.process.assert_nothing_left()
 
 
-def test_a_webui_that_dies_between_jobs_ends_the_worker_within_a_second(tmp_path: Path) -> None:
-    with production(tmp_path) as running:
+def test_a_webui_that_dies_between_jobs_and_may_not_be_restarted_ends_the_worker_within_a_second(
+    tmp_path: Path,
+) -> None:
+    with production(tmp_path, RESTARTS="0") as running:
         running.wait_ready()
         webui = running.webui_process()
         webui.kill()
