@@ -127,9 +127,6 @@ class Settings(BaseSettings):
     model_readahead: bool = _knob(
         default=True, name="MODEL_READAHEAD", about="Read the default checkpoint into memory while the WebUI starts."
     )
-    model_staging_dir: Path | None = _knob(
-        None, "MODEL_STAGING_DIR", "Fast local folder; checkpoints are copied there before the WebUI loads them."
-    )
 
     # Deadlines
     boot_timeout_s: float = _knob(

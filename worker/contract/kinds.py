@@ -9,6 +9,7 @@ from pydantic import Field
 from worker.contract.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.fields import Choice, Number, Whole
 from worker.contract.job import Generation, Job, Txt2Img
+from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.contract.models import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.part import Name, Part, Ratio, Switch, knob
 from worker.contract.pictures import Picture  # noqa: TC001 - pydantic reads the annotations
@@ -225,6 +226,9 @@ KINDS: dict[str, type[Job]] = {
     "refresh": Refresh,
     "validate": Validate,
     "prefetch": Prefetch,
+    "models.list": ModelsList,
+    "models.prefetch": ModelsPrefetch,
+    "models.remove": ModelsRemove,
 }
 """Kind of job → its type."""
 

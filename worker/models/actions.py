@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import asyncio
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from worker.contract.models import ModelRef
+from worker.contract.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput
 from worker.models import upkeep
 from worker.models.volume import KINDS
-from worker.settings import ModelKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.contract.model_jobs import KindedRef, ModelJob
     from worker.models.progress import ProgressSink
     from worker.models.store import ModelStore
-
-MAX_MODELS = 50
-
-
-class KindedRef(ModelRef):
-    """A model with its kind; the kind may be left out where the catalog, an AIR or the volume tells it."""
-
-    kind: ModelKind | None = None
+    from worker.settings import ModelKind
 
 
-class ListModels(BaseModel):
-    """What is on the volume."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: Literal["models.list"]
-    kind: ModelKind | None = None
-
-
-class PrefetchModels(BaseModel):
-    """Fetch models so that later jobs find them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: Literal["models.prefetch"]
-    models: Annotated[list[KindedRef], Field(min_length=1, max_length=MAX_MODELS)]
-
-
-class RemoveModels(BaseModel):
-    """Remove models, where the operator allows it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    action: Literal["models.remove"]
-    models: Annotated[list[KindedRef], Field(min_length=1, max_length=MAX_MODELS)]
-
-
-ModelAction = Annotated[ListModels | PrefetchModels | RemoveModels, Field(discriminator="action")]
-
-
-async def perform(store: ModelStore, action: ModelAction, *, on_progress: ProgressSink | None = None) -> dict[str, Any]:
-    """Return the answer to an action.
+async def perform(store: ModelStore, job: ModelJob, *, on_progress: ProgressSink | None = None) -> dict[str, Any]:
+    """Return the answer to a job about models.
 
     Raises:
         InvalidInput: removal is not allowed, a kind is missing, a model is in use.
         WorkerError: as `ModelStore.prepare`.
     """
-    if isinstance(action, ListModels):
-        return list_models(store, action.kind)
-    if isinstance(action, PrefetchModels):
-        return await prefetch(store, action.models, on_progress=on_progress)
-    return remove(store, action.models)
+    if isinstance(job, ModelsList):
+        return await asyncio.to_thread(list_models, store, job.what or KINDS)
+    if isinstance(job, ModelsPrefetch):
+        return await prefetch(store, job.models, on_progress=on_progress)
+    return await asyncio.to_thread(remove, store, job.models)
 
 
-def list_models(store: ModelStore, kind: ModelKind | None = None) -> dict[str, Any]:
+def list_models(store: ModelStore, kinds: Sequence[ModelKind] = KINDS) -> dict[str, Any]:
     """Return ``{models: [...], summary, catalog: [...]}``: what is there and what could be fetched by name."""
-    kinds = (kind,) if kind else KINDS
-    there = [item.to_json() for item in upkeep.listed(store, kinds)]
+    there = [item.to_json() for item in upkeep.listed(store, tuple(kinds))]
     known = [
         {"kind": entry.kind, "name": entry.name, "base_model": entry.base_model, "default_scale": entry.default_scale}
         for each in kinds
@@ -102,7 +65,7 @@ def remove(store: ModelStore, refs: list[KindedRef]) -> dict[str, Any]:
         ModelNotFound: one is not there; nothing is removed then.
     """
     if not store.settings.model_remove:
-        raise InvalidInput.at("action", "models.remove is not allowed here; the operator can set MODEL_REMOVE=true")
+        raise InvalidInput.at("type", "models.remove is not allowed here; the operator can set MODEL_REMOVE=true")
     models = [upkeep.required(store, ref, ref.kind)[0] for ref in refs]
     freed = sum(upkeep.remove(store, model) for model in models)
     return {"removed": [model.key for model in models], "freed_bytes": freed}

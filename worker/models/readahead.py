@@ -1,15 +1,13 @@
 """Getting a large file into memory before somebody needs it.
 
 mmap over a network volume reads page by page and takes minutes; read in order the same file comes at the volume's full
-speed. The pages land in the kernel's cache, where the WebUI finds them. Or, where a fast local disk is at hand, the
-file is copied there and the WebUI is pointed at the copy.
+speed. The pages land in the kernel's cache, where the WebUI finds them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -30,12 +28,10 @@ class ReadDone:
     """How a read-ahead went.
 
     Attributes:
-        path: Where the file is to be used from: itself or its copy.
         bytes: Read.
         seconds: It took.
     """
 
-    path: Path
     bytes: int
     seconds: float
 
@@ -45,13 +41,11 @@ class ReadAhead:
 
     Args:
         path: The file.
-        staging: A fast local folder to copy it to; None: into the page cache.
         now: A monotonic clock in seconds.
     """
 
-    def __init__(self, path: Path, *, staging: Path | None = None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
-        self._staging = staging
         self._now = now
         self._stop = threading.Event()
         self._done: ReadDone | None = None
@@ -75,10 +69,9 @@ class ReadAhead:
     def _run(self) -> None:
         began = self._now()
         with contextlib.suppress(OSError):  # a help, never a condition: the WebUI reads the file itself
-            target = stage(self._path, self._staging, self._stop) if self._staging else self._path
-            count = target.stat().st_size if target != self._path else warm(self._path, self._stop)
+            count = warm(self._path, self._stop)
             if not self._stop.is_set():
-                self._done = ReadDone(target, count, self._now() - began)
+                self._done = ReadDone(count, self._now() - began)
 
 
 def warm(path: Path, stop: threading.Event) -> int:
@@ -97,40 +90,6 @@ def warm(path: Path, stop: threading.Event) -> int:
                 break
             total += count
     return total
-
-
-def stage(path: Path, folder: Path, stop: threading.Event) -> Path:
-    """Copy a file to a fast local folder unless it is there already; return the path to use.
-
-    The copy keeps size and time of change, by which it is recognised the next time. Without room for it, or when
-    stopped, the file itself is the answer. Raises OSError.
-    """
-    facts = path.stat()
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / path.name
-    with contextlib.suppress(FileNotFoundError):
-        there = copy.stat()
-        if there.st_size == facts.st_size and there.st_mtime_ns == facts.st_mtime_ns:
-            return copy
-    if shutil.disk_usage(folder).free < facts.st_size * 1.05:
-        return path
-    temporary = folder / f".{path.name}.{os.getpid()}.copy"
-    try:
-        with path.open("rb", buffering=0) as source, temporary.open("wb", buffering=0) as target:
-            os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            position = 0
-            while position < facts.st_size and not stop.is_set():
-                count = os.sendfile(target.fileno(), source.fileno(), position, _BLOCK)
-                if count == 0:
-                    break
-                position += count
-        if position != facts.st_size:
-            return path
-        os.utime(temporary, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-        temporary.replace(copy)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return copy
 
 
 def available_memory(meminfo: Path = _MEMINFO) -> int:

@@ -107,6 +107,7 @@ class ModelStore:
         leases = Leases(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
         self._supply = Supply(fetching, leases, at_once=settings.model_downloads)
         self._hf_caches = tuple(hf_caches)
+        self._loaded: list[str] = []
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
         """Return the model if it is there already; no network, no reading of whole files.
@@ -138,11 +139,27 @@ class ModelStore:
             ModelNotFound: nobody knows it.
             DownloadFailed, DownloadRefused, HashMismatch, NoSpace: it can't be had.
         """
-        for path, ref, kind in wanted:
-            await asyncio.to_thread(self._require_known, path, ref, kind)
+        there = await asyncio.to_thread(lambda: [self._require(*each, fetched=False) for each in wanted])
+        models = [model for model in there if model is not None]
+        if len(models) < len(wanted):
+            with self.holding(models):
+                models = await self._fetch(wanted, on_progress)
+        self.used(models)
+        return models
+
+    async def _fetch(
+        self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], on_progress: ProgressSink | None
+    ) -> list[LocalModel]:
         flights: list[Flight] = []
         teller = asyncio.create_task(_tell(flights, on_progress)) if on_progress else None
-        tasks = [asyncio.create_task(self._one(path, ref, kind, flights.append)) for path, ref, kind in wanted]
+        held = contextlib.ExitStack()  # what has come stays while the rest comes
+
+        async def one(path: str, ref: ModelRef, kind: ModelKind) -> LocalModel:
+            model = await self._one(path, ref, kind, flights.append)
+            held.enter_context(self.holding([model]))
+            return model
+
+        tasks = [asyncio.create_task(one(*each)) for each in wanted]
         try:
             models = await asyncio.gather(*tasks)
             if on_progress and (last := Meter().read(flights)):
@@ -153,7 +170,7 @@ class ModelStore:
             if teller is not None:
                 teller.cancel()
             await asyncio.gather(*tasks, *([teller] if teller else []), return_exceptions=True)
-        self.used(models)
+            held.close()
         return models
 
     def used(self, models: Iterable[LocalModel]) -> None:
@@ -172,6 +189,13 @@ class ModelStore:
             yield
         finally:
             self.marks.release(keys)
+
+    def keep_loaded(self, models: Iterable[LocalModel]) -> None:
+        """Hold what the WebUI has loaded now, in the place of what it had loaded before."""
+        keys = [model.key for model in models]
+        self.marks.hold(keys)
+        self.marks.release(self._loaded)
+        self._loaded = keys
 
     def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
@@ -233,11 +257,6 @@ class ModelStore:
             if model is not None:
                 return model
             fetched = await self._supply.get(lambda: self.choose(ref, kind, path=path), ref, path, joined=joined)
-
-    def _require_known(self, path: str, ref: ModelRef, kind: ModelKind) -> None:
-        choice = self.choose(ref, kind, path=path)
-        if choice.file is None and not choice.locators:
-            raise self.not_found(choice, ref, path=path)
 
     def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
         """Return the model if it is there and what the client expects; None when it has to be fetched."""

@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
+from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
+from worker.models import actions
 from worker.stages import inquiries, prepare, tools
 from worker.stages.incoming import take_in
 from worker.webui import extras
@@ -89,7 +91,7 @@ class Errands:
         with run.phases.phase("check"):
             return await self._hands.thread(tools.examine_upscaled, request, asked, content)
 
-    async def answer(self, request: Job, run: Run) -> dict[str, Any]:
+    async def answer(self, request: Job, run: Run) -> dict[str, Any]:  # noqa: PLR0911 - one line per kind
         """Return what is special in the answer to a job that makes no picture."""
         if isinstance(request, Interrogate):
             incoming = await self.incoming(request, run)
@@ -110,6 +112,9 @@ class Errands:
             told = prepare.fetching(run.on_progress)
             models = self._store.prepare(inquiries.wanted_of(request), on_progress=told)
             return {"type": request.type, "items": inquiries.told(await self._hands.before(run.deadline, models))}
+        if isinstance(request, ModelsList | ModelsPrefetch | ModelsRemove):
+            doing = actions.perform(self._store, request, on_progress=prepare.fetching(run.on_progress))
+            return {"type": request.type, "items": await self._hands.before(run.deadline, doing)}
         raise TypeError(type(request))
 
     async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:

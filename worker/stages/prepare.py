@@ -34,12 +34,14 @@ class Prepared:
     Attributes:
         checkpoint_hash: SHA-256 of the checkpoint's file where it is known.
         bases: Base model by LoRA name, where known.
+        models: The files that the job uses, to be held while it does.
     """
 
     chosen: Chosen
     warnings: tuple[str, ...] = ()
     checkpoint_hash: str | None = None
     bases: tuple[tuple[str, str], ...] = ()
+    models: tuple[LocalModel, ...] = ()
 
 
 async def prepare(
@@ -80,10 +82,10 @@ async def prepare(
             )
         raise InvalidInput([*problems, *unknown])
 
-    missing = [want for want in wanted if want.path not in local and not lookup.is_listed(want, catalog)]
-    if missing:
-        fetched = await store.prepare([(w.path, w.ref, w.kind) for w in missing], on_progress=fetching(on_progress))
-        local.update({want.path: model for want, model in zip(missing, fetched, strict=True)})
+    needed = [want for want in wanted if want.path in local or not lookup.is_listed(want, catalog)]
+    if needed:  # those that are there too: their hashes are compared and their uses counted
+        models = await store.prepare([(w.path, w.ref, w.kind) for w in needed], on_progress=fetching(on_progress))
+        local.update({want.path: model for want, model in zip(needed, models, strict=True)})
     catalog = await _listed_by_now(local, backend)
 
     checkpoint = lookup.checkpoint(job, local, catalog, default_checkpoint or backend.loaded)
@@ -109,7 +111,7 @@ async def prepare(
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
     fit.embeddings_fit(job, local, catalog, base, loaded=checkpoint.name == backend.loaded)
     warnings = [*resolve.negative_tags(texts[1]), *fit.loras_fit(chosen, base, bases, known_unfit)]
-    return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()))
+    return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), tuple(local.values()))
 
 
 def fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:

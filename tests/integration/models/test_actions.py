@@ -5,13 +5,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from tests.support import safetensors as make
 from tests.support.loopback_http import serve
 from tests.support.model_store import ranged, store
+from worker.contract.request import parse_job
 from worker.errors import InvalidInput, ModelNotFound
-from worker.models.actions import ModelAction, perform
+from worker.models.actions import perform
 from worker.models.catalog import read_catalog
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ BODY = make.safetensors(make.SDXL_LORA)
 
 
 def _perform(where: ModelStore, raw: dict[str, Any]) -> dict[str, Any]:
-    action: Any = TypeAdapter(ModelAction).validate_python(raw)
-    return asyncio.run(perform(where, action))
+    job: Any = parse_job(raw)
+    return asyncio.run(perform(where, job))
 
 
 def test_models_are_fetched_listed_and_removed_by_jobs(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_models_are_fetched_listed_and_removed_by_jobs(tmp_path: Path) -> None:
         assert str(tmp_path) not in json.dumps(answer)
         gone = _perform(where, {"action": "models.remove", "models": ["mine"]})
         assert gone == {"removed": ["lora/mine.safetensors"], "freed_bytes": len(BODY)}
-        assert _perform(where, {"action": "models.list", "kind": "lora"})["models"] == []
+        assert _perform(where, {"action": "models.list", "what": ["lora"]})["models"] == []
         where.close()
 
 
