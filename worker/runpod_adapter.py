@@ -8,11 +8,11 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
-- The SDK gives a result up when the connection breaks. Here it is posted again for half a minute.
+- The SDK gives a result up when the connection breaks, and soon when the server fails. Here it is posted for a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
 
 What can't be changed from here: a job that the platform hands out in the moment that connection closes is its own to
-hand out again, and a result is given up after one refused (4xx) or three failed (5xx) postings.
+hand out again, and a result that the platform refuses (4xx) is lost to it.
 ``refresh_worker`` is never set: it stops the pod while another job may still be uploading. A worker that is of no more
 use finishes what it has and exits with a failure instead.
 """
@@ -48,6 +48,7 @@ _log = structlog.get_logger(part="runpod")
 PAUSE_S = 0.1
 """Least time between two questions to an endpoint that has nothing to say."""
 RETRY_S = 1.0
+SERVER_FAILS, TOO_MANY = 500, 429
 POST_AGAIN_S = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0)
 LAST_TAKE_S = 0.5
 """After SIGTERM: for a job that is already on its way."""
@@ -65,7 +66,7 @@ def serve(host: Host, settings: Settings) -> int:
     arguments, _ = runpod.serverless.parser.parse_known_args()
     serves_http = bool(arguments.rp_serve_api or os.environ.get("RUNPOD_REALTIME_PORT"))
     is_local = not serves_http and (bool(arguments.test_input) or not settings.in_production)
-    if "RUNPOD_LOG_LEVEL" not in os.environ and arguments.rp_log_level is None:
+    if not {"RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"} & set(os.environ) and arguments.rp_log_level is None:
         wanted = "WARN" if is_local or settings.log_level == "warning" else settings.log_level.upper()
         rp_logger.RunPodLogger().level = wanted
 
@@ -216,19 +217,17 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
 
 
 async def _transmit(session: Any, url: str, body: str) -> None:
-    """Post as the SDK does, and again when the connection broke: a result must not hang on a stale connection.
+    """Post as the SDK does, and again when the connection broke or the server failed: a result is worth a minute.
 
     Raises:
-        aiohttp.ClientResponseError: refused, or failed at the server again and again.
-        aiohttp.ClientError, asyncio.TimeoutError: no way to the server for half a minute.
+        aiohttp.ClientError, asyncio.TimeoutError: refused, or no way to the server all that time.
     """
     for pause in (*POST_AGAIN_S, None):
         try:
             await _sdk_transmit(session, url, body)
-        except aiohttp.ClientResponseError:
-            raise
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            if pause is None:
+            status = error.status if isinstance(error, aiohttp.ClientResponseError) else SERVER_FAILS
+            if pause is None or (status < SERVER_FAILS and status != TOO_MANY):
                 raise
             _log.warning("posting again", why=repr(error), pause_s=pause)
             await asyncio.sleep(pause)

@@ -230,6 +230,15 @@ def test_a_result_is_posted_again_when_the_platform_fails(
     assert [event.data for event in source.events("failed", job)] == [how]
 
 
+@pytest.mark.slow
+def test_a_result_outlives_a_platform_that_fails_longer_than_the_sdk_is_patient(
+    shared: tuple[JobSource, WorkerProcess],
+) -> None:
+    source, _ = shared
+    source.spoil_postings("error", "error", "error", "error", "drop")
+    assert source.wait_result(source.offer(echo="at last"), timeout=60).output["echo"] == "at last"
+
+
 def test_a_result_that_the_platform_refuses_is_lost_and_the_worker_goes_on(
     shared: tuple[JobSource, WorkerProcess],
 ) -> None:

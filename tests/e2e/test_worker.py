@@ -15,6 +15,7 @@ import requests
 from PIL import Image
 
 from tests.support.jobsource import JobSource
+from tests.support.standin import running_standin
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
 
@@ -233,6 +234,16 @@ def test_a_webui_that_dies_at_boot_ends_the_worker_with_its_last_words(tmp_path:
         assert any("stand-in" in line for line in end["log"])
         assert running.source.events("take") == []
         running.process.assert_nothing_left()
+
+
+def test_a_webui_that_somebody_else_started_is_used_and_left_alone(tmp_path: Path) -> None:
+    with running_standin(tmp_path / "webui") as webui, JobSource() as source:
+        settings = {**source.worker_env(), "WEBUI_URL": webui.url, "MODELS_DIR": str(tmp_path / "webui" / "models")}
+        with WorkerProcess([HANDLER], settings, tmp_path, on_exit=source.worker_ended) as process:
+            assert pixels(source.wait_result(source.offer(**JOB)))
+            process.terminate()
+            assert process.wait() == 0
+        assert webui.get("options").status_code == 200
 
 
 def test_production_without_a_webui_is_an_error_never_the_stand_in(tmp_path: Path) -> None:
