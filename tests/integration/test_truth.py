@@ -122,7 +122,8 @@ def test_another_model_than_asked_for_is_noticed(worker: Worker) -> None:
 
 
 def test_an_unknown_lora_is_refused_with_the_one_that_was_meant(worker: Worker) -> None:
-    assert problems(worker.run(loras=[{"name": "ad_detail"}])) == {"loras[0]": "add_detail"}
+    for typo in ("ad_detail", "add_detial", "ADD-DETAILS"):
+        assert problems(worker.run(loras=[{"name": typo}])) == {"loras[0]": "add_detail"}
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def _unknown(error: ModelNotFound, want: lookup.Wanted, catalog: Catalog) -> Pro
         "embedding": sorted(catalog.embeddings),
     }.get(want.kind, [])
     suggestions = error.details.get("suggestions") or []
-    near = suggestions[0] if suggestions else nearest(want.ref.ref, listed)
+    near = nearest(want.ref.ref, [*listed, *suggestions]) or next(iter(suggestions), None)
     there = f"; the WebUI has: {', '.join(listed[:40])}" if listed else ""
     return Problem(want.path, f"no {want.kind} {want.ref.ref[:200]!r} on the volume or in the catalog{there}", near)
 
