@@ -212,8 +212,7 @@ def test_an_unknown_upscaler_is_refused_with_the_one_that_was_meant(worker: Work
 
 def test_interrogation_without_weights_is_an_error_and_no_caption(worker: Worker) -> None:
     answer = run(worker, type="interrogate", image=picture())
-    assert answer["error_code"] == "webui_error"
-    assert "weights" in answer["details"]["hint"]
+    assert (answer["error_code"], answer["retryable"]) == ("model_not_found", False)
 
 
 def test_a_pictures_notes_give_back_the_job_that_makes_it(worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 HUB = ROOT / ".runpod" / "hub.json"
+OPENAPI = ROOT / "docs" / "openapi.json"
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +27,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when something drifted")
     options = parser.parse_args(argv)
     drifted = []
-    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB, *drawn()]):
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB, OPENAPI, *drawn()]):
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         fresh = _fresh(path, text)
         if fresh != text:
@@ -45,18 +47,35 @@ def drawn() -> list[Path]:
 def _fresh(path: Path, text: str) -> str:
     if path == HUB:
         return hub.render()
+    if path == OPENAPI:
+        return _openapi()
     if path.suffix == ".svg":
         return pictures.draw(path.with_suffix(".txt").read_text(encoding="utf-8"))
     return fill(text)
+
+
+def _openapi() -> str:
+    from worker.contract.openapi import openapi  # noqa: PLC0415 - builds the whole contract
+
+    return json.dumps(openapi(), indent=1) + "\n"
 
 
 def fill(text: str) -> str:
     """Return `text` with what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
 
     def replace(match: re.Match[str]) -> str:
-        return f"{match.group(1)}\n{TABLES[match.group(2)]()}\n{match.group(3)}"
+        return f"{match.group(1)}\n{table(match.group(2))}\n{match.group(3)}"
 
     return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", replace, text, flags=re.DOTALL)
+
+
+def table(name: str) -> str:
+    """Return the table `name`: one of `TABLES`, or of the contract's own."""
+    if name in TABLES:
+        return TABLES[name]()
+    from worker.contract.schema import tables  # noqa: PLC0415 - builds the whole contract
+
+    return dict(tables())[name]
 
 
 def settings_table() -> str:
@@ -77,25 +96,7 @@ def errors_table() -> str:
     return "\n".join(lines)
 
 
-def fields_table() -> str:
-    """Return the table of the fields of a text-to-image job."""
-    from worker.contract.job import Txt2Img  # noqa: PLC0415 - builds the whole contract
-    from worker.contract.schema import fields_table as table  # noqa: PLC0415 - as above
-
-    return table(Txt2Img)
-
-
-def output_table() -> str:
-    """Return the table of a job's `output`."""
-    from worker.contract.job import Output  # noqa: PLC0415 - builds the whole contract
-    from worker.contract.schema import fields_table as table  # noqa: PLC0415 - as above
-
-    return table(Output)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "errors": errors_table,
-    "txt2img": fields_table,
-    "output": output_table,
 }

@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 
+from worker.contract.openapi import openapi
 from worker.contract.schema import schema
 
 
 def main(argv: list[str]) -> int:
     """Print the schema of a job and its answers; return 0."""
-    argparse.ArgumentParser(prog="python -m worker schema", description=main.__doc__).parse_args(argv)
-    json.dump(schema(), sys.stdout, indent=2)
+    parser = argparse.ArgumentParser(prog="python -m worker schema", description=main.__doc__)
+    parser.add_argument("--openapi", action="store_true", help="the endpoint as an OpenAPI document instead")
+    options = parser.parse_args(argv)
+    json.dump(openapi() if options.openapi else schema(), sys.stdout, indent=2)
     sys.stdout.write("\n")
     return 0

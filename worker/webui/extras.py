@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import LATENT, Size
-from worker.errors import WebUIFailed, WrongResult
+from worker.errors import ModelNotFound, WrongResult
 from worker.webui.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def caption(content: Any, model: str) -> str:
     """Return the caption in an answer.
 
     Raises:
-        WebUIFailed: there is none; A1111 answers 200 with the word ``<error>`` where its weights are missing.
+        ModelNotFound: there is none; A1111 answers 200 with the word ``<error>`` where its weights are missing.
     """
     text = content.get("caption") if isinstance(content, dict) else None
     if not isinstance(text, str) or "<error>" in text:
-        raise WebUIFailed(
-            f"the WebUI could not interrogate with {model!r}",
-            hint="Its weights are not installed, and nothing is fetched while a job runs.",
+        raise ModelNotFound(
+            f"the weights of interrogation model {model!r} are not installed",
+            hint="Put them into the WebUI's models folder; nothing is fetched while a job runs.",
         )
     return text.strip()
 

@@ -1,0 +1,58 @@
+"""Every example is a job that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.conftest import Worker
+from tests.support import models
+from tests.support.webui_dir import running_host
+from worker.contract.accept import accept
+from worker.contract.presets import read_presets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    folder = tmp_path_factory.mktemp("everything")
+    (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
+    (folder / "controlnet").mkdir()
+    models.checkpoint(folder / "controlnet/control_v11p_sd15_canny.safetensors")
+    more = {
+        "STANDIN_EXTENSIONS": "controlnet,adetailer,ultimate-sd-upscale",
+        "CONTROLNET_DIR": str(folder / "controlnet"),
+    }
+    with running_host(folder, more) as host:
+        yield Worker(host)
+
+
+def job(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(everything: Worker, path: Path) -> None:
+    answer: Any = everything.run_job(job(path))
+    assert isinstance(answer, list) or "error" not in answer, answer
+
+
+def test_every_kind_has_an_example() -> None:
+    presets = read_presets((ROOT / "worker/contract/data/presets.yaml").read_text(encoding="utf-8"))
+    kinds = {accept(job(path)["input"], presets=presets).job.kind for path in EXAMPLES}
+    assert kinds >= {"txt2img", "img2img", "inpaint", "upscale", "png_info", "listing", "validate", "refresh"}
+
+
+def test_every_example_is_in_the_docs() -> None:
+    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    shown = {path.stem for path in EXAMPLES if not path.stem.startswith("form_")} - {"health", "loras", "batch"}
+    assert all(f"examples/{name}.json" in text for name in shown)
