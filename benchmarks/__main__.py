@@ -1,0 +1,52 @@
+"""``python -m benchmarks [NAME …]``: run all of them or those named, print the table, keep the results."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import plot
+from benchmarks.figures import Figure, keep, table
+from benchmarks.harness import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = {
+    "busy": "GPU busy share through RunPod's SDK",
+    "overhead": "what the worker adds to a job",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run; return 1 when a target is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        epilog="\n".join(f"  {name:12} {about}" for name, about in NAMES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    options = parser.parse_args(argv)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    figures: list[Figure] = []
+    for name in options.names or NAMES:
+        print(f"{name}: {NAMES[name]} …", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            figures += importlib.import_module(f"benchmarks.{name}").run(Path(folder))
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    keep(figures, machine())
+    plot.write()
+    print(table(figures))
+    return 1 if any(figure.met is False for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""How workers usually serve jobs, for comparison: as simple as can be, and fair: nothing is slowed down."""
