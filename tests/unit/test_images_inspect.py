@@ -242,3 +242,15 @@ def test_a_picture_of_something_is_not_decoded_to_see_that_it_is_not_black() -> 
 def test_sniffing_goes_by_content() -> None:
     assert [sniff(FILES[name]) for name in ("png", "jpeg", "webp", "avif")] == ["png", "jpeg", "webp", "avif"]
     assert sniff(b"") is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
+@pytest.mark.parametrize("level", [1, 9])
+@given(pixels=st.lists(st.sampled_from([0, 0, 0, 1, 4, 5, 255]), min_size=12, max_size=12))
+@settings(max_examples=10, deadline=None)
+def test_the_quick_look_at_a_png_never_says_otherwise_than_its_pixels(mode: str, level: int, pixels: list[int]) -> None:
+    small = Image.new("L", (4, 3))
+    small.putdata(pixels)
+    image = small.resize((64, 48), Image.Resampling.NEAREST).convert(mode)
+    truth = all(band[1] == 0 for band in image.convert("RGB").getextrema() if isinstance(band, tuple))
+    assert is_black(inspect(file(image, compress_level=level))) is truth

@@ -161,7 +161,8 @@ class Delivery:
         """
         started = self._now()
         strip = bool(options.strip_metadata)
-        ready = list(self._pool.map(lambda one: self._converted(one, options, strip=strip), pictures))
+        apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
+        ready = list(apply(lambda one: self._converted(one, options, strip=strip), pictures))
         previews = self._previews(ready, options)
         small = [_preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in previews]
         target = store or self._store

@@ -107,6 +107,8 @@ def is_black(picture: Picture) -> bool:
     text = 2 * len(picture.infotext or "")
     if len(picture.data) > picture.width * picture.height * _BLACK_BYTES_PER_PIXEL + _BLACK_OVERHEAD + text:
         return False
+    if picture.format == "png" and png.surely_not_black(picture.data):
+        return False
     from worker.images.pixels import extremes  # noqa: PLC0415 - Pillow is needed for suspects only
 
     return extremes(picture)[1] == 0

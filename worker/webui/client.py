@@ -7,6 +7,7 @@ that meets such a close could not be told from one that was acted on.
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
@@ -86,9 +88,11 @@ class WebUIClient:
         self._last_used = clock()
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.auth = auth
         # identity: gzip on loopback costs 65 ms for a picture of 2.4 MB.
-        self._session.headers.update({"Accept-Encoding": "identity", "Accept": "application/json"})
+        self._headers = {"Accept-Encoding": "identity", "Accept": "application/json", "Connection": "keep-alive"}
+        if auth is not None:
+            pair = base64.b64encode(":".join(auth).encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
         self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
         self._session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
 
@@ -127,14 +131,7 @@ class WebUIClient:
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
         self._begin()
         try:
-            response = self._session.request(
-                method,
-                self.url + path,
-                data=None if body is None else orjson.dumps(body),
-                headers=None if body is None else {"Content-Type": "application/json"},
-                timeout=(self._connect_timeout, timeout),
-                allow_redirects=False,
-            )
+            response = self._exchange(method, path, body, timeout)
             content = response.content
         except requests.ConnectTimeout as failure:
             raise WebUIUnreachable(
@@ -162,6 +159,18 @@ class WebUIClient:
                 f"the WebUI's answer to {method} {path} is not JSON",
                 details={"status": response.status_code, "kind": "NotJSON", "upstream": ""},
             ) from failure
+
+    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> requests.Response:
+        """Send a request that is ready as it stands: cookies, redirects, proxies and hooks would cost 0.3 ms a time."""
+        ready = requests.PreparedRequest()
+        ready.method, ready.url = method, self.url + path
+        ready.headers = CaseInsensitiveDict(self._headers)
+        if body is not None:
+            ready.body = orjson.dumps(body)
+            ready.headers["Content-Type"] = "application/json"
+        if method == "POST":
+            ready.headers["Content-Length"] = str(len(ready.body or b""))
+        return self._session.get_adapter(ready.url).send(ready, timeout=(self._connect_timeout, timeout))
 
     def _begin(self) -> None:
         with self._lock:
