@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NAMES = {
     "busy": "GPU busy share through RunPod's SDK",
     "overhead": "what the worker adds to a job",
+    "encoding": "encoding beside the next generation",
+    "alternation": "jobs that alternate between checkpoints",
+    "fanout": "batches of 1, 4 and 16 pictures",
 }
 
 

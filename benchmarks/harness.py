@@ -28,6 +28,9 @@ BUCKET = "pictures"
 JOB: dict[str, Any] = {"prompt": "a lighthouse at dusk", "steps": 20, "width": 512, "height": 512, "seed": 1}
 """One second of generation where a step takes 0.05 s."""
 STEP_S = "0.05"
+LIMIT = 1_000_000_000
+GRAIN = "24"
+"""Makes the stand-in's files as large as photos'."""
 
 
 @contextmanager
@@ -76,7 +79,7 @@ def worker(
 ) -> Iterator[Running]:
     """Yield a worker under the real SDK that has its WebUI ready and asks for jobs."""
     folder.mkdir(parents=True, exist_ok=True)
-    with JobSource() as source:
+    with JobSource(limit_bytes=LIMIT) as source:
         variables = webui_dir.environment(
             folder,
             {**source.worker_env(), "STANDIN_STEP_SECONDS": STEP_S, "LOG_LEVEL": "warning", **(environment or {})},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from benchmarks.figures import Figure
-from benchmarks.harness import percentile
+from benchmarks.harness import GRAIN, percentile
 from tests.support.webui_dir import running_host
 from worker.telemetry import logs
 
@@ -43,7 +43,7 @@ def run(folder: Path) -> list[Figure]:
     """Measure."""
     with (folder / "log").open("w", encoding="utf-8") as log, contextlib.redirect_stderr(log):
         logs.configure(level="info", json=True)  # as in production
-        with running_host(folder, {"MAX_OUTPUT_BYTES": "20000000"}) as host:
+        with running_host(folder, {"MAX_OUTPUT_BYTES": "20000000", "STANDIN_GRAIN": GRAIN}) as host:
             large = _measure(host, LARGE, LARGE_JOBS)
             small = _measure(host, SMALL, SMALL_JOBS)
     plain = "requests.post with default headers"
