@@ -8,6 +8,7 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
+- The SDK copies a result four times on its way out, the loop standing still. Here it is written once, in pieces.
 - The SDK gives a result up when the connection breaks, and soon when the server fails. Here it is posted for a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
 
@@ -33,6 +34,8 @@ import runpod.serverless
 import structlog
 from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
 
+from worker.serving.answer import encode
+from worker.serving.body import Body
 from worker.serving.life import Life
 from worker.serving.tasks import unless
 
@@ -72,6 +75,7 @@ def serve(host: Host, settings: Settings) -> int:
 
     life = Life(host, settings)
     rp_http._transmit = _transmit  # noqa: SLF001 - the SDK has no other place for it
+    rp_http.json = _Json
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
@@ -216,7 +220,17 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             self._drained.set()
 
 
-async def _transmit(session: Any, url: str, body: str) -> None:
+class _Json:
+    """What `rp_http` knows as ``json``."""
+
+    @staticmethod
+    def dumps(value: object, *, ensure_ascii: bool = False) -> Body:
+        """Return `value` as the body of a posting."""
+        del ensure_ascii
+        return Body(encode(value))
+
+
+async def _transmit(session: Any, url: str, body: Body) -> None:
     """Post as the SDK does, and again when the connection broke or the server failed: a result is worth a minute.
 
     Raises:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _ENVELOPE_BYTES = 64
 """What the platform's client wraps around an answer: ``{"output": …, "error": …}``."""
 
+_LONG_TEXT = 65536
+
 
 class Answer(dict[str, Any]):
     """An answer that does not print itself.
@@ -88,9 +90,31 @@ def _first(flaws: Iterator[str | None]) -> str | None:
 def encoded_size(answer: dict[str, Any] | list[Any]) -> int:
     """Return the bytes of strict-JSON `answer` as the SDK encodes it (UTF-8, a space after commas and colons)."""
     try:
-        return len(orjson.dumps(answer)) + _separators(answer)
+        lean, long = _without_long_texts(answer)
+        return len(orjson.dumps(lean)) + long + _separators(answer)
     except TypeError:  # an integer of more than 64 bits: legal JSON that orjson does not write
         return len(json.dumps(answer, ensure_ascii=False).encode())
+
+
+def encode(answer: object) -> bytes:
+    """Return strict-JSON `answer` as it is posted: at once as bytes, where the SDK makes two more copies of it."""
+    try:
+        return orjson.dumps(answer)
+    except TypeError:  # as above
+        return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def _without_long_texts(value: Any) -> tuple[Any, int]:
+    """Return `value` with its long texts emptied, and their bytes in JSON: measured one by one, not all at once."""
+    if isinstance(value, str):
+        return ("", len(orjson.dumps(value)) - 2) if len(value) > _LONG_TEXT else (value, 0)
+    if isinstance(value, dict):
+        pairs = {key: _without_long_texts(item) for key, item in value.items()}
+        return {key: lean for key, (lean, _) in pairs.items()}, sum(long for _, long in pairs.values())
+    if isinstance(value, (list, tuple)):
+        items = [_without_long_texts(item) for item in value]
+        return [lean for lean, _ in items], sum(long for _, long in items)
+    return value, 0
 
 
 def _separators(value: object) -> int:

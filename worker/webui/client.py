@@ -18,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
 
@@ -132,7 +133,7 @@ class WebUIClient:
         self._begin()
         try:
             response = self._exchange(method, path, body, timeout)
-            content = response.content
+            content = _content(response)
         except requests.ConnectTimeout as failure:
             raise WebUIUnreachable(
                 f"the WebUI did not accept a connection within {self._connect_timeout:g} s", details={"sent": False}
@@ -182,6 +183,17 @@ class WebUIClient:
         with self._lock:
             self._in_use -= 1
             self._last_used = self._clock()
+
+
+def _content(response: requests.Response) -> bytes:
+    """Return the whole body, read in one piece: `response.content` puts it together from 10 KB chunks."""
+    try:
+        body: bytes = response.raw.read(decode_content=True)
+    except ReadTimeoutError as failure:
+        raise requests.ReadTimeout(failure) from failure
+    except HTTPError as failure:
+        raise requests.ConnectionError(failure) from failure
+    return body
 
 
 def _as_error(method: str, path: str, upstream: Upstream) -> WebUIFailed | WebUIRejected:
