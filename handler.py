@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+from worker.allocator import return_large_blocks
 from worker.errors import WorkerError
 from worker.host import Host
 from worker.settings import read_settings
@@ -17,6 +18,7 @@ from worker.telemetry import logs
 
 def main() -> int:
     """Run the worker until it is told to stop; return the exit code."""
+    return_large_blocks()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: Host | None = None

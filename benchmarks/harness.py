@@ -29,7 +29,7 @@ JOB: dict[str, Any] = {"prompt": "a lighthouse at dusk", "steps": 20, "width": 5
 """One second of generation where a step takes 0.05 s."""
 STEP_S = "0.05"
 LIMIT = 1_000_000_000
-GRAIN = "24"
+GRAIN = "0.05"
 """Makes the stand-in's files as large as photos'."""
 
 

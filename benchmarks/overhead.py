@@ -107,7 +107,7 @@ def _webui_seconds(host: Host) -> list[float]:
             spent.append(float(response.headers["X-Process-Time"]))
         return response
 
-    client._exchange = noting  # type: ignore[method-assign]  # noqa: SLF001 - as above
+    client._exchange = noting  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
     return spent
 
 

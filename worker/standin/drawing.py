@@ -11,7 +11,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 PALETTE_HUES = (0.02, 0.08, 0.33, 0.45, 0.55, 0.60, 0.72, 0.85, 0.93)
 SMALLEST_WITH_TEXT = 128
@@ -69,16 +69,6 @@ def draw(look: Look, grain: float = 0.0) -> Image.Image:
         return picture
     noise = Image.frombytes("RGB", picture.size, dice.randbytes(3 * picture.width * picture.height))
     return Image.blend(picture, noise, min(grain, 1.0))
-
-
-def grainy(picture: Image.Image, strength: int) -> Image.Image:
-    """The picture with so many levels (0 to 255) of grain, always the same: its file is then as large as a photo's."""
-    if not strength:
-        return picture
-    noise = Image.frombytes("RGB", picture.size, random.Random(1).randbytes(picture.width * picture.height * 3))  # noqa: S311 # grain, not a secret
-    result = ImageChops.add(picture.convert("RGB"), noise.point([level * strength // 256 for level in range(256)] * 3))
-    result.info = picture.info
-    return result
 
 
 def unfinished(picture: Image.Image, look: Look, share: float) -> Image.Image:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import fields, infotext, processing, samplers
 from .answers import damage, spoil
-from .drawing import grainy
 from .encoding import decode, encode
 from .errors import http_error
 from .img2img import ImageToImage
@@ -100,11 +99,7 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> d
             webui.state.end()
             webui.settle()
     spoil(webui.faults, processed)
-    images = (
-        [encode(grainy(image, webui.knobs.grain), webui.options) for image in processed.images]
-        if request["send_images"]
-        else []
-    )
+    images = [encode(image, webui.options) for image in processed.images] if request["send_images"] else []
     if tab == "img2img" and not request["include_init_images"]:
         request["init_images"] = request["mask"] = None
     return {"images": damage(webui.faults, images), "parameters": request, "info": processed.info()}

@@ -33,8 +33,6 @@ class Knobs:
     """Faults that are on from the start: JSON, or `name[:key=value…]` separated by commas."""
     port_file: str = ""
     """A file that gets the port number once the port is open."""
-    grain: int = 0
-    """Levels of grain over finished pictures; about 24 makes their files as large as photos'."""
     vram_gib: float = 0.0
     """What `GET /memory` says the GPU has; 0: no GPU, as on a machine without one."""
 
@@ -60,7 +58,6 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         annotators=_words(environment.get("STANDIN_ANNOTATORS", "")),
         faults=environment.get("STANDIN_FAULTS", ""),
         port_file=environment.get("STANDIN_PORT_FILE", ""),
-        grain=int(number("STANDIN_GRAIN", 0)),
         vram_gib=number("STANDIN_VRAM_GIB", 0.0),
     )
 

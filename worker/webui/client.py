@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
+from worker.webui import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,7 +155,7 @@ class WebUIClient:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own boundary
             raise _as_error(method, path, read_error(response.status_code, content))
         try:
-            return orjson.loads(content)
+            return wire.loads(content)
         except orjson.JSONDecodeError as failure:
             raise WebUIFailed(
                 f"the WebUI's answer to {method} {path} is not JSON",
