@@ -55,7 +55,7 @@ ADD https://github.com/Bing-su/adetailer.git#${ADETAILER_COMMIT} /extensions/ade
 # Replaceable: --build-context hub=DIR
 FROM scratch AS hub
 ARG CLIP_HUB_REVISION
-ADD https://huggingface.co/openai/clip-vit-large-patch14/resolve/${CLIP_HUB_REVISION}/config.json \
+ADD --chmod=644 https://huggingface.co/openai/clip-vit-large-patch14/resolve/${CLIP_HUB_REVISION}/config.json \
     https://huggingface.co/openai/clip-vit-large-patch14/resolve/${CLIP_HUB_REVISION}/merges.txt \
     https://huggingface.co/openai/clip-vit-large-patch14/resolve/${CLIP_HUB_REVISION}/special_tokens_map.json \
     https://huggingface.co/openai/clip-vit-large-patch14/resolve/${CLIP_HUB_REVISION}/tokenizer_config.json \
@@ -140,15 +140,21 @@ printf 1 >/opt/hub/hub/version.txt
 cp -r /tmp/sources/webui /opt/webui
 cp -r /tmp/sources/repositories /opt/webui/
 for name in ${EXTENSIONS}; do cp -r "/tmp/sources/extensions/${name}" "/opt/webui/extensions/${name}"; done
-/opt/webui-env/bin/python /tmp/check_webui.py --requirements /tmp/webui.in --cuda "${CUDA}"
-/opt/webui-env/bin/python -m compileall -q -j 0 /opt/webui
-rm -rf /tmp/webui-cache
 # The WebUI writes beside its code. What it writes goes to /tmp, so that the code is read-only for the worker's user and
 # the container's root may be mounted read-only.
 rm -rf /opt/webui/params.txt /opt/webui/ui-config.json
 ln -s /tmp/webui-params.txt /opt/webui/params.txt
 ln -s /tmp/webui-ui-config.json /opt/webui/ui-config.json
 mkdir -p /opt/webui/config_states /opt/webui/models/Codeformer /opt/webui/models/GFPGAN
+# Twice: as root, so that the WebUI and its extensions make the folders they want, then as the user that will run it,
+# because what only root can read or write would be found too late.
+check() { "$@" /opt/webui-env/bin/python /tmp/check_webui.py --requirements /tmp/webui.in --cuda "${CUDA}"; }
+check env
+rm -rf /tmp/webui-*
+/opt/webui-env/bin/python -m compileall -q -j 0 /opt/webui
+chown -R worker:worker /opt/matplotlib
+check env HOME=/home/worker setpriv --reuid=worker --regid=worker --init-groups
+rm -rf /tmp/webui-*
 EOF
 
 # -------------------------------------------------------------------------------------------------------------- models

@@ -100,6 +100,12 @@ def test_sources_are_pinned_by_commit() -> None:
             assert re.search(r"\$\{[A-Z_]+_(COMMIT|REVISION)\}", line), line
 
 
+def test_fetched_files_can_be_read_by_the_worker_s_user() -> None:
+    for line in INSTRUCTIONS:
+        if line.startswith("ADD ") and ".git#" not in line:
+            assert "--chmod=644" in line, "BuildKit leaves what it fetches readable for root alone"
+
+
 def test_every_image_is_a_pinned_argument_or_a_stage() -> None:
     stages = set(re.findall(r"^FROM .* AS (\S+)$", DOCKERFILE, re.MULTILINE))
     for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE):
