@@ -22,7 +22,7 @@ REAL = os.environ.get("WEBUI_EXTENSIONS_URL", "").rstrip("/")
 """A real WebUI with ControlNet, ADetailer and Ultimate SD upscale, and the ControlNet model below."""
 TARGETS = ["stand-in", *([pytest.param("real", marks=pytest.mark.real)] if REAL else [])]
 MODEL = "control_v11p_sd15_canny"
-SMALL = {**expected.SMALL, "width": 128, "height": 128, "steps": 4}
+SMALL = {**expected.SMALL, "steps": 2}
 INSTALLED = "controlnet,adetailer,ultimate-sd-upscale"
 
 
@@ -64,7 +64,7 @@ def opened(text: str) -> Image.Image:
     return image
 
 
-def photo(size: tuple[int, int] = (128, 128)) -> str:
+def photo(size: tuple[int, int] = (64, 64)) -> str:
     buffer = io.BytesIO()
     Image.radial_gradient("L").resize(size).convert("RGB").save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -103,7 +103,7 @@ def test_controlnet_tells_version_models_and_modules(webui: WebUI) -> None:
 def test_a_unit_that_works_adds_its_map_and_changes_the_picture(webui: WebUI) -> None:
     plain, _ = webui.generate()
     images, info = webui.generate(alwayson_scripts=unit())
-    assert [image.size for image in images] == [(128, 128)] * 2
+    assert [image.size for image in images] == [(64, 64)] * 2
     assert "parameters" not in images[1].info
     assert pixels(images[0]) != pixels(plain[0])
     assert info["extra_generation_params"]["ControlNet 0"].startswith(f"Module: canny, Model: {MODEL}, Weight: 1.0, ")
@@ -151,7 +151,7 @@ def test_a_wrong_unit_is_a_500(webui: WebUI, changes: dict[str, Any], error: str
 def test_hires_fix_gives_two_maps_per_unit_the_large_one_first(webui: WebUI) -> None:
     hires: dict[str, Any] = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.5, "hr_second_pass_steps": 2}
     images, _ = webui.generate(alwayson_scripts=unit(), **hires)
-    assert [image.size for image in images] == [(256, 256), (256, 256), (128, 128)]
+    assert [image.size for image in images] == [(128, 128), (128, 128), (64, 64)]
 
 
 def test_more_units_than_there_are_are_cut(webui: WebUI) -> None:
@@ -217,14 +217,14 @@ def test_adetailer_drops_a_wrong_pass_without_a_word(webui: WebUI, wrong: dict[s
     assert "ADetailer model" not in info["extra_generation_params"]
 
 
-UPSCALE = [None, 128, 128, 8, 16, 64, 0.35, 16, 1, False, 0, False, 4, 0, 2, 256, 256, 2]
+UPSCALE = [None, 64, 64, 8, 16, 64, 0.35, 16, 1, False, 0, False, 4, 0, 2, 256, 256, 2]
 
 
 def test_ultimate_upscale_gives_one_picture_and_with_seam_fix_two(webui: WebUI) -> None:
     job = {"init_images": [photo()], "denoising_strength": 0.3, "script_name": "ultimate sd upscale"}
     images, info = webui.generate("img2img", **job, script_args=UPSCALE)
-    assert [image.size for image in images] == [(256, 256)]
-    assert (info["width"], info["extra_generation_params"]["Ultimate SD upscale upscaler"]) == (256, "Lanczos")
+    assert [image.size for image in images] == [(128, 128)]
+    assert (info["width"], info["extra_generation_params"]["Ultimate SD upscale upscaler"]) == (128, "Lanczos")
     seamed = [*UPSCALE[:13], 2, *UPSCALE[14:]]
     assert len(webui.generate("img2img", **job, script_args=seamed)[0]) == 2
 

@@ -211,8 +211,10 @@ def test_interrupt_gives_a_partial_picture_and_fewer_of_them(standin: StandIn) -
 
 def test_a_client_that_hangs_up_does_not_stop_the_job(standin: StandIn) -> None:
     with pytest.raises(requests.Timeout):
-        requests.post(f"{standin.url}/sdapi/v1/txt2img", json={**JOB, "steps": 30}, timeout=0.2)
+        requests.post(f"{standin.url}/sdapi/v1/txt2img", json={**LONG, "steps": 2000}, timeout=0.5)
     assert standin.get("progress").json()["state"]["job_count"] == 1
+    standin.post("interrupt")
+    wait_until(lambda: standin.get("progress").json()["state"]["job_count"] == 0)
 
 
 def test_sigterm_finishes_the_running_job(tmp_path: Path) -> None:
