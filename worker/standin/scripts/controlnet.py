@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageChops, ImageFilter, ImageOps
+from PIL import Image
 
 from ..checkpoints import model_files
 from ..encoding import decode, encode
@@ -20,6 +20,7 @@ from ..sampling import latent_size
 from .catalog import PACKAGE
 from .controlunit import RESIZE_MODES, Unit, parse_unit
 from .extension import Extension
+from .maps import preprocess
 
 if TYPE_CHECKING:
     import argparse
@@ -276,35 +277,6 @@ class ControlNet(Extension):
             images.append(encode(preprocess(name, picture.convert("RGB").resize(size)), webui.options))
         answer: dict[str, Any] = {"info": "Success", "images": images}
         return answer | ({"poses": []} if "openpose" in name else {})
-
-
-def preprocess(module: str, image: Image.Image) -> Image.Image:
-    """A control map that looks like what the module finds: the picture itself, a filtered one, or its edges."""
-    rgb = image.convert("RGB")
-    for starts, draw in _MAPS.items():
-        if module.startswith(starts):
-            return draw(rgb)
-    edges = rgb.convert("L").filter(ImageFilter.FIND_EDGES)
-    return edges.point(lambda value: 255 if value > 24 else 0).convert("RGB")  # noqa: PLR2004 # a faint edge
-
-
-def _depth(rgb: Image.Image) -> Image.Image:
-    return ImageOps.autocontrast(rgb.convert("L").filter(ImageFilter.GaussianBlur(4))).convert("RGB")
-
-
-def _threshold(rgb: Image.Image) -> Image.Image:
-    return rgb.convert("L").point(lambda value: 255 if value > 127 else 0).convert("RGB")  # noqa: PLR2004 # half of a byte
-
-
-_MAPS: dict[tuple[str, ...], Callable[[Image.Image], Image.Image]] = {
-    ("none", "inpaint", "tile", "reference", "ip-", "revision", "clip_vision"): lambda rgb: rgb,
-    ("invert",): ImageOps.invert,
-    ("depth",): _depth,
-    ("normal", "seg", "oneformer", "anime", "color"): lambda rgb: ImageOps.posterize(rgb, 2),
-    ("blur",): lambda rgb: rgb.filter(ImageFilter.GaussianBlur(9)),
-    ("threshold",): _threshold,
-    ("shuffle",): lambda rgb: ImageChops.offset(rgb, rgb.width // 3, rgb.height // 3),
-}
 
 
 def _render_poses(webui: WebUI, body: Any) -> dict[str, Any]:
