@@ -130,6 +130,8 @@ def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
     call = api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
+    if call.fields is not None and "preset" in call.fields:
+        raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
     try:
         return Accepted(parse_job(call.fields, limits=limits), "api", call)
     except InvalidInput as error:

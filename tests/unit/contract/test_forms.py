@@ -119,6 +119,7 @@ def test_an_api_call_may_refresh_and_download() -> None:
         ({"api": "txt2img"}, "api"),
         ({"api": {}}, "api.endpoint"),
         ({**call("/sdapi/v1/txt2img", {"prompt": "a"}), "prompt": "a"}, "prompt"),
+        (call("/sdapi/v1/txt2img", {"prompt": "a", "preset": "draft"}), "payload.preset"),
         (call("v1/download", {"source_url": "https://a/b", "download_path": "/etc/cron.d/x"}), "payload.download_path"),
     ],
 )
