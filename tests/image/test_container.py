@@ -94,13 +94,28 @@ def test_stopping_while_the_webui_still_boots_ends_at_once(source: JobSource, vo
         assert container.stop(grace=20) != 137
 
 
-def test_when_the_webui_dies_the_container_ends_with_a_failure(source: JobSource, volume: Path, webui: Path) -> None:
-    job = source.offer(prompt="a lighthouse", steps=2, width=64, height=64)
+def kill_the_webui(container: Container) -> None:
+    pid = next(pid for words, (pid, _) in container.processes().items() if "launch.py" in words)
+    container.run("sh", "-c", f"kill -9 {pid}")
+
+
+def test_a_webui_that_dies_comes_back_for_the_next_job(source: JobSource, volume: Path, webui: Path) -> None:
+    first = source.offer(prompt="a lighthouse", steps=2, width=64, height=64)
     with started(source, volume, webui) as container:
+        source.wait_result(first, timeout=90)
+        kill_the_webui(container)
+        second = source.offer(prompt="a lighthouse", steps=2, width=64, height=64)
+        assert source.wait_result(second, timeout=90).output["images"]
+
+
+def test_when_the_webui_stays_dead_the_container_ends_with_a_failure(
+    source: JobSource, volume: Path, webui: Path
+) -> None:
+    job = source.offer(prompt="a lighthouse", steps=2, width=64, height=64)
+    with started(source, volume, webui, RESTARTS="0") as container:
         source.wait_result(job, timeout=90)
-        pid = next(pid for words, (pid, _) in container.processes().items() if "launch.py" in words)
-        container.run("sh", "-c", f"kill -9 {pid}")
-        assert container.wait(timeout=30) not in {0, 137}
+        kill_the_webui(container)
+        assert container.wait(timeout=60) not in {0, 137}
 
 
 def test_a_webui_that_does_not_start_ends_the_container_and_its_last_lines_are_shown(
