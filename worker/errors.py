@@ -22,6 +22,7 @@
     │   ├── WrongResult           wrong_result
     │   ├── NanImage              nan_image
     │   ├── NoSpace               no_space
+    │   ├── WorkerStopping        worker_stopping
     │   └── InternalError         internal_error
     └── PlatformFault (fault: platform — something outside the worker failed)
         ├── DownloadFailed        download_failed
@@ -231,6 +232,11 @@ class NanImage(WorkerFault):
 class NoSpace(WorkerFault):
     code = "no_space"
     about = "The volume has no room for a model that has to be fetched, and nothing that may be removed."
+
+
+class WorkerStopping(WorkerFault):
+    code = "worker_stopping"
+    about = "The worker was told to stop and the job was not done within its grace; send it again."
 
 
 class InternalError(WorkerFault):

@@ -7,6 +7,7 @@ the WebUI boots.
 from __future__ import annotations
 
 import importlib
+import tempfile
 import threading
 from pathlib import Path
 from random import SystemRandom
@@ -16,6 +17,8 @@ from worker.contract.models import ModelRef
 from worker.errors import BootFailed, WorkerError
 from worker.recovery.budget import Budget
 from worker.recovery.keeper import Keeper
+from worker.recovery.results import Results, is_alive, remove_dead
+from worker.recovery.shift import Shift
 from worker.serving.beside import Beside
 from worker.telemetry.logs import get_logger
 from worker.webui import launch
@@ -55,7 +58,8 @@ class Host:
         self._backend: Backend | None = None
         self._keeper: Keeper | None = None
         self._store: ModelStore | None = None
-        self._service: Service | None = None
+        self._results = Results(self.settings.results_root, self.settings.result_retention_s)
+        self._shift: Shift | None = None
 
     def spawn(self) -> None:
         """Start the WebUI and return at once.
@@ -66,6 +70,7 @@ class Host:
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         plan = launch.plan(self.settings, self._checkpoint(), self._environment, demo_models=self._demo)
+        remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
         self._backend = Backend(plan, on_exit=self._lost)
         budget = Budget(self.settings.restarts, self.settings.restart_window_s)
         self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
@@ -89,7 +94,8 @@ class Host:
 
         preparing = Beside(prepare)
         self.keeper.wait_ready()
-        self._service = preparing.wait()
+        service = preparing.wait()
+        self._shift = Shift(service.run, self._results, grace_s=self.settings.stop_grace_s)
 
     def _assemble(self) -> Service:
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
@@ -116,15 +122,16 @@ class Host:
             store=self._models(),
             delivery=delivery,
             source=PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s),
+            results=self._results,
             random=SystemRandom(),
             house=read_house(settings),
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
-        """Return the answer to one job; see `Service.run`."""
-        if self._service is None:
+        """Return the answer to one job; see `Service.run` and `Shift`."""
+        if self._shift is None:
             raise AssertionError("wait_ready comes first")
-        return await self._service.run(job, on_progress=on_progress)
+        return await self._shift.run(job, on_progress=on_progress)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""
@@ -136,6 +143,8 @@ class Host:
 
     def close(self) -> None:
         """End the WebUI and whatever it started."""
+        if self._shift is not None:
+            self._shift.close()
         if self._keeper is not None:
             self._keeper.close()
 
@@ -154,8 +163,10 @@ class Host:
         return self._keeper
 
     def drain(self) -> None:
-        """Take note that no more jobs come."""
+        """Take note that no more jobs come, and give those that run their grace. Call it from any thread."""
         self.keeper.drain()
+        if self._shift is not None:
+            self._shift.stop()
 
     def health(self) -> dict[str, Any]:
         """Return the worker's state and what was wrong last; see `Keeper.health`."""

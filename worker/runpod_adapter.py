@@ -125,6 +125,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         super().kill_worker()
         if self._loop is not None and not self._stopping.is_set():
             _log.info("stopping: what runs is finished, nothing more is taken", running=len(self._held))
+            self._life.host.drain()
             self._loop.call_soon_threadsafe(self._stopping.set)  # wakes the loop, which a signal alone does not
 
     async def get_jobs(self, session: Any) -> None:

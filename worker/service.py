@@ -22,7 +22,7 @@ from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
-from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.errors import DeadlineExceeded, DeliveryFailed, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker, Order
 from worker.serving.answer import encoded_size
 from worker.stages import generate, prepare
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.recovery.flights import Turn
     from worker.recovery.keeper import Keeper
+    from worker.recovery.results import Results
     from worker.settings import Settings
     from worker.stages.generate import Generated
     from worker.stages.house import House
@@ -69,6 +70,7 @@ class Service:
         store: The model files.
         delivery: Where pictures go.
         source: Where pictures that jobs point at are read from.
+        results: Keeps pictures that could not be delivered.
         random: For seeds that the client leaves open.
         house: The operator's presets, wildcards and rules.
     """
@@ -82,6 +84,7 @@ class Service:
         store: ModelStore,
         delivery: Delivery,
         source: PictureSource,
+        results: Results,
         random: Random,
         house: House,
     ) -> None:
@@ -90,6 +93,7 @@ class Service:
         self._store = store
         self._delivery = delivery
         self._source = source
+        self._results = results
         self._random = random
         self._house = house
         self._maker = Maker(backend, keeper, settings)
@@ -196,20 +200,24 @@ class Service:
     async def _delivered(self, answer: dict[str, Any], result: Generated, request: Job, run: Run) -> dict[str, Any]:
         """Return `answer` with the pictures of `result` in it, as base64 or URLs."""
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
+        deliver = partial(
+            self._delivery.deliver,
+            run.id,
+            result.pictures,
+            result.seeds,
+            options=request.output,
+            store=run.target,
+            overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
+            answer=answer,
+            deadline=run.deadline,
+        )
         with run.phases.phase("deliver"):
-            delivered = await self.thread(
-                partial(
-                    self._delivery.deliver,
-                    run.id,
-                    result.pictures,
-                    result.seeds,
-                    options=request.output,
-                    store=run.target,
-                    overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
-                    answer=answer,
-                    deadline=run.deadline,
-                )
-            )
+            try:
+                delivered = await self.thread(deliver)
+            except DeliveryFailed as error:
+                kept = await self.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
+                error.details["kept"] = kept
+                raise
         answer["images"] = delivered.images
         if delivered.previews:
             answer["previews"] = delivered.previews

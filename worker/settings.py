@@ -173,6 +173,32 @@ class Settings(BaseSettings):
         900, "POISON_S", "How long a job that has killed the WebUI twice is refused.", unit="s", ge=0, le=86400
     )
 
+    stop_grace_s: float = _knob(
+        600,
+        "STOP_GRACE_S",
+        "After SIGTERM: how long running jobs may take; then they are answered with a retryable error.",
+        unit="s",
+        gt=0,
+        le=86400,
+    )
+    recycle_growth_bytes: int = _knob(
+        3_000_000_000,
+        "RECYCLE_GROWTH_BYTES",
+        "Steady growth of the WebUI's memory (RAM or VRAM) over 24 jobs after which it is restarted between two; "
+        "0: never.",
+        unit="bytes",
+        ge=0,
+    )
+    results_dir: Path | None = _knob(
+        None,
+        "RESULTS_DIR",
+        "Where answers are kept for jobs that are handed out again; default: /runpod-volume/worker-results in "
+        "production with a volume, else nowhere.",
+    )
+    result_retention_s: float = _knob(
+        3600, "RESULT_RETENTION_S", "How long they are kept; 0: not at all.", unit="s", ge=0, le=604800
+    )
+
     # Throughput
     concurrency: int = _knob(
         2,
@@ -325,6 +351,13 @@ class Settings(BaseSettings):
     def in_production(self) -> bool:
         """Whether RunPod's job environment is present."""
         return bool(self.runpod_get_job)
+
+    @property
+    def results_root(self) -> Path | None:
+        """Where answers are kept, None: nowhere."""
+        if self.results_dir is not None:
+            return self.results_dir
+        return VOLUME / "worker-results" if self.in_production and VOLUME.is_dir() else None
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:

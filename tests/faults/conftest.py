@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -83,8 +84,12 @@ class Rig:
 
     def wait_sampling(self) -> None:
         """Return when the WebUI has begun a job's steps."""
-        while not requests.get(f"{self.url}/sdapi/v1/progress", timeout=10).json()["state"]["sampling_steps"]:
-            pass
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            state = requests.get(f"{self.url}/sdapi/v1/progress", timeout=10).json()["state"]
+            if state["job"] and state["sampling_step"]:
+                return
+        raise AssertionError("no job runs")
 
 
 def pixels(image: str) -> str:

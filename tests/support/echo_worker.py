@@ -36,6 +36,9 @@ class EchoHost:
         self._gpu = asyncio.Lock()
         self._died: Callable[[WorkerError], None] = lambda _: None
 
+    def drain(self) -> None:
+        say("drains")
+
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         self._died = callback
 

@@ -19,6 +19,7 @@ from worker.recovery.flights import Flights, Turn
 from worker.recovery.memory import Learned
 from worker.recovery.poison import Poison, marks
 from worker.recovery.policy import Action, Care, Tries, decide, innocent, switch_failed
+from worker.recovery.recycling import Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+RECYCLE_WAIT_S = 60.0
 CHECKS = 8
 """Answers examined at once."""
 
@@ -98,6 +100,8 @@ class Maker:
         self._pool = ThreadPoolExecutor(max_workers=CHECKS, thread_name_prefix="check")
         self._learned = Learned()
         self._poison = Poison(settings.poison_s, clock)
+        self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
+        self._later: set[asyncio.Task[None]] = set()
         self._log = get_logger("recovery")
 
     async def make(self, order: Order[T]) -> Right[T]:
@@ -124,6 +128,7 @@ class Maker:
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
                 self._learned.made(request, after_nan=NanImage.code in tries.failures)
+                self._after_a_job()
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 async with self._turn(order, request):
@@ -210,6 +215,23 @@ class Maker:
                 await self._thread(self._backend.abandon, f"its caches could not be freed: {failure.message}")
         elif action.care is Care.RESTART:
             await self._thread(self._backend.abandon, error.message)
+
+    def _after_a_job(self) -> None:
+        task = asyncio.ensure_future(self._recycle())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _recycle(self) -> None:
+        """Restart the WebUI between two jobs where its memory creeps up and the budget allows it."""
+        why = await self._thread(self._recycler.creeping)
+        if why is None or not self._keeper.may_restart():
+            return
+        try:
+            turn = await self.take_gpu(self._clock() + RECYCLE_WAIT_S)
+        except WorkerError:
+            return  # the GPU is busy for long, or the WebUI is gone: there will be a better moment
+        with turn:
+            await whole(self._thread(self._backend.abandon, why))
 
     def _learn(self, error: WorkerError, request: Request, action: Action, known: tuple[str, ...]) -> None:
         job, checkpoint = known

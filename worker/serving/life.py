@@ -35,6 +35,9 @@ class Host(Protocol):
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
         """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again."""
 
+    def drain(self) -> None:
+        """Take note that no more jobs come, and give those that run their grace. Called from any thread."""
+
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good."""
 

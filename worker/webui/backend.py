@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,8 @@ class Backend:
         with self._spawning:
             self._closed = True
         self.stop(grace)
+        if self.plan.options_file is not None:
+            shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
     @property
     def pid(self) -> int | None:

@@ -38,6 +38,8 @@ SECRETS = (
 """Environment variables that the WebUI has no business to see."""
 NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "ceph", "lustre", "9p", "virtiofs", "fuse")
 GIB = 1024**3
+TEMPORARY = "a1111-worker-"
+"""Before the process id: the folder of what a worker writes for its WebUI."""
 
 
 def webui_dir(settings: Settings) -> Path | None:
@@ -234,7 +236,7 @@ def _made(folder: Path) -> Path:
 
 
 def _own_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"a1111-worker-{os.getpid()}"
+    return Path(tempfile.gettempdir()) / f"{TEMPORARY}{os.getpid()}"
 
 
 def _controlnet(settings: Settings, folder: Path | None) -> Path | None:

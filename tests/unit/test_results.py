@@ -1,0 +1,130 @@
+"""Kept answers: found again for the very same job, whole or not at all, gone after their time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.pictures import png
+from worker.images.inspect import inspect
+from worker.recovery.results import ANSWER, Results, entry, is_alive, remove_dead
+from worker.recovery.trend import Trend
+
+JOB = {"id": "job-1", "input": {"prompt": "a cat", "seed": 5}}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "kept", 100)
+
+
+def test_the_same_job_finds_its_answer(results: Results) -> None:
+    results.keep(entry(JOB), {"images": ["x"]})
+    assert results.find(entry(dict(reversed(JOB.items())))) == {"images": ["x"]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**JOB, "id": "job-2"},
+        {**JOB, "input": {"prompt": "a cat", "seed": 6}},
+        {**JOB, "s3Config": {"bucketName": "b"}},
+    ],
+)
+def test_another_job_does_not(results: Results, other: dict[str, object]) -> None:
+    results.keep(entry(JOB), {"images": ["x"]})
+    assert results.find(entry(other)) is None
+
+
+@pytest.mark.parametrize("job_id", ["../../etc/passwd", "a/b", "", ".", "\ud800", "x" * 5000, "a\x00b"])
+def test_no_job_id_leads_out_of_the_folder(tmp_path: Path, job_id: str) -> None:
+    results = Results(tmp_path / "kept", 100)
+    job = {**JOB, "id": job_id}
+    results.keep(entry(job), {"images": ["x"]})
+    assert results.find(entry(job)) == {"images": ["x"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert all(path.is_dir() for path in (tmp_path / "kept").iterdir())
+
+
+def test_an_answer_is_forgotten_after_the_retention_time_and_its_file_removed(tmp_path: Path) -> None:
+    results = Results(tmp_path / "kept", 100)
+    results.keep(entry(JOB), {"images": ["x"]})
+    (file,) = (tmp_path / "kept").glob(f"*/{ANSWER}")
+    os.utime(file, (file.stat().st_mtime - 101,) * 2)
+    assert results.find(entry(JOB)) is None
+    results.tidy(force=True)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_torn_file_is_no_answer(tmp_path: Path) -> None:
+    results = Results(tmp_path / "kept", 100)
+    results.keep(entry(JOB), {"images": ["x"]})
+    (file,) = (tmp_path / "kept").glob(f"*/{ANSWER}")
+    file.write_bytes(file.read_bytes()[:-5])
+    assert results.find(entry(JOB)) is None
+
+
+def test_what_a_dead_worker_left_unfinished_is_removed_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    results = Results(tmp_path / "kept", 100_000)
+    results.keep(entry(JOB), {"images": ["x"]})
+    (file,) = (tmp_path / "kept").glob(f"*/{ANSWER}")
+    old, new = file.with_name("a.incomplete"), file.with_name("b.incomplete")
+    for partial in (old, new):
+        partial.touch()
+    os.utime(old, (old.stat().st_mtime - 601,) * 2)
+    results.tidy(force=True)
+    assert not old.exists()
+    assert new.exists()
+    assert file.exists()
+
+
+def test_pictures_are_kept_under_names_that_can_be_told(tmp_path: Path) -> None:
+    results = Results(tmp_path / "kept", 100)
+    picture = inspect(png(8, 8))
+    (path,) = results.keep_pictures("job-1", [picture], [42])
+    assert path.startswith(str(tmp_path / "kept" / "job-1-"))
+    assert path.endswith("/0-42.png")
+    assert Path(path).read_bytes() == picture.data
+
+
+def test_where_nothing_can_be_written_nothing_is_kept_and_nothing_breaks(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    results = Results(tmp_path / "file" / "kept", 100)
+    results.keep(entry(JOB), {"images": ["x"]})
+    assert results.keep_pictures("job-1", [inspect(png(8, 8))], [42]) == []
+    assert results.find(entry(JOB)) is None
+
+
+@pytest.mark.parametrize("retention", [0.0, 100.0])
+def test_without_a_folder_or_a_time_nothing_is_kept(tmp_path: Path, retention: float) -> None:
+    results = Results(None if retention else tmp_path / "kept", retention)
+    assert not results.on
+    results.keep(entry(JOB), {"images": ["x"]})
+    assert results.find(entry(JOB)) is None
+    assert not (tmp_path / "kept").exists()
+
+
+def test_folders_of_dead_processes_are_removed_others_stay(tmp_path: Path) -> None:
+    names = [f"worker-{os.getpid()}", "worker-4194999", "worker-x", "other-4194999"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    remove_dead(tmp_path, "worker-", is_alive)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(names) - {"worker-4194999"})
+
+
+def grows(figures: list[int], limit: int = 1000) -> bool:
+    trend = Trend(limit)
+    return any(list(map(trend.add, figures)))
+
+
+def test_memory_that_creeps_up_is_told_from_memory_that_jumps_or_wavers() -> None:
+    assert grows([5000 + 70 * job for job in range(24)])
+    assert grows([5000 + 60 * job + (job % 3) * 400 for job in range(30)])
+    assert not grows([5000] * 6 + [9000] * 18), "another model is one step"
+    assert not grows([5000] * 12 + [9000] * 12)
+    assert not grows([5000 + 3000 * (job % 2) for job in range(60)]), "two sizes in turn"
+    assert not grows([5000 + 10 * job for job in range(24)]), "too little to matter"
+    assert not grows([5000 + 50 * job for job in range(23)]), "too few to tell"
+    assert not grows([5000 + 50 * job for job in range(24)], limit=0), "switched off"

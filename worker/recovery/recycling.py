@@ -1,0 +1,52 @@
+"""Restarting a WebUI whose memory creeps up: decided after each job, on a trend, not on a count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.recovery.trend import Trend
+from worker.webui.footprint import on_gpu, resident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEGABYTE = 1_000_000
+
+
+class Recycler:
+    """Watches the memory of one process after another.
+
+    Args:
+        pid: Returns the process of now, None where it is not ours.
+        limit: See `Trend`.
+        ram: Returns the resident bytes of a process and its descendants.
+        gpu: Returns the bytes in use on the GPU, None where that can't be told.
+    """
+
+    def __init__(
+        self,
+        pid: Callable[[], int | None],
+        limit: int,
+        *,
+        ram: Callable[[int], int] = resident,
+        gpu: Callable[[], int | None] = on_gpu,
+    ) -> None:
+        self._pid = pid
+        self._watched: int | None = None
+        self._limit = limit
+        self._ram, self._gpu = ram, gpu
+        self._trends = {"RAM": Trend(limit), "VRAM": Trend(limit)}
+
+    def creeping(self) -> str | None:
+        """Measure; return why the process should be restarted, None when it need not. Some milliseconds."""
+        pid = self._pid()
+        if pid is None or self._limit <= 0:
+            return None
+        if pid != self._watched:
+            self._watched = pid
+            for trend in self._trends.values():
+                trend.clear()
+        for name, figure in (("RAM", self._ram(pid)), ("VRAM", self._gpu())):
+            if figure and self._trends[name].add(figure):
+                return f"its {name} creeps up from job to job ({figure / MEGABYTE:.0f} MB now)"
+        return None

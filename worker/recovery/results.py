@@ -1,0 +1,176 @@
+"""Answers kept on the volume for a while: a job that is handed out again gets the answer that it already had.
+
+The platform may refuse or lose the posting of a result, or hand a job out twice; then the pictures must not be paid
+for again. An answer is found by the job's id and only for the same input. Pictures that could not be delivered are kept
+too.
+Files are written whole or not at all; what is older than the retention time is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from worker.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from worker.images.picture import Picture
+
+ANSWER = "answer.json"
+INCOMPLETE = ".incomplete"
+DEAD_AFTER_S = 600.0
+"""An unfinished file of this age belongs to a worker that is dead."""
+TIDY_EVERY_S = 600.0
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a job's answer is kept, and what it has to be the answer to."""
+
+    folder: str
+    input: str
+
+
+def entry(job: Mapping[str, Any]) -> Entry:
+    """Return the entry of a job whose input is plain JSON."""
+    asked = {"input": job.get("input"), "s3Config": job.get("s3Config")}
+    digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Entry(_folder(str(job.get("id", ""))), digest)
+
+
+class Results:
+    """The folder of kept answers, shared by all workers of a volume. Blocking; to be called from any thread.
+
+    Args:
+        folder: Where; None: nothing is kept.
+        retention_s: For how long.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, folder: Path | None, retention_s: float, now: Callable[[], float] = time.time) -> None:
+        self._root = folder if retention_s > 0 else None
+        self._retention_s = retention_s
+        self._now = now
+        self._tidied = 0.0
+        self._log = get_logger("results")
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is kept."""
+        return self._root is not None
+
+    def find(self, wanted: Entry) -> Any:
+        """Return the answer that was kept for this very job, None where there is none."""
+        if self._root is None:
+            return None
+        path = self._root / wanted.folder / ANSWER
+        try:
+            if self._now() - path.stat().st_mtime >= self._retention_s:
+                return None
+            kept = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        return kept.get("answer") if isinstance(kept, dict) and kept.get("input") == wanted.input else None
+
+    def keep(self, done: Entry, answer: Any) -> None:
+        """Keep an answer; that it can't be kept is a warning in the log, no more."""
+        if self._root is None:
+            return
+        try:
+            self._write(done.folder, ANSWER, orjson.dumps({"input": done.input, "answer": answer}))
+        except (OSError, TypeError) as error:
+            self._log.warning("an answer could not be kept", error=str(error))
+        self.tidy()
+
+    def keep_pictures(self, job_id: str, pictures: Sequence[Picture], seeds: Sequence[int]) -> list[str]:
+        """Keep pictures that could not be delivered; return their paths, none where they can't be kept."""
+        if self._root is None:
+            return []
+        names = [
+            f"{number}-{seeds[number] if number < len(seeds) else 0}.{picture.extension}"
+            for number, picture in enumerate(pictures)
+        ]
+        try:
+            for name, picture in zip(names, pictures, strict=True):
+                self._write(_folder(job_id), name, picture.data)
+        except OSError as error:
+            self._log.warning("pictures could not be kept", error=str(error))
+            return []
+        return [str(self._root / _folder(job_id) / name) for name in names]
+
+    def tidy(self, *, force: bool = False) -> None:
+        """Remove what is too old and what dead workers left unfinished; now and then, or at once."""
+        if self._root is None or (not force and time.monotonic() - self._tidied < TIDY_EVERY_S):
+            return
+        self._tidied = time.monotonic()
+        for folder in _entries(self._root):
+            files = list(_entries(folder))
+            for file in files:
+                limit = DEAD_AFTER_S if file.name.endswith(INCOMPLETE) else self._retention_s
+                with contextlib.suppress(OSError):
+                    if self._now() - file.stat().st_mtime >= limit:
+                        file.unlink()
+            with contextlib.suppress(OSError):
+                if not files and self._now() - folder.stat().st_mtime < DEAD_AFTER_S:
+                    continue  # somebody may have made it just now
+                folder.rmdir()  # fails, as it should, while there is something in it
+
+    def _write(self, folder: str, name: str, data: bytes) -> None:
+        if self._root is None:
+            return
+        place = self._root / folder
+        place.mkdir(parents=True, exist_ok=True)
+        partial = place / f"{name}.{uuid.uuid4().hex}{INCOMPLETE}"
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(place / name)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def remove_dead(temporary: Path, prefix: str, alive: Callable[[int], bool]) -> None:
+    """Remove the folders ``<prefix><pid>`` below `temporary` whose process is gone."""
+    for folder in _entries(temporary):
+        pid = folder.name.removeprefix(prefix)
+        if folder.name.startswith(prefix) and pid.isdigit() and not alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _folder(job_id: str) -> str:
+    plain = _UNSAFE.sub("-", job_id)[:80]
+    return f"{plain}-{hashlib.sha256(job_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(folder.iterdir())
+    except OSError:
+        return

@@ -1,0 +1,116 @@
+"""What surrounds a job: one that was answered before gets that answer, one that outlives a stop is handed back."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import WorkerStopping
+from worker.recovery.results import entry
+from worker.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from worker.recovery.results import Entry, Results
+    from worker.telemetry.progress import ProgressSink
+
+    Run = Callable[..., Awaitable[Any]]
+
+LOOK_UP_S = 5.0
+"""For a look into the folder of kept answers: a volume that hangs must not keep jobs from running."""
+
+
+class Shift:
+    """See the module's docstring; one for the worker's life.
+
+    Args:
+        run: Answers a job; see `Service.run`.
+        results: The kept answers.
+        grace_s: Seconds that running jobs get after `stop`.
+    """
+
+    def __init__(self, run: Run, results: Results, *, grace_s: float) -> None:
+        self._run = run
+        self._results = results
+        self._grace_s = grace_s
+        self._running: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+        self._stopping = False
+        self._handed_back: set[asyncio.Task[Any]] = set()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="results")
+        self._log = get_logger("shift")
+        self._pool.submit(results.tidy, force=True)
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
+        """Return the answer to one job.
+
+        Raises:
+            asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
+        """
+        mark = await self._mark(job)
+        kept = await self._kept(mark) if mark is not None else None
+        if kept is not None:
+            self._log.info("answered from the kept answers", job_id=str(job.get("id")))
+            return kept
+        answer = await self._to_its_end(job, on_progress)
+        if mark is not None and _is_success(answer):
+            self._pool.submit(self._results.keep, mark, answer)
+        return answer
+
+    def stop(self) -> None:
+        """Give running jobs their grace; what runs then still is interrupted and answered as to be sent again."""
+        self._stopping = True
+        for task, loop in list(self._running.items()):
+            loop.call_soon_threadsafe(loop.call_later, self._grace_s, self._hand_back, task)
+
+    def close(self) -> None:
+        """Return when every answer is kept."""
+        self._pool.shutdown()
+
+    async def _to_its_end(self, job: Mapping[str, Any], on_progress: ProgressSink) -> Any:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a coroutine runs in a task")
+        loop = self._running[task] = asyncio.get_running_loop()
+        if self._stopping:  # taken in the moment of the stop
+            loop.call_later(self._grace_s, self._hand_back, task)
+        try:
+            return await self._run(job, on_progress=on_progress)
+        except asyncio.CancelledError:
+            if task not in self._handed_back:
+                raise
+            error = WorkerStopping(f"the worker stops, and the job was not done within {self._grace_s:g} s")
+            return error.to_answer()
+        finally:
+            self._running.pop(task, None)
+            self._handed_back.discard(task)
+
+    def _hand_back(self, task: asyncio.Task[Any]) -> None:
+        if task in self._running:
+            self._handed_back.add(task)
+            task.cancel()
+
+    async def _mark(self, job: Mapping[str, Any]) -> Entry | None:
+        """Return what the job is known by; None where nothing is kept, or the input is not even JSON."""
+        if not self._results.on or not job.get("id"):
+            return None
+        try:
+            mark: Entry = await self._thread(entry, job)
+        except (TypeError, ValueError, RecursionError):
+            return None
+        return mark
+
+    async def _kept(self, mark: Entry) -> Any:
+        try:
+            return await asyncio.wait_for(self._thread(self._results.find, mark), LOOK_UP_S)
+        except asyncio.TimeoutError:
+            self._log.warning("the folder of kept answers does not answer")
+            return None
+
+    async def _thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+
+def _is_success(answer: Any) -> bool:
+    return bool(isinstance(answer, dict) and answer.get("images") and "error" not in answer)
