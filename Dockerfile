@@ -126,8 +126,10 @@ if [ -z "${EXTENSIONS}" ]; then exit 0; fi
     --compile-bytecode --require-hashes --requirement /tmp/extensions.lock
 EOF
 
-# Offline from here on: nothing is fetched when the WebUI starts. Its SQLite cache must not lie on a network volume.
-ENV HF_HOME=/opt/hub HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 GIT_PYTHON_REFRESH=quiet \
+# The worker starts the WebUI offline, with this hub cache: nothing is fetched when it starts. The worker itself fetches
+# models from the hub, so the hub's own variables are not set for the whole image. The WebUI's SQLite cache must not lie
+# on a network volume.
+ENV WEBUI_HUB_DIR=/opt/hub GIT_PYTHON_REFRESH=quiet \
     WEBUI_DIR=/opt/webui WEBUI_PYTHON=/opt/webui-env/bin/python SD_WEBUI_CACHE_DIR=/tmp/webui-cache MPLCONFIGDIR=/opt/matplotlib
 ARG CLIP_HUB_REVISION
 COPY --from=hub /clip /opt/hub/hub/models--openai--clip-vit-large-patch14/snapshots/${CLIP_HUB_REVISION}
@@ -148,7 +150,7 @@ ln -s /tmp/webui-ui-config.json /opt/webui/ui-config.json
 mkdir -p /opt/webui/config_states /opt/webui/models/Codeformer /opt/webui/models/GFPGAN
 # Twice: as root, so that the WebUI and its extensions make the folders they want, then as the user that will run it,
 # because what only root can read or write would be found too late.
-check() { "$@" /opt/webui-env/bin/python /tmp/check_webui.py --requirements /tmp/webui.in --cuda "${CUDA}"; }
+check() { env HF_HOME=/opt/hub HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 "$@" /opt/webui-env/bin/python /tmp/check_webui.py --requirements /tmp/webui.in --cuda "${CUDA}"; }
 check env
 rm -rf /tmp/webui-*
 /opt/webui-env/bin/python -m compileall -q -j 0 /opt/webui

@@ -6,6 +6,7 @@ the WebUI boots.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import tempfile
 import threading
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
     from worker.service import Service
-    from worker.settings import Settings
+    from worker.settings import ModelKind, Settings
     from worker.telemetry.progress import ProgressSink
 
 FALLBACK_CHECKPOINT = "Deliberate v6"
@@ -198,13 +199,31 @@ class Host:
         store = self._models()
         wanted = default_checkpoint(self.settings.default_checkpoint, store.volume.names("checkpoint"))
         found: LocalModel | None = store.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
+        if found is None and (self.settings.default_checkpoint or self.settings.in_production):
+            found = self._fetched(wanted)
         if found is None:
             raise BootFailed(
-                f"the default checkpoint {wanted!r} is not in {self.settings.folder('checkpoint')}",
-                hint="Put the file there, or set DEFAULT_CHECKPOINT to one that is: "
-                + (", ".join(store.volume.names("checkpoint")) or "there is none"),
+                f"there is no checkpoint in {self.settings.folder('checkpoint')}",
+                hint="Put one there, or set DEFAULT_CHECKPOINT to one that can be fetched, such as 'Deliberate v6'.",
             )
         return found.path
+
+    def _fetched(self, name: str) -> LocalModel:
+        """Return the default checkpoint after fetching it to the volume, once among all workers.
+
+        Raises:
+            BootFailed: nobody knows it, or it can't be had.
+        """
+        self._log.info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
+        wanted: list[tuple[str, ModelRef, ModelKind]] = [("DEFAULT_CHECKPOINT", ModelRef(name=name), "checkpoint")]
+        try:
+            return asyncio.run(self._models().prepare(wanted))[0]
+        except WorkerError as error:
+            files = ", ".join(self._models().volume.names("checkpoint")) or "none"
+            raise BootFailed(
+                f"the default checkpoint {name!r} can't be had: {error.message}",
+                hint=error.hint or f"Set DEFAULT_CHECKPOINT to one that is there: {files}",
+            ) from error
 
 
 def default_checkpoint(setting: str, files: Sequence[str]) -> str:

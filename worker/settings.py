@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         about="Pass --disable-safe-unpickle. Loads faster, but a pickled model file can then run any code.",
     )
 
+    webui_hub_dir: Path | None = _knob(
+        None,
+        "WEBUI_HUB_DIR",
+        "Hugging Face cache of the WebUI; when set, it is started offline with it (the image sets it).",
+    )
     webui_disable_mmap: Literal["auto", "on", "off"] = _knob(
         "auto",
         "WEBUI_DISABLE_MMAP",

@@ -9,7 +9,9 @@ import psutil
 import pytest
 
 from tests.support import models
-from tests.support.webui_dir import environment
+from tests.support.loopback_http import serve
+from tests.support.model_store import ranged
+from tests.support.webui_dir import environment, running_host
 from worker.errors import BootFailed
 from worker.settings import read_settings
 from worker.webui import launch
@@ -146,3 +148,25 @@ def test_the_webui_sees_no_secrets(tmp_path: Path, boots: list[Boot]) -> None:
     seen = psutil.Process(process.pid).environ()
     assert "hf_sesame" not in seen.values()
     assert "open" not in seen.values()
+
+
+def test_a_default_checkpoint_that_is_not_on_the_volume_is_fetched_to_it_first(tmp_path: Path) -> None:
+    data = models.checkpoint(tmp_path / "there" / "Fetched_v1.safetensors").read_bytes()
+    with serve(lambda request: ranged(request, data)) as server:
+        (tmp_path / "models").mkdir()
+        more = {"DEFAULT_CHECKPOINT": f"{server.url}/Fetched_v1.safetensors", "ALLOW_HOSTS": "127.0.0.1"}
+        with running_host(tmp_path, more) as host:
+            assert host.backend.loaded.startswith("Fetched_v1")
+            assert [file.size for file in host._models().volume.files("checkpoint")] == [len(data)]
+
+
+def test_a_default_checkpoint_that_nobody_knows_ends_the_start_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(BootFailed, match="Nope_v9"), running_host(tmp_path, {"DEFAULT_CHECKPOINT": "Nope_v9"}):
+        pass
+
+
+def test_a_webui_with_a_hub_cache_of_its_own_is_started_offline(tmp_path: Path, boots: list[Boot]) -> None:
+    boots.append(Boot(tmp_path, WEBUI_HUB_DIR="/opt/hub"))
+    program = boots[0].backend.plan.program
+    assert program is not None
+    assert (program.environment["HF_HOME"], program.environment["HF_HUB_OFFLINE"]) == ("/opt/hub", "1")

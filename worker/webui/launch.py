@@ -120,7 +120,7 @@ def plan(
             extra=settings.webui_args,
         )
     )
-    child = environment_for(environment, drop=SECRETS)
+    child = {**environment_for(environment, drop=SECRETS), **_offline(settings)}
     if chosen == STAND_IN:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     memory = _memory()
@@ -162,6 +162,13 @@ def on_network(path: Path, mounts: str) -> bool:
         if path.is_relative_to(folder) and len(folder) > best:
             best, found = len(folder), parts[2]
     return found.split(".")[0] in NETWORK_FILESYSTEMS
+
+
+def _offline(settings: Settings) -> dict[str, str]:
+    """Return what keeps the WebUI from fetching tokenizers and configurations when it starts."""
+    if settings.webui_hub_dir is None:
+        return {}
+    return {"HF_HOME": str(settings.webui_hub_dir), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def _sequential(settings: Settings) -> bool:
