@@ -298,3 +298,9 @@ def test_previews_and_another_format_come_as_asked(worker: Worker) -> None:
     assert [base64.b64decode(image)[8:12] for image in answer["images"]] == [b"WEBP"] * 2
     assert [size_of(one["thumbnail"]) for one in answer["previews"]] == [(32, 32)] * 2
     assert all(len(one["blurhash"]) == 28 for one in answer["previews"])
+
+
+def test_an_embedding_for_another_model_and_a_long_prompt_are_pointed_out(worker: Worker) -> None:
+    warnings = worker.run(prompt="a cat, xlemb, " + "fluffy " * 80)["warnings"]
+    assert any("embedding 'xlemb'" in warning for warning in warnings), warnings
+    assert any("tokens" in warning for warning in warnings)

@@ -10,7 +10,7 @@ from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup
 from worker.telemetry.progress import Progress
-from worker.webui import resolve, tags
+from worker.webui import prompts, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ async def prepare(
     bases = fit.bases_of(chosen, local, catalog, store)
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
     fit.embeddings_fit(job, local, catalog, base, loaded=checkpoint.name == backend.loaded)
-    warnings = [*resolve.negative_tags(texts[1]), *fit.loras_fit(chosen, base, bases, known_unfit)]
+    every = [*texts[0], *texts[1]]
+    skipped = catalog.skipped_embeddings if checkpoint.name == backend.loaded else ()
+    said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
+    warnings = [*said, *resolve.negative_tags(texts[1]), *fit.loras_fit(chosen, base, bases, known_unfit)]
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), tuple(local.values()))
 
 
