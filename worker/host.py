@@ -21,7 +21,10 @@ from worker.recovery.keeper import Keeper
 from worker.recovery.results import Results, is_alive, remove_dead
 from worker.recovery.shift import Shift
 from worker.serving.beside import Beside
+from worker.serving.operating import Operating
+from worker.settings import MODEL_KINDS
 from worker.telemetry.logs import get_logger
+from worker.telemetry.watch import Nobody
 from worker.webui import launch
 from worker.webui.backend import Backend
 
@@ -61,6 +64,8 @@ class Host:
         self._store: ModelStore | None = None
         self._results = Results(self.settings.results_root, self.settings.result_retention_s)
         self._shift: Shift | None = None
+        self._service: Service | None = None
+        self._operating: Operating | None = None
 
     def spawn(self) -> None:
         """Start the WebUI and return at once.
@@ -76,6 +81,7 @@ class Host:
         budget = Budget(self.settings.restarts, self.settings.restart_window_s)
         self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
         self._backend.spawn()
+        self._operating = Operating(self.settings, self)
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
         """Block until jobs can be taken.
@@ -95,8 +101,8 @@ class Host:
 
         preparing = Beside(prepare)
         self.keeper.wait_ready()
-        service = preparing.wait()
-        self._shift = Shift(service.run, self._results, grace_s=self.settings.stop_grace_s)
+        self._service = preparing.wait()
+        self._shift = Shift(self._service.run, self._results, grace_s=self.settings.stop_grace_s)
 
     def _assemble(self) -> Service:
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
@@ -126,6 +132,7 @@ class Host:
             results=self._results,
             random=SystemRandom(),
             house=read_house(settings),
+            watch=self._operating.watch if self._operating is not None else Nobody(),
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
@@ -148,6 +155,8 @@ class Host:
             self._shift.close()
         if self._keeper is not None:
             self._keeper.close()
+        if self._operating is not None:
+            self._operating.close()
 
     @property
     def backend(self) -> Backend:
@@ -172,6 +181,23 @@ class Host:
     def health(self) -> dict[str, Any]:
         """Return the worker's state and what was wrong last; see `Keeper.health`."""
         return self.keeper.health()
+
+    def gpu_line(self) -> tuple[int, float]:
+        """Return how many jobs wait for the GPU, and the seconds for which it was somebody's."""
+        return (self._service.gpu.waiting, self._service.gpu.busy_s) if self._service is not None else (0, 0.0)
+
+    def volume(self) -> dict[str, tuple[int, int]]:
+        """Return files and bytes of models on the volume, by kind."""
+        volume = self._models().volume
+        found: dict[str, tuple[int, int]] = {}
+        for kind in MODEL_KINDS:
+            files = [file for name in volume.names(kind) if (file := volume.look(kind, name)) is not None]
+            found[kind] = (len(files), sum(file.size for file in files))
+        return found
+
+    def fetched(self) -> tuple[int, int]:
+        """Return files and bytes of models that this worker has fetched."""
+        return self._store.fetched if self._store is not None else (0, 0)
 
     def _lost(self, why: str) -> None:
         self.keeper.lost(why)

@@ -25,6 +25,7 @@ from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, DeliveryFailed, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker, Order
 from worker.serving.answer import encoded_size
+from worker.serving.deadline import seconds_for
 from worker.stages import generate, prepare
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
     from worker.models.store import ModelStore
+    from worker.queue import GpuQueue
     from worker.recovery.flights import Turn
     from worker.recovery.keeper import Keeper
     from worker.recovery.results import Results
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from worker.stages.house import House
     from worker.stages.source import PictureSource
     from worker.telemetry.progress import ProgressSink
+    from worker.telemetry.watch import Watch
     from worker.webui.backend import Backend
 
 T = TypeVar("T")
@@ -73,6 +76,7 @@ class Service:
         results: Keeps pictures that could not be delivered.
         random: For seeds that the client leaves open.
         house: The operator's presets, wildcards and rules.
+        watch: Is told of every job that ended.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Service:
         results: Results,
         random: Random,
         house: House,
+        watch: Watch,
     ) -> None:
         self._settings = settings
         self._backend = backend
@@ -96,6 +101,7 @@ class Service:
         self._results = results
         self._random = random
         self._house = house
+        self._watch = watch
         self._maker = Maker(backend, keeper, settings)
         self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
@@ -117,20 +123,33 @@ class Service:
         Raises:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
         """
-        phases = Phases()
-        with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
-            try:
-                answer = await self._work(job, phases, on_progress)
-            except WorkerError as error:
-                self._log.warning("job failed", code=error.code, fault=error.fault, error=self._loggable(error))
-                return error.to_answer()
-            except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
-                self._log.exception("job failed by a defect")
-                return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-            self._log.info(
-                "job done", images=len(answer.get("images", ())) if isinstance(answer, dict) else 0, **phases.to_json()
-            )
-            return answer
+        phases, result, images = Phases(), "cancelled", 0
+        try:
+            with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
+                answer = await self._told(job, phases, on_progress)
+            result = str(answer.get("error_code", "ok")) if isinstance(answer, dict) else "ok"
+            images = len(answer.get("images") or ()) if isinstance(answer, dict) else 0
+        finally:
+            self._watch.job(phases.kind, result, phases.seconds(), images)
+        return answer
+
+    async def _told(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
+        try:
+            answer = await self._work(job, phases, on_progress)
+        except WorkerError as error:
+            self._log.warning("job failed", code=error.code, fault=error.fault, error=self._loggable(error))
+            return error.to_answer()
+        except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
+            self._log.exception("job failed by a defect")
+            return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
+        images = len(answer.get("images") or ()) if isinstance(answer, dict) else 0
+        self._log.info("job done", images=images, **phases.to_json())
+        return answer
+
+    @property
+    def gpu(self) -> GpuQueue:
+        """The queue for the GPU."""
+        return self._maker.gpu
 
     async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
         with phases.phase("accept"):
@@ -141,9 +160,10 @@ class Service:
                 bare_form=self._settings.answer_form,
             )
             request = accepted.job
+            phases.kind = request.kind
             target = self._target(job)
             self._delivery.admit(request.output, target)
-            deadline = time.monotonic() + self._seconds_for(job, request)
+            deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress)
         try:
             answer = await self._answered(request, run)
@@ -297,16 +317,6 @@ class Service:
             "webui_version": info.get("version"),
             "id": self._settings.runpod_pod_id,
         }
-
-    def _seconds_for(self, job: Mapping[str, Any], request: Job) -> float:
-        seconds = [self._settings.job_timeout_s]
-        if request.timeout_s is not None:
-            seconds.append(request.timeout_s)
-        policy = job.get("policy")
-        limit = policy.get("executionTimeout") if isinstance(policy, dict) else None
-        if isinstance(limit, (int, float)) and not isinstance(limit, bool) and limit > 0:
-            seconds.append(limit / 1000)
-        return min(seconds)
 
     async def take_gpu(self, deadline: float) -> Turn:
         """Wait for the GPU, whatever model is on it; raises DeadlineExceeded, or WebUICrashed when it is gone."""

@@ -23,8 +23,8 @@ VOLUME = Path("/runpod-volume")
 IMAGE_WEBUI_DIR = Path("/opt/webui")
 """Where the image keeps A1111 when WEBUI_DIR says nothing."""
 
-MODEL_KINDS = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
 ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler"]
+MODEL_KINDS: tuple[ModelKind, ...] = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
 _FOLDERS: dict[str, str] = {
     "checkpoint": "checkpoints",
     "lora": "loras",
@@ -294,6 +294,27 @@ class Settings(BaseSettings):
         None, "PROMPT_POLICY_FILE", "Rules on prompts (YAML): refuse or flag words and patterns; default: none."
     )
 
+    # Operating
+    metrics_port: int = _knob(
+        0, "METRICS_PORT", "Serve figures for Prometheus at /metrics on this port; 0: not at all.", ge=0, le=65535
+    )
+    metrics_push_url: str | None = _knob(
+        None,
+        "METRICS_PUSH_URL",
+        "Pushgateway that gets the figures: serverless workers go before they are scraped.",
+    )
+    metrics_push_every_s: float = _knob(
+        15, "METRICS_PUSH_EVERY_S", "How often figures are pushed.", unit="s", ge=1, le=3600
+    )
+    port_health: int = _knob(
+        0,
+        "PORT_HEALTH",
+        "Answer /ping on this port: 200 when jobs can be taken, 204 while starting; 0: not at all. RunPod sets it for "
+        "load-balancing endpoints.",
+        ge=0,
+        le=65535,
+    )
+
     # For people
     log_level: Literal["debug", "info", "warning", "error"] = _knob("info", "LOG_LEVEL", "Least level that is logged.")
     log_format: Literal["auto", "json", "pretty"] = _knob(
@@ -339,7 +360,7 @@ class Settings(BaseSettings):
             raise ValueError("must name hosts, not URLs")
         return value
 
-    @field_validator("webui_url", "bucket_endpoint_url", "bucket_public_url")
+    @field_validator("webui_url", "bucket_endpoint_url", "bucket_public_url", "metrics_push_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

@@ -107,6 +107,8 @@ class ModelStore:
         leases = Leases(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
         self._supply = Supply(fetching, leases, at_once=settings.model_downloads)
         self._hf_caches = tuple(hf_caches)
+        self.fetched = (0, 0)
+        """Files and bytes that this store has fetched so far."""
         self._loaded: list[str] = []
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
@@ -145,6 +147,9 @@ class ModelStore:
             with self.holding(models):
                 models = await self._fetch(wanted, on_progress)
         self.used(models)
+        new = [model for model in models if model.fetched]
+        files, size = self.fetched
+        self.fetched = (files + len(new), size + sum(model.path.stat().st_size for model in new))
         return models
 
     async def _fetch(

@@ -179,6 +179,11 @@ class Maker:
                     raise _Decided(error, action, cared=turn.held or action.care is not Care.FREE) from error
         return made
 
+    @property
+    def gpu(self) -> GpuQueue:
+        """The queue for the GPU."""
+        return self._gpu
+
     async def take_gpu(self, deadline: float, model: str | None = None) -> Turn:
         """Wait for the GPU, with a WebUI that works; the turn is left or released by the caller.
 

@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 
 
 class Phases:
-    """Milliseconds by phase; a phase that runs twice adds up."""
+    """Milliseconds by phase; a phase that runs twice adds up.
+
+    Attributes:
+        kind: What kind of job it is, once that is known.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = clock()
         self._spent: dict[str, float] = {}
+        self.kind = "unknown"
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -26,6 +31,10 @@ class Phases:
             yield
         finally:
             self._spent[name] = self._spent.get(name, 0.0) + (self._clock() - start)
+
+    def seconds(self) -> dict[str, float]:
+        """Return ``{phase: seconds, …, "total": seconds}``."""
+        return {**self._spent, "total": self._clock() - self._began}
 
     def to_json(self) -> dict[str, float]:
         """Return ``{phase: ms, …, "total": ms}``, rounded to a tenth."""

@@ -1,0 +1,24 @@
+"""How long a job may take: whatever is least of what the operator, the client and the platform allow. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def seconds_for(job: Mapping[str, Any], wish: float | None, limit: float) -> float:
+    """Return the seconds that a job gets.
+
+    Args:
+        job: As the platform hands it over; ``policy.executionTimeout`` is in milliseconds.
+        wish: The client's own.
+        limit: The operator's.
+    """
+    seconds = [limit] if wish is None else [limit, wish]
+    policy = job.get("policy")
+    platform = policy.get("executionTimeout") if isinstance(policy, dict) else None
+    if isinstance(platform, (int, float)) and not isinstance(platform, bool) and platform > 0:
+        seconds.append(platform / 1000)
+    return min(seconds)
