@@ -24,8 +24,10 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import contextmanager
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ from worker.serving.life import Life
 from worker.serving.tasks import unless
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from worker.serving.life import Host
     from worker.settings import Settings
@@ -119,7 +121,8 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         self._loop = asyncio.get_running_loop()
         if self._life.failure is not None:
             self.kill_worker()
-        await super().run()
+        with _signals_wake(self._loop):
+            await super().run()
 
     def kill_worker(self) -> None:
         super().kill_worker()
@@ -229,6 +232,25 @@ class _Json:
         """Return `value` as the body of a posting."""
         del ensure_ascii
         return Body(encode(value))
+
+
+@contextmanager
+def _signals_wake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a signal wake the loop also when it comes just before the loop goes to sleep.
+
+    Python runs a signal's handler only after the sleep, which may be as long as a long poll.
+    """
+    ours, kernel_s = socket.socketpair()
+    with ours, kernel_s:
+        ours.settimeout(0)
+        kernel_s.settimeout(0)
+        loop.add_reader(ours, lambda: ours.recv(4096))
+        before = signal.set_wakeup_fd(kernel_s.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(ours)
 
 
 async def _transmit(session: Any, url: str, body: Body) -> None:
