@@ -315,6 +315,20 @@ class Settings(BaseSettings):
         le=65535,
     )
 
+    # HTTP mode (`python -m worker serve`)
+    http_port: int = _knob(8000, "HTTP_PORT", "Port of `python -m worker serve`.", ge=1, le=65535, also=("PORT",))
+    http_host: str = _knob(
+        "127.0.0.1", "HTTP_HOST", "Address that it listens on; 0.0.0.0 for every interface, which wants HTTP_API_KEY."
+    )
+    http_api_key: SecretStr | None = _knob(
+        None, "HTTP_API_KEY", "Key that its clients send as `Authorization: Bearer …`; default: none is asked for."
+    )
+    http_line: int = _knob(100, "HTTP_LINE", "Jobs that may wait there; more get 429.", unit="jobs", ge=1, le=100000)
+    http_keep_s: float = _knob(1800, "HTTP_KEEP_S", "How long it keeps an answer.", unit="s", ge=1, le=86400)
+    webhook_secret: SecretStr | None = _knob(
+        None, "WEBHOOK_SECRET", "Signs what it posts to a job's `webhook`, by Standard Webhooks (`whsec_…`)."
+    )
+
     # For people
     log_level: Literal["debug", "info", "warning", "error"] = _knob("info", "LOG_LEVEL", "Least level that is logged.")
     log_format: Literal["auto", "json", "pretty"] = _knob(

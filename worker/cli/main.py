@@ -19,6 +19,8 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "run": Command("worker.cli.run", "run one job without RunPod: FILE or - (standard input)"),
+    "submit": Command("worker.cli.submit", "run one job on an endpoint, RunPod's or a worker's own"),
+    "serve": Command("worker.cli.serve", "answer jobs over HTTP, without RunPod"),
     "check": Command("worker.cli.check", "what is configured, found and missing"),
     "models": Command("worker.cli.models", "list, pull, verify and remove models"),
     "deploy": Command("worker.cli.deploy", "make or change an endpoint on RunPod, the plan first"),

@@ -97,12 +97,12 @@ async def _run(host: Host, job: Mapping[str, Any]) -> Any:
 
 
 async def _with_bar(host: Host, job: Mapping[str, Any]) -> Any:
-    with _bar() as sink:
+    with bar() as sink:
         return await host.run(job, on_progress=sink)
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[ProgressSink]:
+def bar() -> Iterator[ProgressSink]:
     """Yield a sink that moves a progress bar on a terminal, and does nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _: None

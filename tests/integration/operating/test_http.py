@@ -1,0 +1,210 @@
+"""`python -m worker serve` as a process, and the client and `submit` against it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tests.support.loopback_http import Reply, serve
+from tests.support.ports import free_port
+from tests.support.webui_dir import environment
+from tests.support.workerproc import ROOT, WorkerProcess
+from worker.client import (
+    AsyncEndpoint,
+    Endpoint,
+    EndpointError,
+    JobCancelled,
+    JobFailed,
+    JobTimedOut,
+    read_webhook,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.loopback_http import Request
+
+KEY = "a-key-for-clients"
+SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+JOB: dict[str, Any] = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 5}
+LONG = {**JOB, "steps": 150}
+STEP_S = "0.02"
+
+
+def wait_ready(process: WorkerProcess, url: str) -> None:
+    process.wait_line(r'"event":"ready"|ready  ')
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(max_retries=_patient()))
+    assert session.get(f"{url}/ping", timeout=30).status_code == 200
+
+
+def _patient() -> Any:
+    from urllib3.util import Retry
+
+    return Retry(total=12, connect=12, backoff_factor=0.1, status_forcelist=())
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    more = {"STANDIN_STEP_SECONDS": STEP_S, "HTTP_PORT": str(port), "HTTP_API_KEY": KEY, "HTTP_LINE": "3"}
+    more |= {"CONCURRENCY": "1", "WEBHOOK_SECRET": SECRET, "ALLOW_HOSTS": "127.0.0.1"}
+    with WorkerProcess(["-m", "worker", "serve"], environment(folder, more), folder) as process:
+        wait_ready(process, f"http://127.0.0.1:{port}")
+        yield Endpoint(f"http://127.0.0.1:{port}", api_key=KEY)
+        process.terminate()
+        assert process.wait(30) == 0, process.log
+        process.assert_nothing_left()
+
+
+def test_a_job_is_run_and_its_pictures_are_saved(served: Endpoint, tmp_path: Path) -> None:
+    answer = served.runsync({**JOB, "batch_size": 2})
+    assert answer.seeds == [5, 6]
+    assert answer["worker"]["backend"] == "a1111"
+    paths = answer.save(tmp_path / "pictures")
+    assert [path.name for path in paths] == ["001-5.png", "002-6.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_a_mistake_is_an_exception_with_its_code_and_the_fields(served: Endpoint) -> None:
+    with pytest.raises(JobFailed, match="stepz") as caught:
+        served.runsync({**JOB, "stepz": 3})
+    assert (caught.value.code, caught.value.fault, caught.value.retryable) == ("invalid_input", "client", False)
+    assert caught.value.details["problems"][0]["path"] == "stepz"
+
+
+def test_a_job_tells_how_far_it_is_and_then_its_answer(served: Endpoint) -> None:
+    job = served.run(LONG)
+    states = list(job.stream(timeout=60))
+    percents = [state.progress["percent"] for state in states if "percent" in state.progress]
+    assert percents
+    assert percents == sorted(percents)
+    assert states[-1].status == "COMPLETED"
+    assert states[-1].ran_ms is not None
+    assert job.state.answer().seeds == [5]
+    assert served.job(job.id).wait().seeds == [5]
+
+
+def test_a_job_that_runs_and_one_that_waits_can_be_cancelled(served: Endpoint) -> None:
+    running, waiting = served.run(LONG), served.run({**LONG, "seed": 6})
+    assert waiting.cancel().status == "CANCELLED"
+    assert running.cancel().status == "CANCELLED"
+    with pytest.raises(JobCancelled):
+        running.wait()
+    assert served.runsync(JOB).seeds == [5]
+
+
+def test_a_full_line_says_try_again(served: Endpoint) -> None:
+    jobs = [served.run({**LONG, "seed": seed}) for seed in range(4)]
+    answer = requests.post(
+        f"{served.url}/run", json={"input": JOB}, headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+    )
+    assert answer.status_code == 429
+    assert "Retry-After" in answer.headers
+    for job in reversed(jobs):
+        job.cancel()
+
+
+def test_who_has_no_key_is_refused_and_probes_need_none(served: Endpoint) -> None:
+    with pytest.raises(EndpointError, match="HTTP_API_KEY") as caught:
+        Endpoint(served.url, api_key="wrong").run(JOB)
+    assert caught.value.status == 401
+    health = requests.get(f"{served.url}/health", timeout=10).json()
+    assert health["state"] in {"ready", "busy"}
+    assert set(health["jobs"]) == {"completed", "failed", "cancelled", "inProgress", "inQueue"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"prompt": 1}', 400), (b'{"input": "' + b"x" * 20_000_001, 413)]
+)
+def test_what_is_no_job_is_refused(served: Endpoint, body: bytes, status: int) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    assert requests.post(f"{served.url}/run", data=body, headers=headers, timeout=30).status_code == status
+
+
+def test_the_same_id_is_the_same_job(served: Endpoint) -> None:
+    jobs = [served.run(JOB, id="mine") for _ in range(2)]
+    assert jobs[0].id == jobs[1].id == "mine"
+    assert jobs[1].wait().seeds == [5]
+    assert served.call("GET", "status/mine")["status"] == "COMPLETED"
+    with pytest.raises(EndpointError, match="no such job"):
+        served.job("never-heard-of")
+
+
+def test_a_client_that_does_not_want_to_wait_any_longer_is_told(served: Endpoint) -> None:
+    job = served.run(LONG)
+    with pytest.raises(JobTimedOut):
+        job.wait(timeout=0.1)
+    job.cancel()
+
+
+def test_results_are_posted_signed_to_the_address_that_the_job_names(served: Endpoint) -> None:
+    posted: list[Request] = []
+    again = threading.Event()
+
+    def take(request: Request) -> Reply:
+        posted.append(request)
+        if len(posted) == 1:
+            return Reply(500)
+        again.set()
+        return Reply(200)
+
+    with serve(take) as receiver:
+        job = served.run(JOB, webhook=f"{receiver.url}/result")
+        job.wait()
+        assert again.wait(20)
+    state = read_webhook(SECRET, posted[1].headers, posted[1].body)
+    assert (state.id, state.status) == (job.id, "COMPLETED")
+    assert state.answer().seeds == [5]
+
+
+def test_coroutines_do_the_same(served: Endpoint) -> None:
+    async def play() -> tuple[list[int], list[str]]:
+        endpoint = AsyncEndpoint(served.url, api_key=KEY)
+        answer = await endpoint.runsync(JOB)
+        job = await endpoint.run({**JOB, "seed": 9})
+        statuses = [state.status async for state in job.stream()]
+        assert (await job.wait()).seeds == [9]
+        return answer.seeds, statuses
+
+    seeds, statuses = asyncio.run(play())
+    assert seeds == [5]
+    assert statuses[-1] == "COMPLETED"
+
+
+def test_submit_leaves_the_pictures_and_tells_the_answer(served: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"input": JOB}), encoding="utf-8")
+    done = submit(tmp_path, "job.json", "--endpoint", served.url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == ["out/001-5.png"]
+    assert (tmp_path / "out" / "001-5.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_submit_tells_a_failed_job_and_a_missing_endpoint(served: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({**JOB, "stepz": 1}), encoding="utf-8")
+    failed = submit(tmp_path, "job.json", "--endpoint", served.url)
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["error_code"] == "invalid_input"
+    gone = submit(tmp_path, "job.json", "--endpoint", f"http://127.0.0.1:{free_port()}")
+    assert gone.returncode == 1
+    assert "can't be reached" in json.loads(gone.stdout)["error"]
+
+
+def submit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "submit", *arguments],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HTTP_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

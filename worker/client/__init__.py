@@ -1,0 +1,29 @@
+"""A typed client for this worker, on RunPod or behind its own HTTP mode.
+
+from worker.client import Endpoint
+
+endpoint = Endpoint("abc123", api_key="…")            # or Endpoint("http://127.0.0.1:8000")
+answer = endpoint.runsync({"prompt": "a cat"})
+answer.save("out")
+"""
+
+from worker.client.aio import AsyncEndpoint, AsyncJob
+from worker.client.answer import Answer, JobCancelled, JobFailed, JobTimedOut, State
+from worker.client.endpoint import Endpoint, EndpointError, Job
+from worker.client.hooks import read_webhook
+from worker.serving.webhook import BadSignature
+
+__all__ = [
+    "Answer",
+    "AsyncEndpoint",
+    "AsyncJob",
+    "BadSignature",
+    "Endpoint",
+    "EndpointError",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobTimedOut",
+    "State",
+    "read_webhook",
+]

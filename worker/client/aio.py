@@ -1,0 +1,72 @@
+"""An endpoint, from asynchronous code: the same, each call in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from worker.client.endpoint import Endpoint, Job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from worker.client.answer import Answer, State
+
+
+class AsyncEndpoint:
+    """As `Endpoint`, with coroutines.
+
+    Args:
+        where: RunPod's endpoint id, or the URL of `python -m worker serve`.
+        options: As for `Endpoint`.
+    """
+
+    def __init__(self, where: str, **options: Any) -> None:
+        self.sync = Endpoint(where, **options)
+
+    async def run(self, job: Mapping[str, Any], **more: Any) -> AsyncJob:
+        """See `Endpoint.run`."""
+        return AsyncJob(await asyncio.to_thread(self.sync.run, job, **more))
+
+    async def runsync(self, job: Mapping[str, Any], *, timeout: float | None = None, **more: Any) -> Answer:
+        """See `Endpoint.runsync`."""
+        return await asyncio.to_thread(self.sync.runsync, job, timeout=timeout, **more)
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """See `Endpoint.job`."""
+        return AsyncJob(await asyncio.to_thread(self.sync.job, job_id))
+
+    async def health(self) -> dict[str, Any]:
+        """See `Endpoint.health`."""
+        return await asyncio.to_thread(self.sync.health)
+
+
+class AsyncJob:
+    """As `Job`, with coroutines."""
+
+    def __init__(self, job: Job) -> None:
+        self.sync = job
+
+    @property
+    def id(self) -> str:
+        """Its name at the endpoint."""
+        return self.sync.id
+
+    @property
+    def state(self) -> State:
+        """As last heard."""
+        return self.sync.state
+
+    async def stream(self, timeout: float | None = None) -> AsyncIterator[State]:
+        """See `Job.stream`."""
+        states = self.sync.stream(timeout)
+        while (state := await asyncio.to_thread(next, states, None)) is not None:
+            yield state
+
+    async def wait(self, timeout: float | None = None) -> Answer:
+        """See `Job.wait`."""
+        return await asyncio.to_thread(self.sync.wait, timeout)
+
+    async def cancel(self) -> State:
+        """See `Job.cancel`."""
+        return await asyncio.to_thread(self.sync.cancel)
