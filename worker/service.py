@@ -110,7 +110,6 @@ class Service:
             store=store,
             source=source,
             hands=self,
-            idle_timeout=settings.idle_timeout_s,
             max_pixels=settings.max_input_pixels,
         )
         self._log = get_logger("service")

@@ -55,7 +55,6 @@ class Errands:
         store: The model files.
         source: Where pictures that jobs point at are read from.
         hands: What the service lends.
-        idle_timeout: Seconds for an interrupted WebUI to answer after all.
         max_pixels: Of a picture that a client sends.
     """
 
@@ -66,14 +65,12 @@ class Errands:
         store: ModelStore,
         source: PictureSource,
         hands: Hands,
-        idle_timeout: float,
         max_pixels: int,
     ) -> None:
         self._backend = backend
         self._store = store
         self._source = source
         self._hands = hands
-        self._idle_timeout = idle_timeout
         self._max_pixels = max_pixels
 
     async def incoming(self, request: Job, run: Run) -> Incoming:
@@ -122,11 +119,5 @@ class Errands:
         with run.phases.phase("queue"):
             turn = await self._hands.take_gpu(run.deadline)
         with turn, run.phases.phase("generate"):
-            return await ask(
-                self._backend.client,
-                path,
-                body,
-                timeout=max(1.0, run.deadline - time.monotonic()),
-                idle_timeout=self._idle_timeout,
-                pool=self._hands.pool,
-            )
+            left = max(1.0, run.deadline - time.monotonic())
+            return await ask(self._backend, path, body, timeout=left, pool=self._hands.pool)

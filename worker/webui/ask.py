@@ -1,66 +1,44 @@
-"""Requests to the WebUI that make no picture by diffusion: sent once, interrupted when the job is cancelled."""
+"""Requests to the WebUI that make no picture by diffusion: sent once, and never left behind when the job ends early."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import DeadlineExceeded, WebUIUnreachable, WorkerError
+from worker.errors import DeadlineExceeded
+from worker.webui.calm import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
 
-    from worker.webui.client import WebUIClient
-
-INTERRUPT_EVERY_S = 0.3
-INTERRUPT_TIMEOUT_S = 5.0
+    from worker.webui.backend import Backend
 
 
-async def ask(
-    client: WebUIClient, path: str, body: Mapping[str, Any], *, timeout: float, idle_timeout: float, pool: Executor
-) -> Any:
+async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: float, pool: Executor) -> Any:
     """Return the answer to ``POST path``. Whoever calls holds the GPU's lock.
 
     Args:
-        client: The WebUI's API.
+        backend: The WebUI.
         path: Of the endpoint.
         body: JSON.
         timeout: Seconds.
-        idle_timeout: Seconds for an interrupted WebUI to answer after all.
         pool: Threads for what blocks.
 
     Raises:
-        DeadlineExceeded: `timeout` has passed.
+        DeadlineExceeded: `timeout` has passed; the WebUI is idle again, or was abandoned.
         WebUIUnreachable, WebUIFailed, WebUIRejected: as the client says.
-        asyncio.CancelledError: the WebUI was interrupted, and its answer waited for at most `idle_timeout`.
+        asyncio.CancelledError: as for the deadline.
     """
-    loop = asyncio.get_running_loop()
-    sending = loop.run_in_executor(pool, lambda: client.post(path, body, timeout=timeout))
+    longest = timeout + backend.plan.idle_timeout
+    sending = asyncio.get_running_loop().run_in_executor(pool, lambda: backend.client.post(path, body, timeout=longest))
+    sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where it is left behind
     try:
-        return await asyncio.shield(sending)
+        await asyncio.wait({sending}, timeout=timeout)
     except asyncio.CancelledError:
-        await _interrupted(client, sending, idle_timeout, pool)
+        await whole(backend.calm())
         raise
-    except WebUIUnreachable as error:
-        if error.details.get("timeout"):
-            raise DeadlineExceeded(f"the WebUI did not answer {path} within {timeout:g} s") from error
-        raise
-
-
-async def _interrupted(client: WebUIClient, sending: asyncio.Future[Any], idle_timeout: float, pool: Executor) -> None:
-    """Interrupt until `sending` is done; repeated, because A1111 forgets an interrupt that comes too early."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + idle_timeout
-    while not sending.done() and loop.time() < end:
-        telling = loop.run_in_executor(
-            pool, lambda: client.post("/sdapi/v1/interrupt", {}, timeout=INTERRUPT_TIMEOUT_S)
-        )
-        try:
-            await asyncio.wait({telling}, timeout=INTERRUPT_TIMEOUT_S)
-            telling.exception() if telling.done() else None
-        except (WorkerError, asyncio.CancelledError):
-            continue
-        await asyncio.wait({sending}, timeout=INTERRUPT_EVERY_S)
-    if sending.done():
-        sending.exception()
+    if not sending.done():
+        await whole(backend.calm())
+        raise DeadlineExceeded(f"the WebUI did not answer {path} within {timeout:g} s and was interrupted")
+    return sending.result()
