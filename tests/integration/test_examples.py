@@ -7,18 +7,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from tests.integration.conftest import Worker
 from tests.support import models
 from tests.support.webui_dir import running_host
+from worker.contract import result
 from worker.contract.accept import accept
-from worker.contract.presets import read_presets
+from worker.contract.presets import Preset, read_presets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.json"))
+
+
+SHAPES: dict[str, Any] = {
+    **dict.fromkeys(("txt2img", "img2img", "inpaint"), result.JobAnswer),
+    "upscale": result.UpscaleAnswer,
+    "png_info": result.PngInfoAnswer,
+    "listing": result.ListingAnswer,
+    "refresh": result.RefreshAnswer,
+    "validate": result.ValidateAnswer,
+}
+"""Kind of job → the documented shape of its answer."""
+
+
+def presets() -> dict[str, Preset]:
+    return read_presets((ROOT / "worker/contract/data/presets.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +61,14 @@ def job(path: Path) -> dict[str, Any]:
 def test_an_example_runs(everything: Worker, path: Path) -> None:
     answer: Any = everything.run_job(job(path))
     assert isinstance(answer, list) or "error" not in answer, answer
+    shape = None if path.stem.startswith("form_") else SHAPES[accept(job(path)["input"], presets=presets()).job.kind]
+    if shape is not None:
+        TypeAdapter(shape).validate_python(answer, strict=True)
+        assert set(answer) <= set(shape.__annotations__)
 
 
 def test_every_kind_has_an_example() -> None:
-    presets = read_presets((ROOT / "worker/contract/data/presets.yaml").read_text(encoding="utf-8"))
-    kinds = {accept(job(path)["input"], presets=presets).job.kind for path in EXAMPLES}
+    kinds = {accept(job(path)["input"], presets=presets()).job.kind for path in EXAMPLES}
     assert kinds >= {"txt2img", "img2img", "inpaint", "upscale", "png_info", "listing", "validate", "refresh"}
 
 

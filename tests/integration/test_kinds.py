@@ -179,6 +179,14 @@ def test_an_api_call_gets_the_webuis_own_answer(worker: Worker) -> None:
     assert isinstance(answer["info"], str)
 
 
+def test_an_api_call_to_upscale_gets_the_webuis_own_answer(worker: Worker) -> None:
+    payload = {"image": picture(), "upscaler_1": "Lanczos", "upscaling_resize": 2}
+    answer = run(worker, api={"method": "POST", "endpoint": "/sdapi/v1/extra-single-image"}, payload=payload)
+    assert set(answer) == {"html_info", "image"}
+    assert "Lanczos" in answer["html_info"]
+    assert size_of(answer["image"]) == (192, 128)
+
+
 def test_a_mistake_in_an_api_call_is_reported_in_its_payload(worker: Worker) -> None:
     payload = {"prompt": "a cat", "sampler_name": "Eulre"}
     answer = run(worker, api={"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, payload=payload)

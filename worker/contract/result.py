@@ -35,8 +35,6 @@ class Applied(TypedDict):
     size: AppliedSize | None
     preset: NotRequired[dict[str, Any]]
     """Fields that presets added or changed."""
-    upscalers: NotRequired[list[str]]
-    """Of an upscale job."""
 
 
 class WorkerInfo(TypedDict):
@@ -71,6 +69,8 @@ class PartAnswer(TypedDict):
 
     path: str
     images: list[int]
+    applied: NotRequired[Applied]
+    parameters: NotRequired[dict[str, Any]]
     error: NotRequired[ErrorAnswer]
 
 
@@ -83,7 +83,7 @@ class PreviewAnswer(TypedDict):
 
 
 class JobAnswer(TypedDict):
-    """The answer to a job that made pictures (txt2img, img2img, inpaint, upscale)."""
+    """The answer to a job that made pictures (txt2img, img2img, inpaint)."""
 
     images: list[str]
     """Base64, or URLs; see `output.delivery`."""
@@ -104,8 +104,30 @@ class JobAnswer(TypedDict):
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds: what became of each."""
-    html_info: NotRequired[str]
-    """Of an upscale job: the WebUI's words."""
+
+
+class AppliedUpscale(TypedDict):
+    """What made a picture larger."""
+
+    upscalers: list[str]
+    size: AppliedSize
+
+
+class UpscaleAnswer(TypedDict):
+    """The answer to `upscale`."""
+
+    images: list[str]
+    seeds: list[int]
+    """Empty: nothing was drawn."""
+    applied: AppliedUpscale
+    info: dict[str, Any]
+    """The WebUI's words, `html_info`."""
+    parameters: dict[str, Any]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+    previews: NotRequired[list[PreviewAnswer]]
+    record: NotRequired[str]
 
 
 class InterrogateAnswer(TypedDict):
@@ -129,6 +151,8 @@ class PngInfoAnswer(TypedDict):
     """The generation parameters, parsed."""
     job: dict[str, Any]
     """A job that makes the picture again."""
+    size: AppliedSize
+    format: str
     phase_ms: dict[str, float]
     warnings: list[str]
     worker: WorkerInfo
@@ -172,6 +196,7 @@ class ValidateAnswer(TypedDict):
 
 ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
+    UpscaleAnswer,
     InterrogateAnswer,
     PngInfoAnswer,
     ListingAnswer,

