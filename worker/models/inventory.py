@@ -54,7 +54,7 @@ class Inventory:
         self._uses: dict[str, Use] = {}
         self._flushed_at = now()
         self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
-        self._facts: dict[tuple[str, int, float], Facts] = {}
+        self._seen: dict[tuple[str, int, float], tuple[Facts, str | None]] = {}
         self._registry = RegistryFile(
             registry_path(volume.root),
             volume.store / "registry.lock",
@@ -85,16 +85,28 @@ class Inventory:
 
     def facts(self, file: ModelFile) -> Facts:
         """Return what the header of a file tells; nothing for formats without one."""
+        return self._look_inside(file)[0]
+
+    def damage(self, file: ModelFile) -> str | None:
+        """Return what is wrong with the header of a file; None if nothing, or if it was checked when it was fetched."""
+        entry = self.entries().get(file.key)
+        if entry is not None and entry.size == file.size and entry.source is not None:
+            return None
+        return self._look_inside(file)[1]
+
+    def _look_inside(self, file: ModelFile) -> tuple[Facts, str | None]:
         memo = (file.key, file.size, file.modified)
-        known = self._facts.get(memo)
+        known = self._seen.get(memo)
         if known is None:
-            try:
-                known = (
-                    detect(read_header(file.path)) if file.file.lower().endswith(".safetensors") else Facts(None, None)
-                )
-            except (BrokenHeader, OSError):
-                known = Facts(None, None)
-            self._facts[memo] = known
+            known = Facts(None, None), None
+            if file.file.lower().endswith(".safetensors"):
+                try:
+                    known = detect(read_header(file.path)), None
+                except BrokenHeader as error:
+                    known = Facts(None, None), str(error)
+                except OSError:
+                    return known  # a hiccup of the volume says nothing about the file
+            self._seen[memo] = known
         return known
 
     def words_beside(self, file: ModelFile) -> tuple[str, ...]:

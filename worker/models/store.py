@@ -27,7 +27,7 @@ from worker.models.s3 import s3_source
 from worker.models.sources import Sources
 from worker.models.space import Space
 from worker.models.supply import Supply
-from worker.models.verify import measure
+from worker.models.verify import complaint, measure
 from worker.models.volume import Volume
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher
@@ -122,7 +122,7 @@ class ModelStore:
         Raises:
             InvalidInput: the reference can't name or address anything.
         """
-        return self._there(self.choose(ref, kind, path=path))
+        return self._there(self.choose(ref, kind, path=path), path=path)
 
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink | None = None
@@ -238,15 +238,31 @@ class ModelStore:
         Raises:
             OSError: the volume can't be written.
         """
-        folder = self.volume.quarantine(model.kind)
+        return self._set_aside(model.kind, model.key.partition("/")[2], reason)
+
+    def set_aside_corrupt(self, models: Iterable[LocalModel]) -> list[LocalModel]:
+        """Quarantine those of `models` that are corrupt and can be fetched again; return them. Reads whole files.
+
+        For when the WebUI could not load a model. Raises OSError.
+        """
+        corrupt = []
+        for model in models:
+            wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
+            if wrong is not None and self.quarantine(model, wrong) is not None:
+                corrupt.append(model)
+        return corrupt
+
+    def _set_aside(self, kind: ModelKind, file: str, reason: str) -> Path | None:
+        folder = self.volume.quarantine(kind)
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{time.time_ns()}-{model.path.name}.corrupt"
+        path = self.volume.path(kind, file)
+        target = folder / f"{time.time_ns()}-{path.name}.corrupt"
         try:
-            model.path.rename(target)
+            path.rename(target)
         except FileNotFoundError:
             return None
         target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
-        self.inventory.forget(model.key)
+        self.inventory.forget(f"{kind}/{file}")
         return target
 
     def close(self) -> None:
@@ -266,10 +282,12 @@ class ModelStore:
     def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
         """Return the model if it is there and what the client expects; None when it has to be fetched."""
         choice = self.choose(ref, kind, path=path)
-        model = self._there(choice, fetched=fetched)
+        model = self._there(choice, path=path, fetched=fetched)
         if model is None:
             if not choice.locators:
                 raise self.not_found(choice, ref, path=path)
+            if choice.file is not None:
+                self._set_aside(kind, choice.file, "damaged after it was fetched")
             return None
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
@@ -281,14 +299,18 @@ class ModelStore:
                 )
         return model
 
-    def _there(self, choice: Choice, *, fetched: bool = False) -> LocalModel | None:
+    def _there(self, choice: Choice, *, path: str, fetched: bool = False) -> LocalModel | None:
+        """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if choice.file is None:
             choice = self._linked(choice)
-        if choice.file is None:
-            return None
-        file = self.volume.look(choice.kind, choice.file)
+        file = self.volume.look(choice.kind, choice.file) if choice.file is not None else None
         if file is None:
             return None
+        damage = self.inventory.damage(file)
+        if damage is not None:
+            if choice.locators and file.key in self.inventory.entries():
+                return None
+            raise InvalidInput.at(path or choice.kind, f"the file {file.key} on the volume is damaged: {damage}")
         return describe(
             file.path.absolute(),
             self.inventory.entry(file),

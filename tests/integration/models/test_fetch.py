@@ -614,6 +614,43 @@ def test_a_corrupt_file_is_set_aside_and_fetched_again(tmp_path: Path) -> None:
     assert again.path == model.path
 
 
+def test_a_file_that_was_damaged_later_is_set_aside_and_fetched_again(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        ref = ModelRef(url=f"{server.url}/x.safetensors")
+        model = asyncio.run(fetch(where, ref))
+        model.path.write_bytes(SMALL[:-100])
+        assert where.find(ref, "lora") is None
+        again = asyncio.run(fetch(where, ref))
+        where.close()
+    assert again.fetched
+    assert again.path.read_bytes() == SMALL
+    assert len(list((tmp_path / "loras/.quarantine").glob("*.corrupt"))) == 1
+
+
+def test_a_damaged_file_that_people_put_there_is_told_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "loras/mine.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(SMALL[:-100])
+    where = store(tmp_path, "http://127.0.0.1:9")
+    with pytest.raises(InvalidInput, match=r"loras\[0\].*damaged"):
+        asyncio.run(fetch(where, ModelRef(name="mine")))
+    where.close()
+    assert path.exists()
+
+
+def test_only_what_is_corrupt_is_set_aside_after_the_webui_failed(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        models = [asyncio.run(fetch(where, ModelRef(url=f"{server.url}/{n}.safetensors"))) for n in range(2)]
+        body = bytearray(SMALL)
+        body[9] ^= 0xFF
+        models[1].path.write_bytes(body)
+        assert where.set_aside_corrupt(models) == [models[1]]
+        assert asyncio.run(fetch(where, ModelRef(url=f"{server.url}/1.safetensors"))).fetched
+        where.close()
+
+
 def test_a_hash_is_measured_once_for_a_file_that_people_put_there(tmp_path: Path) -> None:
     path = make.write(tmp_path / "loras/mine.safetensors", make.SDXL_LORA)
     where = store(tmp_path, "http://127.0.0.1:9")
