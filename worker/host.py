@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.models import ModelRef
 from worker.errors import BootFailed, WorkerError
+from worker.models.readahead import ReadAhead
 from worker.recovery.budget import Budget
 from worker.recovery.keeper import Keeper
 from worker.recovery.results import Results, is_alive, remove_dead
@@ -75,7 +76,10 @@ class Host:
         """
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
-        plan = launch.plan(self.settings, self._checkpoint(), self._environment, demo_models=self._demo)
+        checkpoint = self._checkpoint()
+        if checkpoint is not None and self.settings.model_readahead:
+            ReadAhead(checkpoint).start()
+        plan = launch.plan(self.settings, checkpoint, self._environment, demo_models=self._demo)
         remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
         self._backend = Backend(plan, on_exit=self._lost)
         budget = Budget(self.settings.restarts, self.settings.restart_window_s)
@@ -157,6 +161,8 @@ class Host:
             self._keeper.close()
         if self._operating is not None:
             self._operating.close()
+        if self._store is not None:
+            self._store.close()
 
     @property
     def backend(self) -> Backend:

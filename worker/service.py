@@ -24,6 +24,7 @@ from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, DeliveryFailed, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker, Order
+from worker.recovery.mending import ModelFiles
 from worker.serving.answer import encoded_size
 from worker.serving.deadline import seconds_for
 from worker.stages import generate, prepare
@@ -112,6 +113,7 @@ class Service:
             hands=self,
             max_pixels=settings.max_input_pixels,
         )
+        self._files = ModelFiles(store, self, ahead=settings.model_readahead)
         self._log = get_logger("service")
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
@@ -165,7 +167,8 @@ class Service:
             deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress)
         try:
-            answer = await self._answered(request, run)
+            with run.holds:
+                answer = await self._answered(request, run)
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -253,6 +256,7 @@ class Service:
         with run.phases.phase("prepare"):
             prepare_it = partial(self._prepare, request, run.on_progress)
             prepared = await self.before(run.deadline, self._maker.steady(prepare_it, run.deadline))
+            self._files.hold(prepared, run, loaded=self._backend.loaded)
             incoming = await self._errands.incoming(request, run)
         sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
         right = await self._maker.make(
@@ -262,6 +266,7 @@ class Service:
                 on_state=lambda sent: generate.on_state(sent, run.on_progress),
                 deadline=run.deadline,
                 phases=run.phases,
+                mend=partial(self._files.mend, prepared, run),
             )
         )
         return replace(right.result, warnings=(*flagged, *right.result.warnings, *incoming.warnings, *right.notes))
@@ -289,11 +294,7 @@ class Service:
 
     async def _prepare(self, request: Generation, on_progress: ProgressSink) -> prepare.Prepared:
         return await prepare.prepare(
-            request,
-            self._backend,
-            self._store,
-            default_checkpoint=self._backend.loaded,
-            on_progress=on_progress,
+            request, self._backend, self._store, default_checkpoint=self._backend.loaded, on_progress=on_progress
         )
 
     def _answer(self, request: Job, result: Generated) -> dict[str, Any]:

@@ -61,10 +61,9 @@ class ReadAhead:
         self._thread.join(timeout)
         return None if self._thread.is_alive() else self._done
 
-    def stop(self) -> None:
-        """End it early."""
+    def give_up(self) -> None:
+        """End it early; return at once."""
         self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         began = self._now()
@@ -72,6 +71,23 @@ class ReadAhead:
             count = warm(self._path, self._stop)
             if not self._stop.is_set():
                 self._done = ReadDone(count, self._now() - began)
+
+
+class Warmer:
+    """Reads the next job's checkpoint ahead while the GPU works; one file at a time, the newest wish wins."""
+
+    def __init__(self) -> None:
+        self._current: ReadAhead | None = None
+        self._path: Path | None = None
+
+    def want(self, path: Path) -> None:
+        """Begin to read `path`, unless it was the last one read; return at once."""
+        if path == self._path:
+            return
+        if self._current is not None:
+            self._current.give_up()
+        self._path = path
+        self._current = ReadAhead(path).start()
 
 
 def warm(path: Path, stop: threading.Event) -> int:

@@ -22,16 +22,12 @@ from worker.models.local import LocalModel, describe
 from worker.models.marks import Marks
 from worker.models.names import nearest, safe_stem
 from worker.models.pace import Pace
+from worker.models.places import sources_of
 from worker.models.references import HuggingFace
-from worker.models.s3 import s3_source
-from worker.models.sources import Sources
 from worker.models.space import Space
 from worker.models.supply import Supply
 from worker.models.verify import complaint, measure
 from worker.models.volume import Volume
-from worker.net.addresses import AllowList
-from worker.net.fetch import Fetcher
-from worker.net.guard import Guard
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
@@ -41,6 +37,7 @@ if TYPE_CHECKING:
     from worker.contract.models import ModelRef
     from worker.models.catalog import Catalog
     from worker.models.progress import ProgressSink
+    from worker.models.sources import Sources
 
 HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
 _TELL_S = 0.25
@@ -48,18 +45,6 @@ _SOURCE_HINT = (
     "Name a model of the catalog or a file on the volume, or say where it is: a URL, civitai:<version id>, "
     "hf:org/repo/file or s3://bucket/key."
 )
-
-
-def sources_of(settings: Settings) -> Sources:
-    """Return the sources that the settings allow. Raises SettingsInvalid when the S3 store is half configured."""
-    guard = Guard(AllowList.of(settings.allowed_hosts))
-    connections = settings.model_connections * settings.model_downloads
-    return Sources(
-        Fetcher(guard, connections=connections),
-        civitai_token=settings.civitai_token.get_secret_value() if settings.civitai_token else None,
-        hf_token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-        s3=s3_source(settings, connections=connections),
-    )
 
 
 class ModelStore:

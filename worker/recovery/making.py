@@ -51,6 +51,7 @@ class Order(Generic[T]):
         on_state: Returns the sink for the WebUI's progress with a request.
         deadline: Monotonic seconds.
         phases: Where the time goes.
+        mend: Called with the failure before the order is made again: the place to get a corrupt model anew.
     """
 
     request: Request
@@ -58,6 +59,7 @@ class Order(Generic[T]):
     on_state: Callable[[Request], OnState]
     deadline: float
     phases: Phases
+    mend: Callable[[WorkerError], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Maker:
             self._learn(error, request, action, known)
             if action.again is None:
                 raise self._final(error, request, tries)
+            if order.mend is not None:
+                await order.mend(error)
             self._log.warning("running a job again", code=error.code, care=action.care.value, error=error.message)
             tries, request = tries.after(error) if action.counts else tries, action.again
             if action.note:

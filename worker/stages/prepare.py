@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.contract.job import Generation
+    from worker.contract.models import ModelRef
     from worker.models.local import LocalModel
     from worker.models.progress import FetchProgress
     from worker.models.store import ModelStore
+    from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.catalog import Catalog
@@ -35,6 +37,7 @@ class Prepared:
         checkpoint_hash: SHA-256 of the checkpoint's file where it is known.
         bases: Base model by LoRA name, where known.
         models: The files that the job uses, to be held while it does.
+        wanted: Field, reference and kind of each, to fetch one that proves corrupt anew.
     """
 
     chosen: Chosen
@@ -42,6 +45,7 @@ class Prepared:
     checkpoint_hash: str | None = None
     bases: tuple[tuple[str, str], ...] = ()
     models: tuple[LocalModel, ...] = ()
+    wanted: tuple[tuple[str, ModelRef, ModelKind], ...] = ()
 
 
 async def prepare(
@@ -114,7 +118,9 @@ async def prepare(
     skipped = catalog.skipped_embeddings if checkpoint.name == backend.loaded else ()
     said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
     warnings = [*said, *resolve.negative_tags(texts[1]), *fit.loras_fit(chosen, base, bases, known_unfit)]
-    return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), tuple(local.values()))
+    files = tuple(local[want.path] for want in needed)
+    named = tuple((want.path, want.ref, want.kind) for want in needed)
+    return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), files, named)
 
 
 def fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:

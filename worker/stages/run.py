@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Run:
         deadline: On the monotonic clock.
         phases: Where its time goes.
         on_progress: Who is told how far it is.
+        holds: What is held until the job ends.
     """
 
     id: str
@@ -28,3 +30,4 @@ class Run:
     deadline: float
     phases: Phases
     on_progress: ProgressSink
+    holds: ExitStack = field(default_factory=ExitStack)

@@ -1,0 +1,52 @@
+"""A job's model files while it runs: held, read ahead, and fetched anew when the WebUI finds one corrupt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.models.readahead import Warmer
+from worker.recovery.policy import switch_failed
+from worker.stages import prepare
+
+if TYPE_CHECKING:
+    from worker.errors import WorkerError
+    from worker.models.store import ModelStore
+    from worker.stages.errands import Hands
+    from worker.stages.prepare import Prepared
+    from worker.stages.run import Run
+
+
+class ModelFiles:
+    """The files behind the jobs of one worker.
+
+    Args:
+        store: Where they are.
+        hands: What the service lends.
+        ahead: Whether checkpoints are read into memory before the WebUI loads them.
+    """
+
+    def __init__(self, store: ModelStore, hands: Hands, *, ahead: bool) -> None:
+        self._store = store
+        self._hands = hands
+        self._warmer = Warmer() if ahead else None
+
+    def hold(self, prepared: Prepared, run: Run, *, loaded: str) -> None:
+        """Keep the files from being removed until the job ends, its checkpoint also after it: it stays loaded.
+
+        A checkpoint that is not loaded is read ahead.
+        """
+        run.holds.enter_context(self._store.holding(prepared.models))
+        checkpoints = [model for model in prepared.models if model.kind == "checkpoint"]
+        self._store.keep_loaded(checkpoints)
+        others = [model for model in checkpoints if model.name != loaded]
+        if others and self._warmer is not None:
+            self._warmer.want(others[0].path)
+
+    async def mend(self, prepared: Prepared, run: Run, error: WorkerError) -> None:
+        """Fetch the job's corrupt files anew, when the WebUI could not read one."""
+        if not switch_failed(error):
+            return
+        corrupt = await self._hands.thread(self._store.set_aside_corrupt, prepared.models)
+        if corrupt:
+            again = self._store.prepare(prepared.wanted, on_progress=prepare.fetching(run.on_progress))
+            await self._hands.before(run.deadline, again)
