@@ -21,6 +21,7 @@
     │   ├── DeadlineExceeded      deadline_exceeded
     │   ├── WrongResult           wrong_result
     │   ├── NanImage              nan_image
+    │   ├── ModelDamaged          model_damaged
     │   ├── NoSpace               no_space
     │   ├── WorkerStopping        worker_stopping
     │   └── InternalError         internal_error
@@ -227,6 +228,12 @@ class WrongResult(WorkerFault):
 class NanImage(WorkerFault):
     code = "nan_image"
     about = "The model produced NaNs (a black picture); usually a VAE that needs full precision."
+
+
+class ModelDamaged(WorkerFault):
+    code = "model_damaged"
+    retryable = False
+    about = "A model's file on the volume is cut short or no model, and it is not known where to fetch it from anew."
 
 
 class NoSpace(WorkerFault):

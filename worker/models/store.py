@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.errors import HashMismatch, InvalidInput, ModelNotFound
+from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
 from worker.models import hub
 from worker.models.catalog import read_catalog
 from worker.models.choose import BadReference, Choice, choose
@@ -106,6 +106,7 @@ class ModelStore:
 
         Raises:
             InvalidInput: the reference can't name or address anything.
+            ModelDamaged: the file is broken, and nothing says where to fetch it from.
         """
         return self._there(self.choose(ref, kind, path=path), path=path)
 
@@ -124,6 +125,7 @@ class ModelStore:
         Raises:
             InvalidInput: a reference can't name or address anything.
             ModelNotFound: nobody knows it.
+            ModelDamaged: a file that people put there is broken.
             DownloadFailed, DownloadRefused, HashMismatch, NoSpace: it can't be had.
         """
         there = await asyncio.to_thread(lambda: [self._require(*each, fetched=False) for each in wanted])
@@ -295,7 +297,12 @@ class ModelStore:
         if damage is not None:
             if choice.locators and file.key in self.inventory.entries():
                 return None
-            raise InvalidInput.at(path or choice.kind, f"the file {file.key} on the volume is damaged: {damage}")
+            at = f"{path}: " if path else ""
+            raise ModelDamaged(
+                f"{at}the file {file.key} on the volume is damaged: {damage}",
+                hint="Remove it, or put a whole one in its place.",
+                details={"path": path, "model": file.key},
+            )
         return describe(
             file.path.absolute(),
             self.inventory.entry(file),

@@ -37,7 +37,8 @@ class ModelFiles:
         """
         run.holds.enter_context(self._store.holding(prepared.models))
         checkpoints = [model for model in prepared.models if model.kind == "checkpoint"]
-        self._store.keep_loaded(checkpoints)
+        if checkpoints:
+            self._store.keep_loaded(checkpoints)
         others = [model for model in checkpoints if model.name != loaded]
         if others and self._warmer is not None:
             self._warmer.want(others[0].path)

@@ -20,6 +20,7 @@ from worker.errors import (
     DownloadRefused,
     HashMismatch,
     InvalidInput,
+    ModelDamaged,
     ModelNotFound,
     NoSpace,
     WorkerError,
@@ -633,7 +634,7 @@ def test_a_damaged_file_that_people_put_there_is_told_and_left_alone(tmp_path: P
     path.parent.mkdir()
     path.write_bytes(SMALL[:-100])
     where = store(tmp_path, "http://127.0.0.1:9")
-    with pytest.raises(InvalidInput, match=r"loras\[0\].*damaged"):
+    with pytest.raises(ModelDamaged, match=r"loras\[0\].*damaged"):
         asyncio.run(fetch(where, ModelRef(name="mine")))
     where.close()
     assert path.exists()
