@@ -246,6 +246,11 @@ class Host:
         Raises:
             BootFailed: nobody knows it, or it can't be had.
         """
+        folder = self.settings.folder("checkpoint")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BootFailed(f"there is no {folder}, and it can't be made: {error.strerror}") from error
         self._log.info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
         wanted: list[tuple[str, ModelRef, ModelKind]] = [("DEFAULT_CHECKPOINT", ModelRef(name=name), "checkpoint")]
         try:

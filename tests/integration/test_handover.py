@@ -81,11 +81,11 @@ def test_a_cancelled_job_keeps_the_gpu_until_its_answer_has_come(worker: Worker)
 
 
 def test_what_fails_late_is_not_blamed_on_the_next_job(worker: Worker) -> None:
-    worker.fault("oom", pixels=0)
+    worker.fault("error", error="ValueError", message="too late")
 
     async def both() -> list[dict[str, Any]]:
         return list(await asyncio.gather(run(worker, "one"), run(worker, "two", seed=43)))
 
     answers = asyncio.run(both())
-    assert answers[0]["error_code"] == "out_of_memory"
+    assert answers[0]["error_code"] == "webui_error"
     assert answers[1]["seeds"] == [43]

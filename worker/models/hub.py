@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,6 @@ def find_cached(locator: HuggingFace, caches: Iterable[Path]) -> Path | None:
 
 def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
     """Return what `call` returns; turn the hub's errors into `FetchError` without their texts, which hold addresses."""
-    import httpx  # noqa: PLC0415  comes with the hub's library
     from huggingface_hub import errors  # noqa: PLC0415  slow to import
 
     try:
@@ -151,5 +151,16 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004  server errors
             raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=None, status=status) from None
         raise Denied(f"huggingface.co answered HTTP {status}", status=status, host="huggingface.co") from None
-    except (httpx.HTTPError, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
+    except (*_transport_errors(), ConnectionError, TimeoutError) as error:
         raise Unreachable(f"huggingface.co could not be reached ({type(error).__name__})") from None
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """Return what the hub's library lets through when the network fails: httpx's errors, or those of its successor."""
+    found: list[type[Exception]] = []
+    for name in ("httpx", "httpx2"):
+        try:
+            found.append(importlib.import_module(name).HTTPError)
+        except ImportError:
+            continue
+    return tuple(found)

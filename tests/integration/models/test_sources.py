@@ -10,6 +10,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
+from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
@@ -203,6 +204,13 @@ def test_an_unknown_file_of_a_repository_is_not_found(tmp_path: Path) -> None:
 def test_a_hub_that_is_down_is_no_fault_of_the_client(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed):
         _fetch(tmp_path, lambda _: Reply(503), ModelRef(name="hf:org/repo/x.safetensors"))
+
+
+def test_a_hub_that_can_not_be_reached_is_a_failed_download_not_a_defect(tmp_path: Path) -> None:
+    where = store(tmp_path / "models", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(DownloadFailed) as caught:
+        asyncio.run(fetch(where, ModelRef(name="hf:org/repo/x.safetensors")))
+    assert "could not be reached" in caught.value.message
 
 
 @pytest.mark.parametrize("revision", [None, COMMIT])
