@@ -134,6 +134,7 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
     """Return what `call` returns; turn the hub's errors into `FetchError` without their texts, which hold addresses."""
     from huggingface_hub import errors  # noqa: PLC0415  slow to import
 
+    unreachable: tuple[type[Exception], ...] = (*_transport_errors(), ConnectionError, TimeoutError)
     try:
         return call()
     except FetchError:
@@ -151,7 +152,7 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004  server errors
             raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=None, status=status) from None
         raise Denied(f"huggingface.co answered HTTP {status}", status=status, host="huggingface.co") from None
-    except (*_transport_errors(), ConnectionError, TimeoutError) as error:
+    except unreachable as error:
         raise Unreachable(f"huggingface.co could not be reached ({type(error).__name__})") from None
 
 
