@@ -66,7 +66,8 @@ def choose(
         BadReference: it can't name or address any model.
     """
     locator, name = locate(ref), plain_name(ref)
-    there = {entry.file: entry for entry in entries.values() if entry.kind == kind and entry.file in set(names)}
+    present = set(names)
+    there = {entry.file: entry for entry in entries.values() if entry.kind == kind and entry.file in present}
     if locator is not None:
         return _by_locator(ref, kind, locator, name, names, there, catalog)
     wanted = relative_path(name or "")
