@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint bench image-test image-lock clean lock docs
+.PHONY: help run test test-all lint chaos audit bench image-test image-lock clean lock docs
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,13 @@ lint: $(VENV)/.dev ## ruff and mypy strict
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+chaos: $(VENV)/.dev ## three workers, hundreds of jobs, everything that can go wrong; SEED=… replays a run, JOBS=…
+	$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages (asks the package index), and their licences
+	$(PY) -m tests.support.licences
+	$(PY) -m pip_audit --requirement requirements/worker.lock --require-hashes --disable-pip
 
 bench: $(VENV)/.dev ## every benchmark, or NAME=… alone
 	$(PY) -m benchmarks $(NAME)

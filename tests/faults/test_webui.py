@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.conftest import POISON, pixels
 from tests.support import models
+from tests.support.rig import POISON, pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.faults.conftest import Rig
+    from tests.support.rig import Rig
 
 
 @pytest.fixture
@@ -212,8 +212,8 @@ def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(
 
 
 def test_a_webui_that_can_not_be_started_again_ends_the_worker_with_a_failure(tmp_path: Path) -> None:
-    from tests.faults.conftest import Rig as NewRig
     from tests.support.jobsource import JobSource
+    from tests.support.rig import Rig as NewRig
 
     with JobSource(hold_s=1.0) as own, NewRig(tmp_path, own, RESTARTS="2", RERUNS="1") as rig:
         assert "error" not in rig.run()

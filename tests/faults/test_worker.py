@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.faults.conftest import SMALL, Rig, pixels
 from tests.support.jobsource import JobSource
+from tests.support.rig import SMALL, Rig, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -87,6 +87,10 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def log(self) -> str:
         """All it has written so far, stdout and stderr as they came."""
         with self._news:

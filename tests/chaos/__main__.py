@@ -1,0 +1,139 @@
+"""A chaos run: ``python -m tests.chaos [--seed N] [--jobs N]``; a seed stands for its jobs and faults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.plan import plan
+from tests.chaos.referee import Score, expected
+from tests.chaos.world import WORKERS, World
+from tests.support.standin import running_standin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.chaos.plan import Job
+
+AT_ONCE = 8
+"""Jobs offered and not answered, at most."""
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--jobs", type=int, default=300)
+    parser.add_argument("--faults", type=float, default=0.3, help="share of jobs before which something goes wrong")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds without any answer before the end")
+    options = parser.parse_args(arguments)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        return run(seed, options.jobs, options.faults, options.patience, Path(folder))
+
+
+def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> int:
+    """Run it; print the report; return 0 when all five zeros hold."""
+    jobs = plan(seed, count, faults=faults)
+    _say(f"chaos: seed {seed}, {count} jobs, {WORKERS} workers")
+    began = time.monotonic()
+    score = Score()
+    with running_standin(folder / "referee") as standin, World(folder) as world:
+        world.wait_ready()
+        hashes = expected(standin, jobs)
+        ready = time.monotonic()
+        _drive(world, jobs, patience)
+        took = time.monotonic() - ready
+        world.end()
+        score.judge(jobs, hashes, world.source, world.store.objects)
+        score.look_for_torn(folder)
+        orphans, started = world.orphans, world.started
+        lost_s = _time_lost(world, jobs)
+    kinds = Counter(job.fault if isinstance(job.fault, str) else job.fault["fault"] for job in jobs if job.fault)
+    _report(score, orphans, kinds, lost_s, started, took)
+    line = {
+        "seed": seed,
+        "jobs": count,
+        "right": score.right,
+        "typed_errors": sum(score.errors.values()),
+        "wrong": len(score.wrong),
+        "lost": len(score.lost),
+        "duplicates": len(score.duplicates),
+        "orphans": len(orphans),
+        "torn": len(score.torn),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    _say(json.dumps(line))
+    return 1 if any(line[name] for name in ("wrong", "lost", "duplicates", "orphans", "torn")) else 0
+
+
+def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
+    """Offer all jobs, a few at a time, with what happens before each; return when all are settled."""
+    waiting = list(jobs)
+    open_jobs: list[Job] = []
+    moved = time.monotonic()
+    while (waiting or open_jobs) and time.monotonic() - moved < patience:
+        world.tick()
+        still = [job for job in open_jobs if not world.settled(job)]
+        if len(still) < len(open_jobs):
+            moved = time.monotonic()
+        open_jobs = still
+        while waiting and len(open_jobs) < AT_ONCE:
+            job = waiting.pop(0)
+            if job.fault is not None:
+                world.do(job.fault, job.worker, job)
+            world.offer(job)
+            open_jobs.append(job)
+        time.sleep(0.05)
+
+
+def _time_lost(world: World, jobs: Sequence[Job]) -> dict[str, float]:
+    """Return by kind of fault how many seconds longer than the median job the jobs offered with one took."""
+    spans: dict[str, tuple[float, float]] = {}
+    for job in jobs:
+        offered, done = world.source.events("offered", job.id), world.source.events("done", job.id)
+        if offered and done:
+            spans[job.id] = (offered[0].at, done[0].at)
+    quiet = sorted(end - start for start, end in spans.values())
+    usual = quiet[len(quiet) // 2] if quiet else 0.0
+    lost: dict[str, list[float]] = {}
+    for job in jobs:
+        if job.fault and job.id in spans:
+            name = job.fault if isinstance(job.fault, str) else str(job.fault["fault"])
+            start, end = spans[job.id]
+            lost.setdefault(name, []).append(max(0.0, end - start - usual))
+    return {name: sum(times) / len(times) for name, times in lost.items()}
+
+
+def _report(
+    score: Score, orphans: list[str], kinds: Counter[Any], lost_s: dict[str, float], started: int, took: float
+) -> None:
+    _say(f"pictures right: {score.right} jobs; workers started: {started}; {took:.1f} s of jobs")
+    _say("typed errors: " + (", ".join(f"{code} {count}" for code, count in sorted(score.errors.items())) or "none"))
+    _say("faults, and seconds that the job offered with one took longer than the median job:")
+    for name, count in sorted(kinds.items()):
+        _say(f"  {name:18} {count:3} x  {lost_s.get(name, 0.0):6.1f} s")
+    for title, found in (
+        ("wrong", score.wrong),
+        ("lost", score.lost),
+        ("duplicates", score.duplicates),
+        ("orphans", orphans),
+        ("torn", score.torn),
+    ):
+        for one in found:
+            _say(f"{title}: {one}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
