@@ -26,6 +26,8 @@ def main() -> int:
     try:
         settings = read_settings(os.environ)
         logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        if settings.runpod_log_level is not None:
+            os.environ["RUNPOD_LOG_LEVEL"] = settings.runpod_log_level.upper()  # read by the SDK when it is imported
         host = Host(settings, os.environ)
         host.spawn()
         host.wait_ready(meanwhile=["worker.runpod_adapter"])

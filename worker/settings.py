@@ -341,6 +341,9 @@ class Settings(BaseSettings):
     runpod_get_job: str | None = _knob(
         None, "RUNPOD_WEBHOOK_GET_JOB", "Set by RunPod: jobs come from there; its presence means production."
     )
+    runpod_log_level: Literal["notset", "trace", "debug", "info", "warn", "error"] | None = _knob(
+        None, "RUNPOD_LOG_LEVEL", "Least level that RunPod's SDK logs; default: as LOG_LEVEL."
+    )
     runpod_pod_id: str | None = _knob(None, "RUNPOD_POD_ID", "Set by RunPod: the id of this worker.")
 
     @classmethod
@@ -355,6 +358,13 @@ class Settings(BaseSettings):
         """Read nothing but what is passed in: `read_settings` passes the environment, tests pass theirs."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+    @field_validator("runpod_log_level", mode="before")
+    @classmethod
+    def _level_of_the_sdk(cls, value: object) -> object:
+        """Return the SDK's word for a level: it ends the process on ``WARNING``, which everybody else says."""
+        word = value.strip().lower() if isinstance(value, str) else value
+        return "warn" if word == "warning" else word
 
     @field_validator("log_level", "log_format", "delivery", "webui_xformers", "webui_disable_mmap", mode="before")
     @classmethod

@@ -43,3 +43,9 @@ def test_allowed_hosts_are_split_at_commas() -> None:
 def test_an_allowed_host_written_as_a_url_is_refused() -> None:
     with pytest.raises(SettingsInvalid, match="ALLOW_HOSTS"):
         read_settings({"ALLOW_HOSTS": "http://minio.internal"})
+
+
+def test_the_sdks_log_level_may_be_written_as_everybody_writes_it() -> None:
+    assert read_settings({"RUNPOD_LOG_LEVEL": "WARNING"}).runpod_log_level == "warn"
+    with pytest.raises(SettingsInvalid, match="RUNPOD_LOG_LEVEL='loud'"):
+        read_settings({"RUNPOD_LOG_LEVEL": "loud"})
