@@ -23,6 +23,7 @@ NAMES = {
     "encoding": "encoding beside the next generation",
     "alternation": "jobs that alternate between checkpoints",
     "fanout": "batches of 1, 4 and 16 pictures",
+    "fetch": "fetching a model against aria2c, curl and the old way",
 }
 
 
