@@ -24,6 +24,9 @@ NAMES = {
     "alternation": "jobs that alternate between checkpoints",
     "fanout": "batches of 1, 4 and 16 pictures",
     "fetch": "fetching a model against aria2c, curl and the old way",
+    "cold": "from process start to the first job",
+    "footprint": "memory and size on disk",
+    "scale": "the simulation of an endpoint against a real run",
 }
 
 

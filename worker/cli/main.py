@@ -24,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("worker.cli.check", "what is configured, found and missing"),
     "models": Command("worker.cli.models", "list, pull, verify and remove models"),
     "deploy": Command("worker.cli.deploy", "make or change an endpoint on RunPod, the plan first"),
+    "plan": Command("worker.cli.plan", "how many workers a load needs, by simulation"),
     "schema": Command("worker.cli.schema", "the job contract as JSON Schema"),
     "docs": Command("worker.cli.docs", "write the generated tables of README and docs"),
 }

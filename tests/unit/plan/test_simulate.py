@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from worker.cli import plan
+from worker.plan.recommend import options, recommend
+from worker.plan.simulate import Endpoint, Load, simulate
+
+ONE = Endpoint(workers=1, active=1, idle_s=1e9, handover_s=0.0)
+STEADY = Load(0.5, 1.0, spread=0.0, deliver_s=0.5, arrivals=tuple(float(10 * n) for n in range(20)))
+FULL = replace(STEADY, arrivals=(0.0,) * 20)
+
+
+def test_a_job_alone_takes_its_own_time() -> None:
+    result = simulate(STEADY, ONE)
+    assert result.p50_s == pytest.approx(1.5)
+    assert result.p95_s == pytest.approx(1.5)
+    assert result.cold_starts == 0
+
+
+def test_two_at_once_hide_the_upload_behind_the_next_job() -> None:
+    assert simulate(FULL, ONE).seconds == pytest.approx(20 * 1.0 + 0.5)
+    one_at_a_time = simulate(FULL, replace(ONE, at_once=1, gap_s=0.5)).seconds
+    assert one_at_a_time == pytest.approx(20 * 2.0 - 0.5)
+
+
+def test_a_sleeping_endpoint_pays_its_cold_start_in_time_and_money() -> None:
+    sleeping = Endpoint(workers=1, cold_s=30, idle_s=5, handover_s=0.0)
+    result = simulate(replace(STEADY, arrivals=(0.0, 1000.0)), sleeping)
+    assert result.p50_s == pytest.approx(31.5)
+    assert result.cold_starts == 2
+    assert result.paid_s == pytest.approx((30 + 1.5 + 5 + 30 + 1.5) / 2)
+
+
+def test_a_long_idle_time_out_spares_cold_starts_and_costs_gpu_seconds() -> None:
+    load = Load(1 / 60, 3.0, jobs=300)
+    short, long_ = (simulate(load, Endpoint(workers=2, idle_s=idle)) for idle in (5.0, 300.0))
+    assert short.cold_starts > 5 * long_.cold_starts
+    assert short.p95_s > long_.p95_s
+    assert short.paid_s < long_.paid_s
+
+
+def test_other_checkpoints_cost_their_loading() -> None:
+    mixed = replace(FULL, models=(1.0, 1.0))
+    assert simulate(mixed, ONE).seconds > simulate(FULL, ONE).seconds + ONE.switch_s
+
+
+def test_more_workers_come_when_jobs_wait_too_long() -> None:
+    flood = replace(FULL, arrivals=tuple(0.01 * n for n in range(200)))
+    result = simulate(flood, Endpoint(workers=8, active=1, queue_s=2.0, cold_s=5.0))
+    assert result.most_awake > 4
+    assert result.seconds < 200 / 2
+
+
+def test_the_same_seed_plays_the_same() -> None:
+    load = Load(2.0, 3.0, jobs=500)
+    assert simulate(load, Endpoint(workers=10), seed=3) == simulate(load, Endpoint(workers=10), seed=3)
+    assert simulate(load, Endpoint(workers=10), seed=3) != simulate(load, Endpoint(workers=10), seed=4)
+
+
+def test_the_cheapest_that_is_fast_enough_is_recommended() -> None:
+    tried = options(Load(0.5, 2.0, jobs=150), Endpoint(workers=1))
+    best = recommend(tried, p95_s=20.0)
+    assert best.result.p95_s <= 20.0
+    assert all(one.result.p95_s > 20.0 for one in tried if one.result.paid_s < best.result.paid_s)
+    assert recommend(tried, p95_s=0.0).result.p95_s == min(one.result.p95_s for one in tried)
+
+
+@pytest.mark.parametrize(("text", "per_second"), [("2/s", 2.0), ("30/min", 0.5), ("7200/h", 2.0), ("0.25", 0.25)])
+def test_rates_are_written_as_people_write_them(text: str, per_second: float) -> None:
+    assert plan.rate(text) == pytest.approx(per_second)
+
+
+def test_the_command_tells_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rate", "1/s", "--gen", "2", "--jobs", "150"]
+    assert plan.main(arguments) == 0
+    assert capsys.readouterr().out.startswith("workersMax ")
+    assert plan.main([*arguments, "--json"]) == 0
+    tried = json.loads(capsys.readouterr().out)
+    assert sum(one["recommended"] for one in tried) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--rate", "fast", "--gen", "1"], ["--rate", "1/s", "--gen", "1", "--models", "0"]]
+)
+def test_a_mistake_is_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        plan.main(arguments)
+    assert caught.value.code == 2
