@@ -6,6 +6,7 @@ The WebUI is spawned before runpod and boto3 are imported: their two seconds the
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 
@@ -19,6 +20,7 @@ from worker.telemetry import logs
 def main() -> int:
     """Run the worker until it is told to stop; return the exit code."""
     return_large_blocks()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: Host | None = None

@@ -73,6 +73,8 @@ def serve(host: Host, settings: Settings) -> int:
     is_local = not serves_http and (bool(arguments.test_input) or not settings.in_production)
     if not {"RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"} & set(os.environ) and arguments.rp_log_level is None:
         wanted = "WARN" if is_local or settings.log_level == "warning" else settings.log_level.upper()
+        if wanted == "DEBUG" and not settings.log_prompts:
+            wanted = "INFO"  # its debug lines quote errors, and errors may quote prompts
         rp_logger.RunPodLogger().level = wanted
 
     life = Life(host, settings)

@@ -334,6 +334,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
 
     def _loggable(self, error: WorkerError) -> str:
-        if isinstance(error, InvalidInput) and not self._settings.log_prompts:
-            return ", ".join(problem.path for problem in error.problems)
-        return error.message
+        if self._settings.log_prompts:
+            return error.message
+        # An error's words may quote the prompt, the WebUI's own words too.
+        return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code

@@ -59,6 +59,7 @@ class Flight:
 
     def end(self) -> None:
         """Take note that the request has ended."""
+        self._earlier = ()  # else each would hold the one before it, and so on for ever
         self._ended.set()
 
 

@@ -198,7 +198,7 @@ class Keeper:
     def _give_up(self, why: str) -> None:
         death = WebUICrashed(
             f"the WebUI does not come back after {len(self._budget.spent)} restarts: {why}",
-            details={"final": True, "log": list(self._program.tail())[-30:]},
+            details={"final": True},
         )
         with self._lock:
             self._to(Event.GIVEN_UP, why=why)

@@ -96,6 +96,7 @@ class Maker:
         self._backend = backend
         self._keeper = keeper
         self._reruns = settings.reruns
+        self._log_prompts = settings.log_prompts
         self._clock = clock
         self._gpu = GpuQueue(patience_s=settings.group_wait_s, clock=clock)
         self._flights = Flights(clock)
@@ -140,7 +141,9 @@ class Maker:
                 raise self._final(error, request, tries)
             if order.mend is not None:
                 await order.mend(error)
-            self._log.warning("running a job again", code=error.code, care=action.care.value, error=error.message)
+            self._log.warning(
+                "running a job again", code=error.code, care=action.care.value, error=self._loggable(error)
+            )
             tries, request = tries.after(error) if action.counts else tries, action.again
             if action.note:
                 notes.append(action.note)
@@ -223,7 +226,7 @@ class Maker:
             except WorkerError as failure:
                 await self._thread(self._backend.abandon, f"its caches could not be freed: {failure.message}")
         elif action.care is Care.RESTART:
-            await self._thread(self._backend.abandon, error.message)
+            await self._thread(self._backend.abandon, self._loggable(error))
 
     def _after_a_job(self) -> None:
         task = asyncio.ensure_future(self._recycle())
@@ -241,6 +244,9 @@ class Maker:
             return  # the GPU is busy for long, or the WebUI is gone: there will be a better moment
         with turn:
             await whole(self._thread(self._backend.abandon, why))
+
+    def _loggable(self, error: WorkerError) -> str:
+        return error.message if self._log_prompts else error.code
 
     def _learn(self, error: WorkerError, request: Request, action: Action, known: tuple[str, ...]) -> None:
         job, checkpoint = known

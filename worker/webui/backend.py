@@ -246,7 +246,8 @@ class Backend:
     def _line(self, line: str) -> None:
         if self._sending is not None:
             self._sending.read(line)
-        if not _NOISE.search(line):
+        # What the WebUI says while it works may quote prompts; nothing does before it is ready.
+        if not _NOISE.search(line) and (self.plan.log_prompts or self._catalog is None):
             self._log.info(line)
 
     def _exited(self, process: WebUIProcess, code: int) -> None:
@@ -254,5 +255,5 @@ class Backend:
         if process.told_to_end:
             self._log.info("ended", how=how)
             return
-        self._log.error("ended", how=how, log=list(self.tail())[-30:])
+        self._log.error("ended", how=how, log=list(self.tail())[-30:] if self.plan.log_prompts else [])
         self._on_exit(f"it ended ({how})")

@@ -85,6 +85,7 @@ def plan(
         "idle_timeout": settings.idle_timeout_s,
         "connect_timeout": settings.connect_timeout_s,
         "stall_timeout": settings.stall_timeout_s,
+        "log_prompts": settings.log_prompts,
     }
     if settings.webui_url is not None:
         return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)

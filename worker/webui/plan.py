@@ -24,6 +24,7 @@ class Plan:
         program: What to run; None: it is running already.
         options_file, options: Written before the program starts.
         checkpoint: The model file it has to load; None: whatever it has loaded.
+        log_prompts: Prompts may appear in the log.
         weights: Upscaler and face restoration weights on this machine; None: unknown.
     """
 
@@ -39,3 +40,4 @@ class Plan:
     checkpoint: Path | None = None
     checkpoint_name: str | None = None
     weights: Weights | None = None
+    log_prompts: bool = True

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
 PROGRESS_S = 0.5
+LOG_LINES = 30
 EXIT_SEEN_S = 1.5
 """For the end of a process to show after its connections broke."""
 
@@ -117,11 +118,8 @@ class Sending:
             on_gpu_free()
 
         self._span = GpuSpan(asyncio.get_running_loop().call_soon_threadsafe, freed)
-        sending = asyncio.ensure_future(self._thread(self._post, timeout + self._plan.idle_timeout))
-        sending.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # seen, also where it is left behind
-        watching = asyncio.ensure_future(self._watch(pulse, on_state))
+        sending = asyncio.ensure_future(self._thread(self._post, mark, timeout + self._plan.idle_timeout))
+        sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         try:
             why = await self._wait(sending, pulse, end)
         except asyncio.CancelledError:
@@ -160,13 +158,13 @@ class Sending:
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _post(self, timeout: float) -> Any:
+    def _post(self, mark: int, timeout: float) -> Any:
         try:
             return self._client.post(self._request.path, self._request.body, timeout=timeout)
         except WebUIUnreachable as error:
             if self._process is not None and self._process.wait(EXIT_SEEN_S):
                 how = describe_exit(self._process.exit_code or 0)
-                log = self._process.log.tail(30)
+                log = self._process.log.since(mark)[-LOG_LINES:]  # none of other jobs' lines
                 raise WebUICrashed(f"the WebUI ended during the job ({how})", details={"log": log}) from error
             raise
         except WebUIFailed as error:
