@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from worker.net.fetch import Body, Fetcher, Limits
 
-CHUNK = 1024 * 1024
+CHUNK = 512 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _FILE_NAME = re.compile(r"filename=(?:\"([^\"]*)\"|([^;\s]*))", re.IGNORECASE)
 _FILE_NAME_EXTENDED = re.compile(r"filename\*=UTF-8''([^;\s]+)", re.IGNORECASE)

@@ -38,6 +38,7 @@ SECRETS = (
 """Environment variables that the WebUI has no business to see."""
 NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "ceph", "lustre", "9p", "virtiofs", "fuse")
 GIB = 1024**3
+CHECKPOINT_GIB = 7
 TEMPORARY = "a1111-worker-"
 """Before the process id: the folder of what a worker writes for its WebUI."""
 
@@ -132,7 +133,7 @@ def plan(
         options_file=options_file,
         options=config.options(
             disable_mmap=_sequential(settings),
-            checkpoints_in_memory=1,
+            checkpoints_in_memory=checkpoints_in_memory(memory),
             loras_in_memory=loras_in_memory(memory),
             own=_own_options(folder),
         ),
@@ -140,6 +141,16 @@ def plan(
         weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
     )
+
+
+def checkpoints_in_memory(ram: int) -> int:
+    """Return how many checkpoints may stay in a memory of `ram` bytes, the one on the GPU among them.
+
+    The others wait in RAM (A1111's `sd_checkpoints_keep_in_cpu`), each about as large as its file: 7 GiB for SDXL. The
+    WebUI itself takes about 6 GiB, and loading one more needs twice its size.
+    """
+    spare = ram // GIB - 6 - 2 * CHECKPOINT_GIB
+    return 1 + max(0, min(3, spare // CHECKPOINT_GIB))
 
 
 def loras_in_memory(ram: int) -> int:

@@ -169,7 +169,7 @@ BODY = make.safetensors(make.SDXL_LORA, pad_to=16_000_000, fill=bytes(range(199)
 def test_a_second_worker_waits_for_the_first_with_its_progress(tmp_path: Path) -> None:
     served: Counter[str] = Counter()
     waiting: list[FetchProgress] = []
-    with serve(lambda r: _slowly(ranged(r, BODY), lambda n: served.update({"x": n}), wait_s=0.01)) as server:
+    with serve(lambda r: _slowly(ranged(r, BODY), lambda n: served.update({"x": n}), wait_s=0.04)) as server:
         first = _PROCESSES.Process(target=_fetch_one, args=(str(tmp_path), server.url))
         first.start()
         leases = tmp_path / ".store/leases"
