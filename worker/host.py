@@ -15,6 +15,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.models import ModelRef
+from worker.doctor.quick import refuse_the_hopeless
 from worker.errors import BootFailed, WorkerError
 from worker.models.readahead import ReadAhead
 from worker.recovery.budget import Budget
@@ -79,6 +80,7 @@ class Host:
         checkpoint = self._checkpoint()
         if checkpoint is not None and self.settings.model_readahead:
             ReadAhead(checkpoint).start()
+        refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)
         plan = launch.plan(self.settings, checkpoint, self._environment, demo_models=self._demo)
         remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
         self._backend = Backend(plan, on_exit=self._lost)

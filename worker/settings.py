@@ -344,6 +344,9 @@ class Settings(BaseSettings):
     runpod_log_level: Literal["notset", "trace", "debug", "info", "warn", "error"] | None = _knob(
         None, "RUNPOD_LOG_LEVEL", "Least level that RunPod's SDK logs; default: as LOG_LEVEL."
     )
+    nvidia_visible_devices: str | None = _knob(
+        None, "NVIDIA_VISIBLE_DEVICES", "Set by NVIDIA's container runtime: a GPU was promised, so there has to be one."
+    )
     runpod_pod_id: str | None = _knob(None, "RUNPOD_POD_ID", "Set by RunPod: the id of this worker.")
 
     @classmethod
@@ -420,6 +423,11 @@ class Settings(BaseSettings):
         if self.models_dir is not None:
             return self.models_dir
         return VOLUME / "models" if VOLUME.is_dir() else Path("models")
+
+    @property
+    def gpu_promised(self) -> bool:
+        """Whether whoever started the container says that there is a GPU."""
+        return (self.nvidia_visible_devices or "void").lower() not in {"void", "none"}
 
     def logs_as_json(self, stream: TextIO) -> bool:
         """Whether logs written to `stream` are JSON."""

@@ -1,0 +1,79 @@
+"""What lies outside this machine: the store for pictures, and whether tokens are taken."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import requests
+
+from worker.delivery.s3 import S3Clients, StoreFailed
+from worker.delivery.target import from_settings
+from worker.doctor.finding import Finding
+from worker.errors import WorkerError
+from worker.net.addresses import AllowList
+from worker.net.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.settings import Settings
+
+ROUND_TRIP_S = 30.0
+ASK_S = 5.0
+WHO = {"CivitAI": "https://civitai.com/api/v1/me", "Hugging Face": "https://huggingface.co/api/whoami-v2"}
+"""Where each says whose token it is."""
+REFUSED = (401, 403)
+FINE = 200
+
+
+def outside(settings: Settings) -> Iterator[Finding]:
+    """Yield whether pictures can leave and models can come."""
+    yield _store(settings)
+    tokens = {"CivitAI": settings.civitai_token, "Hugging Face": settings.hf_token}
+    for name, token in tokens.items():
+        if token is None:
+            yield Finding(f"{name} token", "ok", "not set; public models only")
+        else:
+            yield token_is_taken(name, WHO[name], token.get_secret_value())
+
+
+def _store(settings: Settings) -> Finding:
+    try:
+        target = from_settings(settings)
+    except WorkerError as error:
+        return Finding("delivery", "fail", error.message, error.hint or "Correct the BUCKET_ variables.")
+    if target is None:
+        return Finding("delivery", "ok", f"inline, up to {settings.max_output_bytes / 1e6:.1f} MB an answer")
+    client = S3Clients(Guard(AllowList.of(settings.allowed_hosts))).of(target)
+    key = "/".join(part for part in (target.prefix, f"doctor-{os.getpid()}-{time.time_ns()}.txt") if part)
+    deadline = time.monotonic() + ROUND_TRIP_S
+    began = time.perf_counter()
+    try:
+        client.put(key, b"a round trip", content_type="text/plain", metadata={}, deadline=deadline)
+        whole = client.get(key, deadline=deadline) == b"a round trip"
+        client.delete(key, deadline=deadline)
+    except StoreFailed as error:
+        return Finding("delivery", "fail", f"{target.host}: {error.failure.message}", error.failure.hint or "")
+    finally:
+        client.close()
+    took = f"put, read back and removed in {(time.perf_counter() - began) * 1000:.0f} ms"
+    state, seen = ("ok", took) if whole else ("fail", "it gave back other bytes than were put")
+    return Finding("delivery", "ok" if state == "ok" else "fail", f"bucket {target.bucket} at {target.host}: {seen}")
+
+
+def token_is_taken(name: str, url: str, token: str) -> Finding:
+    """Return whether `url` knows the token; a place that can't be reached says nothing against it."""
+    what = f"{name} token"
+    try:
+        answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=ASK_S, allow_redirects=False)
+    except requests.RequestException as error:
+        return Finding(
+            what, "warn", f"set; could not be checked ({type(error).__name__})", "Look at it where there is a net."
+        )
+    if answer.status_code in REFUSED:
+        return Finding(what, "fail", f"refused ({answer.status_code})", "Make a new one, and set it.")
+    if answer.status_code != FINE:
+        return Finding(what, "warn", f"set; could not be checked (status {answer.status_code})", "Try again later.")
+    return Finding(what, "ok", "valid")

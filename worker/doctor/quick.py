@@ -1,0 +1,96 @@
+"""What can be told within milliseconds, and makes a start hopeless when it is wrong: looked at before every start."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.doctor.finding import Finding
+from worker.errors import BootFailed
+from worker.telemetry.gpu import Gpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.settings import Settings
+
+LEAST_SPACE = 100 * 2**20
+CPU_FLAG = "--use-cpu"
+
+
+def quick(settings: Settings, *, gpu: bool = True) -> Iterator[Finding]:
+    """Yield the findings.
+
+    Args:
+        settings: The worker's.
+        gpu: Look for one as well.
+    """
+    yield from _ports(settings)
+    yield _space()
+    if gpu:
+        yield from gpus(settings)
+
+
+def refuse_the_hopeless(settings: Settings, *, gpu: bool) -> None:
+    """Raise BootFailed for the first finding that makes a start hopeless."""
+    for finding in quick(settings, gpu=gpu):
+        if finding.state == "fail":
+            raise BootFailed(f"{finding.what}: {finding.seen}", hint=finding.fix)
+
+
+def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
+    """Yield what there is to diffuse with."""
+    nvidia = library or Gpus()
+    found, driver = nvidia.read(), nvidia.driver()
+    for gpu in found:
+        version = f", driver {driver.version} for CUDA {driver.cuda[0]}.{driver.cuda[1]}" if driver else ""
+        yield Finding("GPU", "ok", f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB{version}")
+    if found:
+        return
+    if settings.gpu_promised and CPU_FLAG not in settings.webui_args and settings.webui_url is None:
+        yield Finding(
+            "GPU",
+            "fail",
+            "one was promised, but there is none or its driver does not answer",
+            "Let the platform replace this machine; to run without one, set WEBUI_ARGS='--use-cpu all --no-half'.",
+        )
+    else:
+        yield Finding("GPU", "warn", "no NVIDIA GPU here", "Pictures take minutes on a CPU.")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    wanted = {
+        "WEBUI_PORT": settings.webui_port if settings.webui_url is None and settings.webui_dir is not None else 0,
+        "METRICS_PORT": settings.metrics_port,
+        "PORT_HEALTH": settings.port_health,
+    }
+    for name, port in wanted.items():
+        if port:
+            taken = not _is_free(port)
+            seen = f"{port} is taken by another program" if taken else f"{port} is free"
+            yield Finding(name, "fail" if taken else "ok", seen, f"End that program, or set {name} to another port.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _space() -> Finding:
+    folder = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(folder).free
+    enough = free >= LEAST_SPACE
+    return Finding(
+        "container disk",
+        "ok" if enough else "fail",
+        f"{free / 2**30:.1f} GiB free at {folder}",
+        "Give the container more disk.",
+    )
