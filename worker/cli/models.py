@@ -148,8 +148,7 @@ def _pull(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
             ref = _ref(text, **({"sha256": options.sha256} if options.sha256 else {}))
             kind: ModelKind | None = options.kind or upkeep.kind_of(store, ref)
             if kind is None:
-                problem = f"say what it is with --kind {'|'.join(KINDS)}"
-                raise InvalidInput.at(text, problem)
+                raise upkeep.without_kind(store, ref)
             model = _fetch(store, ref, kind, errors)
         except WorkerError as error:
             failed += 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput
 from worker.models import upkeep
+from worker.models.references import locate
 from worker.models.volume import KINDS
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def remove(store: ModelStore, refs: list[KindedRef]) -> dict[str, Any]:
 
 def _kind(store: ModelStore, ref: KindedRef, path: str) -> ModelKind:
     kind = ref.kind or upkeep.kind_of(store, ref)
+    if kind is None and locate(ref) is None:
+        raise upkeep.without_kind(store, ref)
     if kind is None:
         raise InvalidInput.at(f"{path}.kind", f"say what {ref.ref[:200]!r} is: {', '.join(KINDS)}")
     return kind

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.identity import this_process
 from worker.models.lease import Leases
 from worker.models.local import LocalModel, describe
+from worker.models.names import nearest
 from worker.models.partial import ENDING, RECORD
 from worker.models.references import locate
 from worker.models.space import free_bytes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.contract.models import ModelRef
+    from worker.errors import WorkerError
     from worker.models.registry import Entry
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
@@ -99,6 +102,19 @@ def kind_of(store: ModelStore, ref: ModelRef) -> ModelKind | None:
         found = {**names, "textualinversion": "embedding", "vae": "vae", "controlnet": "controlnet"}.get(said)
         return next((kind for kind in KINDS if kind == found), None)
     return None
+
+
+def without_kind(store: ModelStore, ref: ModelRef) -> WorkerError:
+    """Return the error for a model of which nothing tells the kind: an unknown name, or an address alone."""
+    if locate(ref) is not None:
+        return InvalidInput.at("kind", f"nothing tells what {ref.ref[:200]!r} is; say one of {', '.join(KINDS)}")
+    known = [name for entry in store.catalog.entries for name in (entry.name, *entry.aliases)]
+    known += [PurePosixPath(name).stem for kind in KINDS for name in store.volume.names(kind)]
+    suggestions = nearest(ref.ref, known)
+    asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
+    return ModelNotFound(
+        f"{ref.ref[:200]!r} is neither on the volume nor in the catalog{asked}", details={"suggestions": suggestions}
+    )
 
 
 def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[LocalModel, Entry]:

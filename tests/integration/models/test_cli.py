@@ -42,7 +42,9 @@ def test_pull_needs_no_kind_where_the_reference_tells_it(tmp_path: Path, capsys:
     make.write(tmp_path / "loras/Detail_Tweaker_XL.safetensors", make.SDXL_LORA)
     assert _models("pull", "detail tweaker xl", "--dir", str(tmp_path)) == 0
     assert _models("pull", "https://example.com/x", "--dir", str(tmp_path)) == 1
-    assert "--kind" in capsys.readouterr().err
+    assert "say one of checkpoint, lora" in capsys.readouterr().err
+    assert _models("pull", "Detial Tweaker", "--dir", str(tmp_path)) == 1
+    assert "did you mean 'Detail Tweaker'" in capsys.readouterr().err
 
 
 def test_a_private_address_is_refused_without_allow_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
