@@ -6,11 +6,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from worker.contract.job import Txt2Img
 from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.models import actions
 from worker.stages import inquiries, prepare, tools
-from worker.stages.incoming import take_in
+from worker.stages.incoming import NOTHING, take_in
 from worker.webui import extras
 from worker.webui.ask import ask
 
@@ -75,6 +76,8 @@ class Errands:
 
     async def incoming(self, request: Job, run: Run) -> Incoming:
         """Return the job's own pictures."""
+        if isinstance(request, Txt2Img) and not request.controlnet:
+            return NOTHING  # the usual case is not worth a thread
         reading = partial(take_in, request, self._source, target=run.target, max_pixels=self._max_pixels)
         taking = partial(reading, deadline=run.deadline)
         return await self._hands.before(run.deadline, self._hands.thread(taking))

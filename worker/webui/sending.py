@@ -131,7 +131,10 @@ class Sending:
             idle = await self._calm(sending)
             why.details.update({"done": pulse.done, "abandoned": not idle})
             raise why
-        return Made(answers.read(sending.result()), await self._thread(self._lines, mark))
+        told = answers.read(sending.result())
+        if self._span.end is not None:  # what it logged has been read, so there is nothing to wait for
+            return Made(told, self._lines(mark))
+        return Made(told, await self._thread(self._lines, mark))
 
     def _pulse(self, *, loads: bool) -> Pulse:
         size = self._request.expect.size
