@@ -96,7 +96,28 @@ def errors_table() -> str:
     return "\n".join(lines)
 
 
+def figures_table() -> str:
+    """Return the table of the benchmarks' last figures, and the machine that they come from."""
+    folder = ROOT / "benchmarks" / "results"
+    figures = json.loads((folder / "latest.json").read_text(encoding="utf-8"))
+    machine = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
+    lines = ["| figure | measured | alternative in the same run | ratio | target |", "|---|---|---|---|---|"]
+    for name, one in figures.items():
+        if one["target"] is None and one["reference"] is None:
+            continue
+        other = f"{one['reference']:g} ({one['against']})" if one["reference"] is not None else ""
+        ratio = f"{one['ratio']:.2f}" if one["ratio"] is not None else ""
+        met = {True: ", met", False: ", **missed**", None: ""}[one["met"]]
+        lines.append(f"| {name} | {one['value']:g} {one['unit']} | {other} | {ratio} | {one['target'] or ''}{met} |")
+    gpu = machine["gpu"] or "no GPU: the stand-in WebUI, whose steps take the time that they are told to"
+    where = (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}; {gpu}"
+    )
+    return "\n".join([*lines, "", f"Measured {machine['measured']} on {where}."])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "figures": figures_table,
     "settings": settings_table,
     "errors": errors_table,
 }
