@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from worker.settings import ModelKind, Settings
     from worker.telemetry.progress import ProgressSink
 
+NEEDED_TO_WAIT = ("worker.webui.boot", "worker.webui.client", "worker.webui.sending")
 FALLBACK_CHECKPOINT = "Deliberate v6"
 """The catalog's first checkpoint: what a worker without models and without DEFAULT_CHECKPOINT starts with."""
 DEMO_CHECKPOINT = "Deliberate_v6.safetensors"
@@ -99,6 +100,8 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
+        for module in NEEDED_TO_WAIT:  # before the other thread imports: see `Beside`
+            importlib.import_module(module)
 
         def prepare() -> Service:
             for module in meanwhile:
@@ -230,6 +233,9 @@ class Host:
             return None
         if self._demo and not self.settings.default_checkpoint:
             return self.settings.folder("checkpoint") / DEMO_CHECKPOINT
+        plain = plain_file(self.settings.folder("checkpoint"), self.settings.default_checkpoint)
+        if plain is not None:
+            return plain
         store = self._models()
         wanted = default_checkpoint(self.settings.default_checkpoint, store.volume.names("checkpoint"))
         found: LocalModel | None = store.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
@@ -263,6 +269,17 @@ class Host:
                 f"the default checkpoint {name!r} can't be had: {error.message}",
                 hint=error.hint or f"Set DEFAULT_CHECKPOINT to one that is there: {files}",
             ) from error
+
+
+def plain_file(folder: Path, name: str) -> Path | None:
+    """Return the safetensors file that `name` simply is, with or without its ending; None where it takes more to tell.
+
+    The model store knows every other way to say it, and takes 0.1 s to import before the WebUI can be spawned.
+    """
+    if not name or Path(name).name != name:
+        return None
+    path = folder / (name if name.endswith(".safetensors") else f"{name}.safetensors")
+    return path.absolute() if path.is_file() else None
 
 
 def default_checkpoint(setting: str, files: Sequence[str]) -> str:

@@ -12,23 +12,23 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui import boot, calm, config
-from worker.webui.body import Baseline
-from worker.webui.client import WebUIClient
+from worker.webui import calm, config
+from worker.webui.baseline import Baseline
 from worker.webui.process import WebUIProcess, describe_exit
-from worker.webui.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan
-    from worker.webui.sending import Made, OnState
+    from worker.webui.sending import Made, OnState, Sending
 
 T = TypeVar("T")
 _NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
@@ -46,7 +46,6 @@ class Backend:
 
     def __init__(self, plan: Plan, *, on_exit: Callable[[str], None] = lambda _: None) -> None:
         self.plan = plan
-        self.client = WebUIClient(plan.url, connect_timeout=plan.connect_timeout)
         self.baseline = Baseline()
         self.loaded = ""
         self._last_model = ""
@@ -62,6 +61,13 @@ class Backend:
         self._deadline = 0.0
         # Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
+
+    @cached_property
+    def client(self) -> WebUIClient:
+        """The WebUI's API. Made with its first use: HTTP takes 0.1 s to import, in which the WebUI can boot."""
+        from worker.webui.client import WebUIClient  # noqa: PLC0415 - see above
+
+        return WebUIClient(self.plan.url, connect_timeout=self.plan.connect_timeout)
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -88,6 +94,8 @@ class Backend:
         Raises:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
+        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
+
         boot.wait_for_port(self.plan.url, self)
         self._log.info("port open")
         boot.wait_for_model(self.client, self)
@@ -115,7 +123,8 @@ class Backend:
         process = self._process
         if process is not None:
             process.stop(grace)
-        self.client.close()
+        if "client" in self.__dict__:
+            self.client.close()
 
     def close(self, grace: float = GRACE_S) -> None:
         """End the process group, if it is ours, for good."""
@@ -167,6 +176,7 @@ class Backend:
         Args:
             refresh: Of ``checkpoints``, ``vae``, ``embeddings``, ``loras``. It waits for a running job.
         """
+        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         def work() -> Catalog:
             for kind in refresh:
@@ -188,6 +198,8 @@ class Backend:
         on_gpu_free: Callable[[], None] = lambda: None,
     ) -> Made:
         """Send `request` once and return what came back; see `Sending.run`."""
+        from worker.webui.sending import Sending  # noqa: PLC0415 - after the WebUI was spawned
+
         sending = self._sending = Sending(
             request, plan=self.plan, client=self.client, process=self._process, pool=self._pool, abandon=self.abandon
         )

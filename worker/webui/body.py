@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from worker.contract.budget import Size
     from worker.contract.job import Generation, Txt2Img
     from worker.contract.kinds import Img2Img
+    from worker.webui.baseline import Baseline
     from worker.webui.catalog import Checkpoint
     from worker.webui.names import Names, Sampling
     from worker.webui.resolve import Chosen, ChosenLora
@@ -87,14 +88,6 @@ class Start:
     size: Size
     mask: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Option values in force between jobs, which hold where a job says nothing."""
-
-    clip_skip: int = 1
-    vae: str = "Automatic"
 
 
 def txt2img(

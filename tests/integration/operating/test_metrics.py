@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_ends_the_start_with_its_name(tmp_path: Path, watch
     variables = environment(tmp_path, {"METRICS_PORT": str(watched[1])})
     host = Host(read_settings(variables), variables)
     try:
-        with pytest.raises(BootFailed, match=f"METRICS_PORT={watched[1]} can't be listened on"):
+        with pytest.raises(BootFailed, match=f"METRICS_PORT: {watched[1]} is taken"):
             host.spawn()
     finally:
         host.close()
