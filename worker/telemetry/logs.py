@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 import structlog
@@ -14,6 +15,30 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 4000
 """Characters of one line; the platform cuts at 4,096."""
+
+
+class LineLogger:
+    """Writes each line with one system call, without a lock and without Python's buffers.
+
+    A signal's handler may log while it interrupts a line being logged in the same thread: a lock would wait for itself
+    for ever, a buffered stream would refuse the second call.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write `message` and a line's end."""
+        try:
+            number = self._stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            self._stream.write(f"{message}\n")
+            return
+        left = f"{message}\n".encode("utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(number, left) :]
+
+    log = debug = info = warn = warning = error = critical = fatal = exception = msg
 
 
 def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
@@ -57,7 +82,7 @@ def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
             hide,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: LineLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
