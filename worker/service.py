@@ -129,7 +129,7 @@ class Service:
             with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
                 answer = await self._told(job, phases, on_progress)
             result = str(answer.get("error_code", "ok")) if isinstance(answer, dict) else "ok"
-            images = len(answer.get("images") or ()) if isinstance(answer, dict) else 0
+            images = _count(answer)
         finally:
             self._watch.job(phases.kind, result, phases.seconds(), images)
         return answer
@@ -143,8 +143,7 @@ class Service:
         except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
             self._log.exception("job failed by a defect")
             return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-        images = len(answer.get("images") or ()) if isinstance(answer, dict) else 0
-        self._log.info("job done", images=images, **phases.to_json())
+        self._log.info("job done", images=_count(answer), **phases.to_json())
         return answer
 
     @property
@@ -240,11 +239,7 @@ class Service:
                 kept = await self.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
                 error.details["kept"] = kept
                 raise
-        answer["images"] = delivered.images
-        if delivered.previews:
-            answer["previews"] = delivered.previews
-        if delivered.record is not None:
-            answer["record"] = delivered.record
+        answer |= delivered.told()
         answer["warnings"] = [*answer["warnings"], *delivered.warnings]
         return answer
 
@@ -338,3 +333,8 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+def _count(answer: Any) -> int:
+    """Return how many pictures were made; the answer need not carry them."""
+    return len(answer.get("images") or answer.get("seeds") or ()) if isinstance(answer, dict) else 0

@@ -41,10 +41,15 @@ class Output(Part):
     lossless: Switch | None = knob("webp without loss, avif nearly.", group="output")
     delivery: (
         Annotated[
-            Literal["auto", "base64", "s3"], Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"})
+            Literal["auto", "base64", "s3", "none"],
+            Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"}),
         ]
         | None
-    ) = knob("Inline or as URLs; default: the endpoint's setting.", group="output")
+    ) = knob(
+        "Inline, as URLs, or not at all (stored where there is a store, then named in `keys`); default: the "
+        "endpoint's setting.",
+        group="output",
+    )
     strip_metadata: Switch | None = knob("Leave the generation parameters out of the picture file.", group="output")
     allow_smaller: Switch | None = knob(
         "A picture too large for the answer may be delivered as a smaller format instead of failing.", group="output"
@@ -52,6 +57,7 @@ class Output(Part):
     thumbnail: Annotated[int, Whole(16, 512)] | None = knob(
         "Longest side of a small JPEG of each picture, in `previews`.", group="output"
     )
+    grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
     record: Switch | None = knob(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"

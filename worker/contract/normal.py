@@ -176,7 +176,7 @@ def _flatten(normal: Normal, name: str, targets: Mapping[str, str]) -> None:
 
 
 def _shorthands(normal: Normal) -> None:
-    """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `output.return`."""
+    """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `return`."""
     fields = normal.fields
     if isinstance(fields.get("seed"), list):
         normal.put("seeds", fields.pop("seed"), "seed")
@@ -195,3 +195,5 @@ def _shorthands(normal: Normal) -> None:
         fields["output"] = {key: value for key, value in output.items() if value is not None and key != "return"}
         if output.get("return") is not None:
             normal.put("output.delivery", output["return"], "output.return")
+    if "return" in fields:
+        normal.put("output.delivery", fields.pop("return"), "return")

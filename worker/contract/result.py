@@ -87,6 +87,8 @@ class JobAnswer(TypedDict):
 
     images: list[str]
     """Base64, or URLs; see `output.delivery`."""
+    keys: NotRequired[list[str]]
+    """Of the pictures in the store, where they are in one."""
     seeds: list[int]
     """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
     applied: Applied
@@ -100,6 +102,8 @@ class JobAnswer(TypedDict):
     worker: WorkerInfo
     previews: NotRequired[list[PreviewAnswer]]
     """One per picture, in their order."""
+    grid: NotRequired[str]
+    """All pictures on one sheet: base64 or a URL, as `images` are; see `output.grid`."""
     record: NotRequired[str]
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
@@ -117,6 +121,7 @@ class UpscaleAnswer(TypedDict):
     """The answer to `upscale`."""
 
     images: list[str]
+    keys: NotRequired[list[str]]
     seeds: list[int]
     """Empty: nothing was drawn."""
     applied: AppliedUpscale

@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from worker.delivery.keys import folder, key
+from worker.delivery.early import Early, Piece
+from worker.delivery.parcel import Delivered, Parcel, picture_file, preview_answer
 from worker.delivery.s3 import S3Clients
 from worker.delivery.shrink import shrink
 from worker.delivery.size import Budget, inline_bytes, plan
-from worker.delivery.upload import File, Uploader
+from worker.delivery.upload import Uploader
 from worker.errors import DeliveryFailed, InvalidInput, WrongResult
 from worker.images.convert import available, convert
+from worker.images.grid import grid
 from worker.images.picture import BrokenPicture
 from worker.images.preview import Preview, preview
 from worker.net.errors import Refused
@@ -31,42 +33,8 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
     from worker.net.guard import Guard
 
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What the answer carries.
-
-    Attributes:
-        images: base64 or URLs, in order.
-        route: Which of the two.
-        pictures: As delivered, after any conversion.
-        bytes: Of all pictures' files together.
-        keys: In the store, in order; empty inline.
-        previews: `{thumbnail, blurhash}` for each picture, of these what was asked for; the thumbnail is base64 or a
-            URL as the pictures are.
-        record: URL of the file that tells how the pictures were made.
-        warnings: What the client should know: a smaller format, a store that failed.
-        phase_ms: `encode` and `upload`, in milliseconds.
-    """
-
-    images: list[str] = field(repr=False)
-    route: Literal["inline", "s3"]
-    pictures: list[Picture]
-    bytes: int
-    keys: list[str] = field(default_factory=list)
-    previews: list[dict[str, str]] = field(default_factory=list, repr=False)
-    record: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    phase_ms: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    id: str
-    pictures: Sequence[Picture]
-    seeds: Sequence[int]
-    previews: Sequence[Preview]
-    record: Mapping[str, Any] | None
+PIECE_BYTES = 1_000_000
+"""Of one streamed piece's JSON: the platform takes no larger ones."""
 
 
 class Delivery:
@@ -141,6 +109,7 @@ class Delivery:
         overhead_bytes: int = 0,
         answer: Mapping[str, Any] | None = None,
         deadline: float,
+        early: Early | None = None,
     ) -> Delivered:
         """Return what the answer carries for `pictures`.
 
@@ -153,6 +122,7 @@ class Delivery:
             overhead_bytes: Of the answer's JSON without the pictures, the platform's envelope included.
             answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
+            early: What `piece` has done already.
 
         Raises:
             OutputTooLarge: nothing allowed fits; says what would.
@@ -160,16 +130,25 @@ class Delivery:
             WrongResult: a picture can't be decoded to be converted.
         """
         started = self._now()
-        strip = bool(options.strip_metadata)
+        done = early or Early()
         apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
-        ready = list(apply(lambda one: self._converted(one, options, strip=strip), pictures))
-        previews = self._previews(ready, options)
-        small = [_preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in previews]
-        target = store or self._store
-        budget = Budget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
+        ready = list(apply(lambda one: self._ready(done, one[0], one[1], options), enumerate(pictures)))
         wish: Wish = options.delivery or self._wish
-        route = plan(
+        parcel = Parcel(
+            job_id,
             ready,
+            seeds,
+            previews=self._previews(ready, options),
+            grid=self._grid(ready, options),
+            record=answer if options.record else None,
+            hidden=wish == "none",
+        )
+        small = [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in parcel.previews]
+        budget = Budget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
+        target = store or self._store
+        whole = parcel.shown()
+        route = plan(
+            whole,
             budget,
             wish=wish,
             store=target is not None,
@@ -178,33 +157,97 @@ class Delivery:
         )
         warnings: list[str] = []
         if route == "smaller":
-            ready = self._smaller(ready, budget, warnings, strip=strip)
-        job = _Job(job_id, ready, seeds, previews, answer if options.record else None)
+            whole = self._smaller(whole, budget, warnings, strip=bool(options.strip_metadata))
+            parcel = parcel.reshown(whole)
+        if options.grid and parcel.grid is None:
+            warnings.append("output.grid: there is one picture, which needs no grid.")
         encoded = self._now()
         made: Delivered | None = None
         if route == "s3" and target is not None:
             try:
-                made = self._stored(job, target, deadline)
+                made = self._stored(parcel, target, deadline, done)
             except DeliveryFailed as error:
-                if wish != "auto" or not budget.fits(ready):
+                if wish != "auto" or not budget.fits(whole):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
         if made is None:
-            made = _inline(job)
+            made = parcel.inline()
             if options.record:
                 warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
         phases = {"encode": (encoded - started) * 1000, "upload": (self._now() - encoded) * 1000}
         return replace(made, warnings=warnings, phase_ms=phases)
+
+    def piece(
+        self,
+        job_id: str,
+        number: int,
+        picture: Picture,
+        seed: int,
+        *,
+        options: Output,
+        store: S3Target | None = None,
+        deadline: float,
+        early: Early,
+    ) -> Piece:
+        """Return one picture of a job as it is told before the others are made.
+
+        It is stored already where all of the job's pictures will be; else it is inline, in a smaller format where it
+        would be too large for a piece.
+
+        Args:
+            job_id: Names the pictures' folder in a store.
+            number: The picture's place among all of the job, from 0.
+            picture: As made.
+            seed: Its own.
+            options: The client's `output`.
+            store: The job's own; None: the operator's.
+            deadline: When the upload has to be done.
+            early: Takes note of what needs not be done again by `deliver`.
+
+        Raises:
+            OutputTooLarge: it fits into no piece, in the smallest format neither.
+            DeliveryFailed: the store did not take it.
+            WrongResult: it can't be decoded to be converted.
+        """
+        ready = self._ready(early, number, picture, options)
+        wish: Wish = options.delivery or self._wish
+        target = store or self._store
+        if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
+            client, file = self.clients.of(target), picture_file(target.prefix, job_id, number, ready, seed)
+            self._uploader.store(client, [file], deadline=deadline)
+            early.stored.add(file.key)
+            return Piece(None if wish == "none" else client.url(file.key), ready, key=file.key)
+        budget = Budget(PIECE_BYTES, PIECE_BYTES // 50)
+        if budget.fits([ready]):
+            return Piece(ready.base64, ready)
+        warnings: list[str] = []
+        smaller = self._smaller([ready], budget, warnings, strip=bool(options.strip_metadata))
+        return Piece(smaller[0].base64, smaller[0], warnings=tuple(warnings))
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""
         self._pool.shutdown()
         self._uploader.close()
 
-    def _converted(self, picture: Picture, options: Output, *, strip: bool) -> Picture:
-        lossless = bool(options.lossless)
+    def _ready(self, early: Early, number: int, picture: Picture, options: Output) -> Picture:
+        """Return a picture as it is delivered; one that was streamed is ready."""
+        if number in early.ready:
+            return early.ready[number]
+        lossless, strip = bool(options.lossless), bool(options.strip_metadata)
         try:
-            return convert(picture, format=options.format, quality=options.quality, lossless=lossless, strip=strip)
+            done = convert(picture, format=options.format, quality=options.quality, lossless=lossless, strip=strip)
+        except BrokenPicture as error:
+            raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
+        if early.keeps:
+            early.ready[number] = done
+        return done
+
+    def _grid(self, pictures: Sequence[Picture], options: Output) -> Picture | None:
+        if not options.grid or len(pictures) < 2:  # noqa: PLR2004 - one is no grid
+            return None
+        kind = options.format or pictures[0].format
+        try:
+            return grid(pictures, format=kind, quality=options.quality, lossless=bool(options.lossless))
         except BrokenPicture as error:
             raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
@@ -226,56 +269,20 @@ class Delivery:
         except BrokenPicture as error:
             raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
-    def _stored(self, job: _Job, target: S3Target, deadline: float) -> Delivered:
-        """Store pictures, thumbnails and record, all or none."""
-        client = self.clients.of(target)
-        pictures = [
-            _file(key(target.prefix, job.id, number, seed, picture.extension), picture, seed)
-            for number, (picture, seed) in enumerate(zip(job.pictures, job.seeds, strict=True))
-        ]
-        thumbnails = [
-            None if one.thumbnail is None else _file(f"{file.key}.thumbnail.jpg", one.thumbnail, seed)
-            for one, file, seed in zip(job.previews, pictures, job.seeds, strict=False)
-        ]
-        record = None if job.record is None else _record(target.prefix, job.id, job.record, pictures)
-        extra = [file for file in (*thumbnails, record) if file is not None]
-        self._uploader.store(client, [*pictures, *extra], deadline=deadline)
+    def _stored(self, parcel: Parcel, target: S3Target, deadline: float, early: Early) -> Delivered:
+        """Store what is not stored yet, all of it or none."""
+        client, files = self.clients.of(target), parcel.files(target.prefix)
+        self._uploader.store(client, [file for file in files.all() if file.key not in early.stored], deadline=deadline)
         return Delivered(
-            images=[client.url(file.key) for file in pictures],
+            images=[] if parcel.hidden else [client.url(file.key) for file in files.pictures],
             route="s3",
-            pictures=list(job.pictures),
-            keys=[file.key for file in pictures],
+            pictures=list(parcel.pictures),
+            keys=[file.key for file in files.pictures],
             previews=[
-                _preview_answer(one, None if file is None else client.url(file.key))
-                for one, file in zip(job.previews, thumbnails, strict=True)
+                preview_answer(one, None if file is None else client.url(file.key))
+                for one, file in zip(parcel.previews, files.thumbnails, strict=True)
             ],
-            record=None if record is None else client.url(record.key),
-            bytes=sum(len(file.data) for file in pictures),
+            grid=None if files.grid is None else client.url(files.grid.key),
+            record=None if files.record is None else client.url(files.record.key),
+            bytes=sum(len(file.data) for file in files.pictures),
         )
-
-
-def _inline(job: _Job) -> Delivered:
-    return Delivered(
-        images=[one.base64 for one in job.pictures],
-        route="inline",
-        pictures=list(job.pictures),
-        previews=[_preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in job.previews],
-        bytes=sum(len(one.data) for one in job.pictures),
-    )
-
-
-def _preview_answer(one: Preview, thumbnail: str | None) -> dict[str, str]:
-    both = {"thumbnail": thumbnail, "blurhash": one.blurhash}
-    return {name: value for name, value in both.items() if value is not None}
-
-
-def _file(name: str, picture: Picture, seed: int) -> File:
-    metadata = {"seed": str(seed), "width": str(picture.width), "height": str(picture.height)}
-    return File(name, picture.data, picture.content_type, metadata)
-
-
-def _record(prefix: str, job_id: str, answer: Mapping[str, Any], pictures: Sequence[File]) -> File:
-    """Return the file that tells how the pictures were made: the answer, with keys in the place of pictures."""
-    told = {**answer, "images": [file.key for file in pictures]}
-    text = json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False)
-    return File(f"{folder(prefix, job_id)}/job.json", text.encode("utf-8", "replace"), "application/json")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from worker.images.picture import Picture
 
-Wish = Literal["auto", "base64", "s3"]
+Wish = Literal["auto", "base64", "s3", "none"]
 Route = Literal["inline", "s3", "smaller"]
 
 _QUOTES = 2
@@ -53,7 +53,7 @@ def plan(
     """Return the way the pictures go.
 
     Args:
-        pictures: What is to be delivered.
+        pictures: What the answer would carry inline.
         budget: The answer's limit and what is used already.
         wish: The client's word, else the operator's.
         store: There is one, the operator's or the job's.
@@ -63,7 +63,7 @@ def plan(
     Raises:
         OutputTooLarge: nothing allowed fits; the message says how large, what the limit is and what would fit.
     """
-    if store and (wish == "s3" or (wish == "auto" and own_store)):
+    if store and (wish in ("s3", "none") or (wish == "auto" and own_store)):
         return "s3"
     if budget.fits(pictures):
         return "inline"

@@ -113,4 +113,4 @@ class Shift:
 
 
 def _is_success(answer: Any) -> bool:
-    return bool(isinstance(answer, dict) and answer.get("images") and "error" not in answer)
+    return bool(isinstance(answer, dict) and "images" in answer and "error" not in answer)

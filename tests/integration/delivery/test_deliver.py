@@ -6,20 +6,24 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from PIL import Image
 
 from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request
 from tests.support.pictures import file, noise, png, smooth
 from tests.support.proxy import Fault, proxy
 from worker.contract.job import Output
-from worker.delivery.deliver import Delivered, Delivery
+from worker.delivery.deliver import PIECE_BYTES, Delivery
+from worker.delivery.early import Early
 from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
 from worker.delivery.target import from_job
 from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge, WrongResult
+from worker.images.grid import LONGEST_SIDE, grid
 from worker.images.inspect import decode_base64, inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.support.s3 import Store
+    from worker.delivery.parcel import Delivered
     from worker.delivery.target import S3Target
     from worker.images.picture import Picture
 
@@ -460,3 +465,98 @@ def test_a_record_without_a_store_is_a_warning(make: Make) -> None:
 def test_an_avif_is_delivered_where_pillow_can_write_it(make: Make) -> None:
     made = send(make(), drawn(), output={"format": "avif"})
     assert (made.pictures[0].format, made.pictures[0].infotext) == ("avif", TEXT)
+
+
+# no pictures in the answer, and a sheet of all
+
+
+def test_none_keeps_the_pictures_out_of_the_answer(make: Make) -> None:
+    made = send(make(), drawn(2), output={"delivery": "none"})
+    assert (made.images, made.keys, made.told()) == ([], [], {"images": []})
+
+
+def test_none_needs_no_room(make: Make) -> None:
+    big = [inspect(file(noise(256, 256), "png"))]
+    with pytest.raises(OutputTooLarge):
+        send(make(limit=10_000), big)
+    assert send(make(limit=10_000), big, output={"delivery": "none"}).images == []
+
+
+def test_none_stores_the_pictures_where_there_is_a_store_and_names_their_keys(make: Make, store: Store) -> None:
+    pictures = drawn(2)
+    made = send(make(store.target("pics", prefix="out")), pictures, "hidden", output={"delivery": "none"})
+    assert made.told() == {"images": [], "keys": ["out/hidden/0-100.png", "out/hidden/1-101.png"]}
+    body = store.client().get_object(Bucket="pics", Key=made.keys[1])["Body"].read()
+    assert body == pictures[1].data
+
+
+def test_what_is_asked_for_by_name_comes_also_with_none(make: Make) -> None:
+    made = send(make(), drawn(2), output={"delivery": "none", "thumbnail": 16, "grid": True})
+    assert made.images == []
+    assert [sorted(one) for one in made.previews] == [["thumbnail"], ["thumbnail"]]
+    assert made.grid is not None
+
+
+def test_a_grid_shows_all_pictures_in_order_and_is_none_of_them(make: Make) -> None:
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    pictures = [inspect(file(Image.new("RGB", (64, 32), colour), "png")) for colour in colours]
+    made = send(make(), pictures, output={"grid": True})
+    assert len(made.images) == 3
+    assert made.grid is not None
+    with Image.open(BytesIO(decode_base64(made.grid))) as sheet:
+        assert sheet.size == (128, 64)
+        found = [sheet.getpixel((x, y)) for x, y in ((32, 16), (96, 16), (32, 48), (96, 48))]
+    assert found == [*colours, (255, 255, 255)]
+
+
+def test_a_grid_counts_and_is_stored_with_the_pictures(make: Make, store: Store) -> None:
+    made = send(make(store.target("pics"), limit=1000), drawn(2, 256), "sheet", output={"grid": True})
+    assert (made.route, len(made.keys)) == ("s3", 2)
+    assert made.grid is not None
+    assert "/sheet/grid.png" in made.grid
+    assert requests.get(made.grid, timeout=10).content[:4] == b"\x89PNG"
+
+
+def test_a_grid_shrinks_with_the_pictures(make: Make) -> None:
+    pictures = [inspect(file(noise(128, 128, seed=n), "png")) for n in range(2)]
+    made = send(make(limit=60_000), pictures, output={"grid": True, "allow_smaller": True})
+    assert [inspect(decode_base64(text)).format for text in (*made.images, made.grid or "")] == ["webp"] * 3
+
+
+def test_one_picture_makes_no_grid_and_that_is_said(make: Make) -> None:
+    made = send(make(), drawn(), output={"grid": True})
+    assert made.grid is None
+    assert made.warnings == ["output.grid: there is one picture, which needs no grid."]
+
+
+def test_a_grid_of_many_large_pictures_stays_within_its_longest_side() -> None:
+    sheet = grid(drawn(4, 64) * 40, format="jpeg")
+    assert max(sheet.width, sheet.height) <= LONGEST_SIDE
+    wide = grid([inspect(file(smooth(2048, 64), "png"))] * 9, format="jpeg")
+    assert wide.width <= LONGEST_SIDE
+
+
+# a picture ahead of its job
+
+
+def test_a_piece_in_a_store_is_not_uploaded_again(make: Make, store: Store) -> None:
+    delivery, pictures, early = make(store.target("pics")), drawn(2), Early(keeps=True)
+    options, deadline = Output(delivery="s3", format="jpeg"), time.monotonic() + 20
+    piece = delivery.piece("ahead", 0, pictures[0], 100, options=options, deadline=deadline, early=early)
+    assert piece.key == "ahead/0-100.jpg"
+    assert piece.image is not None
+    first = store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"]
+    made = delivery.deliver("ahead", pictures, [100, 101], options=options, deadline=deadline, early=early)
+    assert made.keys == ["ahead/0-100.jpg", "ahead/1-101.jpg"]
+    assert store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"] == first
+    assert made.pictures[0] is piece.picture
+
+
+def test_a_piece_stays_within_what_the_platform_takes(make: Make) -> None:
+    large = inspect(file(noise(768, 768), "png"))
+    assert large.base64_length > PIECE_BYTES
+    piece = make().piece("job", 0, large, 1, options=Output(), deadline=time.monotonic() + 20, early=Early())
+    assert piece.image is not None
+    assert len(piece.image) < PIECE_BYTES
+    assert piece.picture.format != "png"
+    assert piece.warnings

@@ -299,6 +299,14 @@ def test_a_jpeg_is_never_lossless() -> None:
     assert problem(output={"format": "jpg", "lossless": True}).path == "output.lossless"
 
 
+@pytest.mark.parametrize(("word", "meant"), [("images", "base64"), ("urls", "s3"), ("none", "none"), ("auto", "auto")])
+def test_return_is_another_word_for_delivery(word: str, meant: str) -> None:
+    assert parse_job({**CAT, "return": word}).output.delivery == meant
+    assert parse_job({**CAT, "output": {"return": word}}).output.delivery == meant
+    assert problem(**{"return": "picture"}).path == "return"
+    assert problem(**{"return": "none", "output": {"delivery": "s3"}}).path == "return"
+
+
 # Anything at all
 
 
