@@ -506,6 +506,7 @@ def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " \\| ".join(str(choice) for choice in get_args(annotation))
     inner = [part for part in get_args(annotation) if part is not type(None)]
-    kind = inner[0] if inner else annotation
+    if inner:
+        return _type_name(inner[0])
     names = {SecretStr: "secret", Path: "path", str: "text", int: "integer", float: "number", bool: "bool"}
-    return names.get(kind, str(kind))
+    return names.get(annotation, str(annotation))

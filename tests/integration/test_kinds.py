@@ -312,3 +312,8 @@ def test_an_embedding_for_another_model_and_a_long_prompt_are_pointed_out(worker
     warnings = worker.run(prompt="a cat, xlemb, " + "fluffy " * 80)["warnings"]
     assert any("embedding 'xlemb'" in warning for warning in warnings), warnings
     assert any("tokens" in warning for warning in warnings)
+
+
+def test_a_listing_of_an_extension_that_is_not_there_is_a_mistake_in_the_clients_own_words(worker: Worker) -> None:
+    answer = worker.run_job({"input": {"api": {"method": "GET", "endpoint": "/controlnet/model_list"}}})
+    assert [problem["path"] for problem in answer["details"]["problems"]] == ["api.endpoint"]

@@ -130,8 +130,7 @@ def test_an_unknown_lora_is_refused_with_the_one_that_was_meant(worker: Worker) 
     ("tag", "suggestion"),
     [
         ("<lora:foo:1>", None),
-        ("<lora:ADD_DETAIL:1>", "add_detail"),
-        ("<lora:add_detail.safetensors:1>", "add_detail"),
+        ("<lora:ad_detail:1>", "add_detail"),
         ("<lora:add_detail:abc>", None),
         ("<loar:add_detail:1>", "lora"),
     ],
@@ -154,6 +153,38 @@ def test_loras_are_stacked_in_order_and_told(worker: Worker) -> None:
 def test_a_lora_in_the_prompt_is_told_too(worker: Worker) -> None:
     answer = worker.run(prompt="a cat <lora:add_detail:0.5>")
     assert [(lora["name"], lora["scale"]) for lora in answer["applied"]["loras"]] == [("add_detail", 0.5)]
+
+
+@pytest.mark.parametrize("name", ["ADD_DETAIL", "Add Detail", "add_detail.safetensors"])
+def test_a_tag_in_another_spelling_is_sent_as_the_webui_knows_it(worker: Worker, name: str) -> None:
+    """The WebUI itself would take such a tag for no LoRA at all."""
+    right = worker.run(prompt="a <lora:add_detail:0.5> cat")
+    answer = worker.run(prompt=f"a <lora:{name}:0.5> cat")
+    assert worker.sent()[-1]["prompt"] == "a <lora:add_detail:0.5> cat"
+    assert [(lora["name"], lora["scale"]) for lora in answer["applied"]["loras"]] == [("add_detail", 0.5)]
+    assert answer["images"] == right["images"]
+
+
+def test_a_tag_in_the_prompt_of_hires_fix_is_spelt_right_too(worker: Worker) -> None:
+    hires = {"scale": 2, "upscaler": "Latent", "denoising_strength": 0.6, "prompt": "a dog <lora:Add Detail:1>"}
+    answer = worker.run(hires=hires)
+    assert worker.sent()[-1]["hr_prompt"] == "a dog <lora:add_detail:1>"
+    assert [lora["name"] for lora in answer["applied"]["loras"]] == ["add_detail"]
+
+
+def test_a_lora_named_in_two_spellings_is_named_twice(worker: Worker) -> None:
+    answer = worker.run(prompt="a cat <lora:Add Detail:0.5>", loras=["add_detail"])
+    assert set(problems(answer)) == {"loras[0]"}
+
+
+def test_a_damaged_lora_is_an_error_whether_listed_or_tagged(worker: Worker) -> None:
+    file = models.lora(worker.host.settings.folder("lora") / "cut_off.safetensors")
+    models.truncated(file)
+    try:
+        for job in ({"prompt": "a cat <lora:cut_off:1>"}, {"loras": ["cut_off"]}):
+            assert worker.run(**job)["error_code"] == "model_damaged"
+    finally:
+        file.unlink()
 
 
 def test_a_lora_that_came_to_the_volume_later_is_found_by_tag_and_by_name(worker: Worker) -> None:

@@ -139,7 +139,8 @@ def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
 
 
 def _prefixed(error: InvalidInput) -> InvalidInput:
-    return InvalidInput([_moved(problem, f"payload.{problem.path}") for problem in error.problems], hint=error.hint)
+    moved = [p if p.path.startswith("api.") else _moved(p, f"payload.{p.path}") for p in error.problems]
+    return InvalidInput(moved, hint=error.hint)
 
 
 def _moved(problem: Problem, path: str) -> Problem:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from worker.contract.job import Txt2Img
 from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
-from worker.stages import fit, lookup
+from worker.stages import fit, lookup, tagged
 from worker.telemetry.progress import Progress
-from worker.webui import prompts, resolve, tags
+from worker.webui import prompts, resolve
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
@@ -71,12 +71,11 @@ async def prepare(
         hr_upscaler, more = resolve.upscaler(job, catalog, backend.plan.weights)
         problems += more
 
-    wanted = _wanted(job)
-    local, unknown = _on_the_volume(wanted, store, catalog)
     texts = _texts(job)
-    if _new_on_the_volume(texts[0], store, catalog):
-        catalog = await backend.relearn(refresh=["loras"])
-    tagged, more = resolve.tagged_loras(texts[0], catalog)
+    meant = tagged.read(texts[0], store, catalog)
+    wanted = [*_wanted(job), *meant.wanted.values()]
+    local, unknown = _on_the_volume(wanted, store, catalog)
+    _, more = resolve.tagged_loras(texts[0], catalog, meant.expected())
     problems += more
     if problems or unknown:
         if not problems:
@@ -94,7 +93,9 @@ async def prepare(
 
     checkpoint = lookup.checkpoint(job, local, catalog, default_checkpoint or backend.loaded)
     loras = lookup.loras(job, local, catalog)
-    problems = resolve.twice([*tagged, *loras])
+    names = meant.names(local)
+    in_prompts, problems = resolve.tagged_loras(texts[0], catalog, names)
+    problems += resolve.twice([*in_prompts, *loras])
     if problems:
         raise InvalidInput(problems)
     chosen = Chosen(
@@ -103,7 +104,8 @@ async def prepare(
         hr_sampling=hr_sampling,
         vae=lookup.vae(job, local, catalog),
         loras=loras,
-        tagged=tagged,
+        tagged=in_prompts,
+        renamed={tag: name for tag, name in names.items() if tag != name},
         words=lookup.trigger_words(job, local),
         refiner=lookup.other_checkpoint("refiner_checkpoint", job, local, catalog),
         hr_checkpoint=lookup.other_checkpoint("hr_checkpoint_name", job, local, catalog),
@@ -162,12 +164,6 @@ def _texts(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]
         positive.append((job.path("hr_prompt"), job.hr_prompt or ""))
         negative.append((job.path("hr_negative_prompt"), job.hr_negative_prompt or ""))
     return positive, negative
-
-
-def _new_on_the_volume(texts: list[tuple[str, str]], store: ModelStore, catalog: Catalog) -> bool:
-    """Whether a prompt names a LoRA that came to the volume after the WebUI looked."""
-    names = {tag.name for _, text in texts for tag in tags.parse(text) if tag.kind in tags.LORA_KINDS}
-    return any(catalog.lora(name) is None and fit.by_file(f"{name}.safetensors", "lora", store) for name in names)
 
 
 def _on_the_volume(

@@ -160,7 +160,10 @@ def _refiner(body: dict[str, Any], job: Generation, chosen: Chosen, extras: dict
 def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int, int]) -> dict[str, Any]:
     """Return what txt2img and img2img have in common."""
     body = job.plain_fields()
-    parts = [job.prompt, *chosen.words, *(tags.write(lora.name, lora.scale) for lora in chosen.loras)]
+    if body.get("hr_prompt"):
+        body["hr_prompt"] = tags.renamed(body["hr_prompt"], chosen.renamed)
+    prompt = tags.renamed(job.prompt, chosen.renamed)
+    parts = [prompt, *chosen.words, *(tags.write(lora.name, lora.scale) for lora in chosen.loras)]
     body["prompt"] = _join(parts, len(chosen.words))
     body["seed"] = seed
     if batches != (1, 1) or "batch_size" in body or "n_iter" in body:

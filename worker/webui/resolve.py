@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.contract.suggest import nearest
@@ -11,7 +11,7 @@ from worker.webui import tags
 from worker.webui.names import NO_SAMPLING, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from worker.contract.job import Generation, Txt2Img
     from worker.webui.catalog import Catalog, Checkpoint
@@ -36,6 +36,7 @@ class Chosen:
     Attributes:
         vae: The option's value (file name with ending, ``None`` or ``Automatic``).
         words: Trigger words to put into the prompt.
+        renamed: The WebUI's name by name in a prompt's tag, where they differ.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +46,7 @@ class Chosen:
     loras: tuple[ChosenLora, ...] = ()
     tagged: tuple[ChosenLora, ...] = ()
     words: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
     refiner: Checkpoint | None = None
     hr_checkpoint: Checkpoint | None = None
     hr_upscaler: str | None = None
@@ -140,27 +142,32 @@ def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, l
     return tuple(chosen), problems
 
 
-def tagged_loras(texts: Sequence[tuple[str, str]], catalog: Catalog) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
+def tagged_loras(
+    texts: Sequence[tuple[str, str]], catalog: Catalog, names: Mapping[str, str]
+) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
     """Return the LoRAs that prompts name by tag.
 
     Args:
         texts: ``(path in the job, prompt)`` of the positive prompts.
         catalog: What the WebUI lists.
+        names: The WebUI's name by name in a tag, for those that it will list, or lists under another name.
 
     A tag that names none of the listed LoRAs exactly, or whose weight is no number, would silently do nothing.
     """
     chosen: list[ChosenLora] = []
     problems: list[Problem] = []
-    names = [lora.name for lora in catalog.loras]
+    listed = [lora.name for lora in catalog.loras]
     for path, text in texts:
         for tag in tags.parse(text):
             if tag.kind not in tags.LORA_KINDS:
                 problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
                 continue
-            if catalog.lora(tag.name) is None:
+            if tag.name not in names and catalog.lora(tag.name) is None:
                 wanted = tag.name.removesuffix(".safetensors")
-                message = f"the tag {tag.text} names a LoRA that is not there; known: {', '.join(names[:40]) or 'none'}"
-                near = next((name for name in names if name.casefold() == wanted.casefold()), nearest(wanted, names))
+                message = (
+                    f"the tag {tag.text} names a LoRA that is not there; known: {', '.join(listed[:40]) or 'none'}"
+                )
+                near = next((name for name in listed if name.casefold() == wanted.casefold()), nearest(wanted, listed))
                 problems.append(Problem(path, message, near))
                 continue
             weights = tag.weights
@@ -168,7 +175,7 @@ def tagged_loras(texts: Sequence[tuple[str, str]], catalog: Catalog) -> tuple[tu
                 problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
                 continue
             scale = weights.get("unet", weights.get("te"))
-            chosen.append(ChosenLora(tag.name, 1.0 if scale is None else scale, path))
+            chosen.append(ChosenLora(names.get(tag.name, tag.name), 1.0 if scale is None else scale, path))
     return tuple(chosen), problems
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
 LORA_KINDS = frozenset({"lora", "lyco"})
@@ -46,6 +50,18 @@ def parse(prompt: str) -> list[Tag]:
             )
         )
     return tags
+
+
+def renamed(prompt: str, names: Mapping[str, str]) -> str:
+    """Return `prompt` with the LoRA tags whose name is in `names` under their new name, all else as it was."""
+
+    def new(match: re.Match[str]) -> str:
+        name, colon, rest = match.group(2).partition(":")
+        if match.group(1) not in LORA_KINDS or name not in names:
+            return match.group(0)
+        return f"<{match.group(1)}:{names[name]}{colon}{rest}>"
+
+    return _TAG.sub(new, prompt) if names else prompt
 
 
 def write(name: str, scale: float) -> str:
