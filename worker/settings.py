@@ -374,6 +374,18 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator(
+        "civitai_token", "hf_token", "bucket_access_key_id", "bucket_secret_access_key", "http_api_key", mode="before"
+    )
+    @classmethod
+    def _fits_a_header(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        bare = value.strip()
+        if not bare.isascii() or not bare.isprintable():
+            raise ValueError("must be plain ASCII text on one line")
+        return bare
+
     @field_validator("webui_args")
     @classmethod
     def _splittable(cls, value: str) -> str:

@@ -212,6 +212,8 @@ def test_a_tag_in_the_negative_prompt_is_a_warning(worker: Worker) -> None:
 
 def test_a_lora_of_another_base_model_is_refused(worker: Worker) -> None:
     answer = worker.run(loras=["for_sdxl"])
+    assert {"add_detail", "style_two"} <= set(answer["details"]["fitting"])
+    assert "for_sdxl" not in answer["details"]["fitting"]
     assert answer["error_code"] == "incompatible_model"
     assert worker.sent() == []
 

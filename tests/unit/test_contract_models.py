@@ -44,6 +44,12 @@ def test_a_bad_reference_says_what_is_wrong(raw: Any, message: str) -> None:
         LoraRef.model_validate(raw)
 
 
+@pytest.mark.parametrize("token", ["“sesame”", "a\nb"])
+def test_a_token_has_to_fit_into_a_header(token: str) -> None:
+    with pytest.raises(ValidationError, match="plain ASCII"):
+        ModelRef.model_validate({"name": "x", "token": token})
+
+
 def test_a_token_does_not_show() -> None:
     ref = ModelRef.model_validate({"name": "x", "token": "sesame"})
     assert "sesame" not in repr(ref)

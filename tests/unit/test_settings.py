@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from worker.errors import SettingsInvalid
 from worker.settings import read_settings
@@ -49,3 +50,10 @@ def test_the_sdks_log_level_may_be_written_as_everybody_writes_it() -> None:
     assert read_settings({"RUNPOD_LOG_LEVEL": "WARNING"}).runpod_log_level == "warn"
     with pytest.raises(SettingsInvalid, match="RUNPOD_LOG_LEVEL='loud'"):
         read_settings({"RUNPOD_LOG_LEVEL": "loud"})
+
+
+def test_a_secret_has_to_fit_into_a_header_and_is_not_shown() -> None:
+    assert read_settings({"HF_TOKEN": " hf_sesame\n"}).hf_token == SecretStr("hf_sesame")
+    with pytest.raises(SettingsInvalid, match=r"HF_TOKEN: .*ASCII") as caught:
+        read_settings({"HF_TOKEN": "“sesame”"})
+    assert "sesame" not in str(caught.value)

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 def examine(settings: Settings, *, thorough: bool = True) -> Iterator[Finding]:
     """Yield the findings about a machine with these settings; nothing is started or changed."""
     yield Finding("versions", "ok", f"worker {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    yield from quick(settings)
+    yield from quick(settings, running=True)
     if thorough:
         from worker.doctor.outside import outside  # noqa: PLC0415 - slow to import, and the quick part must not be
         from worker.doctor.volume import volume  # noqa: PLC0415 - as above

@@ -41,6 +41,9 @@ def main(
     """
     options = _parser().parse_args(argv)
     key = environment.get("RUNPOD_API_KEY", "").strip()
+    if not key.isascii() or not key.isprintable():
+        print("deploy: RUNPOD_API_KEY must be plain ASCII text on one line", file=sys.stderr)
+        return USAGE
     try:
         return _run(options, Rest(key, options.api) if key else None, ask, sys.stdin.isatty() if tty is None else tty)
     except _Misuse as error:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.cli import hub, pictures
+from worker.cli import error_page, hub, pictures
 from worker.errors import all_errors
 from worker.settings import rows
 
@@ -73,6 +73,8 @@ def table(name: str) -> str:
     """Return the table `name`: one of `TABLES`, or of the contract's own."""
     if name in TABLES:
         return TABLES[name]()
+    if name.startswith("error_"):
+        return error_page.tables()[name]
     from worker.contract.schema import tables  # noqa: PLC0415 - builds the whole contract
 
     return dict(tables())[name]

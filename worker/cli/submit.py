@@ -8,11 +8,14 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from worker.cli.run import JOB_ERROR, bar, read_job
 from worker.client import Endpoint, EndpointError, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
+
+RUNPOD_HOST = "api.runpod.ai"
 
 
 def main(argv: list[str]) -> int:
@@ -32,11 +35,20 @@ def main(argv: list[str]) -> int:
         parser.error(f"{options.job} can't be read: {error}")
     except WorkerError as error:
         parser.error(error.message)
-    key = os.environ.get("RUNPOD_API_KEY") or os.environ.get("HTTP_API_KEY")
-    answer = _submit(Endpoint(options.endpoint, api_key=key), job, options.out, options.timeout)
+    variable = key_name(options.endpoint)
+    try:
+        endpoint = Endpoint(options.endpoint, api_key=os.environ.get(variable))
+    except EndpointError as error:
+        parser.error(f"{variable}: {error}")
+    answer = _submit(endpoint, job, options.out, options.timeout)
     json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
     return JOB_ERROR if "error" in answer else 0
+
+
+def key_name(where: str) -> str:
+    """Return the variable with the key for an endpoint: RunPod's goes to RunPod alone, never to an address at will."""
+    return "RUNPOD_API_KEY" if "://" not in where or urlsplit(where).hostname == RUNPOD_HOST else "HTTP_API_KEY"
 
 
 def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 RUNPOD = "https://api.runpod.ai/v2"
+"""Where endpoints are; RUNPOD_ENDPOINT_BASE_URL, which RunPod's own SDK reads too, names another place."""
+
 REQUEST_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 TRIES = 4
@@ -40,6 +43,9 @@ class Endpoint:
         session: For HTTP; default: a new one.
         sleep: Waits between questions.
         clock: Monotonic seconds.
+
+    Raises:
+        EndpointError: the key can't be one.
     """
 
     def __init__(
@@ -51,9 +57,13 @@ class Endpoint:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.url = where.rstrip("/") if "://" in where else f"{RUNPOD}/{where}"
+        place = os.environ.get("RUNPOD_ENDPOINT_BASE_URL", "").rstrip("/") or RUNPOD
+        self.url = where.rstrip("/") if "://" in where else f"{place}/{where}"
         self._session = session or requests.Session()
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        bare = (api_key or "").strip()
+        if not bare.isascii() or not bare.isprintable():
+            raise EndpointError("the key must be plain ASCII text on one line")
+        self._headers = {"Authorization": f"Bearer {bare}"} if bare else {}
         self._sleep = sleep
         self._clock = clock
 

@@ -77,6 +77,13 @@ class ModelRef(BaseModel):
             raise ValueError("must not be empty")
         return stripped
 
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not (value.get_secret_value().isascii() and value.get_secret_value().isprintable()):
+            raise ValueError("must be plain ASCII text")
+        return value
+
     @field_validator("sha256", mode="before")
     @classmethod
     def _no_hash_at_all(cls, value: Any) -> Any:

@@ -21,14 +21,21 @@ LEAST_SPACE = 100 * 2**20
 CPU_FLAG = "--use-cpu"
 
 
-def quick(settings: Settings, *, gpu: bool = True) -> Iterator[Finding]:
+ANSWERS = {"WEBUI_PORT": "/sdapi/v1/cmd-flags", "METRICS_PORT": "/health", "PORT_HEALTH": "/health"}
+"""What is asked of who has a port, to know the worker's own."""
+
+ASK_S = 3.0
+
+
+def quick(settings: Settings, *, gpu: bool = True, running: bool = False) -> Iterator[Finding]:
     """Yield the findings.
 
     Args:
         settings: The worker's.
         gpu: Look for one as well.
+        running: A worker may run here already: its own ports are no failure.
     """
-    yield from _ports(settings)
+    yield from _ports(settings, running=running)
     yield _space()
     if gpu:
         yield from gpus(settings)
@@ -61,17 +68,35 @@ def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
         yield Finding("GPU", "warn", "no NVIDIA GPU here", "Pictures take minutes on a CPU.")
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
     wanted = {
         "WEBUI_PORT": settings.webui_port if settings.webui_url is None and settings.webui_dir is not None else 0,
         "METRICS_PORT": settings.metrics_port,
         "PORT_HEALTH": settings.port_health,
     }
     for name, port in wanted.items():
-        if port:
-            taken = not _is_free(port)
-            seen = f"{port} is taken by another program" if taken else f"{port} is free"
-            yield Finding(name, "fail" if taken else "ok", seen, f"End that program, or set {name} to another port.")
+        if not port:
+            continue
+        if _is_free(port):
+            yield Finding(name, "ok", f"{port} is free")
+        elif running and _answers(port, ANSWERS[name]):
+            yield Finding(name, "ok", f"{port} is the one of the worker that runs here")
+        else:
+            fix = f"End that program, or set {name} to another port."
+            yield Finding(name, "fail", f"{port} is taken by another program", fix)
+
+
+def _answers(port: int, path: str) -> bool:
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - not needed at a start
+
+    connection = HTTPConnection("127.0.0.1", port, timeout=ASK_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200  # noqa: PLR2004 - HTTP's own
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _is_free(port: int) -> bool:

@@ -1,6 +1,7 @@
 """The worker behind plain HTTP, for people who run elsewhere: RunPod's paths and shapes on the same service.
 
-``POST /run``, ``/runsync`` and ``/cancel/{id}``; ``GET /status/{id}``, ``/stream/{id}``, ``/health`` and ``/ping``.
+``POST /run``, ``/runsync`` and ``/cancel/{id}``; ``GET /status/{id}`` and ``/stream/{id}``; the probes ``/health``,
+``/ping`` and ``/ready``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from worker.serving.answer import encode
 from worker.serving.jobs import Job, Jobs, LineFull
-from worker.serving.probes import status
+from worker.serving.probes import readiness, status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -75,6 +76,7 @@ def application(
             Route("/cancel/{id}", locked(api.cancel), methods=["POST"]),
             Route("/health", api.health, methods=["GET"]),
             Route("/ping", api.ping, methods=["GET"]),
+            Route("/ready", api.ready, methods=["GET"]),
         ]
     )
 
@@ -121,6 +123,9 @@ class _Api:
 
     async def ping(self, _: Request) -> Response:
         return Response(status_code=status(str(self._health().get("state"))))
+
+    async def ready(self, _: Request) -> Response:
+        return Response(status_code=readiness(str(self._health().get("state"))))
 
     def _known(self, request: Request) -> Job:
         job = self._jobs.get(request.path_params["id"])

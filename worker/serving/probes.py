@@ -1,7 +1,8 @@
 """What load balancers, orchestrators and Prometheus ask over HTTP, answered beside the jobs.
 
 ``/ping``: 200 when jobs can be taken, 204 while the WebUI starts (what RunPod's load balancing expects), 503 when it is
-over. ``/health``: the same as JSON with the state. ``/metrics``: the figures, where they are kept.
+over. ``/ready``: 200 or 503, for those to whom any 2xx means ready (Kubernetes). ``/health``: the state as JSON, 503
+when it is over. ``/metrics``: the figures, where they are kept.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def status(state: str) -> int:
     if state in READY:
         return 200
     return 204 if state in COMING else 503
+
+
+def readiness(state: str) -> int:
+    """Return 200 where jobs can be taken in this state, else 503."""
+    return 200 if state in READY else 503
 
 
 class Probes:
@@ -49,10 +55,13 @@ class Probes:
                     told = health()
                     code = status(str(told.get("state")))
                     self._answer(200 if path == "/health" and code != 503 else code, _json(told), "application/json")  # noqa: PLR2004 - HTTP's own
+                elif path == "/ready":
+                    told = health()
+                    self._answer(readiness(str(told.get("state"))), _json(told), "application/json")
                 elif path == "/metrics" and metrics is not None:
                     self._answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8")
                 else:
-                    self._answer(404, b'{"error": "there is /ping and /health"}\n', "application/json")
+                    self._answer(404, b'{"error": "there is /ping, /ready and /health"}\n', "application/json")
 
             def _answer(self, code: int, body: bytes, kind: str) -> None:
                 body = b"" if code == 204 else body  # noqa: PLR2004 - HTTP's own

@@ -10,7 +10,7 @@ from worker.errors import IncompatibleModel, InvalidInput
 from worker.models.fits import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.contract.job import Generation
     from worker.models.local import LocalModel
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from worker.settings import ModelKind
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.resolve import Chosen
+
+LOOKED_THROUGH = 1000
+"""Files whose headers are read for a refusal's `fitting`."""
+
+NAMED = 50
+"""Names in it."""
 
 
 def facts_of(checkpoint: Checkpoint, store: ModelStore) -> tuple[str | None, str | None]:
@@ -53,8 +59,24 @@ def by_file(filename: str, kind: ModelKind, store: ModelStore) -> LocalModel | N
     return found if found is not None and found.path.name == name else None
 
 
-def loras_fit(chosen: Chosen, base: str | None, bases: dict[str, str], known_unfit: set[str]) -> list[str]:
+def loras_for(base: str | None, catalog: Catalog, store: ModelStore) -> list[str]:
+    """Return the LoRAs that the WebUI has and that are known to be for checkpoints of `base`."""
+    models = ((row.name, by_file(row.path, "lora", store)) for row in catalog.loras[:LOOKED_THROUGH])
+    known = ((name, model.base_model) for name, model in models if model is not None and model.base_model is not None)
+    return sorted(name for name, own in known if fits(own, base) == "ok")[:NAMED]
+
+
+def loras_fit(
+    chosen: Chosen, base: str | None, bases: dict[str, str], known_unfit: set[str], *, others: Callable[[], list[str]]
+) -> list[str]:
     """Return warnings for LoRAs of a kindred base model.
+
+    Args:
+        chosen: What the job names.
+        base: The checkpoint's base model, where known.
+        bases: The base model of each of its LoRAs, where known.
+        known_unfit: LoRAs that were seen not to fit this checkpoint.
+        others: Returns LoRAs that would fit.
 
     Raises:
         IncompatibleModel: one is made for another architecture, or was seen not to fit; the WebUI would skip it.
@@ -64,15 +86,14 @@ def loras_fit(chosen: Chosen, base: str | None, bases: dict[str, str], known_unf
         own = bases.get(lora.name)
         verdict = fits(own, base)
         if verdict == "refuse":
-            fitting = sorted(name for name, other in bases.items() if fits(other, base) != "refuse")
             raise IncompatibleModel(
                 f"{lora.path}: LoRA {lora.name!r} is for {own}, but checkpoint {chosen.checkpoint.name!r} is {base}",
-                details={"path": lora.path, "fitting": fitting},
+                details={"path": lora.path, "fitting": others()},
             )
         if lora.name in known_unfit:
             raise IncompatibleModel(
                 f"{lora.path}: LoRA {lora.name!r} has other shapes than checkpoint {chosen.checkpoint.name!r}",
-                details={"path": lora.path},
+                details={"path": lora.path, "fitting": [name for name in others() if name not in known_unfit]},
             )
         if verdict == "warn":
             warnings.append(

@@ -119,7 +119,8 @@ async def prepare(
     every = [*texts[0], *texts[1]]
     skipped = catalog.skipped_embeddings if checkpoint.name == backend.loaded else ()
     said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
-    warnings = [*said, *resolve.negative_tags(texts[1]), *fit.loras_fit(chosen, base, bases, known_unfit)]
+    kindred = fit.loras_fit(chosen, base, bases, known_unfit, others=lambda: fit.loras_for(base, catalog, store))
+    warnings = [*said, *resolve.negative_tags(texts[1]), *kindred]
     files = tuple(local[want.path] for want in needed)
     named = tuple((want.path, want.ref, want.kind) for want in needed)
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), files, named)

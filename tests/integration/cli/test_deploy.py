@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.loopback_http import Reply, Request, Server, serve
+from tests.support.fake_runpod import Account
+from tests.support.loopback_http import Reply, Server, serve
 from worker.cli import deploy
 
 if TYPE_CHECKING:
@@ -17,36 +17,9 @@ if TYPE_CHECKING:
 KEY = "rpa_sesame"
 
 
-class Account:
-    """Templates, endpoints and volumes by id, with RunPod's answers."""
-
-    def __init__(self) -> None:
-        self.things: dict[str, dict[str, dict[str, Any]]] = {"templates": {}, "endpoints": {}, "networkvolumes": {}}
-
-    def answer(self, request: Request) -> Reply:
-        if request.headers.get("authorization") != f"Bearer {KEY}":
-            return Reply(401, b"Unauthorized")
-        kind, _, identity = request.path.removeprefix("/v1/").partition("/")
-        things = self.things[kind]
-        if request.method == "GET":
-            return Reply(200, json.dumps(list(things.values())).encode())
-        body = json.loads(request.body)
-        if request.method == "POST":
-            identity = f"{kind[0]}{len(things) + 1}"
-            if kind == "endpoints" and body["templateId"] not in self.things["templates"]:
-                return Reply(400, b'{"error": "template not found"}')
-            flashboot = body.pop("flashboot", False)
-            things[identity] = {**body, "id": identity}
-            if flashboot:
-                things[identity]["name"] += " -fb"
-        else:
-            things[identity].update(body)
-        return Reply(200, json.dumps(things[identity]).encode())
-
-
 @contextmanager
 def runpod() -> Iterator[tuple[Account, Server]]:
-    account = Account()
+    account = Account(KEY)
     with serve(account.answer) as server:
         yield account, server
 

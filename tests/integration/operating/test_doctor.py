@@ -13,7 +13,7 @@ from tests.support import models
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
-from tests.support.webui_dir import environment
+from tests.support.webui_dir import environment, running_host
 from tests.support.workerproc import ROOT
 from worker.doctor import outside, volume, webui
 from worker.doctor.quick import gpus, refuse_the_hopeless
@@ -66,6 +66,18 @@ def test_a_taken_port_ends_the_start_before_anything_is_spawned(tmp_path: Path) 
         with pytest.raises(BootFailed, match=f"WEBUI_PORT: {port} is taken") as caught:
             refuse_the_hopeless(settings, gpu=False)
     assert caught.value.hint
+
+
+def test_the_ports_of_the_worker_that_runs_here_are_no_failure(tmp_path: Path) -> None:
+    port = str(free_port())
+    with running_host(tmp_path, {"PORT_HEALTH": port}) as host:
+        webui = str(host.settings.webui_port)
+        code, found = check(tmp_path, "--quick", PORT_HEALTH=port, WEBUI_PORT=webui)
+        assert code == 0, found
+        with serve(lambda _: Reply(404)) as other:
+            code, found = check(tmp_path, "--quick", PORT_HEALTH=str(other.port), WEBUI_PORT=webui)
+    assert {name for name, finding in found.items() if finding["state"] == "fail"} == {"PORT_HEALTH"}
+    assert code == 1
 
 
 class Library(Gpus):

@@ -16,6 +16,7 @@ from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
+from worker.cli.submit import key_name
 from worker.client import (
     AsyncEndpoint,
     Endpoint,
@@ -122,6 +123,23 @@ def test_who_has_no_key_is_refused_and_probes_need_none(served: Endpoint) -> Non
     assert set(health["jobs"]) == {"completed", "failed", "cancelled", "inProgress", "inQueue"}
 
 
+def test_the_key_for_runpod_goes_to_runpod_alone() -> None:
+    assert key_name("abc123") == key_name("https://api.runpod.ai/v2/abc123") == "RUNPOD_API_KEY"
+    assert key_name("http://127.0.0.1:8000") == key_name("https://api.runpod.ai.example.com") == "HTTP_API_KEY"
+
+
+def test_a_key_that_no_header_can_carry_is_named_as_such(served: Endpoint, tmp_path: Path) -> None:
+    with pytest.raises(EndpointError, match="ASCII"):
+        Endpoint("abc123", api_key="“key”")
+    (tmp_path / "job.json").write_text(json.dumps(JOB), encoding="utf-8")
+    told = submit(tmp_path, "job.json", "--endpoint", served.url, HTTP_API_KEY="“key”")
+    assert (told.returncode, "HTTP_API_KEY" in told.stderr, "Traceback" in told.stderr) == (2, True, False)
+
+
+def test_whoever_takes_any_2xx_for_ready_asks_for_ready(served: Endpoint) -> None:
+    assert requests.get(f"{served.url}/ready", timeout=10).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"prompt": 1}', 400), (b'{"input": "' + b"x" * 20_000_001, 413)]
 )
@@ -198,11 +216,11 @@ def test_submit_tells_a_failed_job_and_a_missing_endpoint(served: Endpoint, tmp_
     assert "can't be reached" in json.loads(gone.stdout)["error"]
 
 
-def submit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def submit(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "worker", "submit", *arguments],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HTTP_API_KEY": KEY},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HTTP_API_KEY": KEY, **variables},
         capture_output=True,
         text=True,
         timeout=60,

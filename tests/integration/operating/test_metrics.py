@@ -94,7 +94,9 @@ def test_a_load_balancer_learns_when_jobs_can_be_taken(tmp_path: Path) -> None:
     try:
         host.spawn()
         assert requests.get(f"http://127.0.0.1:{port}/ping", timeout=10).status_code == 204
+        assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=10).status_code == 503
         host.wait_ready()
+        assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=10).status_code == 200
         assert requests.get(f"http://127.0.0.1:{port}/ping", timeout=10).status_code == 200
         health = requests.get(f"http://127.0.0.1:{port}/health", timeout=10)
         assert health.json()["state"] == "ready"
