@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,16 +22,15 @@ from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, DeliveryFailed, InternalError, InvalidInput, WorkerError, WorkerFault
-from worker.recovery.making import Maker, Order
-from worker.recovery.mending import ModelFiles
+from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size
 from worker.serving.deadline import seconds_for
-from worker.stages import generate, prepare
+from worker.stages import generate
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
 from worker.stages.joined import Part, join
-from worker.stages.recommend import advice, recommended_for
 from worker.stages.run import Run
+from worker.stages.studio import Studio
 from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
 from worker.telemetry.progress import Progress
@@ -113,7 +111,15 @@ class Service:
             hands=self,
             max_pixels=settings.max_input_pixels,
         )
-        self._files = ModelFiles(store, self, ahead=settings.model_readahead)
+        self._studio = Studio(
+            settings,
+            backend=backend,
+            maker=self._maker,
+            store=store,
+            house=house,
+            errands=self._errands,
+            hands=self,
+        )
         self._log = get_logger("service")
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
@@ -208,7 +214,7 @@ class Service:
         parts: list[Part] = []
         for piece in self._pieces(request):
             try:
-                parts.append(Part(piece.path, await self._generated(piece.job, run)))
+                parts.append(Part(piece.path, await self._studio.generated(piece.job, run)))
             except WorkerError as error:
                 if not request.prompts:
                     raise
@@ -243,36 +249,6 @@ class Service:
         answer["warnings"] = [*answer["warnings"], *delivered.warnings]
         return answer
 
-    async def _generated(self, request: Generation, run: Run) -> Generated:
-        """Return the pictures of one plain job, proven to be what was asked for."""
-        flagged = self._house.check(request)
-        if request.recommended:
-            request, flagged = await self._recommended(request, flagged)
-        with run.phases.phase("prepare"):
-            prepare_it = partial(self._prepare, request, run.on_progress)
-            prepared = await self.before(run.deadline, self._maker.steady(prepare_it, run.deadline))
-            self._files.hold(prepared, run, loaded=self._backend.loaded)
-            incoming = await self._errands.incoming(request, run)
-        sent = generate.request_for(request, prepared, incoming, self._backend, max_pixels=self._settings.max_pixels)
-        right = await self._maker.make(
-            Order(
-                sent,
-                examine=lambda sent, made: generate.examine(request, prepared, sent, made, self._backend),
-                on_state=lambda sent: generate.on_state(sent, run.on_progress),
-                deadline=run.deadline,
-                phases=run.phases,
-                mend=partial(self._files.mend, prepared, run),
-            )
-        )
-        return replace(right.result, warnings=(*flagged, *right.result.warnings, *incoming.warnings, *right.notes))
-
-    async def _recommended(self, request: Generation, warnings: list[str]) -> tuple[Generation, list[str]]:
-        """Return the job with what its checkpoint's publisher recommends, and warnings that say so."""
-        found = await self.thread(recommended_for, request, self._store, self._backend.loaded)
-        changes = advice(request, found) if found is not None else {}
-        said = ", ".join(f"{name}={value}" for name, value in changes.items()) or "nothing is known"
-        return request.changed(changes), [*warnings, f"recommended for this checkpoint: {said}"]
-
     def _held(self) -> Cache:
         """Return what the model folders hold."""
         volume = self._store.volume
@@ -286,11 +262,6 @@ class Service:
         if config is None:
             return None
         return from_job(config, prefix=self._settings.bucket_prefix, expiry_s=self._settings.bucket_url_expiry_s)
-
-    async def _prepare(self, request: Generation, on_progress: ProgressSink) -> prepare.Prepared:
-        return await prepare.prepare(
-            request, self._backend, self._store, default_checkpoint=self._backend.loaded, on_progress=on_progress
-        )
 
     def _answer(self, request: Job, result: Generated) -> dict[str, Any]:
         return {

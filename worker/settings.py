@@ -294,6 +294,16 @@ class Settings(BaseSettings):
         None, "PROMPT_POLICY_FILE", "Rules on prompts (YAML): refuse or flag words and patterns; default: none."
     )
 
+    live_previews: Literal["off", "cheap", "full"] = _knob(
+        "off",
+        "LIVE_PREVIEWS",
+        "Whether jobs may have the unfinished picture in their progress (`live_previews`). cheap: an eighth of the "
+        "size in rough colours, next to nothing; full: decoded by the VAE each time, which costs GPU time.",
+    )
+    live_preview_every_s: float = _knob(
+        2, "LIVE_PREVIEW_EVERY_S", "Least time between two previews of a job.", unit="s", ge=0.5, le=60
+    )
+
     # Operating
     metrics_port: int = _knob(
         0, "METRICS_PORT", "Serve figures for Prometheus at /metrics on this port; 0: not at all.", ge=0, le=65535
@@ -369,7 +379,9 @@ class Settings(BaseSettings):
         word = value.strip().lower() if isinstance(value, str) else value
         return "warn" if word == "warning" else word
 
-    @field_validator("log_level", "log_format", "delivery", "webui_xformers", "webui_disable_mmap", mode="before")
+    @field_validator(
+        "log_level", "log_format", "delivery", "webui_xformers", "webui_disable_mmap", "live_previews", mode="before"
+    )
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

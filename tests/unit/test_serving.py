@@ -192,6 +192,30 @@ def test_a_platform_that_fails_to_take_progress_does_not_fail_the_job() -> None:
     assert asyncio.run(story()) == "done"
 
 
+def test_a_preview_waits_to_be_told_and_is_told_once() -> None:
+    async def story() -> list[dict[str, Any]]:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        taken: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        async def post(body: dict[str, Any]) -> None:
+            begun.set()
+            await go_on.wait()
+            taken.put_nowait(body)
+
+        async with Reporter(post, eager()) as sink:
+            sink(Progress("generate", percent=1))
+            await begun.wait()
+            sink(Progress("generate", percent=2, preview="picture"))
+            sink(Progress("generate", percent=3))
+            go_on.set()
+            bodies = [await taken.get(), await taken.get()]
+            sink(Progress("generate", percent=4))
+            return [*bodies, await taken.get()]
+
+    bodies = asyncio.run(story())
+    assert [(body["percent"], body.get("preview")) for body in bodies] == [(1, None), (3, "picture"), (4, None)]
+
+
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 
 

@@ -184,6 +184,13 @@ class Generation(Job):
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
 
+    live_previews: Switch | None = knob(
+        "The unfinished picture in the progress now and then (a JPEG of at most 512 pixels), where the endpoint allows "
+        "it; costs GPU time.",
+        group="job",
+        plain=False,
+    )
+
     recommended: Switch | None = knob(
         "Clip skip, size and sampler as the checkpoint's publisher recommends, for what the job leaves out.",
         group="models",

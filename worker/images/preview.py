@@ -47,12 +47,19 @@ def preview(picture: Picture, *, side: int | None, blurhash: bool) -> Preview:
         return Preview(None, None)
     with opened(picture) as image:
         plain = on_white(image)
-    thumbnail = None
-    if side is not None:
-        small = plain.copy()
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        thumbnail = encode(small, "jpeg", quality=_QUALITY)
-    return Preview(thumbnail, hashed(plain) if blurhash else None)
+    return Preview(None if side is None else _small(plain, side), hashed(plain) if blurhash else None)
+
+
+def thumbnail(picture: Picture, side: int) -> Picture:
+    """Return `picture` as a JPEG of at most `side` pixels a side; raises BrokenPicture where it can't be decoded."""
+    with opened(picture) as image:
+        return _small(on_white(image), side)
+
+
+def _small(plain: Image.Image, side: int) -> Picture:
+    small = plain.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return encode(small, "jpeg", quality=_QUALITY)
 
 
 def hashed(image: Image.Image, across: int = 4, down: int = 3) -> str:

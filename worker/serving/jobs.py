@@ -147,7 +147,11 @@ class Jobs:
         """Take note of a running job's progress."""
         job = self._jobs.get(job_id)
         if job is not None and not job.over:
-            job.updates.append((job.updates[-1][0] + 1 if job.updates else 1, update))
+            number = job.updates[-1][0] + 1 if job.updates else 1
+            if job.updates:  # a preview is of use while it is the newest
+                last, told = job.updates[-1]
+                job.updates[-1] = (last, {name: value for name, value in told.items() if name != "preview"})
+            job.updates.append((number, update))
             job.tell()
 
     def counts(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ progress". So updates go out one at a time, and `Reporter` is left only when non
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -49,7 +50,8 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         """Take note of `progress`; callable from any thread."""
         if self._open:
-            self._latest = progress
+            unseen = self._latest.preview if self._latest is not None else None
+            self._latest = progress if progress.preview or not unseen else replace(progress, preview=unseen)
             self._loop.call_soon_threadsafe(self._news.set)
 
     async def __aenter__(self) -> Self:
@@ -75,7 +77,8 @@ class Reporter:
             if wait is None:
                 continue
             await asyncio.sleep(wait)
-            body = self._throttle.tell(self._latest).to_json()
+            told, self._latest = self._latest, replace(self._latest, preview=None)
+            body = self._throttle.tell(told).to_json()
             self._posting = asyncio.ensure_future(self._send(body))
             await asyncio.shield(self._posting)
 

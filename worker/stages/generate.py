@@ -183,6 +183,7 @@ def on_state(request: Request, sink: ProgressSink) -> Any:
                 eta_s=max(0.0, float(state.get("eta_relative") or 0.0)),
                 image=min(images, done * per_batch + 1),
                 images=images,
+                preview=state.get("current_image") or None,
             )
         )
 

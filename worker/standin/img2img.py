@@ -76,7 +76,7 @@ class ImageToImage:
         strength = p.value("denoising_strength")
         steps = max(1, int(min(strength, HIGHEST_DENOISING) * p.steps) + 1) if strength > 0 else 1
         model = self._webui.model.require()[0].stem
-        done = sampling.steps(steps)
+        done = sampling.steps(steps, looks=[sampling.look(p, index, model, size) for index in indexes])
         model = sampling.refine(p, p.steps)
         pictures = []
         for place, index in enumerate(indexes):

@@ -6,7 +6,10 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from . import samplers
 from .drawing import Look, draw, unfinished
@@ -14,9 +17,10 @@ from .errors import WebUIError
 from .prompts import take_tags, uses_weights
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from collections.abc import Sequence
 
     from .job import Processing
+    from .options import Options
     from .webui import WebUI
 
 LATENT = 8
@@ -48,7 +52,6 @@ NUMBERS_OF_THE_LOOK = (
     "seed_resize_from_w",
     "seed_resize_from_h",
 )
-PREVIEW_EVERY_STEPS = 10
 PREVIEW_SHRINK = 8
 
 
@@ -76,8 +79,8 @@ class Sampling:
         if error is not None:
             raise WebUIError(error.text("error", "RuntimeError"), error.text("message", "a fault of the stand-in"))
 
-    def steps(self, count: int, *, preview: Look | None = None) -> int:
-        """Lets `count` sampling steps pass; gives how many were made before an interrupt or skip."""
+    def steps(self, count: int, *, looks: Sequence[Look] = ()) -> int:
+        """Lets `count` sampling steps of a batch pass; gives how many were made before an interrupt or skip."""
         state, faults = self._webui.state, self._webui.faults
         state.sampling_steps, state.sampling_step = count, 0
         slow = faults.take("slow-step")
@@ -88,13 +91,8 @@ class Sampling:
                 return step
             state.sampling_step = step
             self._die_or_hang(step + 1)
-            if (
-                preview is not None
-                and step
-                and step % PREVIEW_EVERY_STEPS == 0
-                and self._webui.options.get("live_previews_enable")
-            ):
-                state.current_image = _preview(preview, step / count)
+            if step and looks:
+                state.latent = partial(_preview, looks, step / count, self._webui.options)
             if seconds:
                 pause.wait(seconds)
         state.sampling_step = count
@@ -196,6 +194,15 @@ def latent_size(width: int, height: int) -> tuple[int, int]:
     return width // LATENT * LATENT, height // LATENT * LATENT
 
 
-def _preview(look: Look, share: float) -> Image.Image:
-    picture = unfinished(draw(look), look, share)
-    return picture.resize((max(1, look.width // PREVIEW_SHRINK), max(1, look.height // PREVIEW_SHRINK)))
+def _preview(looks: Sequence[Look], share: float, options: Options) -> Image.Image:
+    """The batch as it is, in a grid where that is the option; an eighth of the size but for the whole VAE."""
+    shown = looks if options.get("show_progress_grid") else looks[:1]
+    shrink = 1 if options.get("show_progress_type") == "Full" else PREVIEW_SHRINK
+    size = max(1, looks[0].width // shrink), max(1, looks[0].height // shrink)
+    rows = min(len(shown), round(len(shown) ** 0.5))
+    across = -(-len(shown) // rows)
+    sheet = Image.new("RGB", (size[0] * across, size[1] * rows), "white")
+    for index, look in enumerate(shown):
+        picture = unfinished(draw(look), look, share).resize(size)
+        sheet.paste(picture, (index % across * size[0], index // across * size[1]))
+    return sheet

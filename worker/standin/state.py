@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
+
+    from .options import Options
 
 SPANS = 1000
 BEFORE_SAMPLING = 0.01
@@ -67,7 +69,9 @@ class State:
         self.sampling_step = 0
         self.sampling_steps = 0
         self.current_image: Image.Image | None = None
-        self.preview_due = False
+        self.latent: Callable[[], Image.Image] | None = None
+        """Decodes what there is of the running batch."""
+        self.shown_step = 0
         self.hires_counted = False
         self.spans: deque[tuple[float, float]] = deque(maxlen=SPANS)
         """When jobs began and ended (Unix seconds), oldest first."""
@@ -81,8 +85,8 @@ class State:
         self.job_count = -1
         self.job_no = 0
         self.sampling_step = 0
-        self.current_image = None
-        self.preview_due = False
+        self.current_image = self.latent = None
+        self.shown_step = 0
         self.hires_counted = False
         self.job_timestamp = dt.datetime.now().strftime("%Y%m%d%H%M%S")  # noqa: DTZ005 # the real one shows local time
         self._started = time.monotonic()
@@ -104,7 +108,16 @@ class State:
     def nextjob(self) -> None:
         """A picture (or a pass of it) is done."""
         self.job_no += 1
-        self.sampling_step = 0
+        self.sampling_step = self.shown_step = 0
+
+    def show(self, options: Options) -> None:
+        """Decode a preview, as the real one does for whoever asks for the progress, wanted or not."""
+        every = options.get("show_progress_every_n_steps")
+        due = every != -1 and self.sampling_step - self.shown_step >= every
+        latent = self.latent
+        if latent is not None and due and options.get("live_previews_enable"):
+            self.current_image = latent()
+            self.shown_step = self.sampling_step
 
     def fields(self) -> dict[str, Any]:
         """The `state` object of the progress answer."""

@@ -26,6 +26,8 @@ def progress(webui: WebUI, query: dict[str, str]) -> dict[str, Any]:
     """`GET /sdapi/v1/progress`; never waits for the job."""
     state = webui.state
     share, left = state.progress()
+    if share:
+        state.show(webui.options)
     image = state.current_image if share and query.get("skip_current_image", "") not in TRUE else None
     return {
         "progress": share,

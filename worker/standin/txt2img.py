@@ -102,7 +102,7 @@ class TextToImage:
         sampling.allocate(size[0] * size[1] * len(indexes))
         sampling.note_scheduler(p)
         model = self._webui.model.require()[0].stem
-        done = sampling.steps(p.steps, preview=sampling.look(p, indexes.start, model, size))
+        done = sampling.steps(p.steps, looks=[sampling.look(p, index, model, size) for index in indexes])
         model = sampling.refine(p, p.steps)
         looks = [sampling.look(p, index, model, size) for index in indexes]
         if self._hires is None or state.interrupted:
@@ -126,7 +126,7 @@ class TextToImage:
         sampling.note_scheduler(p, hires=sampler)
         self._webui.state.nextjob()
         steps = p.value("hr_second_pass_steps") or p.steps
-        done = sampling.steps(steps)
+        done = sampling.steps(steps, looks=looks)
         second = {
             name: str(p.value(name))
             for name in ("hr_upscaler", "hr_prompt", "hr_negative_prompt", "denoising_strength")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -20,6 +20,7 @@ class Progress:
         image: The picture being made, from 1.
         images: How many there will be.
         message: One sentence for a person, where the numbers don't say it.
+        preview: The unfinished picture: base64 of a small JPEG, told once.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class Progress:
     image: int | None = None
     images: int | None = None
     message: str | None = None
+    preview: str | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known, numbers rounded to what means something."""
@@ -62,7 +64,7 @@ class Throttle:
         if self._told is None:
             return 0.0
         moved = progress.percent - self._told.percent >= self._min_percent
-        if not moved and progress.stage == self._told.stage:
+        if not moved and progress.stage == self._told.stage and progress.preview is None:
             return None
         return max(0.0, self._told_at + self._min_interval_s - self._clock())
 

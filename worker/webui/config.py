@@ -42,6 +42,11 @@ FORCED: dict[str, Any] = {
     "lora_not_found_warning_console": True,
     # A preview decodes the latent again on the GPU; the memory monitor polls it.
     "live_previews_enable": False,
+    # A job that asks for previews switches them on for itself: its progress is asked for at a bounded rate.
+    "show_progress_type": "Approx cheap",
+    "show_progress_every_n_steps": 1,
+    "show_progress_grid": True,
+    "live_previews_image_format": "png",
     "show_progressbar": True,
     "memmon_poll_rate": 0,
     # Pictures by URL are fetched by the worker, guarded; never by the WebUI.

@@ -86,6 +86,7 @@ def plan(
         "idle_timeout": settings.idle_timeout_s,
         "connect_timeout": settings.connect_timeout_s,
         "stall_timeout": settings.stall_timeout_s,
+        "preview_every": settings.live_preview_every_s,
         "log_prompts": settings.log_prompts,
     }
     if settings.webui_url is not None:

@@ -21,6 +21,7 @@ class Plan:
         name: ``a1111`` or ``stand-in``, told in every answer.
         url: Where it listens.
         boot_timeout, idle_timeout, connect_timeout, stall_timeout: Seconds; see the settings of these names.
+        preview_every: Seconds between two looks at the progress of a job with live previews.
         program: What to run; None: it is running already.
         options_file, options: Written before the program starts.
         checkpoint: The model file it has to load; None: whatever it has loaded.
@@ -34,6 +35,7 @@ class Plan:
     idle_timeout: float
     connect_timeout: float
     stall_timeout: float = 120.0
+    preview_every: float = 2.0
     program: Program | None = None
     options_file: Path | None = None
     options: Mapping[str, Any] | None = None

@@ -19,7 +19,7 @@ from worker.errors import (
 )
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
-from worker.webui import calm
+from worker.webui import calm, live
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
@@ -96,7 +96,7 @@ class Sending:
 
         Args:
             timeout: Seconds until it is interrupted.
-            on_state: Gets the WebUI's progress every half second.
+            on_state: Gets the WebUI's progress every half second, with previews less often.
             on_gpu_free: Called in the loop's thread when the WebUI only encodes and sends any more: another
                 request may be sent. Not called where the log does not tell, nor for a request being interrupted.
             loads: A model may have to be loaded first.
@@ -177,10 +177,11 @@ class Sending:
         return tuple(self._process.log.since(mark, self._span.end)) if self._process is not None else ()
 
     async def _watch(self, pulse: Pulse, on_state: OnState | None) -> None:
+        watched = live.is_watched(self._request)
         while True:
-            await asyncio.sleep(PROGRESS_S)
+            await asyncio.sleep(self._plan.preview_every if watched else PROGRESS_S)
             try:
-                state = await self._thread(calm.progress, self._client)
+                state = await self._thread(partial(live.progress, self._client, watched=watched))
             except WorkerError:
                 continue
             pulse.hear(state, time.monotonic())
