@@ -21,6 +21,7 @@ def main() -> int:
     """Run the worker until it is told to stop; return the exit code."""
     return_large_blocks()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
+    logs.spare_stdout()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: Host | None = None

@@ -7,9 +7,11 @@ the WebUI boots.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,7 @@ from worker.webui import launch
 from worker.webui.backend import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
@@ -78,16 +80,17 @@ class Host:
         """
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
+        refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing
         checkpoint = self._checkpoint()
         if checkpoint is not None and self.settings.model_readahead:
             ReadAhead(checkpoint).start()
-        refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)
-        plan = launch.plan(self.settings, checkpoint, self._environment, demo_models=self._demo)
         remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
-        self._backend = Backend(plan, on_exit=self._lost)
-        budget = Budget(self.settings.restarts, self.settings.restart_window_s)
-        self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
-        self._backend.spawn()
+        with _disk_errors():
+            plan = launch.plan(self.settings, checkpoint, self._environment, demo_models=self._demo)
+            self._backend = Backend(plan, on_exit=self._lost)
+            budget = Budget(self.settings.restarts, self.settings.restart_window_s)
+            self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
+            self._backend.spawn()
         self._operating = Operating(self.settings, self)
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
@@ -269,6 +272,19 @@ class Host:
                 f"the default checkpoint {name!r} can't be had: {error.message}",
                 hint=error.hint or f"Set DEFAULT_CHECKPOINT to one that is there: {files}",
             ) from error
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turn what the disk refuses at the start into the start's end."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        raise BootFailed(
+            f"can't write {error.filename or 'what the WebUI needs'}: {error.strerror}",
+            hint="Give the container more disk." if full else "The folder for temporary files has to be writable.",
+        ) from error
 
 
 def plain_file(folder: Path, name: str) -> Path | None:

@@ -144,6 +144,30 @@ def test_after_a_failed_checkpoint_switch_the_next_picture_is_right(rig: Rig) ->
     assert pixels(rig.run(**weighted)["images"][0]) == right
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_without_memory_for_another_checkpoint_a_new_process_makes_the_picture(rig: Rig, batch_size: int) -> None:
+    weighted = {"prompt": f"a (fluffy:1.4) cat {batch_size}", "seed": 3}
+    right = pixels(rig.run(**weighted)["images"][0])
+    other = models.checkpoint(rig.folder / "models" / "checkpoints" / f"Other_{batch_size}.safetensors").stem
+    before = rig.webui().pid
+    rig.fault("load-oom")
+    answer = rig.run(checkpoint=other, seed=4, batch_size=batch_size)
+    assert len(answer["images"]) == batch_size
+    assert answer["applied"]["checkpoint"] == other
+    assert rig.webui().pid != before, "the process would have answered on, with other pictures"
+    assert pixels(rig.run(**weighted)["images"][0]) == right
+
+
+def test_a_lora_that_memory_failed_is_applied_by_a_new_process(rig: Rig) -> None:
+    styled = {"prompt": "a styled cat", "loras": [{"name": "add_detail", "scale": 0.8}]}
+    right = pixels(rig.run(**styled)["images"][0])
+    plain = pixels(rig.run(prompt="a styled cat")["images"][0])
+    rig.fault("starved-lora")
+    answer = rig.run(**styled, seed=42)
+    assert pixels(answer["images"][0]) == right != plain
+    assert pixels(rig.run(**styled)["images"][0]) == right
+
+
 @pytest.mark.parametrize(
     ("fault", "parameters"),
     [

@@ -95,6 +95,22 @@ def test_a_model_that_fails_to_load_ends_the_start_with_the_cause(tmp_path: Path
     assert "damaged" in error.hint
 
 
+def test_a_webui_that_can_not_use_the_gpu_that_is_there_ends_the_start(tmp_path: Path, boots: list[Boot]) -> None:
+    boots.append(Boot(tmp_path, NVIDIA_VISIBLE_DEVICES="all", STANDIN_LOAD_SECONDS="30"))
+    began = time.monotonic()
+    error = fail(boots[0])
+    assert time.monotonic() - began < 5, "told as soon as the port is open"
+    assert "GPU" in error.message
+    assert error.hint is not None
+    assert "driver" in error.hint
+
+
+def test_a_webui_that_has_the_gpu_that_was_promised_is_ready(tmp_path: Path, boots: list[Boot]) -> None:
+    boots.append(Boot(tmp_path, NVIDIA_VISIBLE_DEVICES="all", STANDIN_VRAM_GIB="24"))
+    boots[0].backend.spawn()
+    boots[0].backend.wait_ready()
+
+
 def test_another_model_than_the_one_asked_for_is_an_error(tmp_path: Path, boots: list[Boot]) -> None:
     boots.append(Boot(tmp_path, STANDIN_FAULTS="other-model"))
     error = fail(boots[0])

@@ -47,6 +47,7 @@ class WorkerProcess:
         self._lines: list[tuple[float, str]] = []
         self._news = threading.Condition()
         self._on_exit = on_exit
+        self._closed_at: float | None = None
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -128,6 +129,12 @@ class WorkerProcess:
         self._reader.join(2)
         return code
 
+    def exited_at(self) -> float:
+        """Return when (monotonic) it had closed its output, which its end does."""
+        self._reader.join(10)
+        assert self._closed_at is not None, "it has not ended"
+        return self._closed_at
+
     def family(self) -> list[psutil.Process]:
         """Return every living process that it started, however deep and whatever became of those between."""
         return [process for process in psutil.process_iter() if process.pid != self.pid and self._is_ours(process)]
@@ -154,6 +161,7 @@ class WorkerProcess:
                 with self._news:
                     self._lines.append((time.monotonic(), line.rstrip("\n")))
                     self._news.notify_all()
+        self._closed_at = time.monotonic()
         with self._news:
             self._news.notify_all()
         self._on_exit()

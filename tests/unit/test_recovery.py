@@ -47,6 +47,9 @@ def request(batch_size: int = 1, n_iter: int = 1, **body: Any) -> Request:
         (WebUICrashed("x"), Care.NOTHING, True, True),
         (GenerationStalled("x"), Care.NOTHING, True, True),
         (OutOfMemory("x"), Care.FREE, True, False),
+        (OutOfMemory("x", details={"half_loaded": "model"}), Care.RESTART, True, True),
+        (OutOfMemory("x", details={"half_loaded": "lora"}), Care.RESTART, True, True),
+        (WebUIFailed("x", details={"kind": "KeyError", "half_loaded": "model"}), Care.RESTART, True, True),
         (NanImage("x"), Care.NOTHING, True, False),
         (WebUIFailed("x", details=CUDA), Care.RESTART, True, True),
         (WebUIFailed("x", details=TORN), Care.RESTART, True, True),
@@ -86,6 +89,13 @@ def test_without_time_left_nothing_is_tried_but_the_webui_is_still_cared_for() -
     action = decide(WebUIFailed("x", details=CUDA), request(), Tries(), left_s=0.5)
     assert action.again is None
     assert action.care is Care.RESTART
+
+
+def test_a_file_of_the_wrong_shape_is_not_loaded_twice_but_what_it_left_is_not_trusted() -> None:
+    said = "Error(s) in loading state_dict for AutoencoderKL: size mismatch for decoder.conv_in.weight"
+    details = {"kind": "RuntimeError", "upstream": said, "half_loaded": "vae"}
+    action = decide(WebUIFailed("x", details=details), request(), Tries(), left_s=60)
+    assert (action.again, action.care) == (None, Care.RESTART)
 
 
 def test_what_may_not_be_run_again_is_not() -> None:
@@ -145,6 +155,14 @@ def test_what_would_fit_is_what_was_seen_to_fit_else_a_smaller_size() -> None:
     small = replace(request(), expect=replace(request().expect, size=Size(384, 256)))
     learned.made(small)
     assert learned.fitting(request())["size"] == {"width": 384, "height": 256}
+
+
+def test_what_worked_after_all_is_no_poison() -> None:
+    poison = Poison(100, lambda: 0.0)
+    poison.note("job")
+    poison.forgive(["job", "never seen"])
+    poison.note("job")
+    assert poison.refused_for("job") == 0
 
 
 def test_a_job_is_poison_after_two_kills_for_a_while_whatever_its_seed() -> None:

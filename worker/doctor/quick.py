@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
 from worker.errors import BootFailed
+from worker.settings import VOLUME
 from worker.telemetry.gpu import Gpus
+from worker.webui.command import CPU_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 LEAST_SPACE = 100 * 2**20
-CPU_FLAG = "--use-cpu"
 
 
 ANSWERS = {"WEBUI_PORT": "/sdapi/v1/cmd-flags", "METRICS_PORT": "/health", "PORT_HEALTH": "/health"}
@@ -37,6 +38,7 @@ def quick(settings: Settings, *, gpu: bool = True, running: bool = False) -> Ite
     """
     yield from _ports(settings, running=running)
     yield _space()
+    yield from _mounted(settings)
     if gpu:
         yield from gpus(settings)
 
@@ -107,6 +109,14 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _mounted(settings: Settings) -> Iterator[Finding]:
+    """Yield what is wrong where models should be on a volume that is not there: its path would fill the container."""
+    folder = settings.models_root
+    if folder.is_relative_to(VOLUME) and not VOLUME.is_dir():
+        fix = "Attach the network volume to the endpoint, or set MODELS_DIR to a folder that is there."
+        yield Finding("volume", "fail", f"MODELS_DIR is {folder}, but there is no {VOLUME}", fix)
 
 
 def _space() -> Finding:

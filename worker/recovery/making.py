@@ -17,8 +17,8 @@ from worker.errors import DeadlineExceeded, NanImage, OutOfMemory, WebUICrashed,
 from worker.queue import GpuQueue
 from worker.recovery.flights import Flights, Turn
 from worker.recovery.memory import Learned
-from worker.recovery.poison import Poison, marks
-from worker.recovery.policy import Action, Care, Tries, decide, innocent, switch_failed
+from worker.recovery.poison import Marks, Poison, marks
+from worker.recovery.policy import Action, Care, Tries, broke_the_process, decide, innocent, switch_failed
 from worker.recovery.recycling import Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
@@ -131,6 +131,7 @@ class Maker:
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
                 self._learned.made(request, after_nan=NanImage.code in tries.failures)
+                self._poison.forgive(known)
                 self._after_a_job()
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
@@ -248,16 +249,17 @@ class Maker:
     def _loggable(self, error: WorkerError) -> str:
         return error.message if self._log_prompts else error.code
 
-    def _learn(self, error: WorkerError, request: Request, action: Action, known: tuple[str, ...]) -> None:
-        job, checkpoint = known
+    def _learn(self, error: WorkerError, request: Request, action: Action, known: Marks) -> None:
         if action.killed:
-            self._poison.note(job)
+            self._poison.note(known.job)
         if switch_failed(error) and request.expect.checkpoint.name != self._backend.loaded:
-            self._poison.note(checkpoint)
-        if isinstance(error, OutOfMemory):
+            self._poison.note(known.checkpoint)
+        if error.details.get("half_loaded") == "vae":
+            self._poison.note(known.vae)
+        if isinstance(error, OutOfMemory) and not broke_the_process(error):
             self._learned.too_large(request)
 
-    def _admit(self, known: tuple[str, ...]) -> None:
+    def _admit(self, known: Marks) -> None:
         seconds = max(self._poison.refused_for(mark) for mark in known)
         if seconds > 0:
             raise WebUICrashed(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from worker.webui.body import Request
 
@@ -24,9 +24,22 @@ def fingerprint(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(same, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
 
 
-def marks(request: Request) -> tuple[str, ...]:
-    """Return what `request` is known by: itself, and the checkpoint file that it makes the WebUI load."""
-    return fingerprint(request.body), checkpoint_mark(request.expect.checkpoint.filename)
+class Marks(NamedTuple):
+    """What a request is known by: itself, and the files that it makes the WebUI load."""
+
+    job: str
+    checkpoint: str
+    vae: str
+
+
+def marks(request: Request) -> Marks:
+    """Return what `request` is known by."""
+    wanted = request.expect
+    return Marks(
+        fingerprint(request.body),
+        checkpoint_mark(wanted.checkpoint.filename),
+        f"{wanted.vae} for {wanted.checkpoint.name}",
+    )
 
 
 def checkpoint_mark(filename: str) -> str:
@@ -56,6 +69,11 @@ class Poison:
         self._kills.setdefault(mark, []).append(self._clock())
         while len(self._kills) > REMEMBERED:
             self._kills.pop(next(iter(self._kills)))
+
+    def forgive(self, marks: Iterable[str]) -> None:
+        """Forget these: whatever it was, they have been seen to work after all."""
+        for mark in marks:
+            self._kills.pop(mark, None)
 
     def refused_for(self, mark: str) -> float:
         """Return for how many seconds the job `mark` is still refused, 0 when it may run."""

@@ -17,6 +17,7 @@ from worker.errors import (
     WrongResult,
 )
 from worker.recovery import memory
+from worker.webui.halves import WRONG_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +111,7 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
         return Action(again, Care.NOTHING, killed=True, note="The WebUI crashed; this is from a second run.")
     if isinstance(error, GenerationStalled):
         return Action(again, Care.NOTHING, killed=True, note="The WebUI hung; this is from a second run.")
-    if isinstance(error, OutOfMemory):
+    if isinstance(error, OutOfMemory) and not broke_the_process(error):
         return _less(request)
     if isinstance(error, NanImage):
         if again is None or memory.is_set(request, memory.UPCAST):
@@ -118,8 +119,12 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
         note = "The model made NaNs; this was computed in full precision."
         return Action(memory.with_options(request, memory.UPCAST), note=note)
     if broke_the_process(error):
+        hopeless = WRONG_SHAPES in str(error.details.get("upstream", ""))
         return Action(
-            again, Care.RESTART, killed=True, note="The WebUI had to be restarted; this is from a second run."
+            None if hopeless else again,
+            Care.RESTART,
+            killed=True,
+            note="The WebUI had to be restarted; this is from a second run.",
         )
     if isinstance(error, WrongResult) or is_garbled(error):
         care = Care.RESTART if repeated and error.details.get("mismatches") != [] else Care.NOTHING
@@ -143,6 +148,8 @@ def _less(request: Request) -> Action:
 
 def broke_the_process(error: WorkerError) -> bool:
     """Return whether the WebUI answers on, but nothing it makes can be trusted until it is restarted."""
+    if error.details.get("half_loaded"):
+        return True
     if not isinstance(error, WebUIFailed):
         return False
     said = str(error.details.get("upstream", "")).lower()
@@ -150,8 +157,9 @@ def broke_the_process(error: WorkerError) -> bool:
 
 
 def switch_failed(error: WorkerError) -> bool:
-    """Return whether a checkpoint could not be read."""
-    return isinstance(error, WebUIFailed) and error.details.get("kind") in _POISONING
+    """Return whether a checkpoint could not be loaded."""
+    torn = isinstance(error, WebUIFailed) and error.details.get("kind") in _POISONING
+    return torn or error.details.get("half_loaded") == "model"
 
 
 def is_garbled(error: WorkerError) -> bool:

@@ -19,6 +19,8 @@ AT_WORK = {
     "die": "kills itself (SIGKILL) at sampling step `step` (1), or exits with `code`",
     "hang": "stops at sampling step `step` (1), deaf to interrupt, until faults are reset",
     "slow-step": "every step takes `seconds` (0.5)",
+    "load-oom": "no memory for the next change of checkpoint: a 500, and the old one stays half taken apart",
+    "starved-lora": "no memory for a LoRA's layer: a line in the log, a 200, and the LoRA has no effect until restart",
     "oom": "out of memory for jobs of more than `pixels` (0) pixels per batch",
     "cuda-error": "a CUDA error, and one for every later job until restart",
     "nan": "NansException at the end of sampling",

@@ -82,7 +82,7 @@ class Model:
         try:
             weights = self._load(target)
         except WebUIError as error:
-            if error.name == "RuntimeError":
+            if "loading state_dict" in error.message:
                 print("Failed to load checkpoint, restoring previous", flush=True)
             else:
                 self.poisoned = True

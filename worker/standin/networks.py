@@ -77,6 +77,18 @@ class Networks:
         self._folders = [Path(flags.lora_dir), Path(flags.lyco_dir_backcompat)]
         self._by_name: dict[str, Network] = {}
         self._by_alias: dict[str, Network] = {}
+        self._starved: list[Tag] | None = None
+        self._says_all = str(flags.loglevel).upper() == "DEBUG"
+
+    def starve(self, tags: Sequence[Tag]) -> None:
+        """Memory fails these LoRAs' layers: said once, at level DEBUG; no effect until others are asked for."""
+        self._starved = list(tags)
+        if self._says_all:
+            print(
+                f"2024-01-01 00:00:00 DEBUG [root] Network {tags[0].arguments[0]} layer diffusion_model_out_2: "
+                "CUDA out of memory. Tried to allocate 20.00 MiB.",
+                flush=True,
+            )
 
     def refresh(self) -> None:
         """Looks at the folders again."""
@@ -102,6 +114,9 @@ class Networks:
         not fit
         have no effect and leave no trace in the answer.
         """
+        if self._starved == list(tags):
+            return ()
+        self._starved = None
         try:
             wanted = [(tag.arguments[0], *_multipliers(tag)) for tag in tags if tag.kind in ("lora", "lyco")]
         except ValueError as error:

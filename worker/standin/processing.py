@@ -134,6 +134,8 @@ def _activate_networks(webui: WebUI, p: Processing, indexes: range) -> None:
         return
     _, tags = take_tags(p.all_prompts[indexes.start])
     _, weights = webui.model.require()
+    if webui.faults.take("starved-lora", where=bool(tags)):
+        webui.networks.starve(tags)
     p.loras = webui.networks.apply(tags, weights)
 
 

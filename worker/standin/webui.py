@@ -109,6 +109,12 @@ class WebUI:
                 failing.text("error", "RuntimeError"),
                 failing.text("message", "PytorchStreamReader failed reading zip archive"),
             )
+        if self.faults.take("load-oom", where=not first):
+            print(f"Loading weights [None] from {checkpoint.path}", flush=True)
+            raise WebUIError(
+                "RuntimeError",
+                f"unable to mmap 4265146304 bytes from file <{checkpoint.path}>: Cannot allocate memory (12)",
+            )
         return load_weights(checkpoint)
 
 

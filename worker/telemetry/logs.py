@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -35,10 +37,43 @@ class LineLogger:
             self._stream.write(f"{message}\n")
             return
         left = f"{message}\n".encode("utf-8", "backslashreplace")
-        while left:
-            left = left[os.write(number, left) :]
+        with contextlib.suppress(OSError):  # a full disk, a closed pipe: no line is worth a job
+            while left:
+                left = left[os.write(number, left) :]
 
     log = debug = info = warn = warning = error = critical = fatal = exception = msg
+
+
+class _Lossy(io.RawIOBase):
+    """A file descriptor to which every write succeeds: what can't be written is left out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            return os.write(self._number, data)
+        return len(data)
+
+
+def spare_stdout() -> None:
+    """Let no `print` fail any more because the log's disk is full or its reader gone: the SDK would end with it."""
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        return
+    buffered = io.BufferedWriter(_Lossy(number))
+    sys.stdout = io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from worker.errors import OutOfMemory, WebUIFailed, WorkerError, WrongResult
+from worker.webui.halves import is_no_memory
 from worker.webui.outcome import nan_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""What torch says, on a GPU and on a CPU."""
 _SCHEDULE = re.compile(r"\bSchedule type: ([^,\n]+)")
 
 
@@ -88,7 +87,7 @@ def read(content: Any) -> Answer:
 def meaning(error: WebUIFailed) -> WorkerError:
     """Return the error that an answer of 500 amounts to."""
     kind, message = str(error.details.get("kind", "")), str(error.details.get("upstream", ""))
-    if kind in {"OutOfMemoryError", "MemoryError"} or any(sign in message.lower() for sign in _NO_MEMORY):
+    if kind in {"OutOfMemoryError", "MemoryError"} or is_no_memory(message):
         return OutOfMemory(
             message.splitlines()[0][:300] if message else "out of memory",
             hint="Ask for smaller or fewer pictures at once (width, height, batch_size, hires scale).",

@@ -98,6 +98,8 @@ class Backend:
 
         boot.wait_for_port(self.plan.url, self)
         self._log.info("port open")
+        if self.plan.needs_gpu:
+            boot.require_gpu(self.client, self)
         boot.wait_for_model(self.client, self)
         try:
             boot.pin_options(self.client)

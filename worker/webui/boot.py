@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 TAIL_LINES = 25
+CUDA_HINT = (
+    "The host's driver and the image's CUDA do not fit: choose newer hosts (CUDA versions in the endpoint's settings), "
+    "or the image's other CUDA variant."
+)
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound)\b:? ")
 
 
@@ -69,10 +73,11 @@ def check(watch: Watch, during: str = "") -> None:
         raise failure(f"the WebUI was not ready at the boot deadline{during}", watch, hint="Raise BOOT_TIMEOUT_S.")
 
 
-def failure(message: str, watch: Watch, hint: str | None = None) -> BootFailed:
-    """Return a BootFailed that carries the log's end."""
+def failure(message: str, watch: Watch, hint: str | None = None, default_hint: str | None = None) -> BootFailed:
+    """Return a BootFailed that carries the log's end; without a hint, the one that the log's words call for."""
     lines = list(watch.tail())
-    return BootFailed(message, hint=hint or _hint([message, *lines]), details={"log": lines[-TAIL_LINES:]})
+    advice = hint or _hint([message, *lines]) or default_hint
+    return BootFailed(message, hint=advice, details={"log": lines[-TAIL_LINES:]})
 
 
 def wait_for_model(client: WebUIClient, watch: Watch) -> None:
@@ -89,6 +94,18 @@ def wait_for_model(client: WebUIClient, watch: Watch) -> None:
         raise failure(f"the WebUI broke off while it loaded its model: {error.message}", watch) from error
     except (WebUIFailed, WebUIRejected) as error:
         raise failure(f"the WebUI could not load its model: {_cause(error, watch)}", watch) from error
+
+
+def require_gpu(client: WebUIClient, watch: Watch) -> None:
+    """Return when the WebUI can use a GPU. A1111 would go on without one, on the CPU, for minutes a picture.
+
+    Raises:
+        BootFailed: torch finds none, though there is one: the driver and the image's CUDA do not fit.
+    """
+    said = client.get("/sdapi/v1/memory")
+    cuda = said.get("cuda") if isinstance(said, dict) else None
+    if isinstance(cuda, dict) and "error" in cuda:
+        raise failure(f"the WebUI can't use the GPU (CUDA: {cuda['error']})", watch, default_hint=CUDA_HINT)
 
 
 def learn(client: WebUIClient) -> Catalog:
@@ -142,14 +159,16 @@ def _hint(lines: Sequence[str]) -> str | None:
         ("address already in use", "Another process uses the port; set WEBUI_PORT."),
         ("SafetensorError", "The checkpoint's file is damaged or not complete; remove it and fetch it again."),
         ("No checkpoints found", "Put a checkpoint into the checkpoints folder or set DEFAULT_CHECKPOINT."),
-        (
-            "CUDA driver version is insufficient",
-            "The host's driver is older than the image's CUDA; choose newer hosts.",
-        ),
+        ("CUDA driver version is insufficient", CUDA_HINT),
+        ("NVIDIA driver on your system is too old", CUDA_HINT),
+        ("forward compatibility was attempted", CUDA_HINT),
+        ("CUDA initialization: ", CUDA_HINT),
+        ("No CUDA GPUs are available", "The driver shows no GPU to the container; let the platform replace it."),
         ("no kernel image is available", "The image's torch has no code for this GPU; use the CUDA 12.8 variant."),
         ("Found no NVIDIA driver", "There is no GPU here; add --use-cpu all --no-half to WEBUI_ARGS to run without."),
         ("Torch is not able to use GPU", "There is no usable GPU here."),
-        ("No space left on device", "The disk is full."),
+        ("No space left on device", "The disk is full: give the container, or the volume, more space."),
+        ("Read-only file system", "The WebUI has to write where it may not; mount that folder writable."),
         ("ModuleNotFoundError", "A package is missing in the WebUI's environment; check WEBUI_PYTHON."),
     )
     return next((advice for sign, advice in hints if sign in text), None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+CPU_FLAG = "--use-cpu"
 
 
 @dataclass(frozen=True, slots=True)

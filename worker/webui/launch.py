@@ -139,6 +139,7 @@ def plan(
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
+        needs_gpu=settings.gpu_promised and command.CPU_FLAG not in settings.webui_args,
         weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
     )

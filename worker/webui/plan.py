@@ -25,6 +25,7 @@ class Plan:
         program: What to run; None: it is running already.
         options_file, options: Written before the program starts.
         checkpoint: The model file it has to load; None: whatever it has loaded.
+        needs_gpu: A GPU was promised, so a WebUI that finds none is of no use.
         log_prompts: Prompts may appear in the log.
         weights: Upscaler and face restoration weights on this machine; None: unknown.
     """
@@ -42,4 +43,5 @@ class Plan:
     checkpoint: Path | None = None
     checkpoint_name: str | None = None
     weights: Weights | None = None
+    needs_gpu: bool = False
     log_prompts: bool = True

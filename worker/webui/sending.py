@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,
+    OutOfMemory,
     WebUICrashed,
     WebUIFailed,
     WebUIUnreachable,
@@ -19,7 +20,7 @@ from worker.errors import (
 )
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
-from worker.webui import calm, live
+from worker.webui import calm, halves, live
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
 PROGRESS_S = 0.5
+FAILED = 500
+"""From this HTTP status on."""
 LOG_LINES = 30
 EXIT_SEEN_S = 1.5
 """For the end of a process to show after its connections broke."""
@@ -78,6 +81,7 @@ class Sending:
         self._abandon = abandon
         self._log = get_logger("webui")
         self._span = GpuSpan(lambda _: None, lambda: None)
+        self._loads = False
 
     def read(self, line: str) -> None:
         """Take note of a line of the WebUI's log."""
@@ -108,6 +112,7 @@ class Sending:
             asyncio.CancelledError: likewise.
         """
         mark = self._process.log.mark() if self._process is not None else 0
+        self._loads = loads
         end = time.monotonic() + timeout
         pulse = self._pulse(loads=loads)
         watching = asyncio.ensure_future(self._watch(pulse, on_state))
@@ -132,9 +137,15 @@ class Sending:
             why.details.update({"done": pulse.done, "abandoned": not idle})
             raise why
         told = answers.read(sending.result())
-        if self._span.end is not None:  # what it logged has been read, so there is nothing to wait for
-            return Made(told, self._lines(mark))
-        return Made(told, await self._thread(self._lines, mark))
+        # Where the span has ended, what it logged has been read, and there is nothing to wait for.
+        ended = self._span.end is not None
+        lines = self._lines(mark) if ended else await self._thread(self._lines, mark)
+        starved = halves.starved_loras(lines)
+        if starved:
+            raise OutOfMemory(
+                f"there was no memory for {len(starved)} layers of the job's LoRAs", details={"half_loaded": "lora"}
+            )
+        return Made(told, lines)
 
     def _pulse(self, *, loads: bool) -> Pulse:
         size = self._request.expect.size
@@ -171,7 +182,12 @@ class Sending:
                 raise WebUICrashed(f"the WebUI ended during the job ({how})", details={"log": log}) from error
             raise
         except WebUIFailed as error:
-            raise answers.meaning(error) from error
+            meaning = answers.meaning(error)
+            if self._process is not None and int(error.details.get("status", 0)) >= FAILED:
+                said = str(error.details.get("upstream", ""))
+                half = halves.half_loaded(self._lines(mark), said, switches=self._loads)
+                meaning.details.update({"half_loaded": half} if half else {})
+            raise meaning from error
 
     def _lines(self, mark: int) -> tuple[str, ...]:
         return tuple(self._process.log.since(mark, self._span.end)) if self._process is not None else ()

@@ -1,0 +1,67 @@
+"""The log after a failed request, in the words of A1111 v1.10.1: was a model left half loaded?"""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.webui.halves import half_loaded, is_no_memory, starved_loras
+
+REUSING = "Reusing loaded model Deliberate_v6.safetensors to load Other_v1.safetensors"
+LOADING = "Loading weights [None] from /models/Other_v1.safetensors"
+LOADED = "Weights loaded in 0.8s (load weights from disk: 0.2s, apply weights to model: 0.4s)."
+CREATING = "Creating model from config: /webui/configs/v1-inference.yaml"
+FRESH = "Model loaded in 2.1s (create model: 0.6s)."
+BACK = "Failed to load checkpoint, restoring previous"
+SHAPES = "Error(s) in loading state_dict for LatentDiffusion: size mismatch for model.x"
+NO_MEMORY = "unable to mmap 173643910 bytes from file </models/Other_v1.safetensors>: Cannot allocate memory (12)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "switches", "half"),
+    [
+        ([], NO_MEMORY, False, None),
+        (["100%|####|"], NO_MEMORY, False, None),
+        ([], NO_MEMORY, True, "model"),
+        ([REUSING, LOADING], NO_MEMORY, True, "model"),
+        ([REUSING, LOADING, LOADED], NO_MEMORY, True, None),
+        ([LOADING, CREATING], NO_MEMORY, True, "model"),
+        ([LOADING, CREATING, FRESH], "a tensor has the wrong shape", True, None),
+        (["Using already loaded model Other_v1.safetensors: done in 0.1s"], NO_MEMORY, True, None),
+        ([REUSING, LOADING, LOADED, REUSING, LOADING], NO_MEMORY, True, "model"),
+        ([REUSING, LOADING, BACK, LOADING], SHAPES, True, None),
+        ([REUSING, LOADING, BACK, LOADING], NO_MEMORY, True, "model"),
+        (["Loading VAE weights specified in settings: /models/vae/a.safetensors"], SHAPES, False, "vae"),
+        (["Loading VAE weights specified in settings: /a", "VAE weights loaded."], SHAPES, False, None),
+        (["Restoring base VAE"], NO_MEMORY, False, "vae"),
+        (["Restoring base VAE", "VAE weights loaded."], NO_MEMORY, False, None),
+    ],
+)
+def test_a_model_is_half_loaded_when_loading_began_and_did_not_end(
+    lines: list[str],
+    said: str,
+    switches: bool,  # noqa: FBT001 - a table
+    half: str | None,
+) -> None:
+    assert half_loaded(lines, said, switches=switches) == half
+
+
+def test_a_lora_that_does_not_fit_is_not_one_that_memory_failed() -> None:
+    unfit = "DEBUG [root] Network style layer diffusion_model_out_2: The size of tensor a (320) must match"
+    starved = "DEBUG [root] Network style layer diffusion_model_out_2: CUDA out of memory. Tried to allocate 20.00 MiB."
+    assert starved_loras([unfit, starved, "something else is out of memory"]) == [starved]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ...",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 16777216 bytes.",
+        NO_MEMORY,
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "std::bad_alloc",
+    ],
+)
+def test_every_way_of_saying_that_there_is_no_memory_is_known(words: str) -> None:
+    assert is_no_memory(words)

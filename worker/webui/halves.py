@@ -1,0 +1,72 @@
+"""Was the WebUI left half changed by a request that failed? Pure, by its log.
+
+A1111 takes the loaded model apart before it reads another checkpoint or VAE, and puts it together again only where all
+went well. Whatever fails in between (a file cut short, but just as well memory that is not there), the process answers
+on with 200, and prompts with weights or embeddings become other pictures. A LoRA whose layers could not be computed for
+want of memory stays half applied as well, and the next request with the same LoRAs finds nothing to do.
+
+Source: `modules/sd_models.py` (`reload_model_weights`, `load_model`), `modules/sd_vae.py` (`reload_vae_weights`) and
+`extensions-builtin/Lora/networks.py` (`network_apply_weights`) of A1111 v1.10.1; seen under a limit of memory.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MODEL = re.compile(r"Reusing loaded model |Loading model .+ out of |Loading weights \[|Creating model from config: ")
+_VAE = re.compile(r"Loading VAE weights |Restoring base VAE")
+_DONE = re.compile(r"\b(?:VAE weights loaded|Weights loaded|Model loaded|Using already loaded model)\b")
+_RESTORED = "Failed to load checkpoint, restoring previous"
+WRONG_SHAPES = "in loading state_dict"
+"""In the words of a failure that will come again: the file is for another kind of model."""
+_LAYER = re.compile(r"\bNetwork .+? layer \S+: ")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "bad_alloc",
+    "unable to find a valid cudnn algorithm",
+    "could not create a primitive",
+)
+"""What torch, its libraries and the kernel say, on a GPU and on a CPU; the last two, when there is no room to work."""
+
+
+def is_no_memory(text: str) -> bool:
+    """Return whether an error's words mean that memory was not there."""
+    said = text.lower()
+    return any(sign in said for sign in _NO_MEMORY)
+
+
+def half_loaded(lines: Sequence[str], said: str, *, switches: bool) -> Literal["model", "vae"] | None:
+    """Return what a request that failed has left half loaded, None when nothing.
+
+    Args:
+        lines: What the WebUI logged during the request.
+        said: The error's words.
+        switches: The request needed another checkpoint than the one before it.
+    """
+    half: Literal["model", "vae"] | None = None
+    restored, done = False, False
+    for line in lines:
+        if _DONE.search(line):
+            half, done = None, True
+        elif _RESTORED in line:
+            restored = True
+        elif _MODEL.search(line):
+            half = "model"
+        elif _VAE.search(line):
+            half = "vae"
+    if restored and WRONG_SHAPES in said:  # the one failure that A1111 recovers from: the old weights are back
+        return None
+    return half or ("model" if switches and not done else None)
+
+
+def starved_loras(lines: Sequence[str]) -> list[str]:
+    """Return the lines that tell of LoRA layers left out for want of memory; the WebUI answers 200 all the same."""
+    return [line for line in lines if is_no_memory(line) and _LAYER.search(line)]
