@@ -149,7 +149,8 @@ class Service:
         except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
             self._log.exception("job failed by a defect")
             return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-        self._log.info("job done", images=_count(answer), **phases.to_json())
+        carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
+        self._log.info("job done", **carried, **self._maker.memory, **phases.to_json())
         return answer
 
     @property
@@ -245,6 +246,7 @@ class Service:
                 kept = await self.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
                 error.details["kept"] = kept
                 raise
+        run.phases.bytes += delivered.bytes
         answer |= delivered.told()
         answer["warnings"] = [*answer["warnings"], *delivered.warnings]
         return answer

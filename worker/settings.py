@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     webui_port: int = _knob(3000, "WEBUI_PORT", "Port of the WebUI on loopback.", ge=1, le=65535)
     webui_args: str = _knob("", "WEBUI_ARGS", "More command line arguments for the WebUI, quoted as in a shell.")
     webui_xformers: Literal["auto", "on", "off"] = _knob(
-        "auto", "WEBUI_XFORMERS", "Pass --xformers; auto: when the WebUI's Python can import it."
+        "auto",
+        "WEBUI_XFORMERS",
+        "Pass --xformers; auto: when the WebUI's Python can import it and there is no --use-cpu.",
     )
     webui_disable_safe_unpickle: bool = _knob(
         default=False,
@@ -447,6 +449,11 @@ class Settings(BaseSettings):
         if self.models_dir is not None:
             return self.models_dir
         return VOLUME / "models" if VOLUME.is_dir() else Path("models")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the WebUI is told to do without a GPU."""
+        return "--use-cpu" in shlex.split(self.webui_args)
 
     @property
     def gpu_promised(self) -> bool:

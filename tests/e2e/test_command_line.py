@@ -44,8 +44,13 @@ def test_a_job_from_a_file_leaves_its_picture_and_prints_its_answer_and_nothing_
 
 
 def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None:
-    done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB["input"]))
+    done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB["input"]), LOG_FORMAT="json", LOG_LEVEL="info")
     assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    (last,) = (line for line in lines if line["event"] == "job done")
+    assert (last["kind"], last["images"]) == ("txt2img", 1)
+    assert last["bytes"] == (tmp_path / "out/001.png").stat().st_size
+    assert {"generate", "deliver", "total"} <= set(last)
     assert json.loads(done.stdout)["images"] == ["out/001.png"]
 
 

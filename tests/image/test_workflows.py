@@ -59,6 +59,16 @@ def test_nothing_from_outside_is_pasted_into_a_script(file: Path) -> None:
         assert "${{" not in str(step.get("run", "")), step
 
 
+def test_a_push_and_a_pull_request_that_touch_the_image_build_it() -> None:
+    triggers = read(ROOT / ".github/workflows/image.yml")[True]  # YAML reads `on` as true
+    assert triggers["push"]["paths"] == triggers["pull_request"]["paths"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_yaml_alias_that_linters_do_not_know(file: Path) -> None:
+    assert not re.search(r":\s+[&*]\w", file.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_job_has_a_deadline(file: Path) -> None:
     for name, job in read(file)["jobs"].items():

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.telemetry.lines import LINE_LIMIT, json_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -44,3 +52,70 @@ def test_what_can_be_written_is_written_in_order() -> None:
     program = "from worker.telemetry import logs\nlogs.spare_stdout()\nprint('one')\nprint('two \\ud800', end='')\n"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=True)
     assert done.stdout == b"one\ntwo \\ud800"
+
+
+LIBRARY = """
+import logging
+from worker.telemetry import logs
+
+logs.configure(level="info", json=True, secrets=["sesame", 'quo"ted'])
+logging.getLogger("urllib3").warning("retrying with %s", "sesame")
+logging.getLogger("botocore").info("not that loud")
+logging.getLogger("broken").warning("%d", "text")
+log = logs.get_logger("test")
+log.warning("all", text="x" * 3990 + "sesame", deep={"list": ["sesame"]}, other='quo"ted')
+"""
+
+
+def test_what_libraries_log_is_a_line_like_the_worker_s_own_without_secrets() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert (lines[0]["part"], lines[0]["level"], lines[0]["event"]) == ("urllib3", "warning", "retrying with ***")
+    assert lines[-1]["deep"] == {"list": ["***"]}
+    assert "sesam" not in done.stderr
+    assert "quo" not in done.stderr
+    assert "not that loud" not in done.stderr
+
+
+def test_a_long_line_keeps_its_short_values_and_of_a_log_the_end() -> None:
+    event = {
+        "event": "job failed",
+        "job_id": "7",
+        "error": "E" * 5000,
+        "log": [f"line {number}" for number in range(900)],
+        "details": {"deep": ["x" * 3000] * 3},
+    }
+    told = json.loads(json_line(event))
+    assert (told["event"], told["job_id"]) == ("job failed", "7")
+    assert told["error"].startswith("EEE")
+    assert told["log"].endswith("line 899")
+    assert "(5002 bytes)" in told["error"]
+    assert len(told["error"]) > 1000
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=3000)
+    | st.just("😀" * 1500)
+    | st.just("\n" * 4000)
+    | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(max_size=300), values, max_size=12))
+def test_no_line_is_longer_than_the_platform_takes(event: dict[str, Any]) -> None:
+    line = json_line(event)
+    assert len(line.encode()) <= LINE_LIMIT
+    assert "\n" not in line
+    assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.parametrize("many", [1000, 20])
+def test_many_long_values_fit_as_well(many: int) -> None:
+    assert len(json_line({f"field {number}": "x" * 500 for number in range(many)}).encode()) <= LINE_LIMIT

@@ -4,6 +4,10 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from worker.settings import read_settings
+from worker.webui import launch
 from worker.webui.command import Launch, command_line, redact
 
 LAUNCH = Launch(
@@ -54,6 +58,24 @@ def test_a_model_file_can_run_no_code_unless_the_operator_says_so() -> None:
 
 def test_xformers_is_passed_only_where_it_can_be_imported() -> None:
     assert "--xformers" not in command_line(replace(LAUNCH, xformers=False))
+
+
+@pytest.mark.parametrize(
+    ("variables", "passed"),
+    [
+        ({}, True),
+        ({"WEBUI_ARGS": "--use-cpu all --no-half"}, False),
+        ({"WEBUI_ARGS": "--use-cpu all", "WEBUI_XFORMERS": "on"}, True),
+        ({"WEBUI_XFORMERS": "off"}, False),
+    ],
+)
+def test_xformers_is_for_gpus_alone_unless_it_is_asked_for(
+    tmp_path: Path, variables: dict[str, str], *, passed: bool
+) -> None:
+    python_with_xformers = tmp_path / "python"
+    python_with_xformers.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+    python_with_xformers.chmod(0o755)
+    assert launch._xformers(read_settings(variables), python_with_xformers) is passed
 
 
 def test_the_operators_arguments_come_last_and_may_be_quoted() -> None:

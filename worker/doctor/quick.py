@@ -59,7 +59,7 @@ def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
         yield Finding("GPU", "ok", f"{gpu.name}, {gpu.memory_total / 2**30:.0f} GiB{version}")
     if found:
         return
-    if settings.gpu_promised and CPU_FLAG not in settings.webui_args and settings.webui_url is None:
+    if settings.gpu_promised and not settings.on_cpu and settings.webui_url is None:
         yield Finding(
             "GPU",
             "fail",

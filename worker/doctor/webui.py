@@ -85,7 +85,8 @@ def _python(settings: Settings, folder: Path) -> Iterator[Finding]:
         return
     yield Finding("WebUI's Python", "ok", f"{told['python']} at {interpreter}")
     driver = Gpus().driver()
-    yield from judge(told, driver.cuda if driver is not None else None, xformers=settings.webui_xformers)
+    wish = "off" if settings.on_cpu and settings.webui_xformers == "auto" else settings.webui_xformers
+    yield from judge(told, driver.cuda if driver is not None and not settings.on_cpu else None, xformers=wish)
 
 
 def asked(interpreter: Path) -> dict[str, Any] | str:

@@ -107,6 +107,11 @@ class Maker:
         self._later: set[asyncio.Task[None]] = set()
         self._log = get_logger("recovery")
 
+    @property
+    def memory(self) -> dict[str, int]:
+        """What the WebUI holds, as measured after the last job."""
+        return self._recycler.memory
+
     async def make(self, order: Order[T]) -> Right[T]:
         """Return what was ordered.
 

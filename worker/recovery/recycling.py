@@ -21,6 +21,9 @@ class Recycler:
         limit: See `Trend`.
         ram: Returns the resident bytes of a process and its descendants.
         gpu: Returns the bytes in use on the GPU, None where that can't be told.
+
+    Attributes:
+        memory: ``{ram_bytes, vram_bytes}`` of the WebUI as last measured, what can't be told left out.
     """
 
     def __init__(
@@ -35,18 +38,22 @@ class Recycler:
         self._watched: int | None = None
         self._limit = limit
         self._ram, self._gpu = ram, gpu
+        self.memory: dict[str, int] = {}
         self._trends = {"RAM": Trend(limit), "VRAM": Trend(limit)}
 
     def creeping(self) -> str | None:
         """Measure; return why the process should be restarted, None when it need not. Some milliseconds."""
         pid = self._pid()
+        ram, vram = self._ram(pid) if pid is not None else None, self._gpu()
+        told = {"ram_bytes": ram, "vram_bytes": vram}
+        self.memory = {name: figure for name, figure in told.items() if figure is not None}
         if pid is None or self._limit <= 0:
             return None
         if pid != self._watched:
             self._watched = pid
             for trend in self._trends.values():
                 trend.clear()
-        for name, figure in (("RAM", self._ram(pid)), ("VRAM", self._gpu())):
+        for name, figure in (("RAM", ram), ("VRAM", vram)):
             if figure and self._trends[name].add(figure):
                 return f"its {name} creeps up from job to job ({figure / MEGABYTE:.0f} MB now)"
         return None

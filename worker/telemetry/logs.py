@@ -9,14 +9,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-import orjson
 import structlog
+
+from worker.telemetry.lines import hide, json_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-LINE_LIMIT = 4000
-"""Characters of one line; the platform cuts at 4,096."""
 
 
 class LineLogger:
@@ -86,23 +84,11 @@ def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
     """
     hidden = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)  # noqa: PLR2004 - shorter ones occur by chance
 
-    def hide(_logger: Any, _method: str, event: Any) -> str:
-        line = str(event)
-        for secret in hidden:
-            line = line.replace(secret, "***")
-        return line
-
-    def cut(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        budget = LINE_LIMIT - 500
-        for name, value in event.items():
-            if isinstance(value, str) and len(value) > budget:
-                event[name] = value[:budget] + f"… ({len(value)} characters)"
-            elif isinstance(value, list) and sum(len(str(item)) for item in value) > budget:
-                event[name] = "\n".join(str(item) for item in value)[-budget:]
-        return event
+    def hidden_in(_logger: Any, _method: str, event: Any) -> Any:
+        return hide(event, hidden) if hidden else event
 
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event, default=str).decode())
+        structlog.processors.JSONRenderer(serializer=lambda event, **_: json_line(event))
         if json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -112,15 +98,26 @@ def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer() if json else structlog.processors.StackInfoRenderer(),
-            cut,
+            hidden_in,  # before a line is shortened, which could leave half a secret, …
             renderer,
-            hide,
+            hidden_in,  # … and after, for what the renderer has made
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=lambda *_: LineLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+    logging.basicConfig(handlers=[Libraries()], level=logging.WARNING, force=True)
+
+
+class Libraries(logging.Handler):
+    """What libraries say through the standard library's logging becomes lines like the worker's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write `record`."""
+        try:
+            get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - a library's wrong format must not end a job
+            self.handleError(record)
 
 
 def get_logger(name: str) -> Any:

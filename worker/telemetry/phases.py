@@ -15,6 +15,7 @@ class Phases:
 
     Attributes:
         kind: What kind of job it is, once that is known.
+        bytes: Of the pictures that were delivered, together.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -22,6 +23,7 @@ class Phases:
         self._began = clock()
         self._spent: dict[str, float] = {}
         self.kind = "unknown"
+        self.bytes = 0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

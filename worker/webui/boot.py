@@ -165,6 +165,7 @@ def _hint(lines: Sequence[str]) -> str | None:
         ("CUDA initialization: ", CUDA_HINT),
         ("No CUDA GPUs are available", "The driver shows no GPU to the container; let the platform replace it."),
         ("no kernel image is available", "The image's torch has no code for this GPU; use the CUDA 12.8 variant."),
+        ("memory_efficient_attention_forward", "xformers can't compute here; set WEBUI_XFORMERS=off."),
         ("Found no NVIDIA driver", "There is no GPU here; add --use-cpu all --no-half to WEBUI_ARGS to run without."),
         ("Torch is not able to use GPU", "There is no usable GPU here."),
         ("No space left on device", "The disk is full: give the container, or the volume, more space."),

@@ -218,7 +218,7 @@ def python(settings: Settings, folder: Path) -> Path:
 
 
 def _xformers(settings: Settings, python: Path) -> bool:
-    if settings.webui_xformers != "auto":
+    if settings.webui_xformers != "auto" or settings.on_cpu:  # xformers computes on GPUs alone
         return settings.webui_xformers == "on"
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('xformers') is None)"
     done = subprocess.run([str(python), "-S", "-c", "import site; site.main(); " + code], check=False, timeout=30)
