@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.models import ModelRef
 from worker.doctor.quick import refuse_the_hopeless
 from worker.errors import BootFailed, WorkerError
-from worker.models.readahead import ReadAhead
+from worker.models import nearby
 from worker.recovery.budget import Budget
 from worker.recovery.keeper import Keeper
 from worker.recovery.results import Results, is_alive, remove_dead
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.models.local import LocalModel
+    from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.service import Service
     from worker.settings import ModelKind, Settings
@@ -67,6 +68,8 @@ class Host:
         self._backend: Backend | None = None
         self._keeper: Keeper | None = None
         self._store: ModelStore | None = None
+        self.staging: Staging | None = None
+        self._default: str | None = None
         self._results = Results(self.settings.results_root, self.settings.result_retention_s)
         self._shift: Shift | None = None
         self._service: Service | None = None
@@ -82,12 +85,17 @@ class Host:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing
         checkpoint = self._checkpoint()
-        if checkpoint is not None and self.settings.model_readahead:
-            ReadAhead(checkpoint).start()
+        if checkpoint is not None:
+            self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
+            self.staging = nearby.bring(checkpoint, self.settings, may_copy=not self._demo)
+        view = self.staging.view.place if self.staging is not None else None
+        checkpoint = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
         remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
         with _disk_errors():
-            plan = launch.plan(self.settings, checkpoint, self._environment, demo_models=self._demo)
-            self._backend = Backend(plan, on_exit=self._lost)
+            plan = launch.plan(
+                self.settings, checkpoint, self._environment, checkpoint_dir=view, demo_models=self._demo
+            )
+            self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
             budget = Budget(self.settings.restarts, self.settings.restart_window_s)
             self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
             self._backend.spawn()
@@ -126,6 +134,8 @@ class Host:
         from worker.stages.source import PictureSource  # noqa: PLC0415 - after the WebUI was spawned
 
         settings = self.settings
+        if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
+            self._models().marks.hold([f"checkpoint/{self._default}"])
         guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)
         delivery = Delivery(
             guard,
@@ -145,6 +155,7 @@ class Host:
             random=SystemRandom(),
             house=read_house(settings),
             watch=self._operating.watch if self._operating is not None else Nobody(),
+            staging=self.staging,
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
@@ -169,6 +180,8 @@ class Host:
             self._keeper.close()
         if self._operating is not None:
             self._operating.close()
+        if self.staging is not None:
+            self.staging.close()
         if self._store is not None:
             self._store.close()
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from worker.contract.job import Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
+    from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.queue import GpuQueue
     from worker.recovery.flights import Turn
@@ -76,6 +77,7 @@ class Service:
         random: For seeds that the client leaves open.
         house: The operator's presets, wildcards and rules.
         watch: Is told of every job that ended.
+        staging: Copies of checkpoints on a local disk.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Service:
         random: Random,
         house: House,
         watch: Watch,
+        staging: Staging | None = None,
     ) -> None:
         self._settings = settings
         self._backend = backend
@@ -105,11 +108,7 @@ class Service:
         self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
         self._errands = Errands(
-            backend=backend,
-            store=store,
-            source=source,
-            hands=self,
-            max_pixels=settings.max_input_pixels,
+            backend=backend, store=store, source=source, hands=self, max_pixels=settings.max_input_pixels
         )
         self._studio = Studio(
             settings,
@@ -119,6 +118,7 @@ class Service:
             house=house,
             errands=self._errands,
             hands=self,
+            staging=staging,
         )
         self._log = get_logger("service")
 

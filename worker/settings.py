@@ -135,6 +135,16 @@ class Settings(BaseSettings):
         default=True, name="MODEL_READAHEAD", about="Read the default checkpoint into memory while the WebUI starts."
     )
 
+    staging_dir: Path | None = _knob(
+        None,
+        "STAGING_DIR",
+        "Folder on a fast local disk: checkpoints that are used are copied there, and loaded from there the next time. "
+        "Default: no copies.",
+    )
+    staging_free_bytes: int = _knob(
+        5_000_000_000, "STAGING_FREE_BYTES", "Kept free on the disk of STAGING_DIR.", unit="bytes", ge=0
+    )
+
     # Deadlines
     boot_timeout_s: float = _knob(
         600, "BOOT_TIMEOUT_S", "Until the WebUI has loaded its model.", unit="s", gt=0, le=7200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelNotFound
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from worker.contract.job import Generation
     from worker.contract.models import LoraRef, ModelRef
     from worker.models.local import LocalModel
+    from worker.models.volume import Volume
     from worker.settings import ModelKind
     from worker.webui.catalog import Catalog, Checkpoint
 
@@ -40,6 +42,23 @@ def is_listed(want: Wanted, catalog: Catalog) -> bool:
     if want.kind == "vae":
         return catalog.vae(name) is not None
     return want.kind == "embedding" and name in catalog.embeddings
+
+
+def is_gone(name: str, kind: ModelKind, catalog: Catalog, volume: Volume) -> bool:
+    """Whether the WebUI lists a file of ours that is not there any more: removed by people, or by another worker."""
+    if kind == "embedding":  # listed without their places
+        return name in catalog.embeddings and not any(PurePath(each).stem == name for each in volume.names(kind))
+    if kind == "checkpoint":
+        checkpoint_row = catalog.checkpoint(name)
+        place = checkpoint_row.filename if checkpoint_row is not None else ""
+    elif kind == "lora":
+        lora_row = catalog.lora(name)
+        place = lora_row.path if lora_row is not None else ""
+    else:
+        vae_row = catalog.vae(name) if kind == "vae" else None
+        place = vae_row.filename if vae_row is not None else ""
+    own = bool(place) and PurePath(place).is_relative_to(volume.folders[kind].absolute())
+    return own and not Path(place).exists()
 
 
 def is_seen(model: LocalModel, catalog: Catalog) -> bool:

@@ -10,7 +10,7 @@ from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
 from worker.telemetry.progress import Progress
-from worker.webui import prompts, resolve
+from worker.webui import prompts, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ async def prepare(
         problems += more
 
     texts = _texts(job)
+    gone = _gone(_wanted(job), texts[0], store, catalog)
+    if gone and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
+        catalog = await backend.relearn(refresh=sorted(REFRESH[kind] for kind in gone))
     meant = tagged.read(texts[0], store, catalog)
     wanted = [*_wanted(job), *meant.wanted.values()]
     local, unknown = _on_the_volume(wanted, store, catalog)
@@ -165,6 +168,16 @@ def _texts(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]
         positive.append((job.path("hr_prompt"), job.hr_prompt or ""))
         negative.append((job.path("hr_negative_prompt"), job.hr_negative_prompt or ""))
     return positive, negative
+
+
+def _gone(
+    wanted: list[lookup.Wanted], texts: list[tuple[str, str]], store: ModelStore, catalog: Catalog
+) -> set[ModelKind]:
+    """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more."""
+    named = [(want.ref.ref, want.kind) for want in wanted]
+    tagged = {tag.name for _, text in texts for tag in tags.parse(text) if tag.kind in tags.LORA_KINDS}
+    both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
+    return {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
 
 
 def _on_the_volume(

@@ -14,6 +14,7 @@ from worker.webui.live import with_previews
 
 if TYPE_CHECKING:
     from worker.contract.job import Generation
+    from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.settings import Settings
     from worker.stages.errands import Errands, Hands
@@ -36,6 +37,7 @@ class Studio:
         house: The operator's rules.
         errands: Takes in the client's own pictures.
         hands: Threads and the clock.
+        staging: Copies of checkpoints on a local disk.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Studio:
         house: House,
         errands: Errands,
         hands: Hands,
+        staging: Staging | None = None,
     ) -> None:
         self._settings = settings
         self._backend = backend
@@ -56,7 +59,7 @@ class Studio:
         self._house = house
         self._errands = errands
         self._hands = hands
-        self._files = ModelFiles(store, hands, ahead=settings.model_readahead)
+        self._files = ModelFiles(store, hands, ahead=settings.model_readahead, staging=staging)
 
     async def generated(self, request: Generation, run: Run) -> Generated:
         """Return the pictures of one plain job, proven to be what was asked for.

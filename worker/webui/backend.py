@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.client import WebUIClient
-    from worker.webui.plan import Plan
+    from worker.webui.plan import Plan, View
     from worker.webui.sending import Made, OnState, Sending
 
 T = TypeVar("T")
@@ -42,10 +43,14 @@ class Backend:
     Args:
         plan: What to start or to find.
         on_exit: Called with a description when the process ends without having been asked to.
+        view: The folder of checkpoints that the WebUI was given, where that is not the true one.
     """
 
-    def __init__(self, plan: Plan, *, on_exit: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, plan: Plan, *, on_exit: Callable[[str], None] = lambda _: None, view: View | None = None
+    ) -> None:
         self.plan = plan
+        self._view = view
         self.baseline = Baseline()
         self.loaded = ""
         self._last_model = ""
@@ -103,7 +108,7 @@ class Backend:
         boot.wait_for_model(self.client, self)
         try:
             boot.pin_options(self.client)
-            self._catalog = boot.learn(self.client)
+            self._catalog = self._learn()
             options = self.client.get("/sdapi/v1/options")
             wanted = self._default_checkpoint(self._catalog)
             # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
@@ -178,16 +183,28 @@ class Backend:
         Args:
             refresh: Of ``checkpoints``, ``vae``, ``embeddings``, ``loras``. It waits for a running job.
         """
-        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         def work() -> Catalog:
+            if self._view is not None:
+                self._view.sync()
             for kind in refresh:
                 path = {"embeddings": "refresh-embeddings"}.get(kind, f"refresh-{kind}")
                 self.client.post(f"/sdapi/v1/{path}", {}, timeout=self.plan.boot_timeout)
-            return boot.learn(self.client)
+            return self._learn()
 
         self._catalog = await self._thread(work)
         return self._catalog
+
+    def _learn(self) -> Catalog:
+        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
+
+        catalog = boot.learn(self.client)
+        if self._view is None:
+            return catalog
+        true = self._view.true
+        return replace(
+            catalog, checkpoints=tuple(replace(each, filename=true(each.filename)) for each in catalog.checkpoints)
+        )
 
     # Pictures ----------------------------------------------------------------------------------------------------
 

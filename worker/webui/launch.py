@@ -67,7 +67,12 @@ def kind(settings: Settings) -> str:
 
 
 def plan(
-    settings: Settings, checkpoint: Path | None, environment: Mapping[str, str], *, demo_models: bool = False
+    settings: Settings,
+    checkpoint: Path | None,
+    environment: Mapping[str, str],
+    *,
+    checkpoint_dir: Path | None = None,
+    demo_models: bool = False,
 ) -> Plan:
     """Return how the WebUI comes to be.
 
@@ -75,6 +80,7 @@ def plan(
         settings: The worker's settings; for the stand-in with the model folders it may write to.
         checkpoint: The file to load at start; None: whatever the WebUI has loaded or finds.
         environment: The worker's own.
+        checkpoint_dir: The folder of checkpoints for the WebUI; default: the settings'.
         demo_models: Let the stand-in fill empty model folders with small files.
 
     Raises:
@@ -110,7 +116,7 @@ def plan(
         command.Launch(
             program=program,
             port=port,
-            checkpoint_dir=_made(settings.folder("checkpoint")),
+            checkpoint_dir=_made(checkpoint_dir or settings.folder("checkpoint")),
             lora_dir=_made(settings.folder("lora")),
             embedding_dir=_made(settings.folder("embedding")),
             vae_dir=_made(settings.folder("vae")),

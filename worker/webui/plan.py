@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
     from worker.webui.process import Program
     from worker.webui.weights import Weights
+
+
+class View(Protocol):
+    """Makes the folder of checkpoints that the WebUI is given agree with the true one, and tells true places."""
+
+    def sync(self) -> None:
+        """Make the folders agree."""
+
+    def true(self, filename: str) -> str:
+        """Return the true place of a file that the WebUI lists."""
 
 
 @dataclass(frozen=True, slots=True)
