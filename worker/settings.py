@@ -132,7 +132,9 @@ class Settings(BaseSettings):
         le=600,
     )
     model_readahead: bool = _knob(
-        default=True, name="MODEL_READAHEAD", about="Read the default checkpoint into memory while the WebUI starts."
+        default=True,
+        name="MODEL_READAHEAD",
+        about="Read the default checkpoint into memory while the WebUI starts, and the next job's while the GPU works.",
     )
 
     staging_dir: Path | None = _knob(
