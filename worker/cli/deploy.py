@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cli.deploy_plan import NEW, Found, PlanRefused, Step, Wanted, plan
 from worker.cli.hub import INIT_TIMEOUT_S
-from worker.cli.presets import CUDA_VERSIONS, PRESETS
+from worker.cli.presets import CUDA_VERSIONS, GPU_TYPES, PRESETS
 from worker.cli.runpod_rest import ADDRESS, Rest, RestFailed
 from worker.errors import WorkerError
 from worker.settings import read_settings, rows
@@ -56,6 +56,7 @@ def main(
 
 def _run(options: argparse.Namespace, rest: Rest | None, ask: Callable[[str], str], tty: bool) -> int:  # noqa: FBT001 - private, named at its only call
     wanted = _wanted(options)
+    _unknown_gpus(options.gpu or ())
     if rest is None and not options.dry_run:
         raise _Misuse("RUNPOD_API_KEY is not set (console: Settings, API keys); --dry-run needs none")
     steps = plan(wanted, _found(rest))
@@ -74,17 +75,21 @@ def _run(options: argparse.Namespace, rest: Rest | None, ask: Callable[[str], st
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker deploy", description=main.__doc__)
-    parser.add_argument("--image", required=True, help="the image, with its tag, as RunPod pulls it")
-    parser.add_argument("--name", default="a1111-worker", help="of template, endpoint and volume (%(default)s)")
+    parser.add_argument("--image", required=True, type=_word, help="the image, with its tag, as RunPod pulls it")
+    parser.add_argument(
+        "--name", type=_word, default="a1111-worker", help="of template, endpoint and volume (%(default)s)"
+    )
     parser.add_argument("--preset", choices=PRESETS, default="sd15", help="variables, GPUs and scaling (%(default)s)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a variable; may be repeated")
     parser.add_argument("--gpu", action="append", metavar="TYPE", help="in place of the preset's GPU types, best first")
-    parser.add_argument("--workers-min", type=int, default=0, help="kept running always (%(default)s)")
-    parser.add_argument("--workers-max", type=int, help="in place of the preset's")
-    parser.add_argument("--idle-timeout", type=int, metavar="S", help="in place of the preset's")
-    parser.add_argument("--disk-gb", type=int, default=30, help="container disk (%(default)s)")
+    parser.add_argument("--workers-min", type=_number(0, 1000), default=0, help="kept running always (%(default)s)")
+    parser.add_argument("--workers-max", type=_number(1, 1000), help="in place of the preset's")
+    parser.add_argument("--idle-timeout", type=_number(1, 3600), metavar="S", help="in place of the preset's")
+    parser.add_argument("--disk-gb", type=_number(15, 2000), default=30, help="container disk (%(default)s)")
     parser.add_argument("--volume-id", metavar="ID", help="attach this network volume")
-    parser.add_argument("--volume-gb", type=int, metavar="GB", help="attach a volume called NAME, created when missing")
+    parser.add_argument(
+        "--volume-gb", type=_number(10, 4000), metavar="GB", help="attach a volume called NAME, created when missing"
+    )
     parser.add_argument("--data-center", metavar="ID", help="where the volume lies, for example EU-RO-1")
     parser.add_argument("--registry-auth", metavar="ID", help="for a private image: its registry credentials on RunPod")
     parser.add_argument("--api", default=ADDRESS, help=argparse.SUPPRESS)
@@ -92,6 +97,30 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--dry-run", action="store_true", help="only show the plan")
     how.add_argument("--yes", action="store_true", help="do it without asking")
     return parser
+
+
+def _word(text: str) -> str:
+    if not text or any(letter.isspace() for letter in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is empty or has a blank in it")
+    return text
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text) if text.removeprefix("-").isdecimal() else None
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return number
+
+    return read
+
+
+def _unknown_gpus(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in GPU_TYPES:
+            near = difflib.get_close_matches(name, GPU_TYPES, n=1)
+            meant = f"; {near[0]}?" if near else ""
+            print(f"deploy: --gpu {name}: no GPU type that is known here{meant}", file=sys.stderr)
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:

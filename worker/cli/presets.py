@@ -15,6 +15,35 @@ if TYPE_CHECKING:
 CUDA_VERSIONS = ("12.1", "12.2", "12.3", "12.4", "12.5", "12.6", "12.7", "12.8", "12.9", "13.0")
 """Driver generations the CUDA 12.1 variant runs on: its own and every later one."""
 
+GPU_TYPES = (
+    *(
+        "NVIDIA RTX A4000",
+        "NVIDIA RTX A4500",
+        "NVIDIA RTX A5000",
+        "NVIDIA RTX A6000",
+        "NVIDIA A40",
+        "NVIDIA L4",
+        "NVIDIA L40",
+    ),
+    *(
+        "NVIDIA L40S",
+        "NVIDIA RTX 2000 Ada Generation",
+        "NVIDIA RTX 4000 Ada Generation",
+        "NVIDIA RTX 5000 Ada Generation",
+    ),
+    *(
+        "NVIDIA RTX 6000 Ada Generation",
+        "NVIDIA GeForce RTX 3070",
+        "NVIDIA GeForce RTX 3080",
+        "NVIDIA GeForce RTX 3080 Ti",
+    ),
+    *("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090 Ti", "NVIDIA GeForce RTX 4070 Ti", "NVIDIA GeForce RTX 4080"),
+    *("NVIDIA GeForce RTX 4080 SUPER", "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5080", "NVIDIA GeForce RTX 5090"),
+    *("NVIDIA A30", "NVIDIA A100 80GB PCIe", "NVIDIA A100-SXM4-80GB", "NVIDIA H100 PCIe", "NVIDIA H100 80GB HBM3"),
+    *("NVIDIA H100 NVL", "NVIDIA H200", "NVIDIA B200", "NVIDIA RTX PRO 6000 Blackwell Server Edition"),
+)
+"""RunPod's type ids as its REST reference lists them; new ones may have come, so others are only asked about."""
+
 SD15 = "Deliberate v6"
 SDXL = "Jib Mix Illustrious Realistic v2.0 Revelation"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import requests
+from urllib3.util import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 ADDRESS = "https://rest.runpod.io/v1"
 TIMEOUT_S = (10, 60)
+PATIENCE = Retry(
+    total=3, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods={"GET"}, raise_on_status=False
+)
+"""For questions; what changes something is sent once."""
+
+WAIT = 429
 _SAID = 500
 
 
@@ -26,6 +33,8 @@ class Rest:
     def __init__(self, key: str, address: str = ADDRESS) -> None:
         self._address = address.rstrip("/")
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=PATIENCE))
         self._session.headers["Authorization"] = f"Bearer {key}"
 
     def list(self, kind: Kind) -> list[dict[str, Any]]:
@@ -53,9 +62,11 @@ class Rest:
         try:
             answer = self._session.request(method, f"{self._address}/{path}", json=body, timeout=TIMEOUT_S)
         except requests.RequestException as error:
-            raise RestFailed(f"{method} {path}: {type(error).__name__}") from error
+            raise RestFailed(f"{method} {path}: RunPod can't be reached ({type(error).__name__})") from error
         if answer.status_code in {401, 403}:
             raise RestFailed(f"{method} {path}: {answer.status_code}, the key in RUNPOD_API_KEY is not accepted")
+        if answer.status_code == WAIT:
+            raise RestFailed(f"{method} {path}: 429, RunPod has had too many requests; try again in a minute")
         if not answer.ok:
             raise RestFailed(f"{method} {path}: {answer.status_code} {answer.text[:_SAID]}")
         try:

@@ -12,7 +12,6 @@ from worker.doctor.finding import Finding
 from worker.errors import BootFailed
 from worker.settings import VOLUME
 from worker.telemetry.gpu import Gpus
-from worker.webui.command import CPU_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

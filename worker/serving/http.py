@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
 from worker.serving.answer import encode
-from worker.serving.jobs import Job, Jobs, LineFull
+from worker.serving.jobs import Job, Jobs, LineFull, OtherJob
 from worker.serving.probes import readiness, status
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ RUNSYNC_S = 90.0
 LONGEST_RUNSYNC_S = 300.0
 STREAM_S = 10.0
 MILLISECONDS = 1000.0
+JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""What a client may call a job: it stands in paths."""
 
 
 class Refused(Exception):
@@ -60,6 +64,8 @@ def application(
             try:
                 _check_key(request, api_key)
                 return await endpoint(request)
+            except OtherJob:
+                return _json({"error": "this id belongs to another job"}, 409)
             except LineFull:
                 return _json({"error": "too many jobs wait; try again later"}, 429, {"Retry-After": "5"})
             except Refused as refusal:
@@ -67,7 +73,13 @@ def application(
 
         return checked
 
+    async def unknown(_: Request, error: Exception) -> Response:
+        code = getattr(error, "status_code", 500)
+        told = {404: "there is no such path", 405: "this path wants another method"}
+        return _json({"error": told.get(code, "the request can't be answered")}, code)
+
     return Starlette(
+        exception_handlers={HTTPException: unknown},
         routes=[
             Route("/run", locked(api.run), methods=["POST"]),
             Route("/runsync", locked(api.runsync), methods=["POST"]),
@@ -77,7 +89,7 @@ def application(
             Route("/health", api.health, methods=["GET"]),
             Route("/ping", api.ping, methods=["GET"]),
             Route("/ready", api.ready, methods=["GET"]),
-        ]
+        ],
     )
 
 
@@ -155,15 +167,20 @@ async def _order(request: Request, max_bytes: int) -> tuple[str, dict[str, Any]]
             raise Refused(400, "the body is not JSON") from None
     if not isinstance(job, dict) or "input" not in job:
         raise Refused(400, 'the body must be {"input": {…}}')
-    given = job.get("id")
-    return (given if isinstance(given, str) and given else uuid.uuid4().hex), job
+    given, webhook = job.get("id"), job.get("webhook")
+    if given is not None and not (isinstance(given, str) and JOB_ID.fullmatch(given)):
+        raise Refused(400, "id: must be a text of 1 to 128 letters, digits and the signs . _ -")
+    if webhook is not None and not (isinstance(webhook, str) and webhook.startswith(("http://", "https://"))):
+        raise Refused(400, "webhook: must be an http(s) address")
+    return given or uuid.uuid4().hex, job
 
 
 def _check_key(request: Request, api_key: str | None) -> None:
     if api_key is None:
         return
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), api_key.encode()):
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    fits = hmac.compare_digest(given.strip().encode(), api_key.encode())
+    if not fits or scheme.lower() != "bearer":
         raise Refused(401, "send Authorization: Bearer with the worker's HTTP_API_KEY")
 
 

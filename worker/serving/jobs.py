@@ -23,6 +23,10 @@ class LineFull(Exception):
     """As many jobs wait as may."""
 
 
+class OtherJob(Exception):
+    """A job with this id is known, and it is another one."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One job.
@@ -116,11 +120,14 @@ class Jobs:
         """Put a job in line, or return the one with this id.
 
         Raises:
+            OtherJob: the one with this id is not this one.
             LineFull: as many wait as may, or no more are taken.
         """
         self._forget()
         known = self._jobs.get(job_id)
         if known is not None:
+            if known.job != {**job, "id": job_id}:
+                raise OtherJob
             return known
         if self._closed or len(self._waiting) >= self._line:
             raise LineFull

@@ -113,6 +113,7 @@ def test_without_a_terminal_it_does_nothing_unasked(capsys: pytest.CaptureFixtur
         (["--env", "LOG_LEVEL"], "NAME=VALUE"),
         (["--volume-gb", "20"], "--data-center"),
         (["--workers-min", "9"], "--workers-min"),
+        (["--env", "HF_TOKEN=“x”"], "ASCII"),
     ],
 )
 def test_mistakes_are_found_before_runpod_is_asked(
@@ -122,6 +123,69 @@ def test_mistakes_are_found_before_runpod_is_asked(
         assert run(server, "--yes", *arguments) == 2
         assert server.seen == []
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--volume-gb", "0"),
+        ("--volume-gb", "-5"),
+        ("--workers-max", "0"),
+        ("--workers-min", "-1"),
+        ("--idle-timeout", "0"),
+        ("--disk-gb", "many"),
+        ("--image", ""),
+        ("--image", "me/worker 1"),
+        ("--name", ""),
+        ("--preset", "sdxxl"),
+    ],
+)
+def test_values_that_can_not_be_meant_are_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server), pytest.raises(SystemExit) as caught:
+        run(server, "--yes", f"{option}={value}")
+    assert caught.value.code == 2
+    assert option in capsys.readouterr().err
+    assert server.seen == []
+
+
+def test_a_gpu_that_is_not_known_is_asked_about_and_left_to_runpod(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (account, server):
+        assert run(server, "--yes", "--gpu", "NVIDIA L44") == 0
+    assert "NVIDIA L44: no GPU type that is known here; NVIDIA L4" in capsys.readouterr().err
+    assert account.things["endpoints"]["e1"]["gpuTypeIds"] == ["NVIDIA L44"]
+
+
+def test_questions_are_patient_and_changes_are_sent_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (account, server):
+        busy = [Reply(429, headers={"Retry-After": "0"}), Reply(503)]
+        server._script = lambda request: busy.pop(0) if busy else account.answer(request)
+        assert run(server, "--yes") == 0
+    with serve(lambda request: Reply(200, b"[]") if request.method == "GET" else Reply(429)) as server:
+        assert run(server, "--yes") == 1
+        assert changes(server) == ["POST /v1/templates"]
+    assert "try again" in capsys.readouterr().err
+
+
+def test_what_was_made_before_a_failure_is_used_the_next_time() -> None:
+    with runpod() as (account, server):
+        refuse = [True]
+        server._script = lambda request: (
+            Reply(500)
+            if refuse and request.path.endswith("endpoints") and request.method == "POST"
+            else account.answer(request)
+        )
+        assert run(server, "--yes") == 1
+        refuse.clear()
+        assert run(server, "--yes") == 0
+        assert list(account.things["templates"]) == ["t1"]
+
+
+def test_a_key_that_can_not_be_one_and_an_account_out_of_reach(capsys: pytest.CaptureFixture[str]) -> None:
+    with runpod() as (_, server):
+        assert run(server, "--yes", key="rpa_“x”") == 2
+        assert server.seen == []
+    assert run(server, "--yes") == 1
+    assert "can't be reached" in capsys.readouterr().err
 
 
 def test_a_key_that_is_not_accepted_is_named_but_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

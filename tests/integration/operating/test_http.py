@@ -140,6 +140,38 @@ def test_whoever_takes_any_2xx_for_ready_asks_for_ready(served: Endpoint) -> Non
     assert requests.get(f"{served.url}/ready", timeout=10).status_code == 200
 
 
+def test_an_id_stands_for_one_job_only(served: Endpoint) -> None:
+    assert served.run(JOB, id="only").wait().seeds == [5]
+    with pytest.raises(EndpointError, match="another job") as caught:
+        served.run({**JOB, "seed": 6}, id="only")
+    assert caught.value.status == 409
+
+
+@pytest.mark.parametrize(
+    "more", [{"id": 7}, {"id": "a/b"}, {"id": ".."}, {"id": "x" * 200}, {"webhook": 7}, {"webhook": "ftp://x"}]
+)
+def test_an_id_or_a_webhook_that_can_not_be_one_is_refused(served: Endpoint, more: dict[str, Any]) -> None:
+    with pytest.raises(EndpointError, match=next(iter(more))) as caught:
+        served.run(JOB, **more)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "", 404), ("GET", "nope", 404), ("GET", "run", 405), ("PUT", "status/x", 405)],
+)
+def test_whatever_is_asked_the_answer_is_json(served: Endpoint, method: str, path: str, status: int) -> None:
+    answer = requests.request(method, f"{served.url}/{path}", timeout=10)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize(("header", "status"), [(f"bearer {KEY}", 404), (KEY, 401), ("Basic eDp5", 401), ("", 401)])
+def test_the_key_comes_as_a_bearer(served: Endpoint, header: str, status: int) -> None:
+    answer = requests.get(f"{served.url}/status/none", headers={"Authorization": header}, timeout=10)
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize(
     ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"prompt": 1}', 400), (b'{"input": "' + b"x" * 20_000_001, 413)]
 )
