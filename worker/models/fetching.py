@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import shutil
 from dataclasses import dataclass
+from itertools import count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.errors import DownloadRefused, HashMismatch, NoSpace, WorkerError
-from worker.models import hub
+from worker.models import by_hub
 from worker.models.beginning import is_fine_so_far
 from worker.models.detect import Facts, detect, finer_base
-from worker.models.fronthash import FrontHash
 from worker.models.header import BrokenHeader, read_header
 from worker.models.names import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
-from worker.models.pace import Arrived, Pace, Stopped
+from worker.models.pace import Arrived, Pace, Stopped, pause
 from worker.models.partial import DiskFull, Partial, Version
 from worker.models.refusals import fetch_error
 from worker.models.registry import Entry
+from worker.models.remote import Busy
 from worker.models.transfer import Transfer
-from worker.net.errors import FetchError
+from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from worker.models.sources import Offer, Sources
     from worker.models.space import Space
     from worker.settings import ModelKind
+
+log = logging.getLogger(__name__)
 
 _CLOSE_ENOUGH = {("vae", "checkpoint"), ("controlnet", "lora"), ("controlnet", "checkpoint")}
 """Kinds asked for and kinds found that the WebUI takes for each other."""
@@ -132,7 +135,7 @@ class _Attempt:
 
     def run(self) -> str:
         try:
-            offer = self._all._sources.offer(self._locator, token=self._token)  # noqa: SLF001  as above
+            offer = self._offer()
             self._name(offer.name, None, 0)
             identity = f"{self._choice.identity} {self._locator.key}"
             folder = self._inventory.volume.incoming(self._kind)
@@ -162,6 +165,16 @@ class _Attempt:
             if not keep:
                 partial.discard()
 
+    def _offer(self) -> Offer:
+        """Ask the source what it offers, again while it is busy or out of reach. Raises `FetchError`, `Stopped`."""
+        for strikes in count(1):
+            try:
+                return self._all._sources.offer(self._locator, token=self._token)  # noqa: SLF001  as above
+            except FetchError as error:
+                if self._flight.stop.wait(pause(error, strikes, self._rules.pace, self._rules.jitter())):
+                    raise Stopped from None
+        raise AssertionError("counting does not end")
+
     @property
     def _at(self) -> str:
         return f"{self._path}: " if self._path else ""
@@ -181,8 +194,25 @@ class _Attempt:
             raise self._no_space(missing) from None
 
     def _fetch(self, partial: Partial, offer: Offer) -> Arrived:
-        if offer.remote is None:
-            return self._by_hub(partial, offer)
+        if offer.hub is not None:
+            self._name(offer.name, offer.size, 0)
+            folder = self._inventory.volume.incoming(self._kind) / f"hub-{short_hash(self._locator.key)}"
+            base, limit = self._all._sources.hf_base, self._all._sources.limits.read_s  # noqa: SLF001  as above
+            try:
+                return by_hub.bring(
+                    offer.hub,
+                    offer,
+                    partial,
+                    folder,
+                    base=base,
+                    timeout_s=limit,
+                    flight=self._flight,
+                    check=self._check,
+                    tell=self._tell,
+                )
+            except (Busy, Unreachable) as error:  # the storage's own protocol; its files are to be had by ranges too
+                log.warning("the hub's library could not fetch %s (%s); trying ranges", self._locator.key, error)
+                shutil.rmtree(folder, ignore_errors=True)
 
         def on_name(version: Version, suggested: str | None) -> None:
             there = partial.spans.total if version == partial.version else 0
@@ -199,32 +229,6 @@ class _Attempt:
             stop=self._flight.stop,
             jitter=self._rules.jitter,
         ).run()
-
-    def _by_hub(self, partial: Partial, offer: Offer) -> Arrived:
-        """Let the hub's library fetch the file, then hash it: it writes the file itself, so this is a second pass."""
-        if offer.hub is None:
-            raise FetchError("the source offers no way to fetch it")
-        self._name(offer.name, offer.size, 0)
-        folder = self._inventory.volume.incoming(self._kind) / f"hub-{short_hash(self._locator.key)}"
-        came = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal came
-            if self._flight.stop.is_set():
-                raise Stopped
-            came += count
-            self._tell(came, offer.size)
-
-        base, limit = self._all._sources.hf_base, self._all._sources.limits.read_s  # noqa: SLF001  as above
-        found = hub.download(offer.hub, folder, base=base, token=offer.token, on_bytes=on_bytes, timeout_s=limit)
-        partial.take_file(found)
-        shutil.rmtree(folder, ignore_errors=True)
-        size = os.fstat(partial.fd).st_size
-        hashing = FrontHash(self._check)
-        while hashing.done < size:
-            hashing.advance(partial.fd, size, offer.size)
-        partial.finish(size)
-        return Arrived(size, hashing.hexdigest(), offer.sha256)
 
     def _name(self, offered: str | None, size: int | None, there: int) -> None:
         """Decide the file's name, refuse what may not be fetched, and see that there is room for it."""

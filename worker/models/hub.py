@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import importlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.models.remote import Busy, Denied
+from worker.models.remote import Busy, Denied, retry_after
 from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from huggingface_hub.errors import HfHubHTTPError
 
     from worker.models.references import HuggingFace
 
@@ -150,10 +153,16 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004  server errors
-            raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=None, status=status) from None
+            raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=_asked(error), status=status) from None
         raise Denied(f"huggingface.co answered HTTP {status}", status=status, host="huggingface.co") from None
+    except RuntimeError:  # hf_xet's word for whatever went wrong
+        raise Unreachable("the hub's library for Xet storage failed") from None
     except unreachable as error:
         raise Unreachable(f"huggingface.co could not be reached ({type(error).__name__})") from None
+
+
+def _asked(error: HfHubHTTPError) -> float | None:
+    return retry_after(error.response.headers.get("Retry-After", ""), time.time())
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

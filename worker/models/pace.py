@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.net.errors import FetchError
 
 MIN_PIECE = 4 * 1024 * 1024
 MAX_PIECE = 32 * 1024 * 1024
@@ -47,6 +51,22 @@ class Arrived:
     size: int
     sha256: str
     tag: str | None
+
+
+def pause(error: FetchError, strikes: int, pace: Pace, jitter: float) -> float:
+    """Return the seconds to wait before the next try after `strikes` failures; raises `error` when there is none.
+
+    A source that names a time is never asked before it; other waits are multiplied by `jitter`.
+    """
+    if not error.retryable or strikes >= pace.strikes:
+        raise error
+    wait: float = min(pace.first_wait_s * 2.0 ** (strikes - 1), pace.longest_wait_s) * jitter
+    asked: float | None = getattr(error, "retry_after_s", None)
+    if asked is None:
+        return wait
+    if asked > pace.longest_wait_s:
+        raise error
+    return max(wait, asked)
 
 
 def pieces(gaps: list[tuple[int, int]], size: int, connections: int) -> list[tuple[int, int]]:

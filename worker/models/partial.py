@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ENDING = ".part"
 RECORD = ".ranges"
-_SPACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SPACE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def _reserve(fd: int, size: int) -> None:
     """Reserve room where the file system can (glibc's fallback would write every block), else only set the length."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    if size > 0 and libc.fallocate(fd, 0, 0, size) != 0 and ctypes.get_errno() in _SPACE_ERRORS:
+    if size > 0 and libc.fallocate(fd, 0, 0, size) != 0 and ctypes.get_errno() in SPACE_ERRORS:
         raise DiskFull
     with _space_errors():
         os.ftruncate(fd, size)
@@ -208,6 +208,6 @@ def _space_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _SPACE_ERRORS:
+        if error.errno in SPACE_ERRORS:
             raise DiskFull from None
         raise

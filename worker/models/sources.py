@@ -32,8 +32,8 @@ class Offer:
     """What a source offers.
 
     Attributes:
-        remote: Its bytes, in ranges; None when the hub's own library has to fetch them (`hub`).
-        hub: The file for the hub's library.
+        remote: Its bytes, in ranges.
+        hub: The file for the hub's own library, which is tried first.
         token: For the hub's library.
         name: The file's name there; None when only the download tells.
         size: Bytes, when the source says so beforehand.
@@ -43,7 +43,7 @@ class Offer:
         also: Other locators' keys that mean this very file.
     """
 
-    remote: Remote | None
+    remote: Remote
     hub: HuggingFace | None = None
     token: str | None = field(default=None, repr=False)
     name: str | None = None
@@ -103,7 +103,7 @@ class Sources:
             raise Denied(f"CivitAI knows no {locator.key}", status=404, host="civitai.com") from None
         except FetchError as error:
             if locator.version is None:
-                if isinstance(error, BadStatus):
+                if isinstance(error, BadStatus) and not error.retryable:
                     raise Denied(str(error), status=error.status, host="civitai.com") from None
                 raise
             about = civitai.CivitaiFile(locator.version)  # the download works without it
@@ -120,11 +120,11 @@ class Sources:
 
     def _hub(self, locator: HuggingFace, token: str | None) -> Offer:
         about = hub.ask(locator, base=self.hf_base, token=token, timeout_s=self.limits.read_s)
-        offer = Offer(None, name=locator.file_name, size=about.size, sha256=about.sha256)
+        remote = HttpRemote(self.fetcher, lambda: about.url, secrets=_bearer(token), limits=self.limits)
+        offer = Offer(remote, name=locator.file_name, size=about.size, sha256=about.sha256)
         if self.by_hub(about):
             return replace(offer, hub=replace(locator, revision=about.commit or locator.revision), token=token)
-        remote = HttpRemote(self.fetcher, lambda: about.url, secrets=_bearer(token), limits=self.limits)
-        return replace(offer, remote=remote)
+        return offer
 
     def _s3(self, locator: S3Object) -> Offer:
         store = self.s3

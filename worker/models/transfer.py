@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.models.fronthash import FrontHash
-from worker.models.pace import MIN_PIECE, Arrived, Pace, Stopped, pieces
+from worker.models.pace import MIN_PIECE, Arrived, Pace, Stopped, pause, pieces
 from worker.models.partial import DiskFull, Partial, Version
 from worker.models.remote import Busy, Changed, Piece, Remote
 from worker.models.spans import Spans
@@ -235,15 +235,7 @@ class Transfer:
 
     def _wait_after(self, error: FetchError, strikes: int) -> None:
         """Wait before the next try. Raises `error` when there is none."""
-        if not error.retryable or strikes >= self._pace.strikes:
-            raise error
-        wait = min(self._pace.first_wait_s * 2 ** (strikes - 1), self._pace.longest_wait_s) * self._jitter()
-        asked = error.retry_after_s if isinstance(error, Busy) else None
-        if asked is not None:
-            if asked > self._pace.longest_wait_s:
-                raise error
-            wait = max(wait, asked)
-        if self._stop.wait(wait):
+        if self._stop.wait(pause(error, strikes, self._pace, self._jitter())):
             raise Stopped
 
     def _fail(self, error: BaseException) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,6 +200,39 @@ def test_a_gated_repository_says_what_to_accept(tmp_path: Path) -> None:
 def test_an_unknown_file_of_a_repository_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         _fetch(tmp_path, _hub, ModelRef(name="hf:org/repo/y.safetensors"))
+
+
+def test_where_the_hubs_library_fails_the_file_comes_by_ranges(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        plain = "range" not in request.headers and request.method == "GET"  # as the library asks for all of it
+        return Reply(500) if plain else _hub(request)
+
+    model = _fetch(tmp_path, script, ModelRef(name="hf:org/repo/x.safetensors"), sources={"by_hub": lambda _: True})
+    assert model.sha256 == SHA
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("ref", ["hf:org/repo/x.safetensors", "civitai:model/5"])
+def test_a_source_that_is_busy_when_it_is_asked_about_a_file_is_asked_again(tmp_path: Path, ref: str) -> None:
+    asked: list[float] = []
+
+    def script(request: Request) -> Reply:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            return Reply(429, headers={"Retry-After": "1"})
+        return _civitai(request) if ref.startswith("civitai") else _hub(request)
+
+    assert _fetch(tmp_path, script, ModelRef(name=ref), sources=TOKEN).sha256 == SHA
+    assert asked[1] - asked[0] >= 1
+
+
+@pytest.mark.parametrize("ref", ["hf:org/repo/x.safetensors", "civitai:model/5"])
+def test_a_source_that_stays_busy_says_when_to_come_back(
+    tmp_path: Path, ref: str
+) -> None:
+    with pytest.raises(DownloadFailed) as caught:
+        _fetch(tmp_path, lambda _: Reply(429, headers={"Retry-After": "3600"}), ModelRef(name=ref), sources=TOKEN)
+    assert caught.value.details["retry_after_s"] == 3600
 
 
 def test_a_hub_that_is_down_is_no_fault_of_the_client(tmp_path: Path) -> None:
