@@ -227,9 +227,7 @@ def test_a_source_that_is_busy_when_it_is_asked_about_a_file_is_asked_again(tmp_
 
 
 @pytest.mark.parametrize("ref", ["hf:org/repo/x.safetensors", "civitai:model/5"])
-def test_a_source_that_stays_busy_says_when_to_come_back(
-    tmp_path: Path, ref: str
-) -> None:
+def test_a_source_that_stays_busy_says_when_to_come_back(tmp_path: Path, ref: str) -> None:
     with pytest.raises(DownloadFailed) as caught:
         _fetch(tmp_path, lambda _: Reply(429, headers={"Retry-After": "3600"}), ModelRef(name=ref), sources=TOKEN)
     assert caught.value.details["retry_after_s"] == 3600
