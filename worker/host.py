@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.service import Service
     from worker.settings import ModelKind, Settings
+    from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
 NEEDED_TO_WAIT = ("worker.webui.boot", "worker.webui.client", "worker.webui.sending")
@@ -158,11 +159,11 @@ class Host:
             staging=self.staging,
         )
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
         """Return the answer to one job; see `Service.run` and `Shift`."""
         if self._shift is None:
             raise AssertionError("wait_ready comes first")
-        return await self._shift.run(job, on_progress=on_progress)
+        return await self._shift.run(job, on_progress=on_progress, on_piece=on_piece)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""

@@ -9,6 +9,7 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
 - The SDK copies a result four times on its way out, the loop standing still. Here it is written once, in pieces.
+- The SDK streams for generators alone, whose every answer is a list. Here a job that wants it streams its pictures.
 - The SDK gives a result up when the connection breaks, and soon when the server fails. Here it is posted for a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
 
@@ -28,13 +29,14 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import runpod.serverless
 import structlog
-from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
+from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 
 from worker.serving.answer import encode
 from worker.serving.body import Body
@@ -80,6 +82,7 @@ def serve(host: Host, settings: Settings) -> int:
     life = Life(host, settings)
     rp_http._transmit = _transmit  # noqa: SLF001 - the SDK has no other place for it
     rp_http.json = _Json
+    rp_job.send_result = partial(_send_result, life)
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
@@ -137,7 +140,10 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         async def post(job: Mapping[str, Any], body: dict[str, Any]) -> None:
             await rp_http.send_result(session, {"status": "IN_PROGRESS", "output": body}, job)
 
-        self._life.post = post
+        async def post_piece(job: Mapping[str, Any], body: dict[str, Any]) -> None:
+            await rp_http.stream_result(session, {"output": body}, job)
+
+        self._life.post, self._life.post_piece = post, post_piece
         await self.set_scale()  # which replaces the queue; nobody waits at it yet
         self._open.set()
         try:
@@ -167,6 +173,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         except Exception as error:  # noqa: BLE001 - the answer could not be posted; the other jobs go on
             _log.error("an answer was lost", job_id=job["id"], why=repr(error))
         finally:
+            self._life.streamed.discard(job["id"])
             self._held.discard(job["id"])
             self._freed.set()
             self._look_if_drained()
@@ -253,6 +260,18 @@ def _signals_wake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         finally:
             signal.set_wakeup_fd(before)
             loop.remove_reader(ours)
+
+
+async def _send_result(
+    life: Life, session: Any, result: dict[str, Any], job: Mapping[str, Any], *, is_stream: bool = False
+) -> None:
+    """Post an answer as the SDK does, marked as the end of a stream where pieces went before it.
+
+    The SDK itself streams for generators alone, whose every answer is then a list.
+    """
+    streamed = str(job.get("id")) in life.streamed
+    life.streamed.discard(str(job.get("id")))
+    await rp_http.send_result(session, result, job, is_stream=is_stream or streamed)
 
 
 async def _transmit(session: Any, url: str, body: Body) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -21,25 +20,25 @@ from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
-from worker.errors import DeadlineExceeded, DeliveryFailed, InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size
 from worker.serving.deadline import seconds_for
 from worker.stages import generate
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
+from worker.stages.handover import Handover
 from worker.stages.joined import Part, join
 from worker.stages.run import Run
 from worker.stages.studio import Studio
 from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
-from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
-    from worker.contract.expand import Piece
+    from worker.contract.expand import Piece as Plain
     from worker.contract.job import Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
@@ -53,14 +52,13 @@ if TYPE_CHECKING:
     from worker.stages.generate import Generated
     from worker.stages.house import House
     from worker.stages.source import PictureSource
+    from worker.stages.streaming import PieceSink, Stream
     from worker.telemetry.progress import ProgressSink
     from worker.telemetry.watch import Watch
     from worker.webui.backend import Backend
 
 T = TypeVar("T")
 WORKERS = 16
-ENVELOPE_BYTES = 2048
-"""What the platform wraps around an answer, and warnings and phases that delivery itself adds."""
 
 
 class Service:
@@ -100,7 +98,7 @@ class Service:
         self._store = store
         self._delivery = delivery
         self._source = source
-        self._results = results
+        self._handover = Handover(delivery, results, self, encoded_size)
         self._random = random
         self._house = house
         self._watch = watch
@@ -122,8 +120,10 @@ class Service:
         )
         self._log = get_logger("service")
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
         """Return the answer to one job as the platform hands it over: ``{id, input, s3Config?, policy?}``.
+
+        `on_piece` gets the pictures of a job that streams, one by one, and nothing after this has returned.
 
         An object, but for the WebUI's own listings asked for raw, which are what the WebUI says.
 
@@ -133,16 +133,18 @@ class Service:
         phases, result, images = Phases(), "cancelled", 0
         try:
             with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
-                answer = await self._told(job, phases, on_progress)
+                answer = await self._told(job, phases, on_progress, on_piece)
             result = str(answer.get("error_code", "ok")) if isinstance(answer, dict) else "ok"
             images = _count(answer)
         finally:
             self._watch.job(phases.kind, result, phases.seconds(), images)
         return answer
 
-    async def _told(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
+    async def _told(
+        self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink, on_piece: PieceSink | None
+    ) -> Any:
         try:
-            answer = await self._work(job, phases, on_progress)
+            answer = await self._work(job, phases, on_progress, on_piece)
         except WorkerError as error:
             self._log.warning("job failed", code=error.code, fault=error.fault, error=self._loggable(error))
             return error.to_answer()
@@ -158,7 +160,9 @@ class Service:
         """The queue for the GPU."""
         return self._maker.gpu
 
-    async def _work(self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink) -> Any:
+    async def _work(
+        self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink, on_piece: PieceSink | None
+    ) -> Any:
         with phases.phase("accept"):
             accepted = accept(
                 job.get("input"),
@@ -171,7 +175,7 @@ class Service:
             target = self._target(job)
             self._delivery.admit(request.output, target)
             deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
-        run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress)
+        run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress, on_piece)
         try:
             with run.holds:
                 answer = await self._answered(request, run)
@@ -188,7 +192,7 @@ class Service:
             return await self._pictures(request, run)
         if isinstance(request, Upscale):
             result = await self._errands.upscale(request, run)
-            return await self._delivered({**self._answer(request, result), "seeds": []}, result, request, run)
+            return await self._handover.deliver({**self._answer(request, result), "seeds": []}, result, request, run)
         special = await (
             self._validated(request, run) if isinstance(request, Validate) else self._errands.answer(request, run)
         )
@@ -207,49 +211,50 @@ class Service:
         )
         return dry.to_json(inner.kind)
 
-    def _pieces(self, request: Generation) -> list[Piece]:
-        return expand(request, draw=lambda: self._random.randint(0, generate.LARGEST_SEED), lists=self._house.wildcards)
+    def _pieces(self, request: Generation) -> list[Plain]:
+        return expand(
+            request,
+            draw=lambda: self._random.randint(0, generate.LARGEST_SEED),
+            lists=self._house.wildcards,
+            max_pixels=self._settings.max_pixels,
+        )
 
     async def _pictures(self, request: Generation, run: Run) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
+        stream = self._handover.stream(request, run)
+        try:
+            async with stream:
+                result = join(await self._parts(request, run, stream))
+        except WorkerError as error:
+            if stream.told:
+                error.details["streamed"] = stream.told
+            raise
+        answer = self._answer(request, result)
+        if request.stream:
+            answer["streamed"] = stream.told
+            if stream.lost:
+                answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
+        return await self._handover.deliver(answer, result, request, run, stream.early)
+
+    async def _parts(self, request: Generation, run: Run, stream: Stream) -> list[Part]:
+        """Return what became of each prompt or seed of a job, streamed as it was made."""
         parts: list[Part] = []
-        for piece in self._pieces(request):
+        pieces = self._pieces(request)
+        counts = [(piece.job.batch_size or 1) * (piece.job.n_iter or 1) for piece in pieces]
+        for number, piece in enumerate(pieces):
+            if piece.continues and parts[-1].error is not None:
+                continue
             try:
-                parts.append(Part(piece.path, await self._studio.generated(piece.job, run)))
+                part = Part(piece.path, await self._studio.generated(piece.job, run.piece(number, counts)))
             except WorkerError as error:
                 if not request.prompts:
                     raise
-                parts.append(Part(piece.path, error=error))
-                if isinstance(error, WorkerFault):
-                    break
-        result = join(parts)
-        return await self._delivered(self._answer(request, result), result, request, run)
-
-    async def _delivered(self, answer: dict[str, Any], result: Generated, request: Job, run: Run) -> dict[str, Any]:
-        """Return `answer` with the pictures of `result` in it, as base64 or URLs."""
-        run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        deliver = partial(
-            self._delivery.deliver,
-            run.id,
-            result.pictures,
-            result.seeds,
-            options=request.output,
-            store=run.target,
-            overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
-            answer=answer,
-            deadline=run.deadline,
-        )
-        with run.phases.phase("deliver"):
-            try:
-                delivered = await self.thread(deliver)
-            except DeliveryFailed as error:
-                kept = await self.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
-                error.details["kept"] = kept
-                raise
-        run.phases.bytes += delivered.bytes
-        answer |= delivered.told()
-        answer["warnings"] = [*answer["warnings"], *delivered.warnings]
-        return answer
+                part = Part(piece.path, error=error)
+            stream.add(part)
+            parts = [*parts[:-1], parts[-1].followed(part)] if piece.continues else [*parts, part]
+            if isinstance(part.error, WorkerFault):
+                break
+        return parts
 
     def _held(self) -> Cache:
         """Return what the model folders hold."""

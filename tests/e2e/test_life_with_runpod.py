@@ -138,6 +138,19 @@ def test_progress_rises_is_not_told_too_often_and_ends_before_the_result(
     assert all(event.at < done for event in told)
 
 
+def test_pieces_are_streamed_in_order_before_the_result_which_is_no_list(
+    shared: tuple[JobSource, WorkerProcess],
+) -> None:
+    source, _ = shared
+    plain, job = source.offer(echo="plain"), source.offer(pieces=5, echo="whole")
+    result = source.wait_result(job)
+    told = source.events("stream", job)
+    assert [event.data["output"]["index"] for event in told] == [0, 1, 2, 3, 4]
+    assert all(event.at < result.at for event in told)
+    assert (result.output["echo"], result.is_stream) == ("whole", True)
+    assert source.wait_result(plain).is_stream is False
+
+
 def test_sigterm_finishes_and_posts_what_runs_then_exits_0(source: JobSource, tmp_path: Path) -> None:
     with JobSource(hold_s=30) as patient, echo_worker(patient, tmp_path) as worker:
         running, waiting = patient.offer(sleep=1.0), patient.offer(sleep=0.2)

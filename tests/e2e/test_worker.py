@@ -160,6 +160,17 @@ def test_progress_is_told_rises_and_ends_before_the_result(worker: Running) -> N
     assert all(event.at < done.at for event in told)
 
 
+def test_pictures_are_streamed_while_the_next_ones_are_made(worker: Running) -> None:
+    worker.fault("slow-step", count=3, seconds=0.15)
+    job = worker.offer(n_iter=3, stream=True)
+    result = worker.source.wait_result(job)
+    told = worker.source.events("stream", job)
+    assert [event.data["output"]["index"] for event in told] == [0, 1, 2]
+    assert [event.data["output"]["image"] for event in told] == result.output["images"]
+    assert told[0].at + 0.15 < told[2].at < result.at
+    assert (result.output["streamed"], result.is_stream) == (3, True)
+
+
 def test_a_result_that_is_too_large_says_so(worker: Running) -> None:
     result = worker.result(width=1024, height=1024, batch_size=4)
     assert result.error is not None

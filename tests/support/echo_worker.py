@@ -3,7 +3,7 @@
 Input: ``sleep`` seconds with the GPU, ``after`` seconds without it, ``echo`` what to answer with, ``bytes`` of padding,
 ``progress`` how many updates, ``raises`` an exception's text, ``error`` an error answer's text, ``nan``, ``surrogate``
 or ``raw_bytes`` a spoiled answer, ``stubborn`` seconds until a cancelled job lets go of the GPU, ``die`` the WebUI dies
-after the answer.
+after the answer, ``pieces`` how many pictures are streamed before it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from worker.telemetry.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
 
@@ -42,12 +43,17 @@ class EchoHost:
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         self._died = callback
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
+    async def run(
+        self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None
+    ) -> dict[str, Any]:
         order = job["input"]
         say(f"waits {job['id']}")
         async with self._gpu:
             say(f"begins {job['id']}")
             try:
+                for index in range(order.get("pieces", 0)):
+                    assert on_piece is not None
+                    await on_piece({"index": index, "image": "x"})
                 for number in range(order.get("progress", 0)):
                     on_progress(Progress("generate", percent=100 * (number % 7), step=number))
                     await asyncio.sleep(0.02)

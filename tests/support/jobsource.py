@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["offered", "take", "taken", "progress", "done", "refused", "failed", "stop", "stopped", "stream", "ping"]
+PIECE_BYTES = 1_000_000
+"""Largest streamed piece that the platform takes."""
 Posting = Literal["refuse", "error", "drop", "reset"]
 """What may happen to a posted result: HTTP 400, HTTP 500, taken but answered with a closed connection, cut unread."""
 
@@ -46,6 +48,7 @@ class Result:
     body: dict[str, Any]
     raw: bytes
     at: float
+    is_stream: bool = False
 
     @property
     def output(self) -> dict[str, Any]:
@@ -260,19 +263,22 @@ class JobSource:
             return web.json_response({})
         if self._spoiled(job_id, "drop"):
             return _cut(request)
+        is_stream = request.query.get("isStream") == "true"
         status = 400 if self._spoiled(job_id, "refuse") else 500 if self._spoiled(job_id, "error") else 200
         if status == 200 and len(raw) > self._limit_bytes:
             return self._refuse(job_id, f"{len(raw)} bytes", raw)
         if status == 200:
             with self._changed:
                 event = self._note("done", job_id, body)
-                self._state.results.setdefault(job_id, Result(job_id, body, raw, event.at))
+                self._state.results.setdefault(job_id, Result(job_id, body, raw, event.at, is_stream))
         return web.json_response({}, status=status)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        body = json.loads(await request.read())
+        raw = await request.read()
+        if len(raw) > PIECE_BYTES:
+            return self._refuse(request.match_info["job"], f"{len(raw)} bytes", raw)
         with self._changed:
-            self._note("stream", request.match_info["job"], body)
+            self._note("stream", request.match_info["job"], json.loads(raw))
         return web.json_response({})
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.telemetry.progress import Progress, Throttle
+from worker.telemetry.progress import Progress, Throttle, within
 
 
 class Clock:
@@ -20,6 +20,21 @@ def throttle(clock: Clock) -> Throttle:
 
 def test_the_first_progress_is_told_at_once() -> None:
     assert throttle(Clock()).due_in(Progress("prepare")) == 0.0
+
+
+def test_several_requests_of_one_job_count_as_one_way() -> None:
+    told: list[Progress] = []
+    for number in range(2):
+        sink = within(told.append, number, [2, 1])
+        sink(Progress("prepare"))
+        sink(Progress("generate", percent=90, image=1, images=2, eta_s=3.0))
+    assert [(one.percent, one.image, one.images, one.eta_s) for one in told] == [
+        (0, None, 3, None),
+        (45, 1, 3, None),
+        (45, None, 3, None),
+        (90, 3, 3, 3.0),
+    ]
+    assert within(told.append, 0, [4]) == told.append
 
 
 def test_the_next_waits_for_the_interval() -> None:

@@ -74,6 +74,7 @@ async def _serve(host: Host, settings: Settings) -> int:
     webhooks = Webhooks(settings.allowed_hosts, secret, now=time.time)
 
     def over(job: Job) -> None:
+        life.streamed.discard(job.id)
         webhooks.post(job.job.get("webhook"), job.id, job.to_json())
 
     jobs = Jobs(
@@ -83,7 +84,10 @@ async def _serve(host: Host, settings: Settings) -> int:
     async def tell(job: Mapping[str, Any], body: dict[str, Any]) -> None:
         jobs.progress(str(job["id"]), body)
 
-    life.post = tell
+    async def stream(job: Mapping[str, Any], piece: dict[str, Any]) -> None:
+        jobs.piece(str(job["id"]), piece)
+
+    life.post, life.post_piece = tell, stream
     key = settings.http_api_key.get_secret_value() if settings.http_api_key is not None else None
     app = application(jobs, host.health, api_key=key, max_bytes=settings.max_input_bytes)
     server = _server(app, settings)

@@ -58,6 +58,10 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     try:
         running = endpoint.run(job["input"], **more)
         print(f"job {running.id} at {endpoint.url}", file=sys.stderr)
+        if job["input"].get("stream"):
+            for picture in running.pictures(timeout):
+                if picture.image is not None:
+                    print(f"Picture: {picture.save(out)}", file=sys.stderr)
         with bar() as sink:
             for state in running.stream(timeout):
                 sink(_progress(state.status, dict(state.progress)))

@@ -8,7 +8,7 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
-from worker.client.answer import Answer, JobCancelled, JobFailed, JobTimedOut, State
+from worker.client.answer import Answer, JobCancelled, JobFailed, JobTimedOut, Picture, State
 from worker.client.endpoint import Endpoint, EndpointError, Job
 from worker.client.hooks import read_webhook
 from worker.serving.webhook import BadSignature
@@ -24,6 +24,7 @@ __all__ = [
     "JobCancelled",
     "JobFailed",
     "JobTimedOut",
+    "Picture",
     "State",
     "read_webhook",
 ]

@@ -10,7 +10,7 @@ from worker.client.endpoint import Endpoint, Job
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from worker.client.answer import Answer, State
+    from worker.client.answer import Answer, Picture, State
 
 
 class AsyncEndpoint:
@@ -62,6 +62,12 @@ class AsyncJob:
         states = self.sync.stream(timeout)
         while (state := await asyncio.to_thread(next, states, None)) is not None:
             yield state
+
+    async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:
+        """See `Job.pictures`."""
+        pictures = self.sync.pictures(timeout)
+        while (picture := await asyncio.to_thread(next, pictures, None)) is not None:
+            yield picture
 
     async def wait(self, timeout: float | None = None) -> Answer:
         """See `Job.wait`."""

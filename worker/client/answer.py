@@ -103,6 +103,59 @@ def read_state(told: Mapping[str, Any]) -> State:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a job with `stream`, told before the job was over.
+
+    Attributes:
+        index: Its place in the answer's `images`; -1 of a prompt that failed.
+        seed: Its own, None where there is none.
+        image: base64 or a URL; None where the answer carries none, or where there is an `error`.
+        told: All that was said of it.
+    """
+
+    index: int
+    seed: int | None
+    image: str | None = field(repr=False)
+    told: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def error(self) -> JobFailed | None:
+        """What kept the picture from being made or told."""
+        error = self.told.get("error")
+        return JobFailed(str(error.get("error", "")), error) if isinstance(error, dict) else None
+
+    def data(self, fetch: Callable[[str], bytes] | None = None) -> bytes:
+        """Return its bytes, downloaded where it is a URL.
+
+        Raises:
+            JobFailed: there is no picture; says why.
+            requests.RequestException: its URL can't be read.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.image is None:
+            raise JobFailed("the answer carries no pictures", {})
+        return _bytes(self.image, fetch or _download)
+
+    def save(self, folder: str | Path, *, name: str = "{number:03}-{seed}", fetch: Any = None) -> Path:
+        """Write it into `folder` under the name that `Answer.save` gives it, and return its path."""
+        data = self.data(fetch)
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        seed = "x" if self.seed is None else self.seed
+        path = target / f"{name.format(number=self.index + 1, seed=seed)}.{_ending(data)}"
+        path.write_bytes(data)
+        return path
+
+
+def read_picture(told: object) -> Picture | None:
+    """Return the picture that an entry of `/stream` tells of, None where it tells something else."""
+    if not isinstance(told, dict) or not ("index" in told or isinstance(told.get("error"), dict)):
+        return None
+    return Picture(int(told.get("index", -1)), told.get("seed"), told.get("image"), told)
+
+
 class Answer(dict[str, Any]):
     """A job's output, as the worker wrote it, with handles on what is used most."""
 
@@ -128,7 +181,7 @@ class Answer(dict[str, Any]):
             requests.RequestException: a URL can't be read.
         """
         read = fetch or _download
-        return [read(image) if "://" in image[:16] else _decoded(image) for image in self.images]
+        return [_bytes(image, read) for image in self.images]
 
     def save(self, folder: str | Path, *, name: str = "{number:03}-{seed}", fetch: Any = None) -> list[Path]:
         """Write the pictures into `folder` and return their paths.
@@ -147,6 +200,10 @@ class Answer(dict[str, Any]):
             path.write_bytes(data)
             paths.append(path)
         return paths
+
+
+def _bytes(image: str, fetch: Callable[[str], bytes]) -> bytes:
+    return fetch(image) if "://" in image[:16] else _decoded(image)
 
 
 def _decoded(image: str) -> bytes:

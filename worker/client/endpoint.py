@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from worker.client.answer import Answer, JobTimedOut, State, read_state
+from worker.client.answer import OVER, Answer, JobTimedOut, Picture, State, read_picture, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -186,6 +186,32 @@ class Job:
             asked += 1
             self._endpoint.pause(asked)
             self.refresh()
+
+    def pictures(self, timeout: float | None = None) -> Iterator[Picture]:
+        """Yield the pictures of a job with ``stream: true`` as they are made; the job is over after the last one.
+
+        Raises:
+            JobTimedOut: `timeout` seconds have passed.
+        """
+        began, asked, last, seen = self._endpoint.now(), 0, 0, set[int]()
+        while True:
+            told = self._endpoint.call("GET", f"stream/{self.id}?after={last}")
+            entries = [entry for entry in told.get("stream") or () if isinstance(entry, dict)]
+            for entry in entries:
+                last = max(last, int(entry.get("number") or 0))
+                picture = read_picture(entry.get("output"))
+                if picture is not None and picture.index not in seen:
+                    seen |= {picture.index} if picture.index >= 0 else set()
+                    asked = 0
+                    yield picture
+            if not entries and told.get("status") in OVER:
+                self.refresh()
+                return
+            if timeout is not None and self._endpoint.now() - began > timeout:
+                raise JobTimedOut(f"job {self.id} is not over after {timeout:g} s")
+            if told.get("status") not in OVER:
+                asked += 1
+                self._endpoint.pause(asked)
 
     def wait(self, timeout: float | None = None) -> Answer:
         """Return its answer once it is over.

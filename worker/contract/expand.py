@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.contract.budget import split
+from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img
+from worker.contract.rules import largest_size
 from worker.contract.wildcards import expand_text
 
 if TYPE_CHECKING:
@@ -21,27 +24,35 @@ class Piece:
     Attributes:
         job: With one prompt and one seed of 0 or more; no `seeds`, `prompts` or `wildcards`.
         path: ``prompts[1]``, ``seeds[0]``, or empty for the job as it was.
+        continues: It belongs to the piece before it: pictures that would be made by one request are asked for one
+            after the other, to be told as they are made.
     """
 
     job: Generation
     path: str
+    continues: bool = False
 
 
-def expand(job: Generation, *, draw: Callable[[], int], lists: Mapping[str, Sequence[str]]) -> list[Piece]:
+def expand(
+    job: Generation, *, draw: Callable[[], int], lists: Mapping[str, Sequence[str]], max_pixels: int | None = None
+) -> list[Piece]:
     """Return the plain jobs of `job`, in order.
 
     Args:
         job: Any generation.
         draw: Returns a random seed; called once per piece that has none.
         lists: Wildcard name → its lines.
+        max_pixels: Of one batch: of a job that streams, batches that would be split are asked for one by one.
 
     Raises:
         InvalidInput: a wildcard that does not exist, a template that can't be read.
     """
     pieces = [single for piece in _pieces(job) for single in _singles(_seeded(piece, draw))]
-    if not job.wildcards:
+    if job.wildcards:
+        pieces = [part for piece in pieces for part in _varied(piece, lists)]
+    if not job.stream:
         return pieces
-    return [part for piece in pieces for part in _varied(piece, lists)]
+    return [part for piece in pieces for part in _apart(piece, draw, max_pixels)]
 
 
 def _pieces(job: Generation) -> Iterator[Piece]:
@@ -98,3 +109,22 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]
     for index, text in enumerate(filled):
         once = {"wildcards": None, "seed": first + index, "batch_size": None, "n_iter": None, **text}
         yield Piece(job.changed(once), piece.path)
+
+
+def _apart(piece: Piece, draw: Callable[[], int], max_pixels: int | None) -> Iterator[Piece]:
+    """Yield a job per batch; a picture's seed is the one that it has in the whole. A script's runs stay together."""
+    job = piece.job
+    each, count = job.batch_size or 1, job.n_iter or 1
+    if isinstance(job, Txt2Img) and max_pixels is not None:
+        size = largest_size(job)
+        each, count = split(size.width, size.height, each, count, max_pixels)
+    if count == 1 or job.script is not None or getattr(job, "ultimate_upscale", None) is not None:
+        yield piece
+        return
+    first, varies = job.seed or 0, bool(job.subseed_strength)
+    subseed = draw() if job.subseed is None or job.subseed < 0 else job.subseed
+    for index in range(count):
+        done = index * each
+        seeds = {"subseed": subseed + done} if varies else {"seed": first + done}
+        changes = {"n_iter": None, "batch_size": each if each > 1 else None, **seeds}
+        yield Piece(job.changed(changes), piece.path, continues=index > 0)

@@ -191,6 +191,10 @@ class Generation(Job):
         plain=False,
     )
 
+    stream: Switch | None = knob(
+        "Each picture is told on `/stream` as soon as it is made, before the answer.", group="job", plain=False
+    )
+
     recommended: Switch | None = knob(
         "Clip skip, size and sampler as the checkpoint's publisher recommends, for what the job leaves out.",
         group="models",

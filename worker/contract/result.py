@@ -108,6 +108,26 @@ class JobAnswer(TypedDict):
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds: what became of each."""
+    streamed: NotRequired[int]
+    """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
+
+
+class StreamedPiece(TypedDict):
+    """What `/stream` tells of a job with `stream`: one picture, or why there is none."""
+
+    index: NotRequired[int]
+    """Its place in the answer's `images`; of a prompt that failed there is none."""
+    seed: NotRequired[int]
+    path: NotRequired[str]
+    """Of a job with several prompts or seeds: which."""
+    image: NotRequired[str]
+    """Base64 or a URL."""
+    key: NotRequired[str]
+    format: NotRequired[Literal["png", "jpeg", "webp", "avif"]]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    warnings: NotRequired[list[str]]
+    error: NotRequired[ErrorAnswer]
 
 
 class AppliedUpscale(TypedDict):
@@ -207,5 +227,6 @@ ANSWERS: tuple[type[Any], ...] = (
     ListingAnswer,
     RefreshAnswer,
     ValidateAnswer,
+    StreamedPiece,
     ErrorAnswer,
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.recovery.results import Entry, Results
+    from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
     Run = Callable[..., Awaitable[Any]]
@@ -42,7 +43,7 @@ class Shift:
         self._log = get_logger("shift")
         self._pool.submit(results.tidy, force=True)
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> Any:
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
         """Return the answer to one job.
 
         Raises:
@@ -53,7 +54,7 @@ class Shift:
         if kept is not None:
             self._log.info("answered from the kept answers", job_id=str(job.get("id")))
             return kept
-        answer = await self._to_its_end(job, on_progress)
+        answer = await self._to_its_end(job, on_progress, on_piece)
         if mark is not None and _is_success(answer):
             self._pool.submit(self._results.keep, mark, answer)
         return answer
@@ -68,7 +69,7 @@ class Shift:
         """Return when every answer is kept."""
         self._pool.shutdown()
 
-    async def _to_its_end(self, job: Mapping[str, Any], on_progress: ProgressSink) -> Any:
+    async def _to_its_end(self, job: Mapping[str, Any], on_progress: ProgressSink, on_piece: PieceSink | None) -> Any:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a coroutine runs in a task")
@@ -76,7 +77,7 @@ class Shift:
         if self._stopping:  # taken in the moment of the stop
             loop.call_later(self._grace_s, self._hand_back, task)
         try:
-            return await self._run(job, on_progress=on_progress)
+            return await self._run(job, on_progress=on_progress, on_piece=on_piece)
         except asyncio.CancelledError:
             if task not in self._handed_back:
                 raise

@@ -116,9 +116,9 @@ class _Api:
     async def stream(self, request: Request) -> Response:
         job, last = self._known(request), _number(request, "after")
         news = job.news
-        if not job.over and not [number for number, _ in job.updates if number > last]:
+        if not job.over and not job.after(last):
             await _within(news, STREAM_S)
-        new = [{"number": number, "output": update} for number, update in job.updates if number > last]
+        new = [{"number": number, "output": told} for number, told in job.after(last)]
         done = {"output": job.answer} if job.over else {}
         return _json({"id": job.id, "status": job.status, "stream": new, **done})
 

@@ -37,6 +37,8 @@ class Job:
         status: Where it is.
         answer: When it is over and was not cancelled.
         updates: Progress so far, each with its number from 1.
+        pieces: Pictures that were streamed and not yet asked beyond, numbered in the same row.
+        number: The last one given.
         news: Set and replaced whenever something changed.
     """
 
@@ -48,6 +50,8 @@ class Job:
     ended: float | None = None
     answer: Any = None
     updates: deque[tuple[int, Mapping[str, Any]]] = field(default_factory=lambda: deque(maxlen=UPDATES))
+    pieces: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    number: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Any] | None = None
 
@@ -62,6 +66,11 @@ class Job:
             setattr(self, name, value)
         self.news.set()
         self.news = asyncio.Event()
+
+    def after(self, last: int) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return updates and pieces numbered higher than `last`, and forget the pieces up to it: they have arrived."""
+        self.pieces = [entry for entry in self.pieces if entry[0] > last]
+        return sorted([*(entry for entry in self.updates if entry[0] > last), *self.pieces], key=lambda entry: entry[0])
 
     def to_json(self) -> dict[str, Any]:
         """Return it as RunPod's API tells it."""
@@ -154,11 +163,19 @@ class Jobs:
         """Take note of a running job's progress."""
         job = self._jobs.get(job_id)
         if job is not None and not job.over:
-            number = job.updates[-1][0] + 1 if job.updates else 1
+            job.number += 1
             if job.updates:  # a preview is of use while it is the newest
                 last, told = job.updates[-1]
                 job.updates[-1] = (last, {name: value for name, value in told.items() if name != "preview"})
-            job.updates.append((number, update))
+            job.updates.append((job.number, update))
+            job.tell()
+
+    def piece(self, job_id: str, piece: Mapping[str, Any]) -> None:
+        """Take note of a picture of a running job."""
+        job = self._jobs.get(job_id)
+        if job is not None and not job.over:
+            job.number += 1
+            job.pieces.append((job.number, piece))
             job.tell()
 
     def counts(self) -> dict[str, int]:

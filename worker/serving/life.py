@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.settings import Settings
+    from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
 _log = structlog.get_logger(part="serving")
@@ -32,8 +34,13 @@ PROGRESS_PERCENT = 1.0
 class Host(Protocol):
     """What is needed of the worker."""
 
-    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink) -> dict[str, Any]:
-        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again."""
+    async def run(
+        self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None
+    ) -> dict[str, Any]:
+        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again.
+
+        `on_piece` is awaited with each picture of a job that streams, in order, and not after this has returned.
+        """
 
     def drain(self) -> None:
         """Take note that no more jobs come, and give those that run their grace. Called from any thread."""
@@ -47,6 +54,8 @@ class Life:
 
     Attributes:
         post: Sends one progress update for a job; None while nobody listens.
+        post_piece: Sends one picture of a job that streams; likewise.
+        streamed: Jobs of which pieces were sent, until their answer is.
         failure: Why this worker is of no more use, None while it is.
     """
 
@@ -54,6 +63,8 @@ class Life:
         self.host = host
         self.settings = settings
         self.post: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
+        self.post_piece: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
+        self.streamed: set[str] = set()
         self.failure: WorkerError | None = None
 
     def fail(self, error: WorkerError) -> None:
@@ -68,7 +79,8 @@ class Life:
         try:
             throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
             async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
-                answer: object = await see_through(self.host.run(job, on_progress=sink))
+                piece = partial(self._stream, job) if self.post_piece is not None else None
+                answer: object = await see_through(self.host.run(job, on_progress=sink, on_piece=piece))
             return seal(answer, limit_bytes=self.settings.max_output_bytes)
         except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
             _log.exception("a job ended in a defect", job_id=job.get("id"))
@@ -84,6 +96,11 @@ class Life:
             return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         return answer
+
+    async def _stream(self, job: Mapping[str, Any], piece: dict[str, Any]) -> None:
+        if self.post_piece is not None:
+            self.streamed.add(str(job.get("id")))
+            await self.post_piece(job, piece)
 
     async def _tell(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
         if self.post is not None:

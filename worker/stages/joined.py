@@ -14,11 +14,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece: where in the job it comes from, and its pictures or its error."""
+    """One piece: where in the job it comes from, and its pictures, its error, or first these and then that."""
 
     path: str
     result: Generated | None = None
     error: WorkerError | None = None
+
+    def followed(self, more: Part) -> Part:
+        """Return this piece with what was made after it in a request of its own."""
+        results = [part.result for part in (self, more) if part.result is not None]
+        return Part(self.path, _followed(results) if results else None, more.error)
+
+
+def _followed(results: Sequence[Generated]) -> Generated:
+    """Return several requests' results as what one request for all of it would have given."""
+    infos = [result.info for result in results]
+    lists = {name for info in infos for name, value in info.items() if isinstance(value, list) and name in _PER_PICTURE}
+    merged = {name: [item for info in infos for item in info.get(name, ())] for name in lists}
+    return replace(
+        results[0],
+        pictures=tuple(picture for result in results for picture in result.pictures),
+        seeds=tuple(seed for result in results for seed in result.seeds),
+        warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
+        extras=tuple(picture for result in results for picture in result.extras),
+        info={**results[0].info, **merged},
+    )
+
+
+_PER_PICTURE = frozenset({"all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts"})
+"""What the WebUI's `info` lists for each picture."""
 
 
 def join(parts: Sequence[Part]) -> Generated:
@@ -32,7 +56,7 @@ def join(parts: Sequence[Part]) -> Generated:
     results = [part.result for part in parts if part.result is not None]
     if not results:
         raise next(part.error for part in parts if part.error is not None)
-    if len(parts) == 1:
+    if len(parts) == 1 and parts[0].error is None:
         return results[0]
     told: list[dict[str, Any]] = []
     at = 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from worker.telemetry.progress import within
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.delivery.target import S3Target
+    from worker.stages.streaming import PieceSink
     from worker.telemetry.phases import Phases
     from worker.telemetry.progress import ProgressSink
 
@@ -22,6 +27,7 @@ class Run:
         deadline: On the monotonic clock.
         phases: Where its time goes.
         on_progress: Who is told how far it is.
+        on_piece: Who is told of its pictures one by one; None: nobody.
         holds: What is held until the job ends.
     """
 
@@ -30,4 +36,9 @@ class Run:
     deadline: float
     phases: Phases
     on_progress: ProgressSink
+    on_piece: PieceSink | None = None
     holds: ExitStack = field(default_factory=ExitStack)
+
+    def piece(self, number: int, counts: Sequence[int]) -> Run:
+        """Return the way of one of several requests of the job, which make `counts` pictures."""
+        return replace(self, on_progress=within(self.on_progress, number, counts))

@@ -57,7 +57,7 @@ CATALOG = AT_START | AT_WORK | ON_THE_WIRE
 
 @dataclass(slots=True)
 class Fault:
-    """A fault that is on for the next `count` uses (-1: for ever), with parameters.
+    """A fault that is on for the next `count` uses (-1: for ever) once `after` have passed, with parameters.
 
     `path`: only there; a parameter `prompt`: only for jobs with these words in their prompt.
     """
@@ -66,6 +66,7 @@ class Fault:
     count: int = 1
     path: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
+    after: int = 0
 
     def number(self, name: str, default: float) -> float:
         """A parameter as a number."""
@@ -109,6 +110,9 @@ class Faults:
         with self._lock:
             for fault in self._on:
                 if fault.name == name and where and path.endswith(fault.path) and self._is_meant(fault):
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     if fault.count > 0:
                         fault.count -= 1
                         if fault.count == 0:
@@ -131,11 +135,13 @@ class Faults:
 
 
 def from_json(data: Any) -> Fault:
-    """A fault from `{"fault": name, "count": n, "path": …, …parameters}`; raises ValueError for an unknown name."""
+    """A fault from `{"fault": name, "count": n, "path": …, "after": n, …parameters}`; raises ValueError."""
     if not isinstance(data, dict) or data.get("fault") not in CATALOG:
         raise ValueError(f"unknown fault {data!r}; there are: {', '.join(sorted(CATALOG))}")
-    rest = {key: value for key, value in data.items() if key not in ("fault", "count", "path")}
-    return Fault(str(data["fault"]), int(data.get("count", 1)), str(data.get("path", "")), rest)
+    rest = {key: value for key, value in data.items() if key not in ("fault", "count", "path", "after")}
+    return Fault(
+        str(data["fault"]), int(data.get("count", 1)), str(data.get("path", "")), rest, int(data.get("after", 0))
+    )
 
 
 def parse(text: str) -> list[Fault]:

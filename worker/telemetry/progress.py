@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,25 @@ class Progress:
 
 ProgressSink = Callable[[Progress], None]
 """Takes a job's progress; cheap, callable from any thread, never raises."""
+
+
+GENERATED = 90.0
+"""Percent of a job when its pictures are made."""
+
+
+def within(sink: ProgressSink, piece: int, counts: Sequence[int]) -> ProgressSink:
+    """Return a sink for the `piece`-th of several requests of one job, that make `counts` pictures."""
+    if len(counts) == 1:
+        return sink
+    before, images, is_last = sum(counts[:piece]), sum(counts), piece == len(counts) - 1
+
+    def tell(progress: Progress) -> None:
+        done = piece + min(progress.percent, GENERATED) / GENERATED
+        image = None if progress.image is None else before + progress.image
+        eta_s = progress.eta_s if is_last else None
+        sink(replace(progress, percent=GENERATED * done / len(counts), image=image, images=images, eta_s=eta_s))
+
+    return tell
 
 
 class Throttle:

@@ -94,6 +94,30 @@ def test_a_job_tells_how_far_it_is_and_then_its_answer(served: Endpoint) -> None
     assert served.job(job.id).wait().seeds == [5]
 
 
+def test_pictures_are_saved_as_they_are_made(served: Endpoint, tmp_path: Path) -> None:
+    job = served.run({**JOB, "steps": 10, "n_iter": 3, "stream": True})
+    early, paths = [], []
+    for picture in job.pictures(timeout=60):
+        paths.append(picture.save(tmp_path))
+        early.append(not job.refresh().over)
+    assert [path.name for path in paths] == ["001-5.png", "002-6.png", "003-7.png"]
+    assert early[0]
+    answer = job.state.answer()
+    assert [path.read_bytes() for path in paths] == answer.pictures()
+    assert answer["streamed"] == 3
+
+
+def test_why_a_prompt_has_no_picture_is_streamed_too(served: Endpoint) -> None:
+    fields = {name: value for name, value in JOB.items() if name != "prompt"}
+    job = served.run({**fields, "prompts": ["a", "b <lora:nope:1>"], "stream": True})
+    good, bad = job.pictures(timeout=60)
+    assert good.error is None
+    assert bad.error is not None
+    assert bad.error.code == "invalid_input"
+    with pytest.raises(JobFailed, match="nope"):
+        bad.data()
+
+
 def test_a_job_that_runs_and_one_that_waits_can_be_cancelled(served: Endpoint) -> None:
     running, waiting = served.run(LONG), served.run({**LONG, "seed": 6})
     assert waiting.cancel().status == "CANCELLED"

@@ -32,6 +32,27 @@ def test_a_plain_job_is_one_piece_with_a_drawn_seed() -> None:
     assert fields(prompt="a", seed=5) == [{"prompt": "a", "seed": 5}]
 
 
+def test_batches_of_a_job_that_streams_are_asked_for_one_by_one_with_the_same_seeds() -> None:
+    found = pieces(prompt="a", seed=5, batch_size=2, n_iter=3, stream=True)
+    assert [piece.job.plain_fields() for piece in found] == [
+        {"prompt": "a", "seed": seed, "batch_size": 2} for seed in (5, 7, 9)
+    ]
+    assert [(piece.path, piece.continues) for piece in found] == [("", False), ("", True), ("", True)]
+    assert len(pieces(prompt="a", seed=5, n_iter=3)) == 1
+
+
+def test_variations_of_a_job_that_streams_count_their_subseed() -> None:
+    told = fields(prompt="a", seed=5, n_iter=2, subseed_strength=0.5, stream=True)
+    assert [(one["seed"], one["subseed"]) for one in told] == [(5, 1000), (5, 1001)]
+
+
+def test_a_batch_that_would_be_split_is_split_before_it_streams() -> None:
+    job = parse_job({"prompt": "a", "seed": 5, "width": 64, "height": 64, "batch_size": 4, "stream": True})
+    assert isinstance(job, Generation)
+    found = expand(job, draw=lambda: 0, lists={}, max_pixels=2 * 64 * 64)
+    assert [(one.job.seed, one.job.batch_size) for one in found] == [(5, 2), (7, 2)]
+
+
 def test_each_seed_is_a_piece() -> None:
     found = pieces(prompt="a", seeds=[5, -1, 7], batch_size=3)
     assert [piece.job.plain_fields() for piece in found] == [
