@@ -36,11 +36,11 @@ def is_listed(want: Wanted, catalog: Catalog) -> bool:
     """Whether a WebUI with folders of its own lists the name."""
     name = want.ref.ref
     if want.kind == "checkpoint":
-        return catalog.checkpoint(name) is not None
+        return catalog.checkpoint_meant(name) is not None
     if want.kind == "lora":
-        return catalog.lora(name) is not None
+        return catalog.lora_meant(name) is not None
     if want.kind == "vae":
-        return catalog.vae(name) is not None
+        return catalog.vae_meant(name) is not None
     return want.kind == "embedding" and name in catalog.embeddings
 
 
@@ -83,7 +83,7 @@ def checkpoint(job: Generation, local: Mapping[str, LocalModel], catalog: Catalo
     """Return the checkpoint that makes the picture. Raises ModelNotFound when the WebUI does not list it."""
     path = job.path("checkpoint")
     name = job.checkpoint.ref if job.checkpoint is not None else default
-    found = row(local[path], catalog) if path in local else catalog.checkpoint(name)
+    found = row(local[path], catalog) if path in local else catalog.checkpoint_meant(name)
     if found is None:
         known = ", ".join(c.name for c in catalog.checkpoints) or "none"
         raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {name!r}; it has: {known}")
@@ -98,7 +98,7 @@ def other_checkpoint(
     if ref is None:
         return None
     path = job.path(field)
-    found = row(local[path], catalog) if path in local else catalog.checkpoint(ref.ref)
+    found = row(local[path], catalog) if path in local else catalog.checkpoint_meant(ref.ref)
     if found is None:
         raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {ref.ref!r}")
     return found
@@ -112,7 +112,7 @@ def vae(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) -> s
     if word is not None:
         return word
     path = job.path("vae")
-    found = catalog.vae(local[path].path.name if path in local else job.vae.ref)
+    found = catalog.vae(local[path].path.name) if path in local else catalog.vae_meant(job.vae.ref)
     if found is None:
         raise ModelNotFound(f"{path}: the WebUI does not list VAE {job.vae.ref!r}")
     return found.name
@@ -125,12 +125,13 @@ def loras(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) ->
         path = f"{job.path('loras')}[{index}]"
         model = local.get(path)
         name = model.name if model is not None else ref.ref
-        if catalog.lora(name) is None:
+        listed = catalog.lora(name) if model is not None else catalog.lora_meant(name)
+        if listed is None:
             known = ", ".join(lora.name for lora in catalog.loras) or "none"
             raise ModelNotFound(f"{path}: the WebUI does not list LoRA {name!r}; it has: {known}")
         default = model.default_scale if model is not None else None
         scale = ref.scale if ref.scale is not None else default
-        chosen.append(ChosenLora(name, 1.0 if scale is None else scale, path))
+        chosen.append(ChosenLora(listed.name, 1.0 if scale is None else scale, path))
     return tuple(chosen)
 
 

@@ -25,7 +25,7 @@ class Tagged:
     """What the tags of a job's prompts mean.
 
     Attributes:
-        listed: The WebUI's name by tag, where the tag is an alias of a LoRA that it lists.
+        listed: The WebUI's name by tag, where the tag is an alias or another spelling of a LoRA that it lists.
         wanted: The model by tag, where the volume has it or the catalog says where to fetch it.
     """
 
@@ -53,9 +53,9 @@ def read(texts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog) 
             if want is not None:
                 wanted[tag.name] = want
                 continue
-            aliased = [lora.name for lora in catalog.loras if lora.alias == tag.name]
-            if catalog.lora(tag.name) is None and len(aliased) == 1:
-                listed[tag.name] = aliased[0]
+            name = _listed(tag.name, catalog)
+            if name is not None:
+                listed[tag.name] = name
     return Tagged(listed, wanted)
 
 
@@ -70,3 +70,14 @@ def _wanted(path: str, name: str, store: ModelStore, catalog: Catalog) -> Wanted
     if catalog.lora(name) is not None:  # the WebUI goes by the tag alone: another file of a kindred name is not meant
         return Wanted(path, ref, "lora") if there is not None and there.name == name else None
     return Wanted(path, ref, "lora") if there is not None or choice.locators else None
+
+
+def _listed(name: str, catalog: Catalog) -> str | None:
+    """Return the tag of the one LoRA that the WebUI lists under another spelling, or with `name` for its alias."""
+    if catalog.lora(name) is not None:
+        return None
+    aliased = [lora.name for lora in catalog.loras if lora.alias == name]
+    if len(aliased) == 1:
+        return aliased[0]
+    meant = catalog.lora_meant(name)
+    return meant.name if meant is not None else None

@@ -159,7 +159,7 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
         if unit.checkpoint is not None:
             done.problems += _listed_checkpoint(unit, catalog, path, checkpoints, place)
         if unit.vae is not None:
-            vae = catalog.vae(unit.vae.ref)
+            vae = catalog.vae_meant(unit.vae.ref)
             if vae is None:
                 done.problems.append(Problem(f"{path}.vae", f"is not a VAE on this worker: {unit.vae.ref!r}"))
             else:
@@ -173,7 +173,7 @@ def _listed_checkpoint(
     unit: ADetailerUnit, catalog: Catalog, path: str, checkpoints: dict[int, str], place: int
 ) -> list[Problem]:
     wanted = unit.checkpoint.ref if unit.checkpoint is not None else ""
-    found = catalog.checkpoint(wanted)
+    found = catalog.checkpoint_meant(wanted)
     if found is None:
         near = nearest(wanted, [checkpoint.name for checkpoint in catalog.checkpoints])
         return [Problem(f"{path}.checkpoint", f"is not a checkpoint on this worker: {wanted!r}", near)]

@@ -114,6 +114,8 @@ class Backend:
             # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
             switch = wanted.title if wanted is not None and self._process is None else None
             self.loaded = self._last_model = boot.warm_up(self.client, switch, max(1.0, self.left()))
+        except BootFailed:
+            raise
         except WorkerError as error:
             self.pause(boot.POLL_S)
             boot.check(self)
@@ -268,7 +270,7 @@ class Backend:
         wanted = self.plan.checkpoint.name if self.plan.checkpoint is not None else self.plan.checkpoint_name
         if not wanted:
             return None
-        found = catalog.checkpoint(wanted)
+        found = catalog.checkpoint_meant(wanted)
         if found is None:
             names = ", ".join(c.name for c in catalog.checkpoints) or "none"
             raise BootFailed(f"the default checkpoint {wanted!r} is not in the WebUI's list; it has: {names}")

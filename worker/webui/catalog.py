@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.contract.suggest import plain
 from worker.webui.names import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:
@@ -101,6 +102,33 @@ class Catalog:
     def vae(self, wanted: str) -> Vae | None:
         """Return the VAE named `wanted`, with or without its ending."""
         return next((vae for vae in self.vaes if wanted in {vae.name, PurePath(vae.name).stem}), None)
+
+    def checkpoint_meant(self, wanted: str) -> Checkpoint | None:
+        """Return the checkpoint with this name or title, else the only one in another spelling of the name."""
+        return self.checkpoint(wanted) or _only(wanted, self.checkpoints)
+
+    def lora_meant(self, wanted: str) -> Lora | None:
+        """Return the LoRA with this tag, else the only one in another spelling of it."""
+        return self.lora(wanted) or _only(wanted, self.loras)
+
+    def vae_meant(self, wanted: str) -> Vae | None:
+        """Return the VAE with this name, else the only one in another spelling of it."""
+        return self.vae(wanted) or _only(wanted, self.vaes)
+
+
+_Row = TypeVar("_Row", Checkpoint, Lora, Vae)
+_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+def _only(wanted: str, rows: Sequence[_Row]) -> _Row | None:
+    """Return the one row whose name differs from `wanted` by case, spaces and punctuation alone."""
+    found = [row for row in rows if _spelling(row.name) == _spelling(wanted)]
+    return found[0] if len(found) == 1 else None
+
+
+def _spelling(name: str) -> str:
+    ending = next((each for each in _ENDINGS if name.casefold().endswith(each)), "")
+    return plain(name[: len(name) - len(ending)])
 
 
 def parse(listings: Mapping[str, Any]) -> Catalog:

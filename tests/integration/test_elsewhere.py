@@ -1,0 +1,73 @@
+"""A WebUI that somebody else runs, whose folders this worker does not see."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.conftest import Worker
+from tests.support.standin import running_standin
+from worker.errors import BootFailed
+from worker.host import Host
+from worker.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.standin import StandIn
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with running_standin(tmp_path_factory.mktemp("elsewhere")) as running:
+        yield running
+
+
+def _host(webui: StandIn, folder: Path, **more: str) -> Host:
+    environment = {
+        "WEBUI_URL": webui.url,
+        "MODELS_DIR": str(folder / "models"),
+        "OUT_DIR": str(folder / "out"),
+        "PATH": os.environ["PATH"],
+        **more,
+    }
+    return Host(read_settings(environment), environment)
+
+
+@pytest.fixture(scope="module")
+def worker(elsewhere: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    host = _host(elsewhere, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate v6")
+    host.spawn()
+    host.wait_ready()
+    yield Worker(host)
+    host.close()
+
+
+def test_the_default_checkpoint_is_found_in_any_spelling(worker: Worker) -> None:
+    assert worker.run()["applied"]["checkpoint"] == "Deliberate_v6"
+
+
+def test_models_are_found_in_any_spelling_and_nothing_is_fetched(worker: Worker) -> None:
+    answer = worker.run(checkpoint="Deliberate v6", loras=["Add Detail"], prompt="a <lora:Style Two:0.5> cat")
+    assert answer["applied"]["checkpoint"] == "Deliberate_v6"
+    assert {lora["name"] for lora in answer["applied"]["loras"]} == {"add_detail", "style_two"}
+    assert not any(worker.host.settings.folder("checkpoint").glob("*"))
+
+
+def test_an_unknown_model_is_refused_with_what_the_webui_has(worker: Worker) -> None:
+    answer = worker.run(checkpoint="Deliberated")
+    assert answer["error_code"] == "model_not_found"
+    assert "Deliberate_v6" in answer["error"]
+
+
+def test_a_default_that_the_webui_has_not_is_told_as_what_it_is(elsewhere: StandIn, tmp_path: Path) -> None:
+    host = _host(elsewhere, tmp_path, DEFAULT_CHECKPOINT="Nobody_v1")
+    host.spawn()
+    try:
+        with pytest.raises(BootFailed, match=r"^the default checkpoint 'Nobody_v1' is not in the WebUI's list"):
+            host.wait_ready()
+    finally:
+        host.close()
