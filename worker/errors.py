@@ -233,7 +233,9 @@ class NanImage(WorkerFault):
 class ModelDamaged(WorkerFault):
     code = "model_damaged"
     retryable = False
-    about = "A model's file on the volume is cut short or no model, and it is not known where to fetch it from anew."
+    about = (
+        "A model's file is cut short, no model or refused by the WebUI, and nobody knows where to fetch it from anew."
+    )
 
 
 class NoSpace(WorkerFault):

@@ -26,7 +26,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
         yield running
 
 
-def _host(webui: StandIn, folder: Path, **more: str) -> Host:
+def host_of(webui: StandIn, folder: Path, **more: str) -> Host:
+    """A worker whose WebUI is `webui`, with folders of its own in `folder`."""
     environment = {
         "WEBUI_URL": webui.url,
         "MODELS_DIR": str(folder / "models"),
@@ -39,7 +40,7 @@ def _host(webui: StandIn, folder: Path, **more: str) -> Host:
 
 @pytest.fixture(scope="module")
 def worker(elsewhere: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    host = _host(elsewhere, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate v6")
+    host = host_of(elsewhere, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate v6")
     host.spawn()
     host.wait_ready()
     yield Worker(host)
@@ -64,7 +65,7 @@ def test_an_unknown_model_is_refused_with_what_the_webui_has(worker: Worker) -> 
 
 
 def test_a_default_that_the_webui_has_not_is_told_as_what_it_is(elsewhere: StandIn, tmp_path: Path) -> None:
-    host = _host(elsewhere, tmp_path, DEFAULT_CHECKPOINT="Nobody_v1")
+    host = host_of(elsewhere, tmp_path, DEFAULT_CHECKPOINT="Nobody_v1")
     host.spawn()
     try:
         with pytest.raises(BootFailed, match=r"^the default checkpoint 'Nobody_v1' is not in the WebUI's list"):

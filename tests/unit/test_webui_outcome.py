@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from worker.webui.outcome import read_log
+import pytest
+
+from worker.errors import ModelDamaged, WrongResult
+from worker.webui.outcome import conclude, read_log
 
 
 def test_layers_that_a_lora_could_not_be_applied_to_are_counted_by_lora() -> None:
@@ -53,3 +56,22 @@ def test_ordinary_lines_are_no_complaints() -> None:
         "tiled upscale: 100%|██████████| 1/1 [00:01<00:00,  1.93s/it]",
     ):
         assert read_log([line]).complaints == (), line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "*** Error verifying pickled file from /models/esrgan/x.pth",
+        "*** Unable to load ESRGAN model /models/esrgan/x.pth",
+        "*** Failed loading LDSR model None",
+        "2026-11-21 08:40:03 WARNING [modules.face_restoration_utils] Unable to load face-restoration model",
+    ],
+)
+def test_weights_that_can_not_be_loaded_are_no_reason_for_a_second_run(line: str) -> None:
+    assert isinstance(conclude([], read_log([line]).complaints), ModelDamaged)
+
+
+def test_any_other_complaint_is_a_wrong_result() -> None:
+    line = "*** Error running process: /webui/extensions/x/scripts/x.py"
+    assert isinstance(conclude([], read_log([line]).complaints), WrongResult)
+    assert conclude([], ()) is None

@@ -16,7 +16,7 @@ from worker.webui import extras
 from worker.webui.ask import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
@@ -88,8 +88,9 @@ class Errands:
             incoming = await self.incoming(request, run)
             asked = tools.upscaling(request, incoming, self._backend)
         content = await self._ask(extras.UPSCALE, asked.body, run)
+        idle = await self._idle(asked.upscalers, run)
         with run.phases.phase("check"):
-            return await self._hands.thread(tools.examine_upscaled, request, asked, content)
+            return await self._hands.thread(tools.examine_upscaled, request, asked, content, idle)
 
     async def answer(self, request: Job, run: Run) -> dict[str, Any]:  # noqa: PLR0911 - one line per kind
         """Return what is special in the answer to a job that makes no picture."""
@@ -116,6 +117,15 @@ class Errands:
             doing = actions.perform(self._store, request, on_progress=prepare.fetching(run.on_progress))
             return {"type": request.type, "items": await self._hands.before(run.deadline, doing)}
         raise TypeError(type(request))
+
+    async def _idle(self, upscalers: Sequence[str], run: Run) -> list[str]:
+        """Return the upscalers that only resize, looked at once each, alone on the GPU."""
+        unseen = self._backend.probe.unseen(upscalers)
+        if not unseen:
+            return []
+        with await self._hands.take_gpu(run.deadline), run.phases.phase("check"):
+            left = max(1.0, run.deadline - time.monotonic())
+            return await self._backend.idle_upscalers(unseen, timeout=left)
 
     async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:
         """Return the WebUI's answer; the request is alone on the GPU meanwhile."""

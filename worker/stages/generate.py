@@ -98,6 +98,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     Raises:
         WrongResult: something differs and the job does not say that a warning is enough.
         IncompatibleModel: a LoRA could not be applied to this checkpoint, likewise.
+        ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
         NanImage: every pixel of a picture is black.
     """
     answer, expect, names = made.answer, request.expect, backend.catalog.names
@@ -113,7 +114,11 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         *outcome.picture_mismatches(expect, pictures),
     ]
     log = outcome.read_log(made.log)
-    error = _unfit(log, prepared, backend) or outcome.conclude(mismatches, log.complaints)
+    error = (
+        _unfit({**log.unfit, **made.found.unfit}, prepared, backend)
+        or outcome.idle_upscalers(made.found.idle)
+        or outcome.conclude(mismatches, log.complaints)
+    )
     warnings = list(prepared.warnings)
     if error is not None:
         if job.on_mismatch != "warn":
@@ -130,15 +135,16 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     )
 
 
-def _unfit(log: outcome.LogFindings, prepared: Prepared, backend: Backend) -> IncompatibleModel | None:
-    if not log.unfit:
+def _unfit(unfit: Mapping[str, int], prepared: Prepared, backend: Backend) -> IncompatibleModel | None:
+    if not unfit:
         return None
     checkpoint = prepared.chosen.checkpoint.name
-    backend.unfit.update((checkpoint, lora) for lora in log.unfit)
-    said = ", ".join(f"{lora!r} ({layers} layers)" for lora, layers in sorted(log.unfit.items()))
+    backend.unfit.update((checkpoint, lora) for lora in unfit)
+    said = ", ".join(f"{lora!r}{f' ({layers} layers)' if layers else ''}" for lora, layers in sorted(unfit.items()))
+    why = "the shapes do not fit" if all(unfit.values()) else "it changes nothing; do the shapes fit?"
     return IncompatibleModel(
-        f"the WebUI could not apply LoRA {said} to checkpoint {checkpoint!r}: the shapes do not fit",
-        details={"checkpoint": checkpoint, "layers": dict(log.unfit)},
+        f"the WebUI could not apply LoRA {said} to checkpoint {checkpoint!r}: {why}",
+        details={"checkpoint": checkpoint, "layers": dict(unfit)},
     )
 
 

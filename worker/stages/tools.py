@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.again import job_from
 from worker.contract.budget import Size
-from worker.errors import InvalidInput, WrongResult
+from worker.errors import InvalidInput, ModelDamaged, WrongResult
 from worker.images import infotext
 from worker.images.incoming import png_text
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
 from worker.stages.generate import Generated
-from worker.webui import extras
+from worker.webui import extras, outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.contract.kinds import PngInfo, Upscale
     from worker.stages.incoming import Incoming
     from worker.webui.backend import Backend
@@ -38,11 +40,17 @@ def upscaling(job: Upscale, incoming: Incoming, backend: Backend) -> Upscaling:
     return asked
 
 
-def examine_upscaled(job: Upscale, asked: Upscaling, content: Any) -> Generated:
+def examine_upscaled(job: Upscale, asked: Upscaling, content: Any, idle: Sequence[str]) -> Generated:
     """Return the upscaled picture after proving that it is what was asked for.
 
+    Args:
+        job: The job.
+        asked: The request.
+        content: Its answer.
+        idle: Its upscalers that were seen to do nothing.
+
     Raises:
-        WrongResult: it is not, and the job does not say that a warning is enough.
+        WrongResult, ModelDamaged: it is not, and the job does not say that a warning is enough.
     """
     text = content.get("image") if isinstance(content, dict) else None
     if not isinstance(text, str):
@@ -55,7 +63,10 @@ def examine_upscaled(job: Upscale, asked: Upscaling, content: Any) -> Generated:
     warnings: list[str] = []
     try:
         extras.check_upscaled(asked, Size(picture.width, picture.height), html_info)
-    except WrongResult as error:
+        damaged = outcome.idle_upscalers(idle)
+        if damaged is not None:
+            raise damaged
+    except (WrongResult, ModelDamaged) as error:
         if job.on_mismatch != "warn":
             raise
         warnings.append(error.message)

@@ -23,12 +23,13 @@ from worker.webui.baseline import Baseline
 from worker.webui.process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan, View
+    from worker.webui.probe import Probe
     from worker.webui.sending import Made, OnState, Sending
 
 T = TypeVar("T")
@@ -66,6 +67,13 @@ class Backend:
         self._deadline = 0.0
         # Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
+
+    @cached_property
+    def probe(self) -> Probe:
+        """What tiny pictures have shown."""
+        from worker.webui.probe import Probe  # noqa: PLC0415 - after the WebUI was spawned
+
+        return Probe()
 
     @cached_property
     def client(self) -> WebUIClient:
@@ -225,7 +233,21 @@ class Backend:
             request, plan=self.plan, client=self.client, process=self._process, pool=self._pool, abandon=self.abandon
         )
         loads = self._has_to_load(request)
-        return await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
+        end = time.monotonic() + timeout
+        made = await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
+        if self._process is not None:
+            return made  # its log tells
+        found = await calm.whole(self._thread(self.probe.request, request, self._poster(end)))
+        return replace(made, found=found)
+
+    async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
+        """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""
+        return await calm.whole(
+            self._thread(self.probe.idle_upscalers, names, self._poster(time.monotonic() + timeout))
+        )
+
+    def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
+        return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - time.monotonic()))
 
     async def calm(self) -> bool:
         """Interrupt whatever runs until nothing does; return False where it had to be abandoned."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import Size
-from worker.errors import NanImage, WorkerError, WrongResult
+from worker.errors import ModelDamaged, NanImage, WorkerError, WrongResult
 from worker.webui.catalog import Checkpoint
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _COMPLAINT = re.compile(
     r"|^Unable to load Textual inversion|Unable to load face-restoration model|Failed face-restoration inference"
 )
 """An API error is not among them: it was answered with 500, and its lines may come when the next job has begun."""
+_WEIGHTS = re.compile(r"Error verifying pickled file|(?:Unable to load|Failed loading) [\w-]+ model")
+WEIGHTS_HINT = "Its file is broken, missing, or of a format that A1111 refuses: replace it, or name another one."
 _REPORT = "*** "
 _SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
 
@@ -98,6 +100,19 @@ class LogFindings:
     complaints: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What tiny pictures showed to have no effect (`worker/webui/probe.py`).
+
+    Attributes:
+        unfit: LoRAs; how many of their layers do not fit is not known, hence 0.
+        idle: Upscalers that only resize.
+    """
+
+    unfit: Mapping[str, int] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
+
+
 def read_log(lines: Sequence[str]) -> LogFindings:
     """Return what the log says; with ``--loglevel DEBUG`` it is the only proof that LoRAs were applied.
 
@@ -120,6 +135,10 @@ def conclude(mismatches: Sequence[Mismatch], complaints: Sequence[str]) -> Worke
     """Return the error that these findings amount to, None when there are none."""
     if not mismatches and not complaints:
         return None
+    broken = [line for line in complaints if _WEIGHTS.search(line)]
+    if broken:  # a second run would not mend the file
+        message = f"the WebUI could not load a model's weights; its log says: {'; '.join(broken)}"
+        return ModelDamaged(message, hint=WEIGHTS_HINT, details={"log": list(complaints)})
     said = [str(mismatch) for mismatch in mismatches] + [f"the WebUI's log says: {line}" for line in complaints]
     return WrongResult(
         "; ".join(said),
@@ -128,6 +147,14 @@ def conclude(mismatches: Sequence[Mismatch], complaints: Sequence[str]) -> Worke
             "log": list(complaints),
         },
     )
+
+
+def idle_upscalers(names: Sequence[str]) -> ModelDamaged | None:
+    """Return the error for upscalers that were seen to do nothing, None where there are none."""
+    if not names:
+        return None
+    said = ", ".join(map(repr, names))
+    return ModelDamaged(f"upscaler {said} only resized the picture: its weights could not be used", hint=WEIGHTS_HINT)
 
 
 def nan_error(kind: str, message: str) -> NanImage | None:

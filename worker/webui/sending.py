@@ -22,6 +22,7 @@ from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
 from worker.webui import calm, halves, live
 from worker.webui.gpuspan import GpuSpan
+from worker.webui.outcome import Findings
 from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
+NOTHING_FOUND = Findings()
 PROGRESS_S = 0.5
 FAILED = 500
 """From this HTTP status on."""
@@ -45,10 +47,11 @@ EXIT_SEEN_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An answer and what the WebUI's log said meanwhile."""
+    """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log."""
 
     answer: answers.Answer
     log: tuple[str, ...]
+    found: Findings = NOTHING_FOUND
 
 
 class Sending:
