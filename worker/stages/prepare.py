@@ -123,9 +123,8 @@ async def prepare(
     skipped = catalog.skipped_embeddings if checkpoint.name == backend.loaded else ()
     said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
     kindred = fit.loras_fit(chosen, base, bases, known_unfit, others=lambda: fit.loras_for(base, catalog, store))
-    if job.restore_faces and backend.plan.weights is None:
-        said.append(f"{job.path('restore_faces')}: whether this WebUI has the weights for it can't be seen from here")
-    warnings = [*said, *resolve.negative_tags(texts[1]), *kindred]
+    unseen = resolve.unproven_faces(job, backend.plan.weights)
+    warnings = [*said, *unseen, *resolve.negative_tags(texts[1]), *kindred]
     files = tuple(local[want.path] for want in needed)
     named = tuple((want.path, want.ref, want.kind) for want in needed)
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), files, named)

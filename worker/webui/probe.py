@@ -120,4 +120,5 @@ def _pixels(text: str) -> bytes:
     from PIL import Image  # noqa: PLC0415 - not before the WebUI was spawned
 
     with Image.open(io.BytesIO(base64.b64decode(text.rpartition(",")[2]))) as picture:
-        return picture.convert("RGB").tobytes()
+        pixels: bytes = picture.convert("RGB").tobytes()
+    return pixels

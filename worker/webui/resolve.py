@@ -129,6 +129,13 @@ def face_restorer(job: Generation, catalog: Catalog, weights: Weights | None) ->
     return [Problem(job.path("restore_faces"), f"the weights of {found} are not installed (models/{missing} is empty)")]
 
 
+def unproven_faces(job: Generation, weights: Weights | None) -> list[str]:
+    """Return a warning where nobody can tell whether faces are restored: the WebUI says so even without weights."""
+    if not job.restore_faces or weights is not None:
+        return []
+    return [f"{job.path('restore_faces')}: whether this WebUI has the weights for it can't be seen from here"]
+
+
 def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, list[Problem]]:
     """Return the styles by their listed names."""
     if job.styles is None:
