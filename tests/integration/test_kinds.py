@@ -293,6 +293,15 @@ def test_a_dry_run_reports_the_mistakes_that_the_job_would(worker: Worker) -> No
     assert problem(run(worker, type="validate", job=small(sampler_name="Eulre")))["suggestion"] == "Euler"
 
 
+def test_validate_tells_models_that_are_there_from_those_that_would_be_fetched(worker: Worker) -> None:
+    there = run(worker, type="validate", job=small(prompt="a <lora:add_detail:1>", checkpoint="Other_v1"))
+    assert there["fetch"] == []
+    assert len(there["requests"]) == 1
+    both = small(checkpoint="Other_v1", loras=["Detail Tweaker XL"])
+    missing = run(worker, type="validate", job=both)
+    assert [(each["path"], each["ref"]) for each in missing["fetch"]] == [("loras[0]", "Detail Tweaker XL")]
+
+
 def test_models_that_are_there_need_no_fetching(worker: Worker) -> None:
     answer = run(worker, type="prefetch", checkpoint="Other_v1")
     assert [(model["name"], model["fetched"]) for model in answer["items"]["models"]] == [("Other_v1", False)]

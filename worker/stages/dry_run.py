@@ -39,6 +39,7 @@ class DryStore:
         self._store = store
         self.find = store.find
         self.not_found = store.not_found
+        self.volume = store.volume
 
     def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
         """As the store does."""
@@ -47,9 +48,13 @@ class DryStore:
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink
     ) -> list[LocalModel]:
-        """Raise `WouldFetch`."""
+        """Return the models when all are there; raises `WouldFetch` with those that are not."""
         del on_progress
-        raise WouldFetch(wanted)
+        models = [(each, self.find(each[1], each[2], path=each[0])) for each in wanted]
+        missing = [each for each, model in models if model is None]
+        if missing:
+            raise WouldFetch(missing)
+        return [model for _, model in models if model is not None]
 
 
 @dataclass(slots=True)
