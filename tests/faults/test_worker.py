@@ -43,7 +43,7 @@ def test_a_result_that_the_platform_lost_is_found_again_by_another_worker(tmp_pa
         lost = first.offer(seed=-1)
         first.source.wait_event("failed", lost)
         other = first.run(seed=7)
-        wait_for(lambda: len(list((tmp_path / "kept").glob("*/answer.json"))) == 2)
+        assert len(list((tmp_path / "kept").glob("*/answer.json"))) == 2
         first.worker.kill()
         first.worker.wait()
         first.worker.assert_nothing_left()
@@ -57,6 +57,20 @@ def test_a_result_that_the_platform_lost_is_found_again_by_another_worker(tmp_pa
             first.source.offer({"id": "another", "input": {**asked, "seed": 7}})
             assert second.answer("another")["images"] == other["images"]
             assert len(second.sent()) == 2, "the warm-up and one job"
+
+
+def test_an_answer_whose_posting_was_begun_is_found_again_although_the_worker_is_killed_at_once(tmp_path: Path) -> None:
+    with own_rig(tmp_path) as first:
+        right = first.run(seed=7)
+        first.source.spoil_postings("reset")
+        lost = first.offer(seed=7)
+        first.source.wait_event("failed", lost)
+        first.worker.kill()
+        first.worker.wait()
+        with Rig(tmp_path, first.source, RESULTS_DIR=str(tmp_path / "kept")) as second:
+            first.source.offer({"id": lost, "input": {**SMALL, "seed": 7}})
+            assert second.answer(lost)["images"] == right["images"]
+            assert "answered from the kept answers" in second.worker.log
 
 
 def test_after_sigterm_running_jobs_are_finished_and_the_rest_is_left_to_others(tmp_path: Path) -> None:

@@ -86,13 +86,23 @@ class Results:
         return kept.get("answer") if isinstance(kept, dict) and kept.get("input") == wanted.input else None
 
     def keep(self, done: Entry, answer: Any) -> None:
-        """Keep an answer; that it can't be kept is a warning in the log, no more."""
+        """Keep an answer for every worker to find; that it can't be kept is a warning in the log, no more.
+
+        It is in the hands of the operating system then, which outlives this process; see `secure`.
+        """
         if self._root is None:
             return
         try:
-            self._write(done.folder, ANSWER, orjson.dumps({"input": done.input, "answer": answer}))
+            self._write(done.folder, ANSWER, orjson.dumps({"input": done.input, "answer": answer}), secure=False)
         except (OSError, TypeError) as error:
             self._log.warning("an answer could not be kept", error=str(error))
+
+    def secure(self, done: Entry) -> None:
+        """Bring a kept answer to the disk, so that it outlives the machine as well; tidy up when it is time to."""
+        if self._root is None:
+            return
+        with contextlib.suppress(OSError), (self._root / done.folder / ANSWER).open("rb") as file:
+            os.fsync(file.fileno())
         self.tidy()
 
     def keep_pictures(self, job_id: str, pictures: Sequence[Picture], seeds: Sequence[int]) -> list[str]:
@@ -128,7 +138,7 @@ class Results:
                     continue  # somebody may have made it just now
                 folder.rmdir()  # fails, as it should, while there is something in it
 
-    def _write(self, folder: str, name: str, data: bytes) -> None:
+    def _write(self, folder: str, name: str, data: bytes, *, secure: bool = True) -> None:
         if self._root is None:
             return
         place = self._root / folder
@@ -138,7 +148,8 @@ class Results:
             with partial.open("wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if secure:
+                    os.fsync(file.fileno())
             partial.replace(place / name)
         finally:
             with contextlib.suppress(OSError):

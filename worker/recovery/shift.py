@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from concurrent.futures import Future
 
     from worker.recovery.results import Entry, Results
     from worker.stages.streaming import PieceSink
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Awaitable[Any]]
 
+KEEP_S = 1.0
+"""An answer waits for its being kept so long; and not at all while an earlier one is still being written."""
 LOOK_UP_S = 5.0
 """For a look into the folder of kept answers: a volume that hangs must not keep jobs from running."""
 
@@ -39,7 +43,8 @@ class Shift:
         self._running: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
         self._stopping = False
         self._handed_back: set[asyncio.Task[Any]] = set()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="results")
+        self._slow: Future[None] | None = None
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="results")
         self._log = get_logger("shift")
         self._pool.submit(results.tidy, force=True)
 
@@ -56,7 +61,7 @@ class Shift:
             return kept
         answer = await self._to_its_end(job, on_progress, on_piece)
         if mark is not None and _is_success(answer):
-            self._pool.submit(self._results.keep, mark, answer)
+            await self._keep(mark, answer)
         return answer
 
     def stop(self) -> None:
@@ -101,6 +106,27 @@ class Shift:
         except (TypeError, ValueError, RecursionError):
             return None
         return mark
+
+    async def _keep(self, mark: Entry, answer: Any) -> None:
+        """Keep an answer before it is posted; on a volume that is slow, while it is.
+
+        The GPU has been given on by then. What is written is found by any worker from then on, also when this one is
+        killed in the next moment; that it reaches the disk, against a power cut, is seen to afterwards.
+        """
+        keeping = self._pool.submit(self._results.keep, mark, answer)
+        keeping.add_done_callback(self._secured(mark))
+        if self._slow is None or self._slow.done():
+            self._slow = keeping
+            await asyncio.wait({asyncio.wrap_future(keeping)}, timeout=KEEP_S)
+            if not keeping.done():
+                self._log.warning("the folder of kept answers is slow; answers are posted meanwhile")
+
+    def _secured(self, mark: Entry) -> Callable[[Future[None]], None]:
+        def after(_: Future[None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the pool is being closed: the next worker finds it all the same
+                self._pool.submit(self._results.secure, mark)
+
+        return after
 
     async def _kept(self, mark: Entry) -> Any:
         try:
