@@ -3,7 +3,7 @@
     with proxy("127.0.0.1", 9000, lambda number: Fault(reset=True) if number < 2 else Fault()) as hop:
         connect to ("127.0.0.1", hop.port)
 
-The plan is asked once per connection, with its number from 0. Bytes are never changed.
+The plan is asked once per connection, with its number from 0. Bytes are changed only where a fault says so.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Fault:
         reset_after_up: RST when the client has sent so many bytes.
         cut_after_down: End the connection as if it were finished after so many bytes to the client.
         swallow: Accept, read, never answer.
+        flip_up_at: The byte at this position from client to server has all its bits turned.
     """
 
     reset: bool = False
@@ -43,6 +44,7 @@ class Fault:
     reset_after_up: int | None = None
     cut_after_down: int | None = None
     swallow: bool = False
+    flip_up_at: int | None = None
 
 
 class Proxy:
@@ -104,7 +106,8 @@ class Proxy:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         try:
-            up = self._pump(reader, far_writer, fault.latency_s, fault.up_bytes_per_s, fault.reset_after_up)
+            rate, flip = fault.up_bytes_per_s, fault.flip_up_at
+            up = self._pump(reader, far_writer, fault.latency_s, rate, fault.reset_after_up, flip=flip)
             down = self._pump(far_reader, writer, fault.latency_s, fault.down_bytes_per_s, fault.cut_after_down)
             ups, downs = asyncio.ensure_future(up), asyncio.ensure_future(down)
             done, _ = await asyncio.wait({ups, downs}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,6 +131,8 @@ class Proxy:
         latency_s: float,
         bytes_per_s: float | None,
         limit: int | None,
+        *,
+        flip: int | None = None,
     ) -> bool:
         """Copy until the end; return whether `limit` ended it."""
         seen = 0
@@ -137,6 +142,10 @@ class Proxy:
                 writer.write(piece[: limit - seen])
                 await writer.drain()
                 return True
+            if flip is not None and seen <= flip < seen + len(piece):
+                turned = bytearray(piece)
+                turned[flip - seen] ^= 0xFF
+                piece = bytes(turned)
             seen += len(piece)
             await asyncio.sleep(latency_s + (len(piece) / bytes_per_s if bytes_per_s else 0))
             writer.write(piece)

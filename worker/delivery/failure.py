@@ -21,6 +21,7 @@ _RETRYABLE_CODES = frozenset(
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "BadDigest",
+        "XAmzContentSHA256Mismatch",
         "IncompleteBody",
         "OperationAborted",
         "ReadBackDiffers",

@@ -192,6 +192,15 @@ def _session() -> Any:
     return Session()
 
 
+def _without_expecting(params: Mapping[str, Any], **_: Any) -> None:
+    """Send a picture without asking first ("Expect: 100-continue"): it saves a round trip.
+
+    And a connection that ends within the answer to that question leaves botocore 1.44 turning in circles for ever, a
+    whole core busy (`AWSConnection._consume_headers`).
+    """
+    params["headers"].pop("Expect", None)
+
+
 def _connect(target: S3Target, guard: Guard, connections: int) -> Any:
     from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool  # noqa: PLC0415 - slow, see above
     from botocore.config import Config  # noqa: PLC0415 - as above
@@ -216,6 +225,7 @@ def _connect(target: S3Target, guard: Guard, connections: int) -> Any:
         aws_secret_access_key=target.secret_key,
         config=config,
     )
+    client.meta.events.register("before-call.s3", _without_expecting)
     if not target.trusted:
         pools = guard.pools(AWSHTTPConnectionPool, AWSHTTPSConnectionPool)
         client._endpoint.http_session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - botocore offers no other way in; a test holds it
