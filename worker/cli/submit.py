@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.cli.run import JOB_ERROR, bar, read_job
-from worker.client import Endpoint, EndpointError, JobCancelled, JobFailed, JobTimedOut
+from worker.client import Endpoint, EndpointError, Job, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
 
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("job", metavar="FILE", help='a job: {"input": {…}} or the input itself; - reads standard input')
     parser.add_argument("--endpoint", required=True, metavar="WHERE", help="RunPod endpoint id, or a worker's URL")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where pictures go (out/)")
-    parser.add_argument("--timeout", type=float, default=None, metavar="S", help="give up after so many seconds")
+    parser.add_argument("--timeout", type=float, default=None, metavar="S", help="cancel the job after so many seconds")
     options = parser.parse_args(argv)
     try:
         text = sys.stdin.read() if options.job == "-" else Path(options.job).read_text(encoding="utf-8")
@@ -39,7 +39,11 @@ def main(argv: list[str]) -> int:
     try:
         endpoint = Endpoint(options.endpoint, api_key=os.environ.get(variable))
     except EndpointError as error:
-        parser.error(f"{variable}: {error}")
+        parser.error(f"--endpoint, {variable}: {error}")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {options.out} can't be made: {error.strerror}")
     answer = _submit(endpoint, job, options.out, options.timeout)
     json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
@@ -52,7 +56,10 @@ def key_name(where: str) -> str:
 
 
 def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float | None) -> dict[str, Any]:
-    """Return the answer, its pictures replaced by the files they were written to."""
+    """Return the answer, its pictures replaced by the files they were written to.
+
+    Codes besides the worker's own: ``cancelled``, ``timed_out``, ``endpoint`` (refused or out of reach), ``not_saved``.
+    """
     more = {name: value for name, value in job.items() if name not in {"id", "input"}}
     running = None
     try:
@@ -67,17 +74,34 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
                 sink(_progress(state.status, dict(state.progress)))
         answer = running.state.answer()
         paths = answer.save(out) if answer.images else []
-    except KeyboardInterrupt:
-        if running is not None:
-            running.cancel()
-        return {"error": "cancelled: the job was cancelled", "error_code": "cancelled"}
     except JobFailed:
         return dict(running.state.output) if running and isinstance(running.state.output, dict) else _said(running)
-    except (EndpointError, JobCancelled, JobTimedOut) as error:
-        return {"error": str(error), "error_code": type(error).__name__}
+    except (KeyboardInterrupt, JobCancelled, JobTimedOut, EndpointError, OSError, ValueError) as error:
+        return _ended(error, running)
     for path in paths:
         print(f"Picture: {path}", file=sys.stderr)
     return {**answer, **({"images": [str(path) for path in paths]} if paths else {})}
+
+
+def _ended(error: BaseException, running: Job | None) -> dict[str, Any]:
+    """Return what is told of a job whose answer did not come or could not be kept; nobody waits for it any longer."""
+    if isinstance(error, (KeyboardInterrupt, JobTimedOut)) and running is not None and not running.state.over:
+        running.cancel()
+    codes = {
+        KeyboardInterrupt: "cancelled",
+        JobCancelled: "cancelled",
+        JobTimedOut: "timed_out",
+        EndpointError: "endpoint",
+    }
+    code = codes.get(type(error))
+    if code is not None:
+        return _own(code, str(error) or "the job was cancelled")
+    # the disk, a link out of reach (requests' errors are OSErrors), broken base64: the answer must not be lost
+    return {**_own("not_saved", error), "output": running.state.output if running is not None else None}
+
+
+def _own(code: str, why: object) -> dict[str, Any]:
+    return {"error": f"{code}: {why}", "error_code": code}
 
 
 def _said(running: Any) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""An endpoint, from asynchronous code: the same, each call in a thread."""
+"""An endpoint, from asynchronous code: the same, each request in a thread, and none held while a job runs."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.client.endpoint import Endpoint, Job
+from worker.client.endpoint import Endpoint, Job, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,8 +29,8 @@ class AsyncEndpoint:
         return AsyncJob(await asyncio.to_thread(self.sync.run, job, **more))
 
     async def runsync(self, job: Mapping[str, Any], *, timeout: float | None = None, **more: Any) -> Answer:
-        """See `Endpoint.runsync`."""
-        return await asyncio.to_thread(self.sync.runsync, job, timeout=timeout, **more)
+        """See `Endpoint.runsync`. A task that is cancelled meanwhile stops asking; the job goes on."""
+        return await (await self.run(job, **more)).wait(timeout)
 
     async def job(self, job_id: str) -> AsyncJob:
         """See `Endpoint.job`."""
@@ -59,9 +59,14 @@ class AsyncJob:
 
     async def stream(self, timeout: float | None = None) -> AsyncIterator[State]:
         """See `Job.stream`."""
-        states = self.sync.stream(timeout)
-        while (state := await asyncio.to_thread(next, states, None)) is not None:
-            yield state
+        watch = Watch(self.id, timeout, self.sync.now())
+        while True:
+            if watch.is_news(self.state):
+                yield self.state
+            if self.state.over:
+                return
+            await asyncio.sleep(watch.pause_s(self.sync.now()))
+            await asyncio.to_thread(self.sync.refresh)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:
         """See `Job.pictures`."""
@@ -71,7 +76,9 @@ class AsyncJob:
 
     async def wait(self, timeout: float | None = None) -> Answer:
         """See `Job.wait`."""
-        return await asyncio.to_thread(self.sync.wait, timeout)
+        async for _ in self.stream(timeout):
+            continue
+        return self.state.answer()
 
     async def cancel(self) -> State:
         """See `Job.cancel`."""

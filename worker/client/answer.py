@@ -40,7 +40,15 @@ class JobCancelled(Exception):
 
 
 class JobTimedOut(Exception):
-    """The platform gave the job up, or nobody answered within the client's own time."""
+    """The platform gave the job up, or it was not over within the client's own time.
+
+    Attributes:
+        job_id: The job's; after the client's own time it goes on.
+    """
+
+    def __init__(self, message: str, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class State:
         if self.status == "CANCELLED":
             raise JobCancelled(f"job {self.id} was cancelled")
         if self.status == "TIMED_OUT":
-            raise JobTimedOut(f"job {self.id} was given up by the platform")
+            raise JobTimedOut(f"job {self.id} was given up by the platform", self.id)
         if self.status == "FAILED" or "error" in output:
             raise JobFailed(str(output.get("error") or self.error or "the job failed"), output)
         return Answer(output)

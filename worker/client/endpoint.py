@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import requests
 
@@ -17,9 +19,15 @@ RUNPOD = "https://api.runpod.ai/v2"
 """Where endpoints are; RUNPOD_ENDPOINT_BASE_URL, which RunPod's own SDK reads too, names another place."""
 
 REQUEST_S = 120.0
+SHORTEST_RUNSYNC_S, RUNSYNC_S = 1.0, 90.0
+"""For how long ``/runsync`` may be told to wait, on RunPod at least a second."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 TRIES = 4
 BUSY = (429, 502, 503, 504)
+
+
+_PLACE = re.compile(r"https?://[^\s/?#]+[^\s?#]*|[A-Za-z0-9_-]+")
 
 
 class EndpointError(Exception):
@@ -45,7 +53,7 @@ class Endpoint:
         clock: Monotonic seconds.
 
     Raises:
-        EndpointError: the key can't be one.
+        EndpointError: `where` can't be an endpoint, or `api_key` can't be a key.
     """
 
     def __init__(
@@ -57,6 +65,8 @@ class Endpoint:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not _PLACE.fullmatch(where):
+            raise EndpointError(f"{where!r} is neither an endpoint's id nor an http(s) address")
         place = os.environ.get("RUNPOD_ENDPOINT_BASE_URL", "").rstrip("/") or RUNPOD
         self.url = where.rstrip("/") if "://" in where else f"{place}/{where}"
         self._session = session or requests.Session()
@@ -84,15 +94,21 @@ class Endpoint:
 
         Args:
             job: Its input.
-            timeout: Seconds to wait; None: until it is over.
+            timeout: Seconds to wait; None: until it is over. The job goes on after that, `JobTimedOut.job_id` names it.
             more: As for `run`.
 
         Raises:
             JobFailed, JobCancelled, JobTimedOut: it has no answer.
             EndpointError: it was not taken.
         """
-        state = read_state(self.call("POST", "runsync", {"input": dict(job), **more}, again=BUSY[:1]))
-        return state.answer() if state.over else Job(self, state).wait(timeout)
+        if timeout is not None and timeout < SHORTEST_RUNSYNC_S:
+            return self.run(job, **more).wait(timeout)
+        began, wait = self.now(), min(RUNSYNC_S, timeout if timeout is not None else RUNSYNC_S)
+        path = f"runsync?wait={round(wait * 1000)}"
+        state = read_state(self.call("POST", path, {"input": dict(job), **more}, again=BUSY[:1]))
+        if state.over:
+            return state.answer()
+        return Job(self, state).wait(None if timeout is None else max(0.0, timeout - (self.now() - began)))
 
     def job(self, job_id: str) -> Job:
         """Return the job with this id.
@@ -100,7 +116,7 @@ class Endpoint:
         Raises:
             EndpointError: there is none.
         """
-        return Job(self, read_state(self.call("GET", f"status/{job_id}")))
+        return Job(self, read_state(self.call("GET", f"status/{quote(job_id, safe='')}")))
 
     def health(self) -> dict[str, Any]:
         """Return how many jobs and workers are where."""
@@ -137,13 +153,52 @@ class Endpoint:
             self._sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt))
         raise AssertionError("the last try returns or raises")
 
-    def pause(self, asked: int) -> None:
-        """Wait before asking for the `asked`-th time."""
-        self._sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.5 ** min(asked, 10)))
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        self._sleep(seconds)
 
     def now(self) -> float:
         """Return monotonic seconds."""
         return self._clock()
+
+
+class Watch:
+    """When to ask again how a job is: often after news, ever less often without; pure.
+
+    Args:
+        job_id: The job's.
+        timeout: Seconds from `now` on.
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
+        self._job_id, self._timeout, self._began = job_id, timeout, now
+        self._told: State | None = None
+        self._asked = 0
+
+    def is_news(self, state: State) -> bool:
+        """Return whether `state` differs from the last one."""
+        news = state != self._told
+        if news:
+            self._told = state
+            self.hear()
+        return news
+
+    def hear(self) -> None:
+        """Take note of news of another kind."""
+        self._asked = 0
+
+    def pause_s(self, now: float) -> float:
+        """Return how long to wait before the next question.
+
+        Raises:
+            JobTimedOut: the time is over.
+        """
+        left = LONGEST_PAUSE_S if self._timeout is None else self._began + self._timeout - now
+        if left <= 0:
+            raise JobTimedOut(f"job {self._job_id} is not over after {self._timeout:g} s", self._job_id)
+        self._asked += 1
+        return min(left, LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.5 ** min(self._asked, 10))
 
 
 class Job:
@@ -162,9 +217,13 @@ class Job:
         """Its name at the endpoint."""
         return self.state.id
 
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._endpoint.now()
+
     def refresh(self) -> State:
         """Ask how it is."""
-        self.state = read_state(self._endpoint.call("GET", f"status/{self.id}"))
+        self.state = read_state(self._endpoint.call("GET", f"status/{quote(self.id, safe='')}"))
         return self.state
 
     def stream(self, timeout: float | None = None) -> Iterator[State]:
@@ -173,18 +232,13 @@ class Job:
         Raises:
             JobTimedOut: `timeout` seconds have passed.
         """
-        began, asked, told = self._endpoint.now(), 0, None
+        watch = Watch(self.id, timeout, self.now())
         while True:
-            if self.state != told:
-                told = self.state
-                asked = 0
-                yield told
-            if told.over:
+            if watch.is_news(self.state):
+                yield self.state
+            if self.state.over:
                 return
-            if timeout is not None and self._endpoint.now() - began > timeout:
-                raise JobTimedOut(f"job {self.id} is not over after {timeout:g} s")
-            asked += 1
-            self._endpoint.pause(asked)
+            self._endpoint.pause(watch.pause_s(self.now()))
             self.refresh()
 
     def pictures(self, timeout: float | None = None) -> Iterator[Picture]:
@@ -193,25 +247,23 @@ class Job:
         Raises:
             JobTimedOut: `timeout` seconds have passed.
         """
-        began, asked, last, seen = self._endpoint.now(), 0, 0, set[int]()
+        watch, last, seen = Watch(self.id, timeout, self.now()), 0, set[int]()
         while True:
-            told = self._endpoint.call("GET", f"stream/{self.id}?after={last}")
+            told = self._endpoint.call("GET", f"stream/{quote(self.id, safe='')}?after={last}")
             entries = [entry for entry in told.get("stream") or () if isinstance(entry, dict)]
             for entry in entries:
                 last = max(last, int(entry.get("number") or 0))
                 picture = read_picture(entry.get("output"))
                 if picture is not None and picture.index not in seen:
                     seen |= {picture.index} if picture.index >= 0 else set()
-                    asked = 0
+                    watch.hear()
                     yield picture
             if not entries and told.get("status") in OVER:
                 self.refresh()
                 return
-            if timeout is not None and self._endpoint.now() - began > timeout:
-                raise JobTimedOut(f"job {self.id} is not over after {timeout:g} s")
+            pause_s = watch.pause_s(self.now())
             if told.get("status") not in OVER:
-                asked += 1
-                self._endpoint.pause(asked)
+                self._endpoint.pause(pause_s)
 
     def wait(self, timeout: float | None = None) -> Answer:
         """Return its answer once it is over.
@@ -225,7 +277,7 @@ class Job:
 
     def cancel(self) -> State:
         """Stop it; return how it is."""
-        self.state = read_state(self._endpoint.call("POST", f"cancel/{self.id}"))
+        self.state = read_state(self._endpoint.call("POST", f"cancel/{quote(self.id, safe='')}"))
         return self.state
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,6 +253,56 @@ def test_coroutines_do_the_same(served: Endpoint) -> None:
     seeds, statuses = asyncio.run(play())
     assert seeds == [5]
     assert statuses[-1] == "COMPLETED"
+
+
+def test_a_client_waits_no_longer_than_it_wants_to_and_can_find_its_job_again(served: Endpoint) -> None:
+    first = served.run(LONG)
+    for timeout in (0.2, 1.2):
+        began = time.monotonic()
+        with pytest.raises(JobTimedOut) as caught:
+            served.runsync({**LONG, "seed": 8}, timeout=timeout)
+        assert time.monotonic() - began < timeout + 1
+        assert served.job(caught.value.job_id).cancel().status == "CANCELLED"
+    first.cancel()
+
+
+def test_many_coroutines_wait_at_once_and_one_that_is_cancelled_stops_waiting(served: Endpoint) -> None:
+    async def play() -> list[list[int]]:
+        endpoint = AsyncEndpoint(served.url, api_key=KEY)
+        job = await endpoint.run(LONG)
+        waiting = asyncio.ensure_future(job.wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await job.cancel()).status == "CANCELLED"
+        answers = await asyncio.gather(*(endpoint.runsync({**JOB, "seed": seed}) for seed in range(3)))
+        return [answer.seeds for answer in answers]
+
+    assert asyncio.run(play()) == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("where", ["", "abc/def", "ftp://x", "https://", "http://x y", "abc?x"])
+def test_what_can_be_no_endpoint_is_refused_at_once(where: str) -> None:
+    with pytest.raises(EndpointError, match="neither"):
+        Endpoint(where)
+
+
+def test_submit_says_what_went_wrong_before_a_job_is_paid_for(served: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(JOB), encoding="utf-8")
+    before = served.health()["jobs"]
+    for arguments in (["--endpoint", ""], ["--endpoint", served.url, "--out", "job.json"]):
+        told = submit(tmp_path, "job.json", *arguments)
+        assert (told.returncode, "Traceback" in told.stderr) == (2, False), told.stderr
+    assert served.health()["jobs"] == before
+
+
+def test_submit_cancels_what_takes_too_long(served: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(LONG), encoding="utf-8")
+    before = served.health()["jobs"]["cancelled"]
+    told = submit(tmp_path, "job.json", "--endpoint", served.url, "--timeout", "0.3")
+    assert (told.returncode, json.loads(told.stdout)["error_code"]) == (1, "timed_out")
+    assert served.health()["jobs"]["cancelled"] == before + 1
 
 
 def test_submit_leaves_the_pictures_and_tells_the_answer(served: Endpoint, tmp_path: Path) -> None:
