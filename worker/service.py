@@ -35,7 +35,7 @@ from worker.telemetry.logs import get_logger
 from worker.telemetry.phases import Phases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from random import Random
 
     from worker.contract.expand import Piece as Plain
@@ -102,6 +102,7 @@ class Service:
         self._random = random
         self._house = house
         self._watch = watch
+        self._keeper = keeper
         self._maker = Maker(backend, keeper, settings)
         self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
@@ -294,6 +295,14 @@ class Service:
     async def take_gpu(self, deadline: float) -> Turn:
         """Wait for the GPU, whatever model is on it; raises DeadlineExceeded, or WebUICrashed when it is gone."""
         return await self._maker.take_gpu(deadline)
+
+    async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
+        """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""
+        return await self._maker.errand(work, deadline, phases)
+
+    def health(self) -> Mapping[str, Any]:
+        """Return the worker's state and what became of its WebUI; see `Keeper.health`."""
+        return self._keeper.health()
 
     async def before(self, deadline: float, work: Any) -> Any:
         """Wait for `work` until `deadline`; raises DeadlineExceeded."""

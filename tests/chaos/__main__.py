@@ -121,6 +121,8 @@ def _report(
 ) -> None:
     _say(f"pictures right: {score.right} jobs; workers started: {started}; {took:.1f} s of jobs")
     _say("typed errors: " + (", ".join(f"{code} {count}" for code, count in sorted(score.errors.items())) or "none"))
+    for one in score.told:
+        _say(f"  {one}")
     _say("faults, and seconds that the job offered with one took longer than the median job:")
     for name, count in sorted(kinds.items()):
         _say(f"  {name:18} {count:3} x  {lost_s.get(name, 0.0):6.1f} s")

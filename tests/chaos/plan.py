@@ -16,6 +16,8 @@ WEBUI_FAULTS: tuple[dict[str, Any], ...] = (
     {"fault": "slow-step", "seconds": 0.1},
     {"fault": "oom"},
     {"fault": "oom", "count": 2},
+    {"fault": "load-oom"},
+    {"fault": "starved-lora"},
     {"fault": "cuda-error"},
     {"fault": "nan"},
     {"fault": "black"},

@@ -44,6 +44,7 @@ class Score:
     def __init__(self) -> None:
         self.right = 0
         self.errors: Counter[str] = Counter()
+        self.told: list[str] = []
         self.wrong: list[str] = []
         self.lost: list[str] = []
         self.duplicates: list[str] = []
@@ -76,6 +77,8 @@ class Score:
                 and isinstance(output["retryable"], bool)
             ):
                 self.errors[code] += 1
+                if job.valid:
+                    self.told.append(f"{job.id} after {job.fault}: {str(body['error'])[:200]}")
             else:
                 self.wrong.append(f"{job.id}: an error without a type: {str(body)[:300]}")
             return

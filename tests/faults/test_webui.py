@@ -242,6 +242,58 @@ def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(
     assert rig.source.events("done", cancelled) == []
 
 
+def test_a_picture_made_while_an_earlier_job_broke_the_process_is_made_again(rig: Rig) -> None:
+    weighted = {"prompt": "a (velvet:1.4) cat", "seed": 3}
+    other = models.checkpoint(rig.folder / "models" / "checkpoints" / "Breaking_v1.safetensors").stem
+    right = pixels(rig.run(**weighted)["images"][0])
+    spans = len(requests.get(f"{rig.url}/standin/spans", timeout=10).json())
+    before = rig.webui()
+    rig.fault("load-oom")
+    rig.fault("late", path="txt2img", seconds=1)
+    breaking = rig.offer(checkpoint=other, seed=9)
+    while len(requests.get(f"{rig.url}/standin/spans", timeout=10).json()) == spans:
+        pass  # until it has left the GPU, its answer still to come
+    hurt = rig.answer(rig.offer(**weighted))
+    assert pixels(hurt["images"][0]) == right, "its first answer came from the broken process, with 200"
+    assert any("because of another job" in warning for warning in hurt["warnings"])
+    assert "error" not in rig.answer(breaking)
+    assert rig.webui().pid != before.pid
+
+
+@pytest.mark.parametrize("how", ["killed", "drop-after", "cut-body", "not-json"])
+def test_an_upscale_whose_answer_is_lost_is_asked_for_again(rig: Rig, job: dict[str, Any], how: str) -> None:
+    picture = rig.run(**job)["images"][0]
+    upscale = {"type": "upscale", "image": picture, "upscaler": "Lanczos", "scale": 2}
+    right = pixels(rig.answer(rig.source.offer({"input": upscale}))["images"][0])
+    if how == "killed":
+        rig.fault("late", path="extra-single-image", seconds=2)
+    else:
+        rig.fault(how, path="extra-single-image")
+    webui = rig.webui()
+    offered = rig.source.offer({"input": upscale})
+    if how == "killed":
+        while not any(
+            entry["path"].endswith("extra-single-image")
+            for entry in requests.get(f"{rig.url}/standin/requests", timeout=10).json()[-3:]
+        ):
+            pass
+        webui.kill()
+    answer = rig.answer(offered)
+    assert "error" not in answer, answer
+    assert pixels(answer["images"][0]) == right
+
+
+def test_health_says_what_the_worker_is_doing(rig: Rig) -> None:
+    told = rig.answer(rig.source.offer({"input": {"type": "health"}}))["items"]
+    assert told["status"] == "ready"
+    assert told["restarts_left"] > 0
+    rig.fault("slow-step", seconds=0.3)
+    busy = rig.offer(steps=8)
+    rig.wait_sampling()
+    assert rig.answer(rig.source.offer({"input": {"type": "health"}}))["items"]["status"] == "busy"
+    rig.answer(busy)
+
+
 def test_a_webui_that_can_not_be_started_again_ends_the_worker_with_a_failure(tmp_path: Path) -> None:
     from tests.support.jobsource import JobSource
     from tests.support.rig import Rig as NewRig

@@ -18,7 +18,16 @@ from worker.queue import GpuQueue
 from worker.recovery.flights import Flights, Turn
 from worker.recovery.memory import Learned
 from worker.recovery.poison import Marks, Poison, marks
-from worker.recovery.policy import Action, Care, Tries, broke_the_process, decide, innocent, switch_failed
+from worker.recovery.policy import (
+    Action,
+    Care,
+    Tries,
+    broke_the_process,
+    decide,
+    innocent,
+    may_be_asked_again,
+    switch_failed,
+)
 from worker.recovery.recycling import Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
@@ -166,6 +175,33 @@ class Maker:
         except WebUIUnreachable:
             await self._keeper.wait_up(deadline)
             return await work()
+
+    async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
+        """Return what `work` gets from the WebUI, alone on the GPU; asked once more where that may help.
+
+        Raises:
+            WorkerError: as `work` does; the WebUI is fit for the next request, or being restarted.
+        """
+        for left in (self._reruns > 0, False):
+            with phases.phase("queue"):
+                turn = await self.take_gpu(deadline)
+            with turn, phases.phase("generate"), self._flights.flight() as flight:
+                try:
+                    result = await work()
+                    turn.release()
+                    await flight.cleared(deadline)
+                except WorkerError as error:
+                    if broke_the_process(error) and not flight.condemned:
+                        flight.condemn()
+                        await whole(self._thread(self._backend.abandon, self._loggable(error)))
+                    elif isinstance(error, OutOfMemory):
+                        await whole(self._take_care(Action(None, Care.FREE), error))
+                    if not left or not may_be_asked_again(error) or self._clock() >= deadline:
+                        raise
+                    self._log.warning("asking again", code=error.code, error=self._loggable(error))
+                else:
+                    return result
+        raise AssertionError("the second failure is raised")
 
     async def _generated(self, order: Order[T], request: Request, tries: Tries) -> Made:
         """Return the WebUI's answer; after a failure the WebUI is fit for the next request, or being restarted."""

@@ -156,6 +156,14 @@ def broke_the_process(error: WorkerError) -> bool:
     return switch_failed(error) or any(sign in said for sign in _BROKEN_GPU)
 
 
+def may_be_asked_again(error: WorkerError) -> bool:
+    """Return whether what makes no picture by diffusion is worth asking for a second time."""
+    if error.details.get("final"):
+        return False
+    lost = isinstance(error, WebUICrashed | WebUIUnreachable | OutOfMemory)
+    return lost or broke_the_process(error) or is_garbled(error)
+
+
 def switch_failed(error: WorkerError) -> bool:
     """Return whether a checkpoint could not be loaded."""
     torn = isinstance(error, WebUIFailed) and error.details.get("kind") in _POISONING

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from worker.stages.incoming import Incoming
     from worker.stages.run import Run
     from worker.stages.source import PictureSource
+    from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
 
 T = TypeVar("T")
@@ -46,6 +47,12 @@ class Hands(Protocol):
 
     async def take_gpu(self, deadline: float) -> AbstractContextManager[Any]:
         """Wait for the GPU until `deadline`; raises DeadlineExceeded. It is held until the context ends."""
+
+    async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
+        """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""
+
+    def health(self) -> Mapping[str, Any]:
+        """Return the worker's state and what became of its WebUI."""
 
 
 class Errands:
@@ -104,6 +111,8 @@ class Errands:
             data = await self._hands.thread(read, request.image, request.path("image"))
             return await self._hands.thread(tools.read_notes, request, data)
         if isinstance(request, Listing):
+            if request.type == "health":
+                return {"type": request.type, "items": inquiries.health(self._hands.health(), self._backend)}
             return {"type": request.type, "items": await self._hands.thread(inquiries.listing, request, self._backend)}
         if isinstance(request, WebUIGet):
             return {"raw": await self._hands.thread(inquiries.raw, request, self._backend)}
@@ -129,8 +138,9 @@ class Errands:
 
     async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:
         """Return the WebUI's answer; the request is alone on the GPU meanwhile."""
-        with run.phases.phase("queue"):
-            turn = await self._hands.take_gpu(run.deadline)
-        with turn, run.phases.phase("generate"):
+
+        async def work() -> Any:
             left = max(1.0, run.deadline - time.monotonic())
             return await ask(self._backend, path, body, timeout=left, pool=self._hands.pool)
+
+        return await self._hands.errand(work, run.deadline, run.phases)

@@ -35,6 +35,18 @@ _PLACES = frozenset({"filename", "path", "model_path", "model_url", "config", "r
 REFRESHED = ("checkpoints", "loras", "vae", "embeddings")
 
 
+def health(told: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """Return the worker's state, and what the WebUI has. What was wrong last may quote others' jobs: it is left out."""
+    return {
+        "status": told["state"],
+        "restarts": told["restarts"],
+        "restarts_left": told["restarts_left"],
+        "checkpoint": backend.loaded,
+        "checkpoints": len(backend.catalog.checkpoints),
+        "loras": len(backend.catalog.loras),
+    }
+
+
 def listing(job: Listing, backend: Backend) -> Any:
     """Return what `job` asks for, without paths of this machine. Blocking.
 
@@ -42,13 +54,6 @@ def listing(job: Listing, backend: Backend) -> Any:
         WebUIFailed, WebUIUnreachable: the WebUI does not answer.
         InvalidInput: ControlNet is not installed.
     """
-    if job.type == "health":
-        return {
-            "status": "ready",
-            "checkpoint": backend.loaded,
-            "checkpoints": len(backend.catalog.checkpoints),
-            "loras": len(backend.catalog.loras),
-        }
     if job.type == "controlnet":
         return {name: _of_extension(backend, path, "controlnet") for name, path in CONTROLNET.items()}
     return without_places(backend.client.get(PATHS[job.type]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.errors import DeadlineExceeded
+from worker.errors import DeadlineExceeded, WebUIFailed, WebUIUnreachable
+from worker.webui import answer
 from worker.webui.calm import whole
+from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,11 +29,13 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
 
     Raises:
         DeadlineExceeded: `timeout` has passed; the WebUI is idle again, or was abandoned.
-        WebUIUnreachable, WebUIFailed, WebUIRejected: as the client says.
+        WebUIUnreachable: it ended, or is idle again.
+        WebUIFailed, WebUIRejected, OutOfMemory: as the WebUI says.
         asyncio.CancelledError: as for the deadline.
     """
     longest = timeout + backend.plan.idle_timeout
-    sending = asyncio.get_running_loop().run_in_executor(pool, lambda: backend.client.post(path, body, timeout=longest))
+    loop = asyncio.get_running_loop()
+    sending = loop.run_in_executor(pool, lambda: backend.client.post(path, body, timeout=longest))
     sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where it is left behind
     try:
         await asyncio.wait({sending}, timeout=timeout)
@@ -41,4 +45,11 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
     if not sending.done():
         await whole(backend.calm())
         raise DeadlineExceeded(f"the WebUI did not answer {path} within {timeout:g} s and was interrupted")
-    return sending.result()
+    try:
+        return sending.result()
+    except WebUIUnreachable:
+        if not await loop.run_in_executor(pool, backend.ends, EXIT_SEEN_S):
+            await whole(backend.calm())  # it may still be at it
+        raise
+    except WebUIFailed as error:
+        raise answer.meaning(error) from error

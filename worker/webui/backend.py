@@ -178,6 +178,10 @@ class Backend:
         else:
             time.sleep(seconds)
 
+    def ends(self, seconds: float) -> bool:
+        """Wait for the process that runs now to end; return whether it did."""
+        return self._process.wait(seconds) if self._process is not None else False
+
     # What it has -------------------------------------------------------------------------------------------------
 
     @property
