@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.host import Host
+    from worker.webui.transport import Begun, Reply
 
 LARGE, SMALL = 1024, 64
 LARGE_JOBS, SMALL_JOBS = 40, 150
@@ -98,16 +99,16 @@ async def _alternate(host: Host, side: int, count: int) -> Times:
 def _webui_seconds(host: Host) -> list[float]:
     """Return a list that gets what the WebUI itself spent on each picture, by its own header."""
     spent: list[float] = []
-    client = host.backend.client
-    exchange = client._exchange  # noqa: SLF001 - its answer has a header that the worker has no use for
+    transport = host.backend.client.transport
+    finish = transport.finish
 
-    def noting(method: str, *rest: Any) -> requests.Response:
-        response = exchange(method, *rest)
-        if method == "POST":
-            spent.append(float(response.headers["X-Process-Time"]))
-        return response
+    def noting(begun: Begun, *, timeout: float) -> Reply:
+        reply = finish(begun, timeout=timeout)
+        if begun.method == "POST":
+            spent.append(float(reply.headers["x-process-time"]))
+        return reply
 
-    client._exchange = noting  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
+    transport.finish = noting  # type: ignore[method-assign]  # a header of the answer that the worker has no use for
     return spent
 
 

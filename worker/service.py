@@ -24,6 +24,7 @@ from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerE
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size
 from worker.serving.deadline import seconds_for
+from worker.serving.within import within
 from worker.stages import generate
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
@@ -307,7 +308,7 @@ class Service:
     async def before(self, deadline: float, work: Any) -> Any:
         """Wait for `work` until `deadline`; raises DeadlineExceeded."""
         try:
-            return await asyncio.wait_for(work, timeout=max(0.001, deadline - time.monotonic()))
+            return await within(deadline - time.monotonic(), work)
         except asyncio.TimeoutError:
             raise DeadlineExceeded("the job's time was over before its models were there") from None
 

@@ -6,6 +6,7 @@ because a default that is restated changes pictures; only `model_fields_set` is 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
@@ -116,14 +117,14 @@ class Job(Part):
 
     def plain_fields(self) -> dict[str, Any]:
         """Return the fields that the client set and that go to the WebUI as they are, under their own names."""
-        fields = type(self).model_fields
-        return {
-            name: getattr(self, name)
-            for name in fields
-            if name in self.model_fields_set
-            and isinstance(extra := fields[name].json_schema_extra, dict)
-            and extra.get("plain")
-        }
+        given = self.model_fields_set
+        return {name: getattr(self, name) for name in _plain_names(type(self)) if name in given}
+
+
+@cache
+def _plain_names(kind: type[Job]) -> tuple[str, ...]:
+    told = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return tuple(name for name, extra in told.items() if isinstance(extra, dict) and extra.get("plain"))
 
 
 class PromptPart(Part):

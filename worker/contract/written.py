@@ -13,6 +13,8 @@ _BOUNDARY = re.compile(r"(?=[.\[])")
 
 def as_written(path: str, written: Mapping[str, str]) -> str:
     """Return `path` with its longest known beginning replaced by where the client wrote it."""
+    if not written:
+        return path
     steps = _BOUNDARY.split(path)
     for end in range(len(steps), 0, -1):
         known = written.get("".join(steps[:end]))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1_000_000
 """Of one streamed piece's JSON: the platform takes no larger ones."""
+SMALL = 65_536
+"""Characters of base64 that are passed on without a thread."""
 
 
 class Delivery:
@@ -223,6 +225,18 @@ class Delivery:
         warnings: list[str] = []
         smaller = self._smaller([ready], budget, warnings, strip=bool(options.strip_metadata))
         return Piece(smaller[0].base64, smaller[0], warnings=tuple(warnings))
+
+    def at_once(
+        self, pictures: Sequence[Picture], options: Output, store: S3Target | None, overhead_bytes: int
+    ) -> bool:
+        """Return whether `deliver` would only pass small pictures on, which is over before a thread has begun."""
+        if any((options.format, options.quality, options.lossless, options.strip_metadata)):
+            return False
+        if store is not None or options.thumbnail is not None or options.blurhash or options.grid:
+            return False
+        if (options.delivery or self._wish) not in ("auto", "base64"):
+            return False
+        return inline_bytes(pictures) <= SMALL and Budget(self._limit, overhead_bytes).fits(pictures)
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""

@@ -53,6 +53,7 @@ class Inventory:
         self._mutex = threading.Lock()
         self._uses: dict[str, Use] = {}
         self._flushed_at = now()
+        self._changes = 0
         self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
         self._seen: dict[tuple[str, int, float], tuple[Facts, str | None]] = {}
         self._registry = RegistryFile(
@@ -60,6 +61,10 @@ class Inventory:
             volume.store / "registry.lock",
             set_aside=lambda name: log.warning("the registry was broken; it is kept as %s and rebuilt", name),
         )
+
+    def stamp(self) -> tuple[object, int]:
+        """Return what changes whenever `entries` does."""
+        return self._registry.stamp(), self._changes
 
     def entries(self) -> Entries:
         """Return the registry, whatever it is worth: entries may be of files that are gone or were replaced."""
@@ -130,12 +135,14 @@ class Inventory:
         """Merge one entry."""
         with self._mutex:
             self._mine[entry.key] = entry
+            self._changes += 1
         self._change(lambda entries: {**entries, entry.key: entry})
 
     def forget(self, key: str) -> None:
         """Take one entry out."""
         with self._mutex:
             self._mine.pop(key, None)
+            self._changes += 1
             self._uses.pop(key, None)
         self._change(lambda entries: {name: entry for name, entry in entries.items() if name != key})
 

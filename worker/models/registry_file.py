@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOCK_PATIENCE_S = 5.0
 _LOCK_POLL_S = 0.01
-_Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]
 
 
 class RegistryFile:
@@ -37,11 +37,11 @@ class RegistryFile:
         self.path = path
         self._lock = lock
         self._set_aside = set_aside
-        self._cached: tuple[_Stamp, Entries] | None = None
+        self._cached: tuple[Stamp, Entries] | None = None
 
     def read(self) -> Entries | None:
         """Return the entries, from memory while the file has not changed; None when there is no usable registry."""
-        stamp = self._stamp()
+        stamp = self.stamp()
         if stamp is None:
             return None
         if self._cached is not None and self._cached[0] == stamp:
@@ -83,7 +83,8 @@ class RegistryFile:
             self.path.rename(aside)
             self._set_aside(aside.name)
 
-    def _stamp(self) -> _Stamp | None:
+    def stamp(self) -> Stamp | None:
+        """Return what changes whenever the file does; None when there is none."""
         try:
             facts = self.path.stat()
         except OSError:

@@ -18,6 +18,7 @@ from worker.models.flight import Flight, Meter
 from worker.models.identity import this_process
 from worker.models.inventory import Inventory
 from worker.models.lease import Leases
+from worker.models.listed import Listed
 from worker.models.local import LocalModel, describe
 from worker.models.marks import Marks
 from worker.models.names import nearest, safe_stem
@@ -94,6 +95,7 @@ class ModelStore:
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
+        self.listed = Listed(self.find, self.inventory.stamp)
         self._loaded: list[str] = []
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:

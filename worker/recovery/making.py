@@ -7,6 +7,7 @@ answer runs outside. What is done is decided in `policy`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -47,6 +48,10 @@ R = TypeVar("R")
 RECYCLE_WAIT_S = 60.0
 CHECKS = 8
 """Answers examined at once."""
+SMALL = 65_536
+"""Characters of pictures that are examined at once: a thread would take as long to begin."""
+RECYCLE_AFTER_S = 0.2
+"""From a job to the look at the memory, which would slow the answer's last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class Maker:
         self._poison = Poison(settings.poison_s, clock)
         self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
         self._later: set[asyncio.Task[None]] = set()
+        self._next_look = -math.inf
         self._log = get_logger("recovery")
 
     @property
@@ -128,8 +134,7 @@ class Maker:
             WorkerError: what kept it from being made in the end.
             asyncio.CancelledError: the WebUI is idle again, or is being restarted.
         """
-        known = marks(order.request)
-        self._admit(known)
+        self._admit(order.request)
         request = self._learned.plan(order.request)
         tries = Tries(self._reruns)
         notes: list[str] = []
@@ -137,7 +142,10 @@ class Maker:
             try:
                 made = await self._generated(order, request, tries)
                 with order.phases.phase("check"):
-                    result = await self._thread(order.examine, request, made)
+                    if made.answer.size <= SMALL:
+                        result = order.examine(request, made)
+                    else:
+                        result = await self._thread(order.examine, request, made)
             except _Decided as decided:
                 error, action, cared = decided.error, decided.action, decided.cared
             except WorkerError as wrong:
@@ -145,13 +153,12 @@ class Maker:
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
                 self._learned.made(request, after_nan=NanImage.code in tries.failures)
-                self._poison.forgive(known)
-                self._after_a_job()
+                self._after_a_job(order.request)
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 async with self._turn(order, request):
                     await whole(self._take_care(action, error))
-            self._learn(error, request, action, known)
+            self._learn(error, request, action, marks(order.request))
             if action.again is None:
                 raise self._final(error, request, tries)
             if order.mend is not None:
@@ -270,7 +277,15 @@ class Maker:
         elif action.care is Care.RESTART:
             await self._thread(self._backend.abandon, self._loggable(error))
 
-    def _after_a_job(self) -> None:
+    def _after_a_job(self, request: Request) -> None:
+        if self._poison.knows:
+            self._poison.forgive(marks(request))
+        now = self._clock()
+        if now >= self._next_look:  # small jobs in quick succession share one
+            self._next_look = now + RECYCLE_AFTER_S
+            asyncio.get_running_loop().call_later(RECYCLE_AFTER_S, self._look_at_memory)
+
+    def _look_at_memory(self) -> None:
         task = asyncio.ensure_future(self._recycle())
         self._later.add(task)
         task.add_done_callback(self._later.discard)
@@ -300,8 +315,10 @@ class Maker:
         if isinstance(error, OutOfMemory) and not broke_the_process(error):
             self._learned.too_large(request)
 
-    def _admit(self, known: Marks) -> None:
-        seconds = max(self._poison.refused_for(mark) for mark in known)
+    def _admit(self, request: Request) -> None:
+        if not self._poison.knows:
+            return
+        seconds = max(self._poison.refused_for(mark) for mark in marks(request))
         if seconds > 0:
             raise WebUICrashed(
                 f"a job like this one has killed the WebUI twice; it is refused for another {seconds:.0f} s",

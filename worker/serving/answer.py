@@ -89,11 +89,8 @@ def _first(flaws: Iterator[str | None]) -> str | None:
 
 def encoded_size(answer: dict[str, Any] | list[Any]) -> int:
     """Return the bytes of strict-JSON `answer` as the SDK encodes it (UTF-8, a space after commas and colons)."""
-    try:
-        lean, long = _without_long_texts(answer)
-        return len(orjson.dumps(lean)) + long + _separators(answer)
-    except TypeError:  # an integer of more than 64 bits: legal JSON that orjson does not write
-        return len(json.dumps(answer, ensure_ascii=False).encode())
+    lean, long = _without_long_texts(answer) if _has_long_text(answer) else (answer, 0)
+    return len(json.dumps(lean, ensure_ascii=False).encode()) + long
 
 
 def encode(answer: object) -> bytes:
@@ -102,6 +99,20 @@ def encode(answer: object) -> bytes:
         return orjson.dumps(answer)
     except TypeError:  # as above
         return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def _has_long_text(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, str):
+            if len(one) > _LONG_TEXT:
+                return True
+        elif isinstance(one, dict):
+            pending.extend(one.values())
+        elif isinstance(one, (list, tuple)):
+            pending.extend(one)
+    return False
 
 
 def _without_long_texts(value: Any) -> tuple[Any, int]:
@@ -115,14 +126,6 @@ def _without_long_texts(value: Any) -> tuple[Any, int]:
         items = [_without_long_texts(item) for item in value]
         return [lean for lean, _ in items], sum(long for _, long in items)
     return value, 0
-
-
-def _separators(value: object) -> int:
-    if isinstance(value, dict):
-        return max(0, 2 * len(value) - 1) + sum(map(_separators, value.values()))
-    if isinstance(value, (list, tuple)):
-        return max(0, len(value) - 1) + sum(map(_separators, value))
-    return 0
 
 
 def _is_unicode(text: str) -> bool:

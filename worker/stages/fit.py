@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from worker.contract.models import ModelRef
-from worker.errors import IncompatibleModel, InvalidInput
+from worker.errors import IncompatibleModel
 from worker.models.fits import fits
 
 if TYPE_CHECKING:
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from worker.contract.job import Generation
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
-    from worker.settings import ModelKind
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.resolve import Chosen
 
@@ -28,7 +25,7 @@ NAMED = 50
 
 def facts_of(checkpoint: Checkpoint, store: ModelStore) -> tuple[str | None, str | None]:
     """Return base model and SHA-256 of a listed checkpoint, where its file is on the volume."""
-    model = by_file(checkpoint.filename, "checkpoint", store)
+    model = store.listed.model(checkpoint.filename, "checkpoint")
     return (model.base_model, model.sha256) if model is not None else (None, checkpoint.short_hash)
 
 
@@ -40,28 +37,16 @@ def bases_of(chosen: Chosen, local: Mapping[str, LocalModel], catalog: Catalog, 
         base = by_name.get(lora.name)
         if base is None:
             row = catalog.lora(lora.name)
-            model = by_file(row.path, "lora", store) if row is not None else None
+            model = store.listed.model(row.path, "lora") if row is not None else None
             base = model.base_model if model is not None else None
         if base is not None:
             found[lora.name] = base
     return found
 
 
-def by_file(filename: str, kind: ModelKind, store: ModelStore) -> LocalModel | None:
-    """Return what the store knows of a file that the WebUI lists."""
-    name = PurePath(filename).name
-    if not name:
-        return None
-    try:
-        found = store.find(ModelRef(name=name), kind)
-    except InvalidInput:
-        return None
-    return found if found is not None and found.path.name == name else None
-
-
 def loras_for(base: str | None, catalog: Catalog, store: ModelStore) -> list[str]:
     """Return the LoRAs that the WebUI has and that are known to be for checkpoints of `base`."""
-    models = ((row.name, by_file(row.path, "lora", store)) for row in catalog.loras[:LOOKED_THROUGH])
+    models = ((row.name, store.listed.model(row.path, "lora")) for row in catalog.loras[:LOOKED_THROUGH])
     known = ((name, model.base_model) for name, model in models if model is not None and model.base_model is not None)
     return sorted(name for name, own in known if fits(own, base) == "ok")[:NAMED]
 

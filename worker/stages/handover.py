@@ -76,6 +76,7 @@ class Handover:
             OutputTooLarge, DeliveryFailed, WrongResult: it can't be delivered; pictures a store did not take are kept.
         """
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
+        overhead = self._size_of(answer) + ENVELOPE_BYTES
         deliver = partial(
             self._delivery.deliver,
             run.id,
@@ -83,14 +84,15 @@ class Handover:
             result.seeds,
             options=request.output,
             store=run.target,
-            overhead_bytes=self._size_of(answer) + ENVELOPE_BYTES,
+            overhead_bytes=overhead,
             answer=answer,
             deadline=run.deadline,
             early=early,
         )
         with run.phases.phase("deliver"):
             try:
-                delivered = await self._hands.thread(deliver)
+                direct = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
+                delivered = deliver() if direct else await self._hands.thread(deliver)
             except DeliveryFailed as error:
                 kept = await self._hands.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
                 error.details["kept"] = kept

@@ -37,6 +37,11 @@ class Answer:
         return index if isinstance(index, int) else 0
 
     @property
+    def size(self) -> int:
+        """Characters of all pictures."""
+        return sum(map(len, self.images))
+
+    @property
     def seeds(self) -> list[int]:
         """The seed of each picture."""
         return [int(seed) for seed in self.info.get("all_seeds") or ()]

@@ -1,32 +1,28 @@
 """HTTP to the WebUI: blocking, thread-safe, nothing but transport and A1111's error shapes.
 
 A request for a picture is sent once. Listings are asked again when a connection breaks, since that can't make a
-second picture. Connections that were idle for long are not used again: the WebUI closes them after 30 s, and a POST
-that meets such a close could not be told from one that was acted on.
+second picture.
 """
 
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
 from worker.webui import wire
+from worker.webui.transport import ExchangeFailed, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-IDLE_LIMIT_S = 15.0
+    from worker.webui.transport import Begun
+
 LISTING_TIMEOUT_S = 60.0
 
 
@@ -84,19 +80,12 @@ class WebUIClient:
     ) -> None:
         self.url = url
         self._connect_timeout = connect_timeout
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._in_use = 0
-        self._last_used = clock()
-        self._session = requests.Session()
-        self._session.trust_env = False
         # identity: gzip on loopback costs 65 ms for a picture of 2.4 MB.
-        self._headers = {"Accept-Encoding": "identity", "Accept": "application/json", "Connection": "keep-alive"}
+        headers = {"Accept-Encoding": "identity", "Accept": "application/json"}
         if auth is not None:
             pair = base64.b64encode(":".join(auth).encode()).decode()
-            self._headers["Authorization"] = f"Basic {pair}"
-        self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
-        self._session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=16, max_retries=0))
+            headers["Authorization"] = f"Basic {pair}"
+        self.transport = Transport(url, headers=headers, connect_timeout=connect_timeout, clock=clock)
 
     def get(self, path: str, *, timeout: float = LISTING_TIMEOUT_S, tries: int = 3) -> Any:
         """Return the JSON at `path`; a broken connection is tried again, `tries` times in all.
@@ -116,85 +105,59 @@ class WebUIClient:
                 return self._send("GET", path, None, timeout)
         raise AssertionError("tenacity re-raises")
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float) -> Any:
-        """Send `body` once and return the JSON that comes back.
+    def begin(self, path: str, body: Mapping[str, Any]) -> Begun | None:
+        """Send a small `body` at once, to be finished by `post`; None where that might block. Never raises."""
+        return self.transport.begin("POST", path, orjson.dumps(body))
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float, begun: Begun | None = None
+    ) -> Any:
+        """Send `body` once, unless `begin` has done so, and return the JSON that comes back.
 
         Raises:
             WebUIUnreachable: no whole answer came; `details.sent` tells whether the request may have been acted on.
             WebUIFailed: status 5xx, or not JSON. `details` has `status`, `kind` and `upstream`.
             WebUIRejected: status 4xx.
         """
-        return self._send("POST", path, body, timeout)
+        return self._send("POST", path, body, timeout, begun)
 
     def close(self) -> None:
         """Close every connection."""
-        self._session.close()
+        self.transport.close()
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
-        self._begin()
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float, begun: Begun | None = None
+    ) -> Any:
         try:
-            response = self._exchange(method, path, body, timeout)
-            content = _content(response)
-        except requests.ConnectTimeout as failure:
-            raise WebUIUnreachable(
-                f"the WebUI did not accept a connection within {self._connect_timeout:g} s", details={"sent": False}
-            ) from failure
-        except requests.Timeout as failure:
-            raise WebUIUnreachable(
-                f"the WebUI did not answer {method} {path} within {timeout:g} s",
-                details={"sent": True, "timeout": True},
-            ) from failure
-        except requests.RequestException as failure:
-            refused = "refused" in str(failure).lower()
-            raise WebUIUnreachable(
-                "the WebUI refused the connection" if refused else f"the WebUI broke off its answer to {method} {path}",
-                details={"sent": not refused},
-            ) from failure
-        finally:
-            self._end()
-        if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own boundary
-            raise _as_error(method, path, read_error(response.status_code, content))
+            if begun is not None:
+                reply = self.transport.finish(begun, timeout=timeout)
+            else:
+                content = None if body is None else orjson.dumps(body)
+                reply = self.transport.exchange(method, path, content, timeout=timeout)
+        except ExchangeFailed as failure:
+            raise self._unreachable(failure, f"{method} {path}", timeout) from failure
+        if reply.status >= 400:  # noqa: PLR2004 - HTTP's own boundary
+            raise _as_error(method, path, read_error(reply.status, reply.content))
         try:
-            return wire.loads(content)
+            return wire.loads(reply.content)
         except orjson.JSONDecodeError as failure:
             raise WebUIFailed(
                 f"the WebUI's answer to {method} {path} is not JSON",
-                details={"status": response.status_code, "kind": "NotJSON", "upstream": ""},
+                details={"status": reply.status, "kind": "NotJSON", "upstream": ""},
             ) from failure
 
-    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> requests.Response:
-        """Send a request that is ready as it stands: cookies, redirects, proxies and hooks would cost 0.3 ms a time."""
-        ready = requests.PreparedRequest()
-        ready.method, ready.url = method, self.url + path
-        ready.headers = CaseInsensitiveDict(self._headers)
-        if body is not None:
-            ready.body = orjson.dumps(body)
-            ready.headers["Content-Type"] = "application/json"
-        if method == "POST":
-            ready.headers["Content-Length"] = str(len(ready.body or b""))
-        return self._session.get_adapter(ready.url).send(ready, timeout=(self._connect_timeout, timeout))
-
-    def _begin(self) -> None:
-        with self._lock:
-            if self._in_use == 0 and self._clock() - self._last_used > IDLE_LIMIT_S:
-                self._session.close()
-            self._in_use += 1
-
-    def _end(self) -> None:
-        with self._lock:
-            self._in_use -= 1
-            self._last_used = self._clock()
-
-
-def _content(response: requests.Response) -> bytes:
-    """Return the whole body, read in one piece: `response.content` puts it together from 10 KB chunks."""
-    try:
-        body: bytes = response.raw.read(decode_content=True)
-    except ReadTimeoutError as failure:
-        raise requests.ReadTimeout(failure) from failure
-    except HTTPError as failure:
-        raise requests.ConnectionError(failure) from failure
-    return body
+    def _unreachable(self, failure: ExchangeFailed, request: str, timeout: float) -> WebUIUnreachable:
+        if failure.sent and failure.timed_out:
+            said, details = f"did not answer {request} within {timeout:g} s", {"sent": True, "timeout": True}
+        elif failure.sent:
+            said, details = f"broke off its answer to {request}", {"sent": True}
+        elif failure.timed_out:
+            said, details = f"did not accept a connection within {self._connect_timeout:g} s", {"sent": False}
+        elif isinstance(failure.__cause__, ConnectionRefusedError):
+            said, details = "refused the connection", {"sent": False}
+        else:
+            said, details = f"can't be connected to ({failure})", {"sent": False}
+        return WebUIUnreachable(f"the WebUI {said}", details=details)
 
 
 def _as_error(method: str, path: str, upstream: Upstream) -> WebUIFailed | WebUIRejected:

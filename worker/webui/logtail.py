@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import itertools
 import re
 import select
 import termios
@@ -56,7 +57,8 @@ class LogTail:
         if until is None:
             self._settle()
         with self._lock:
-            return [line for number, line in self._lines if mark < number and (until is None or number <= until)]
+            later = list(itertools.takewhile(lambda line: line[0] > mark, reversed(self._lines)))
+        return [line for number, line in reversed(later) if until is None or number <= until]
 
     def join(self, timeout: float) -> None:
         """Wait until the child's output has ended."""

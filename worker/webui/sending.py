@@ -27,12 +27,14 @@ from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from concurrent.futures import Executor
 
     from worker.webui.body import Request
     from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan
     from worker.webui.process import WebUIProcess
+    from worker.webui.transport import Begun
 
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
@@ -114,19 +116,23 @@ class Sending:
             GenerationStalled: it made no progress; likewise.
             asyncio.CancelledError: likewise.
         """
+        loop = asyncio.get_running_loop()
         mark = self._process.log.mark() if self._process is not None else 0
         self._loads = loads
         end = time.monotonic() + timeout
         pulse = self._pulse(loads=loads)
-        watching = asyncio.ensure_future(self._watch(pulse, on_state))
+        watched = live.is_watched(self._request)
+        every = self._plan.preview_every if watched else PROGRESS_S
+        watching = _Later(every, lambda: self._watch(pulse, on_state, every, watched=watched))
 
         def freed() -> None:
             watching.cancel()  # from now on it would be told of the next request
             pulse.left_the_gpu()
             on_gpu_free()
 
-        self._span = GpuSpan(asyncio.get_running_loop().call_soon_threadsafe, freed)
-        sending = asyncio.ensure_future(self._thread(self._post, mark, timeout + self._plan.idle_timeout))
+        self._span = GpuSpan(loop.call_soon_threadsafe, freed)
+        begun = self._client.begin(self._request.path, self._request.body)  # the thread that waits begins meanwhile
+        sending = loop.run_in_executor(self._pool, self._post, mark, timeout + self._plan.idle_timeout, begun)
         sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         try:
             why = await self._wait(sending, pulse, end)
@@ -175,9 +181,9 @@ class Sending:
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _post(self, mark: int, timeout: float) -> Any:
+    def _post(self, mark: int, timeout: float, begun: Begun | None) -> Any:
         try:
-            return self._client.post(self._request.path, self._request.body, timeout=timeout)
+            return self._client.post(self._request.path, self._request.body, timeout=timeout, begun=begun)
         except WebUIUnreachable as error:
             if self._process is not None and self._process.wait(EXIT_SEEN_S):
                 how = describe_exit(self._process.exit_code or 0)
@@ -195,17 +201,17 @@ class Sending:
     def _lines(self, mark: int) -> tuple[str, ...]:
         return tuple(self._process.log.since(mark, self._span.end)) if self._process is not None else ()
 
-    async def _watch(self, pulse: Pulse, on_state: OnState | None) -> None:
-        watched = live.is_watched(self._request)
+    async def _watch(self, pulse: Pulse, on_state: OnState | None, every: float, *, watched: bool) -> None:
         while True:
-            await asyncio.sleep(self._plan.preview_every if watched else PROGRESS_S)
             try:
                 state = await self._thread(partial(live.progress, self._client, watched=watched))
             except WorkerError:
-                continue
-            pulse.hear(state, time.monotonic())
-            if on_state is not None:
-                on_state(state)
+                state = None
+            if state is not None:
+                pulse.hear(state, time.monotonic())
+                if on_state is not None:
+                    on_state(state)
+            await asyncio.sleep(every)
 
     async def _calm(self, sending: asyncio.Future[Any]) -> bool:
         """Have the WebUI idle, else abandon it; return which. However often it is cancelled, it finishes first."""
@@ -232,3 +238,20 @@ class Sending:
         if isinstance(failure, WebUIUnreachable) and self._span.end is None:
             return calm.settle(self._client, time.monotonic() + self._plan.idle_timeout)
         return True
+
+
+class _Later:
+    """A coroutine that runs as a task after a while, unless it was cancelled by then: most jobs never need the task."""
+
+    def __init__(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin, work)
+
+    def cancel(self) -> None:
+        """End it, or see that it does not begin."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.ensure_future(work())

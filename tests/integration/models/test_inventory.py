@@ -165,3 +165,30 @@ def test_merges_of_several_processes_lose_nothing(tmp_path: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert len(_inventory(tmp_path).entries()) == 60
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_what_is_known_of_a_listed_file_holds_while_neither_it_nor_the_registry_changes(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "loras/style.safetensors", make.SDXL_LORA)
+    store = ModelStore(_settings(tmp_path))
+
+    def base() -> str | None:
+        model = store.listed.model(f"/elsewhere/{path.name}", "lora")
+        return None if model is None else model.base_model
+
+    assert base() == "SDXL"
+    assert store.listed.model(str(path), "lora") is store.listed.model(str(path), "lora")
+    store.inventory.record(Entry("lora", path.name, path.stat().st_size, base_model="SDXL (Pony)"))
+    assert base() == "SDXL (Pony)"
+    store.inventory.forget(f"lora/{path.name}")
+    assert base() == "SDXL"
+    make.write(path, make.SD15_LORA)
+    assert base() == "SD 1.5"
+    path.unlink()
+    assert base() is None
+
+
+def test_a_listed_file_that_is_not_on_the_volume_is_unknown(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/style v2.safetensors", make.SDXL_LORA)
+    store = ModelStore(_settings(tmp_path))
+    assert store.listed.model("/elsewhere/style.safetensors", "lora") is None
+    assert store.listed.model("", "lora") is None
