@@ -6,29 +6,19 @@ the WebUI boots.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import importlib
 import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.models import ModelRef
 from worker.doctor.quick import refuse_the_hopeless
 from worker.errors import BootFailed, WorkerError
-from worker.models import nearby
-from worker.recovery.budget import Budget
-from worker.recovery.keeper import Keeper
-from worker.recovery.results import Results, is_alive, remove_dead
-from worker.recovery.shift import Shift
-from worker.serving.beside import Beside
-from worker.serving.operating import Operating
+from worker.first import DEMO_CHECKPOINT, default_checkpoint, plain_file
 from worker.settings import MODEL_KINDS
-from worker.telemetry.logs import get_logger
-from worker.telemetry.watch import Nobody
+from worker.telemetry.logs import configure_libraries, get_logger
 from worker.webui import launch
 from worker.webui.backend import Backend
 
@@ -38,15 +28,15 @@ if TYPE_CHECKING:
     from worker.models.local import LocalModel
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
+    from worker.recovery.keeper import Keeper
+    from worker.recovery.shift import Shift
     from worker.service import Service
+    from worker.serving.operating import Operating
     from worker.settings import ModelKind, Settings
     from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
 NEEDED_TO_WAIT = ("worker.webui.boot", "worker.webui.client", "worker.webui.sending")
-FALLBACK_CHECKPOINT = "Deliberate v6"
-"""The catalog's first checkpoint: what a worker without models and without DEFAULT_CHECKPOINT starts with."""
-DEMO_CHECKPOINT = "Deliberate_v6.safetensors"
 
 
 class Host:
@@ -71,7 +61,6 @@ class Host:
         self._store: ModelStore | None = None
         self.staging: Staging | None = None
         self._default: str | None = None
-        self._results = Results(self.settings.results_root, self.settings.result_retention_s)
         self._shift: Shift | None = None
         self._service: Service | None = None
         self._operating: Operating | None = None
@@ -88,18 +77,31 @@ class Host:
         checkpoint = self._checkpoint()
         if checkpoint is not None:
             self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
-            self.staging = nearby.bring(checkpoint, self.settings, may_copy=not self._demo)
+            if self.settings.staging_dir is not None and not self._demo:
+                from worker.models import nearby  # noqa: PLC0415 - takes long, and most have no local disk to copy to
+
+                self.staging = nearby.copies(checkpoint, self.settings.folder("checkpoint"), self.settings)
         view = self.staging.view.place if self.staging is not None else None
-        checkpoint = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
-        remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, is_alive)
+        shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
         with _disk_errors():
-            plan = launch.plan(
-                self.settings, checkpoint, self._environment, checkpoint_dir=view, demo_models=self._demo
-            )
+            plan = launch.plan(self.settings, shown, self._environment, checkpoint_dir=view, demo_models=self._demo)
             self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
-            budget = Budget(self.settings.restarts, self.settings.restart_window_s)
-            self._keeper = Keeper(self._backend, budget=budget, on_death=self._ended)
             self._backend.spawn()
+        self._accompany(self._backend, checkpoint)
+
+    def _accompany(self, backend: Backend, checkpoint: Path | None) -> None:
+        """Do what the WebUI need not wait for, imports included."""
+        from worker.recovery import budget, keeper, results  # noqa: PLC0415 - after the WebUI was spawned
+
+        restarts = budget.Budget(self.settings.restarts, self.settings.restart_window_s)
+        self._keeper = keeper.Keeper(backend, budget=restarts, on_death=self._ended)
+        if checkpoint is not None and self.staging is None and self.settings.model_readahead:
+            from worker.models.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
+
+            ReadAhead(checkpoint).start()
+        from worker.serving.operating import Operating  # noqa: PLC0415 - after the WebUI was spawned
+
+        results.remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, results.is_alive)
         self._operating = Operating(self.settings, self)
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
@@ -112,6 +114,7 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
+        configure_libraries()
         for module in NEEDED_TO_WAIT:  # before the other thread imports: see `Beside`
             importlib.import_module(module)
 
@@ -120,20 +123,29 @@ class Host:
                 importlib.import_module(module)
             return self._assemble()
 
+        from worker.serving.beside import Beside  # noqa: PLC0415 - after the WebUI was spawned
+
         preparing = Beside(prepare)
         self.keeper.wait_ready()
         self._service = preparing.wait()
-        self._shift = Shift(self._service.run, self._results, grace_s=self.settings.stop_grace_s)
+        from worker.recovery.shift import Shift  # noqa: PLC0415 - after the WebUI was spawned
+
+        self._shift = Shift(self._service.run, self._service.results, grace_s=self.settings.stop_grace_s)
 
     def _assemble(self) -> Service:
+        from random import SystemRandom  # noqa: PLC0415 - after the WebUI was spawned
+
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
         from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.recovery.results import Results  # noqa: PLC0415 - after the WebUI was spawned
         from worker.service import Service  # noqa: PLC0415 - after the WebUI was spawned
         from worker.stages.house import read_house  # noqa: PLC0415 - after the WebUI was spawned
         from worker.stages.source import PictureSource  # noqa: PLC0415 - after the WebUI was spawned
 
+        if self._operating is None:
+            raise AssertionError("spawn comes first")
         settings = self.settings
         if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
             self._models().marks.hold([f"checkpoint/{self._default}"])
@@ -152,10 +164,10 @@ class Host:
             store=self._models(),
             delivery=delivery,
             source=PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s),
-            results=self._results,
+            results=Results(settings.results_root, settings.result_retention_s),
             random=SystemRandom(),
             house=read_house(settings),
-            watch=self._operating.watch if self._operating is not None else Nobody(),
+            watch=self._operating.watch,
             staging=self.staging,
         )
 
@@ -179,6 +191,8 @@ class Host:
             self._shift.close()
         if self._keeper is not None:
             self._keeper.close()
+        elif self._backend is not None:
+            self._backend.close()
         if self._operating is not None:
             self._operating.close()
         if self.staging is not None:
@@ -228,7 +242,8 @@ class Host:
         return self._store.fetched if self._store is not None else (0, 0)
 
     def _lost(self, why: str) -> None:
-        self.keeper.lost(why)
+        if self._keeper is not None:  # else it ended at once, which whoever waits for it sees
+            self._keeper.lost(why)
 
     def _ended(self, death: WorkerError) -> None:
         with self._died:
@@ -254,6 +269,8 @@ class Host:
         if plain is not None:
             return plain
         store = self._models()
+        from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
+
         wanted = default_checkpoint(self.settings.default_checkpoint, store.volume.names("checkpoint"))
         found: LocalModel | None = store.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
         if found is None and (self.settings.default_checkpoint or self.settings.in_production):
@@ -277,6 +294,10 @@ class Host:
         except OSError as error:
             raise BootFailed(f"there is no {folder}, and it can't be made: {error.strerror}") from error
         self._log.info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
+        import asyncio  # noqa: PLC0415 - as for the store
+
+        from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
+
         wanted: list[tuple[str, ModelRef, ModelKind]] = [("DEFAULT_CHECKPOINT", ModelRef(name=name), "checkpoint")]
         try:
             return asyncio.run(self._models().prepare(wanted))[0]
@@ -299,35 +320,6 @@ def _disk_errors() -> Iterator[None]:
             f"can't write {error.filename or 'what the WebUI needs'}: {error.strerror}",
             hint="Give the container more disk." if full else "The folder for temporary files has to be writable.",
         ) from error
-
-
-def plain_file(folder: Path, name: str) -> Path | None:
-    """Return the safetensors file that `name` simply is, with or without its ending; None where it takes more to tell.
-
-    The model store knows every other way to say it, and takes 0.1 s to import before the WebUI can be spawned.
-    """
-    if not name or Path(name).name != name:
-        return None
-    path = folder / (name if name.endswith(".safetensors") else f"{name}.safetensors")
-    return path.absolute() if path.is_file() else None
-
-
-def default_checkpoint(setting: str, files: Sequence[str]) -> str:
-    """Return the checkpoint to start with: the setting, else the only file there is, else the catalog's first.
-
-    Raises:
-        BootFailed: several files and nothing that says which.
-    """
-    if setting:
-        return setting
-    if len(files) == 1:
-        return files[0]
-    if files and not any(Path(file).name == DEMO_CHECKPOINT for file in files):
-        raise BootFailed(
-            f"there are {len(files)} checkpoints and DEFAULT_CHECKPOINT says nothing",
-            hint=f"Set DEFAULT_CHECKPOINT to one of: {', '.join(sorted(files))}",
-        )
-    return FALLBACK_CHECKPOINT
 
 
 def _demo_folders(settings: Settings) -> dict[str, Path]:

@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import runpod.serverless
-import structlog
 from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 
 from worker.serving.answer import encode
 from worker.serving.body import Body
 from worker.serving.life import Life
 from worker.serving.tasks import unless
+from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _sdk_transmit = rp_http._transmit  # noqa: SLF001 - see `_transmit`
-_log = structlog.get_logger(part="runpod")
+_log = get_logger("runpod")
 
 PAUSE_S = 0.1
 """Least time between two questions to an endpoint that has nothing to say."""

@@ -11,8 +11,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args, get_origin
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from worker.errors import SettingsInvalid
 
@@ -46,10 +54,12 @@ def _knob(default: Any, name: str, about: str, *, unit: str = "", also: tuple[st
     )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The worker's configuration; immutable after it was read."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, validate_default=True, protected_namespaces=()
+    )
 
     # Where the WebUI is
     webui_dir: Path | None = _knob(None, "WEBUI_DIR", "Folder of an A1111 v1.10 checkout that the worker starts.")
@@ -372,19 +382,6 @@ class Settings(BaseSettings):
         None, "NVIDIA_VISIBLE_DEVICES", "Set by NVIDIA's container runtime: a GPU was promised, so there has to be one."
     )
     runpod_pod_id: str | None = _knob(None, "RUNPOD_POD_ID", "Set by RunPod: the id of this worker.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing but what is passed in: `read_settings` passes the environment, tests pass theirs."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
     @field_validator("runpod_log_level", mode="before")
     @classmethod

@@ -3,14 +3,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.telemetry import logs
 from worker.telemetry.lines import LINE_LIMIT, json_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -59,6 +65,8 @@ import logging
 from worker.telemetry import logs
 
 logs.configure(level="info", json=True, secrets=["sesame", 'quo"ted'])
+logs.configure_libraries()
+logs.configure_libraries()
 logging.getLogger("urllib3").warning("retrying with %s", "sesame")
 logging.getLogger("botocore").info("not that loud")
 logging.getLogger("broken").warning("%d", "text")
@@ -119,3 +127,76 @@ def test_no_line_is_longer_than_the_platform_takes(event: dict[str, Any]) -> Non
 @pytest.mark.parametrize("many", [1000, 20])
 def test_many_long_values_fit_as_well(many: int) -> None:
     assert len(json_line({f"field {number}": "x" * 500 for number in range(many)}).encode()) <= LINE_LIMIT
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    before = logs._State.config
+    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    logs._State.config = before
+
+
+def _fail(message: str) -> None:
+    raise ValueError(message)
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+def test_a_line_has_its_part_level_and_time_and_the_fields_of_its_job(lines: Lines) -> None:
+    logs.configure(level="info", json=True)
+    log = logs.get_logger("service")
+    with logs.bound(job_id="7"):
+        log.info("job done", images=2)
+    log.warning("gone", path=Path("/x"))
+    first, second = lines()
+    assert datetime.fromisoformat(first.pop("timestamp").replace("Z", "+00:00")).tzinfo is not None
+    assert first == {"part": "service", "job_id": "7", "images": 2, "event": "job done", "level": "info"}
+    assert (second["path"], second["level"], "job_id" in second) == ("/x", "warning", False)
+
+
+def test_lines_below_the_level_are_left_out(lines: Lines) -> None:
+    logs.configure(level="warning", json=True)
+    log = logs.get_logger("x")
+    log.debug("a")
+    log.info("b")
+    log.error("c")
+    assert [line["event"] for line in lines()] == ["c"]
+
+
+def test_secrets_are_replaced_wherever_they_appear(lines: Lines) -> None:
+    logs.configure(level="info", json=True, secrets=["hunter22", "hunter22-long", "abc"])
+    logs.get_logger("x").info("token hunter22-long abc", nested={"a": ["hunter22"]})
+    (line,) = lines()
+    assert (line["event"], line["nested"]) == ("token *** abc", {"a": ["***"]})
+
+
+def test_an_exception_is_told_with_its_traceback(lines: Lines) -> None:
+    logs.configure(level="info", json=True)
+    try:
+        _fail("why")
+    except ValueError:
+        logs.get_logger("x").exception("failed")
+    (line,) = lines()
+    assert line["level"] == "error"
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("ValueError: why")
+
+
+def test_text_for_people_names_what_it_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logs._State.config
+    try:
+        logs.configure(level="info", json=False)
+        logs.get_logger("x").info("ready", model="a b", empty="", n=3)
+        try:
+            int("why")
+        except ValueError:
+            logs.get_logger("x").exception("failed")
+    finally:
+        logs._State.config = before
+    first, second, *trace = capsys.readouterr().err.splitlines()
+    assert "info" in first
+    assert "ready" in first
+    assert first.endswith("part=x model='a b' empty='' n=3")
+    assert "failed" in second
+    assert trace[-1] == "ValueError: invalid literal for int() with base 10: 'why'"

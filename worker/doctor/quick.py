@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from worker.doctor.finding import Finding
 from worker.errors import BootFailed
 from worker.settings import VOLUME
-from worker.telemetry.gpu import Gpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.settings import Settings
+    from worker.telemetry.gpu import Gpus
 
 LEAST_SPACE = 100 * 2**20
 
@@ -51,6 +51,8 @@ def refuse_the_hopeless(settings: Settings, *, gpu: bool) -> None:
 
 def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
     """Yield what there is to diffuse with."""
+    from worker.telemetry.gpu import Gpus  # noqa: PLC0415 - only where one was promised, or asked for
+
     nvidia = library or Gpus()
     found, driver = nvidia.read(), nvidia.driver()
     for gpu in found:

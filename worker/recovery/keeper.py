@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from concurrent.futures import Future
@@ -145,6 +144,8 @@ class Keeper:
         """
         up = self._up
         if not up.done():
+            import asyncio  # noqa: PLC0415 - after the WebUI was spawned
+
             waiting = asyncio.ensure_future(asyncio.shield(asyncio.wrap_future(up)))
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
             try:

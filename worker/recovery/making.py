@@ -50,7 +50,7 @@ CHECKS = 8
 """Answers examined at once."""
 SMALL = 65_536
 """Characters of pictures that are examined at once: a thread would take as long to begin."""
-RECYCLE_AFTER_S = 0.2
+RECYCLE_AFTER_S = 0.05
 """From a job to the look at the memory, which would slow the answer's last step."""
 
 

@@ -9,13 +9,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from worker.errors import InternalError, WorkerError
 from worker.serving import local
 from worker.serving.answer import Answer, Listed, seal
 from worker.serving.reporter import Reporter
 from worker.serving.tasks import see_through
+from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Throttle
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
-_log = structlog.get_logger(part="serving")
+_log = get_logger("serving")
 
 PROGRESS_INTERVAL_S = 1.0
 PROGRESS_PERCENT = 1.0

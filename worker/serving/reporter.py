@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import structlog
+from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Post = Callable[[dict[str, Any]], Awaitable[None]]
 
-_log = structlog.get_logger(part="serving")
+_log = get_logger("serving")
 
 LAST_POST_S = 2.0
 """How long the result waits for an update that is on its way before that one is dropped."""

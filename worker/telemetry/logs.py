@@ -1,45 +1,170 @@
-"""Logging: one event a line, JSON in production, readable on a terminal; always on stderr."""
+"""Logging: one event a line, JSON in production, readable on a terminal; always on stderr.
+
+Of its own because the WebUI waits for whatever is imported before it is spawned (the usual library takes 60 ms), and
+because a line is written without a lock: a signal's handler may log while it interrupts a line being logged.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import sys
+import traceback
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TextIO
-
-import structlog
 
 from worker.telemetry.lines import hide, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+_SAID = frozenset({"event", "level", "exception"})
+_LEAST_SECRET = 4
+"""Characters; shorter values occur by chance."""
+_context: ContextVar[Mapping[str, Any]] = ContextVar("log", default={})  # noqa: B039 - never changed, only replaced
 
 
-class LineLogger:
-    """Writes each line with one system call, without a lock and without Python's buffers.
+@dataclass(frozen=True, slots=True)
+class _Config:
+    least: int = LEVELS["info"]
+    json: bool = True
+    hidden: list[str] = field(default_factory=list)
+
+
+class _State:
+    """What `configure` sets for this process."""
+
+    config = _Config()
+
+
+class Logger:
+    """Writes lines that carry ``part=<name>``; safe in every thread and in a signal's handler."""
+
+    __slots__ = ("_part",)
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """For whoever looks for a defect."""
+        self._write("debug", event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """What happens."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        """What was got over."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        """What was not."""
+        self._write("error", event, fields)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """An error with the traceback of the exception being handled."""
+        self._write("error", event, {**fields, "exception": traceback.format_exc().rstrip()})
+
+    def _write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        config = _State.config
+        if LEVELS[level] < config.least:
+            return
+        now = datetime.now(timezone.utc)
+        told: dict[str, Any] = {"part": self._part, **_context.get(), **fields, "event": event, "level": level}
+        if config.hidden:  # before a line is shortened, which could leave half a secret, …
+            told = hide(told, config.hidden)
+        stamped = {**told, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}
+        line = json_line(stamped) if config.json else _as_text(told, now)
+        # … and after, for what was made a text only now.
+        _put(sys.stderr, hide(line, config.hidden) if config.hidden else line)
+
+
+def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
+    """Set logging up for this process.
+
+    Args:
+        level: ``debug`` … ``error``.
+        json: A JSON object a line, else text.
+        secrets: Values that are replaced by ``***`` wherever they appear in a line.
+    """
+    hidden = sorted((secret for secret in secrets if len(secret) >= _LEAST_SECRET), key=len, reverse=True)
+    _State.config = _Config(LEVELS[level], json, hidden)
+
+
+def configure_libraries() -> None:
+    """Have what libraries say through the standard library's logging become lines like the worker's, from warnings on."""
+    import logging  # noqa: PLC0415 - takes 5 ms that the WebUI's spawn would wait for
+
+    class Libraries(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                tell(record.name, record.levelname.lower(), record.getMessage(), record.exc_info)
+            except Exception:  # noqa: BLE001 - a library's wrong format must not end a job
+                self.handleError(record)
+
+    root = logging.getLogger()
+    if not any(type(handler).__name__ == Libraries.__name__ for handler in root.handlers):
+        root.addHandler(Libraries())
+        root.setLevel(logging.WARNING)
+
+
+def tell(part: str, level: str, event: str, failure: Any = None) -> None:
+    """Write a line of `part` at `level`, with the traceback of `failure` (as ``sys.exc_info`` gives it)."""
+    fields = {"exception": "".join(traceback.format_exception(*failure)).rstrip()} if failure else {}
+    known = {"critical": "error", "notset": "debug"}.get(level, level)
+    Logger(part)._write(known if known in LEVELS else "info", event, fields)  # noqa: SLF001 - of the same module
+
+
+def get_logger(name: str) -> Logger:
+    """Return a logger whose lines carry ``part=name``."""
+    return Logger(name)
+
+
+@contextlib.contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Have every line that is logged inside the block, in this task or thread, carry `fields`."""
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def _as_text(told: Mapping[str, Any], now: datetime) -> str:
+    level = str(told["level"])
+    colour, plain = (_COLOURS[level], _PLAIN) if sys.stderr.isatty() else ("", "")
+    head = f"{now:%H:%M:%S} {colour}{level:<7}{plain} {told['event']:<30}"
+    words = " ".join(f"{name}={_word(value)}" for name, value in told.items() if name not in _SAID)
+    error = told.get("exception")
+    return f"{head} {words}\n{error}" if error else f"{head} {words}"
+
+
+def _word(value: Any) -> str:
+    text = str(value)
+    return repr(text) if not text or any(sign in text for sign in " =\n\"'") else text
+
+
+def _put(stream: TextIO, line: str) -> None:
+    """Write `line` with one system call, without a lock and without Python's buffers.
 
     A signal's handler may log while it interrupts a line being logged in the same thread: a lock would wait for itself
     for ever, a buffered stream would refuse the second call.
     """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def msg(self, message: str) -> None:
-        """Write `message` and a line's end."""
-        try:
-            number = self._stream.fileno()
-        except (OSError, ValueError):  # a stream in memory
-            self._stream.write(f"{message}\n")
-            return
-        left = f"{message}\n".encode("utf-8", "backslashreplace")
-        with contextlib.suppress(OSError):  # a full disk, a closed pipe: no line is worth a job
-            while left:
-                left = left[os.write(number, left) :]
-
-    log = debug = info = warn = warning = error = critical = fatal = exception = msg
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        stream.write(f"{line}\n")
+        return
+    left = f"{line}\n".encode("utf-8", "backslashreplace")
+    with contextlib.suppress(OSError):  # a full disk, a closed pipe: no line is worth a job
+        while left:
+            left = left[os.write(number, left) :]
 
 
 class _Lossy(io.RawIOBase):
@@ -72,54 +197,3 @@ def spare_stdout() -> None:
         return
     buffered = io.BufferedWriter(_Lossy(number))
     sys.stdout = io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True)
-
-
-def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
-    """Set structlog up for this process.
-
-    Args:
-        level: ``debug`` … ``error``.
-        json: A JSON object a line, else coloured text.
-        secrets: Values that are replaced by ``***`` wherever they appear in a line.
-    """
-    hidden = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)  # noqa: PLR2004 - shorter ones occur by chance
-
-    def hidden_in(_logger: Any, _method: str, event: Any) -> Any:
-        return hide(event, hidden) if hidden else event
-
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=lambda event, **_: json_line(event))
-        if json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer() if json else structlog.processors.StackInfoRenderer(),
-            hidden_in,  # before a line is shortened, which could leave half a secret, …
-            renderer,
-            hidden_in,  # … and after, for what the renderer has made
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=lambda *_: LineLogger(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    logging.basicConfig(handlers=[Libraries()], level=logging.WARNING, force=True)
-
-
-class Libraries(logging.Handler):
-    """What libraries say through the standard library's logging becomes lines like the worker's own."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write `record`."""
-        try:
-            get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
-        except Exception:  # noqa: BLE001 - a library's wrong format must not end a job
-            self.handleError(record)
-
-
-def get_logger(name: str) -> Any:
-    """Return a logger whose lines carry ``part=name``."""
-    return structlog.get_logger(part=name)

@@ -6,24 +6,27 @@ lock until it returns: also after a cancel it returns only when the WebUI is idl
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui import calm, config
+from worker.webui import config
 from worker.webui.baseline import Baseline
 from worker.webui.process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
     from collections.abc import Callable, Iterable, Sequence
+=======
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+>>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
@@ -65,8 +68,6 @@ class Backend:
         self._spawning = threading.Lock()
         self._closed = False
         self._deadline = 0.0
-        # Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them.
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 
     @cached_property
     def probe(self) -> Probe:
@@ -81,6 +82,13 @@ class Backend:
         from worker.webui.client import WebUIClient  # noqa: PLC0415 - see above
 
         return WebUIClient(self.plan.url, connect_timeout=self.plan.connect_timeout)
+
+    @cached_property
+    def _pool(self) -> Executor:
+        """Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - after the WebUI was spawned
+
+        return ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -282,12 +290,16 @@ class Backend:
         return found != request.expect.checkpoint.name
 
     def _calm(self) -> bool:
+        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
+
         if calm.settle(self.client, time.monotonic() + self.plan.idle_timeout):
             return True
         self.abandon("it did not become idle")
         return False
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        import asyncio  # noqa: PLC0415 - after the WebUI was spawned
+
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     # Its process -------------------------------------------------------------------------------------------------
