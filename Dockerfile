@@ -89,10 +89,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM base AS worker-env
 ENV UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,source=requirements/worker.lock,target=/tmp/worker.lock <<'EOF'
+    --mount=type=bind,source=requirements/worker.lock,target=/tmp/worker.lock \
+    --mount=type=bind,source=docker/slim.py,target=/tmp/slim.py <<'EOF'
 /opt/tools/bin/uv venv --quiet --python /usr/local/bin/python /opt/worker-env
 /opt/tools/bin/uv pip install --quiet --python /opt/worker-env/bin/python --require-hashes --no-deps --compile-bytecode \
     --requirement /tmp/worker.lock
+/opt/worker-env/bin/python /tmp/slim.py
 EOF
 
 FROM base AS webui-none

@@ -7,7 +7,6 @@ answer runs outside. What is done is decided in `policy`.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -119,7 +118,6 @@ class Maker:
         self._poison = Poison(settings.poison_s, clock)
         self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
         self._later: set[asyncio.Task[None]] = set()
-        self._next_look = -math.inf
         self._log = get_logger("recovery")
 
     @property
@@ -280,10 +278,7 @@ class Maker:
     def _after_a_job(self, request: Request) -> None:
         if self._poison.knows:
             self._poison.forgive(marks(request))
-        now = self._clock()
-        if now >= self._next_look:  # small jobs in quick succession share one
-            self._next_look = now + RECYCLE_AFTER_S
-            asyncio.get_running_loop().call_later(RECYCLE_AFTER_S, self._look_at_memory)
+        asyncio.get_running_loop().call_later(RECYCLE_AFTER_S, self._look_at_memory)
 
     def _look_at_memory(self) -> None:
         task = asyncio.ensure_future(self._recycle())
