@@ -98,7 +98,7 @@ def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
 
 
 def configure_libraries() -> None:
-    """Have what libraries say through the standard library's logging become lines like the worker's, from warnings on."""
+    """Have what libraries say through the standard library's logging become such lines, from warnings on."""
     import logging  # noqa: PLC0415 - takes 5 ms that the WebUI's spawn would wait for
 
     class Libraries(logging.Handler):
