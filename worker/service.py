@@ -97,11 +97,8 @@ class Service:
         self._store = store
         self._delivery = delivery
         self._source = source
-<<<<<<< HEAD
         self._handover = Handover(delivery, results, self, encoded_size)
-=======
         self.results = results
->>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
         self._random = random
         self._house = house
         self._watch = watch
@@ -136,13 +133,8 @@ class Service:
         """
         phases, result, images = Phases(), "cancelled", 0
         try:
-<<<<<<< HEAD
-            with structlog.contextvars.bound_contextvars(job_id=str(job.get("id", ""))):
-                answer = await self._told(job, phases, on_progress, on_piece)
-=======
             with bound(job_id=str(job.get("id", ""))):
-                answer = await self._told(job, phases, on_progress)
->>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
+                answer = await self._told(job, phases, on_progress, on_piece)
             result = str(answer.get("error_code", "ok")) if isinstance(answer, dict) else "ok"
             images = _count(answer)
         finally:
@@ -258,46 +250,12 @@ class Service:
             except WorkerError as error:
                 if not request.prompts:
                     raise
-<<<<<<< HEAD
                 part = Part(piece.path, error=error)
             stream.add(part)
             parts = [*parts[:-1], parts[-1].followed(part)] if piece.continues else [*parts, part]
             if isinstance(part.error, WorkerFault):
                 break
         return parts
-=======
-                parts.append(Part(piece.path, error=error))
-                if isinstance(error, WorkerFault):
-                    break
-        result = join(parts)
-        return await self._delivered(self._answer(request, result), result, request, run)
-
-    async def _delivered(self, answer: dict[str, Any], result: Generated, request: Job, run: Run) -> dict[str, Any]:
-        """Return `answer` with the pictures of `result` in it, as base64 or URLs."""
-        run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        overhead = encoded_size(answer) + ENVELOPE_BYTES
-        deliver = partial(
-            self._delivery.deliver,
-            *(run.id, result.pictures, result.seeds),
-            options=request.output,
-            store=run.target,
-            overhead_bytes=overhead,
-            answer=answer,
-            deadline=run.deadline,
-        )
-        with run.phases.phase("deliver"):
-            try:
-                direct = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
-                delivered = deliver() if direct else await self.thread(deliver)
-            except DeliveryFailed as error:
-                kept = await self.thread(self.results.keep_pictures, run.id, result.pictures, result.seeds)
-                error.details["kept"] = kept
-                raise
-        run.phases.bytes += delivered.bytes
-        answer |= delivered.told()
-        answer["warnings"] = [*answer["warnings"], *delivered.warnings]
-        return answer
->>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
 
     def _held(self) -> Cache:
         """Return what the model folders hold."""

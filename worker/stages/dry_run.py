@@ -39,11 +39,8 @@ class DryStore:
         self._store = store
         self.find = store.find
         self.not_found = store.not_found
-<<<<<<< HEAD
         self.volume = store.volume
-=======
         self.listed = store.listed
->>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
 
     def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
         """As the store does."""

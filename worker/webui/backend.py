@@ -21,12 +21,8 @@ from worker.webui.baseline import Baseline
 from worker.webui.process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from collections.abc import Callable, Iterable, Sequence
-=======
-    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
->>>>>>> b1f6c40 (Spawn the WebUI before anything that it need not wait for is imported; log and read settings without two libraries)
 
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog, Checkpoint
@@ -249,11 +245,15 @@ class Backend:
         made = await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
         if self._process is not None:
             return made  # its log tells
+        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
+
         found = await calm.whole(self._thread(self.probe.request, request, self._poster(end)))
         return replace(made, found=found)
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""
+        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
+
         return await calm.whole(
             self._thread(self.probe.idle_upscalers, names, self._poster(time.monotonic() + timeout))
         )
