@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             figures += importlib.import_module(f"benchmarks.{name}").run(Path(folder))
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    keep(figures, machine())
+    keep(figures, machine(), whole=not options.names)
     plot.write()
     print(table(figures))
     return 1 if any(figure.met is False for figure in figures) else 0

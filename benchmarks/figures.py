@@ -61,17 +61,24 @@ class Figure:
             "unit": self.unit,
             "target": self.target or None,
             "met": self.met,
-            "against": self.against or None,
         }
 
 
-def keep(figures: Iterable[Figure], machine: Mapping[str, Any]) -> None:
-    """Write the figures over those of the same names in ``latest.json``."""
-    known: dict[str, Any] = json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else {}
-    known.update({figure.name: figure.to_json() for figure in figures})
+def keep(figures: Iterable[Figure], machine: Mapping[str, Any], *, whole: bool) -> None:
+    """Write the figures to ``latest.json``: in place of all that is there, or (not `whole`) of the same names only.
+
+    What each was measured against is kept with the machine that they come from, in ``machine.json``.
+    """
+    known: dict[str, Any] = {} if whole else _read(LATEST)
+    against: dict[str, str] = {} if whole else _read(MACHINE).get("against", {})
+    for figure in figures:
+        known[figure.name] = figure.to_json()
+        against.pop(figure.name, None)
+        if figure.against:
+            against[figure.name] = figure.against
     RESULTS.mkdir(exist_ok=True)
-    LATEST.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")
-    MACHINE.write_text(json.dumps(dict(machine), indent=2) + "\n", encoding="utf-8")
+    _write(LATEST, known)
+    _write(MACHINE, {**machine, "against": dict(sorted(against.items()))}, ordered=True)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -94,6 +101,16 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known
+
+
+def _write(path: Path, content: Mapping[str, Any], *, ordered: bool = False) -> None:
+    told = dict(content) if ordered else dict(sorted(content.items()))
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def _short(value: float | None) -> float | None:

@@ -107,7 +107,7 @@ def figures_table() -> str:
     for name, one in figures.items():
         if one["target"] is None and one["reference"] is None:
             continue
-        other = f"{one['reference']:g} ({one['against']})" if one["reference"] is not None else ""
+        other = f"{one['reference']:g} ({machine['against'].get(name, '')})" if one["reference"] is not None else ""
         ratio = f"{one['ratio']:.2f}" if one["ratio"] is not None else ""
         met = {True: ", met", False: ", **missed**", None: ""}[one["met"]]
         lines.append(f"| {name} | {one['value']:g} {one['unit']} | {other} | {ratio} | {one['target'] or ''}{met} |")
