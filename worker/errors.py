@@ -9,6 +9,7 @@
     │   ├── HashMismatch          hash_mismatch
     │   ├── OutputTooLarge        output_too_large
     │   ├── OutOfMemory           out_of_memory
+    │   ├── ImageRefused          image_refused
     │   ├── WebUIRejected         webui_rejected
     │   └── Cancelled             cancelled
     ├── WorkerFault (fault: worker — this worker failed; the same job may succeed elsewhere)
@@ -21,6 +22,7 @@
     │   ├── DeadlineExceeded      deadline_exceeded
     │   ├── WrongResult           wrong_result
     │   ├── NanImage              nan_image
+    │   ├── ImageCheckFailed      image_check_failed
     │   ├── ModelDamaged          model_damaged
     │   ├── NoSpace               no_space
     │   ├── WorkerStopping        worker_stopping
@@ -174,6 +176,11 @@ class OutOfMemory(ClientError):
     about = "The GPU's memory does not hold this job; ask for fewer or smaller pictures."
 
 
+class ImageRefused(ClientError):
+    code = "image_refused"
+    about = "The endpoint's image check lets none of the pictures pass."
+
+
 class WebUIRejected(ClientError):
     code = "webui_rejected"
     about = "The WebUI refused the job (HTTP 4xx); `details` carries its words."
@@ -228,6 +235,11 @@ class WrongResult(WorkerFault):
 class NanImage(WorkerFault):
     code = "nan_image"
     about = "The model produced NaNs (a black picture); usually a VAE that needs full precision."
+
+
+class ImageCheckFailed(WorkerFault):
+    code = "image_check_failed"
+    about = "The endpoint's image check did not work, so the pictures were not delivered."
 
 
 class ModelDamaged(WorkerFault):

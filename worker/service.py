@@ -28,6 +28,7 @@ from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
 from worker.stages.handover import Handover
 from worker.stages.joined import Part, join
+from worker.stages.judged import judged, refuse_nothing
 from worker.stages.run import Run
 from worker.stages.studio import Studio
 from worker.telemetry.logs import bound, get_logger
@@ -193,6 +194,9 @@ class Service:
             return await self._pictures(request, run)
         if isinstance(request, Upscale):
             result = await self._errands.upscale(request, run)
+            if self._house.gate is not None:
+                result = await self.thread(judged, self._house.gate, result)
+                refuse_nothing(result)
             return await self._handover.deliver({**self._answer(request, result), "seeds": []}, result, request, run)
         special = await (
             self._validated(request, run) if isinstance(request, Validate) else self._errands.answer(request, run)
@@ -226,6 +230,7 @@ class Service:
         try:
             async with stream:
                 result = join(await self._parts(request, run, stream))
+                refuse_nothing(result)
         except WorkerError as error:
             if stream.told:
                 error.details["streamed"] = stream.told
@@ -282,6 +287,7 @@ class Service:
             "warnings": [*request.warnings, *result.warnings],
             "worker": self._worker(result.info),
             **({"parts": list(result.parts)} if result.parts else {}),
+            **({"checks": list(result.checks)} if result.checks is not None else {}),
         }
 
     def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -318,6 +318,30 @@ class Settings(BaseModel):
         None, "PROMPT_POLICY_FILE", "Rules on prompts (YAML): refuse or flag words and patterns; default: none."
     )
 
+    image_check: str = _knob(
+        "",
+        "IMAGE_CHECK",
+        "Looks at every picture before it is delivered: `onnx`, or `package.module:factory` of your own; default: "
+        "none. A check that can't be loaded keeps the worker from starting.",
+    )
+    image_check_action: Literal["flag", "blur", "refuse"] = _knob(
+        "refuse",
+        "IMAGE_CHECK_ACTION",
+        "What is done with a picture that it minds: flag: delivered and said so; blur: made unrecognisable; refuse: "
+        "not delivered.",
+    )
+    image_check_model: Path | None = _knob(
+        None,
+        "IMAGE_CHECK_MODEL",
+        "The classifier (ONNX) of IMAGE_CHECK=onnx, its config.json and preprocessor_config.json beside it; never "
+        "downloaded.",
+    )
+    image_check_labels: str = _knob(
+        "nsfw", "IMAGE_CHECK_LABELS", "Which of its labels are minded, separated by commas."
+    )
+    image_check_threshold: float = _knob(
+        0.5, "IMAGE_CHECK_THRESHOLD", "Score from which a label counts, 0 to 1.", gt=0, le=1
+    )
     live_previews: Literal["off", "cheap", "full"] = _knob(
         "off",
         "LIVE_PREVIEWS",
@@ -391,7 +415,14 @@ class Settings(BaseModel):
         return "warn" if word == "warning" else word
 
     @field_validator(
-        "log_level", "log_format", "delivery", "webui_xformers", "webui_disable_mmap", "live_previews", mode="before"
+        "log_level",
+        "log_format",
+        "delivery",
+        "webui_xformers",
+        "webui_disable_mmap",
+        "live_previews",
+        "image_check_action",
+        mode="before",
     )
     @classmethod
     def _lower(cls, value: object) -> object:

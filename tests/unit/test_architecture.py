@@ -14,7 +14,7 @@ LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one
 LAYERS = [
     {"settings", "errors", "lifecycle"},
     {"contract", "telemetry", "net"},
-    {"models", "webui", "images", "delivery"},
+    {"models", "webui", "images", "delivery", "safety"},
     {"stages", "recovery"},
     {"service", "serving"},
 ]

@@ -50,6 +50,9 @@ COUNSEL: dict[str, Counsel] = {
     "output_too_large": Counsel(
         413, "Send `output.allow_smaller` or a smaller format, ask for fewer pictures, or use a store."
     ),
+    "image_refused": Counsel(
+        451, "Change the prompt. `details.checks` says what was seen; another seed may make another picture."
+    ),
     "webui_rejected": Counsel(422, "Read the WebUI's words in `details.upstream`: a value that only it can judge."),
     "delivery_failed": Counsel(
         502, "Send it again where `details.retry_helps`, else correct keys, bucket or address of the store first."
@@ -61,6 +64,9 @@ COUNSEL: dict[str, Counsel] = {
         "only waited, more workers help.",
     ),
     "generation_stalled": Counsel(504, "Send it again: the WebUI has been stopped or restarted."),
+    "image_check_failed": Counsel(
+        500, "Send it again; where it stays, the operator looks at the check's model and the worker's log."
+    ),
     "internal_error": Counsel(500, "Send it again once, then report it with the job's id."),
     "model_damaged": Counsel(500, "The operator removes the file, or puts a whole one in its place."),
     "nan_image": Counsel(

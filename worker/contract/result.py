@@ -74,6 +74,18 @@ class PartAnswer(TypedDict):
     error: NotRequired[ErrorAnswer]
 
 
+class CheckAnswer(TypedDict):
+    """What the endpoint's image check saw in one picture, and what was done."""
+
+    path: NotRequired[str]
+    """Of a job with several prompts or seeds: which."""
+    seed: int | None
+    action: Literal["flagged", "blurred", "refused"]
+    label: str
+    score: float
+    """0 to 1."""
+
+
 class PreviewAnswer(TypedDict):
     """Small stand-ins for one picture; what `output.thumbnail` and `output.blurhash` asked for."""
 
@@ -108,6 +120,8 @@ class JobAnswer(TypedDict):
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds: what became of each."""
+    checks: NotRequired[list[CheckAnswer]]
+    """Where the endpoint has an image check: what it saw. Empty: nothing."""
     streamed: NotRequired[int]
     """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
 
@@ -153,6 +167,7 @@ class UpscaleAnswer(TypedDict):
     worker: WorkerInfo
     previews: NotRequired[list[PreviewAnswer]]
     record: NotRequired[str]
+    checks: NotRequired[list[CheckAnswer]]
 
 
 class InterrogateAnswer(TypedDict):

@@ -41,6 +41,7 @@ class Generated:
     Attributes:
         applied: What made them, as the answer's `applied`.
         info: A1111's own `info`.
+        checks: What the operator's image check saw; None: there is none.
         parts: Of a job with several prompts or seeds: what became of each.
     """
 
@@ -52,6 +53,7 @@ class Generated:
     warnings: tuple[str, ...] = ()
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
+    checks: tuple[dict[str, Any], ...] | None = None
 
 
 def request_for(

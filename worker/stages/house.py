@@ -10,12 +10,14 @@ from worker.contract.job import Txt2Img
 from worker.contract.policy import PolicyInvalid, Rule, enforce, judge, read_policy
 from worker.contract.presets import Preset, PresetsInvalid, read_presets
 from worker.errors import SettingsInvalid
+from worker.safety.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from worker.contract.job import Generation
+    from worker.safety.gate import Gate
     from worker.settings import Settings
 
 PRESETS = "presets.yaml"
@@ -31,11 +33,13 @@ class House:
         presets: By name; those that ship with the worker, and the operator's over them.
         wildcards: Name → lines, of `__name__` in prompts.
         rules: On prompts; none: every prompt is fine.
+        gate: Judges pictures; None: every picture is fine.
     """
 
     presets: Mapping[str, Preset] = field(default_factory=dict)
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    gate: Gate | None = None
 
     def check(self, job: Generation) -> list[str]:
         """Return warnings for prompts that a rule flags.
@@ -69,7 +73,7 @@ def read_house(settings: Settings) -> House:
             rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
-    return House(presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules)
+    return House(presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load(settings))
 
 
 def _if_there(path: Path) -> Path | None:

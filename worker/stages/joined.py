@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from worker.errors import WorkerError
     from worker.stages.generate import Generated
@@ -38,7 +38,15 @@ def _followed(results: Sequence[Generated]) -> Generated:
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
         extras=tuple(picture for result in results for picture in result.extras),
         info={**results[0].info, **merged},
+        checks=_checks(("", result) for result in results),
     )
+
+
+def _checks(results: Iterable[tuple[str, Generated]]) -> tuple[dict[str, Any], ...] | None:
+    found = [(path, result.checks) for path, result in results if result.checks is not None]
+    if not found:
+        return None
+    return tuple({**({"path": path} if path else {}), **check} for path, checks in found for check in checks)
 
 
 _PER_PICTURE = frozenset({"all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts"})
@@ -80,4 +88,5 @@ def join(parts: Sequence[Part]) -> Generated:
         ),
         extras=tuple(picture for result in results for picture in result.extras),
         parts=tuple(told),
+        checks=_checks((part.path, part.result) for part in parts if part.result is not None),
     )

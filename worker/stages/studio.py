@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from worker.recovery.making import Maker, Order
 from worker.recovery.mending import ModelFiles
 from worker.stages import generate, prepare
+from worker.stages.judged import judged
 from worker.stages.recommend import advice, recommended_for
 from worker.webui.live import with_previews
 
@@ -88,12 +89,20 @@ class Studio:
             )
         )
         said = (*flagged, *watched, *right.result.warnings, *incoming.warnings, *right.notes)
-        return replace(right.result, warnings=said)
+        result = replace(right.result, warnings=said)
+        gate = self._house.gate
+        if gate is None:
+            return result
+        with run.phases.phase("check"):  # beside the next generation: the GPU was given on
+            return await self._hands.thread(partial(judged, gate, result, together=sent.expect.free))
 
     def _watched(self, request: Generation, sent: Request) -> tuple[Request, list[str]]:
         """Return the request with live previews where they are wanted and allowed, and a warning where not allowed."""
         if not request.live_previews:
             return sent, []
+        gate = self._house.gate
+        if gate is not None and gate.action != "flag":
+            return sent, ["live_previews: none are told where pictures are checked before they are"]
         if self._settings.live_previews == "off":
             return sent, ["live_previews: this endpoint makes none (LIVE_PREVIEWS)"]
         return with_previews(sent, self._settings.live_previews), []
