@@ -115,7 +115,8 @@ def _ref(text: str, **more: Any) -> ModelRef:
     try:
         return ModelRef.model_validate({"name": text, **more})
     except ValidationError as error:
-        raise InvalidInput.at(text[:100], error.errors(include_url=False)[0]["msg"]) from None
+        said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InvalidInput.at(text[:100], said) from None
 
 
 def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:

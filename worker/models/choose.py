@@ -72,16 +72,20 @@ def choose(
         return _by_locator(ref, kind, locator, name, names, there, catalog)
     wanted = relative_path(name or "")
     known = catalog.named(wanted, kind)
-    file = _exact(wanted, names) or _same_content(ref, there)
-    if file is None and known is not None:
-        file = _of_catalog(known, names, there)
-    if file is None:
-        file = _unique(wanted, names)
     locators: tuple[Locator, ...] = known.locators if known else ()
+    keys = {each.key for each in locators}
+    file = _exact(wanted, names)
+    if file is not None and known is not None and not _may_be(there.get(file), keys, ref):
+        file = None  # somebody gave the catalog's name to a file from elsewhere
+    file = file or _same_content(ref, there)
+    if file is None:
+        file = _of_catalog(known, names, there) if known else _unique(wanted, names) or _called(wanted, there)
     if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
         return _by_locator(ref, kind, Civitai(int(wanted)), None, names, there, catalog)
     stem = known.stem if known else safe_stem(PurePosixPath(wanted).name)
     suffix = suffix_of(locators[0]) if locators else ""
+    if file is None and known is not None and _exact(stem, names) is not None:
+        stem = f"{stem}-{suffix}"
     return Choice(kind, file, known, locators, stem, suffix, known.name if known else name)
 
 
@@ -110,7 +114,8 @@ def _by_locator(
             stem = f"{stem}-{suffix}"
             file = _exact(stem, names)
     if file is None:
-        file = next((each for each in names if split_ending(each)[0].endswith(f"-{suffix}")), None)
+        of_it = (each for each in names if split_ending(each)[0].endswith(f"-{suffix}"))
+        file = next((each for each in of_it if _may_be(there.get(each), keys, ref)), None)
     return Choice(kind, file, known, locators, stem, suffix, calls)
 
 
@@ -165,6 +170,13 @@ def _of_catalog(known: CatalogEntry, names: Sequence[str], there: Mapping[str, E
 def _unique(wanted: str, names: Sequence[str]) -> str | None:
     key = match_key(PurePosixPath(wanted).name)
     found = [each for each in names if key and match_key(PurePosixPath(each).name) == key]
+    return found[0] if len(found) == 1 else None
+
+
+def _called(wanted: str, there: Mapping[str, Entry]) -> str | None:
+    """Return the one file that was fetched under this name, where its file name could not hold it."""
+    key = match_key(wanted)
+    found = [entry.file for entry in there.values() if key and entry.name is not None and match_key(entry.name) == key]
     return found[0] if len(found) == 1 else None
 
 

@@ -216,7 +216,8 @@ class _Attempt:
 
         def on_name(version: Version, suggested: str | None) -> None:
             there = partial.spans.total if version == partial.version else 0
-            self._name(offer.name or suggested, version.size, there)
+            told = next((each for each in (offer.name, suggested) if each and split_ending(each)[1]), None)
+            self._name(told or offer.name or suggested, version.size, there)
 
         return Transfer(
             offer.remote,

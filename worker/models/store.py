@@ -282,7 +282,7 @@ class ModelStore:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
             if not (model.sha256 or "").startswith(ref.sha256):
                 raise HashMismatch(
-                    f"{path}: {model.key} has the SHA-256 {model.sha256}; the job says {ref.sha256}",
+                    f"{f'{path}: ' if path else ''}{model.key} has the SHA-256 {model.sha256}, not {ref.sha256}",
                     hint="Give the model another name, or remove the file from the volume.",
                     details={"path": path, "expected": ref.sha256, "measured": model.sha256},
                 )

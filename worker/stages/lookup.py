@@ -32,33 +32,47 @@ class Wanted:
     kind: ModelKind
 
 
-def is_listed(want: Wanted, catalog: Catalog) -> bool:
-    """Whether a WebUI with folders of its own lists the name."""
-    name = want.ref.ref
-    if want.kind == "checkpoint":
-        return catalog.checkpoint_meant(name) is not None
-    if want.kind == "lora":
-        return catalog.lora_meant(name) is not None
-    if want.kind == "vae":
-        return catalog.vae_meant(name) is not None
-    return want.kind == "embedding" and name in catalog.embeddings
+def is_listed(want: Wanted, catalog: Catalog, volume: Volume) -> bool:
+    """Whether the WebUI has, in folders of its own, what a plain name means.
+
+    A file of ours that the store did not take for it is not meant; an address or a hash says more than a name.
+    """
+    if want.ref.url is not None or want.ref.sha256 is not None:
+        return False
+    place = _place(want.ref.ref, want.kind, catalog)
+    if want.kind == "embedding":
+        return place is not None and not _has_embedding(want.ref.ref, volume)
+    return place is not None and not (_is_below(place, want.kind, volume) and Path(place).exists())
 
 
 def is_gone(name: str, kind: ModelKind, catalog: Catalog, volume: Volume) -> bool:
     """Whether the WebUI lists a file of ours that is not there any more: removed by people, or by another worker."""
-    if kind == "embedding":  # listed without their places
-        return name in catalog.embeddings and not any(PurePath(each).stem == name for each in volume.names(kind))
+    place = _place(name, kind, catalog)
+    if kind == "embedding":
+        return place is not None and not _has_embedding(name, volume)
+    return place is not None and _is_below(place, kind, volume) and not Path(place).exists()
+
+
+def _place(name: str, kind: ModelKind, catalog: Catalog) -> str | None:
+    """Return where the WebUI has what it knows by a name: empty when it does not say, None when it knows nothing."""
     if kind == "checkpoint":
-        checkpoint_row = catalog.checkpoint(name)
-        place = checkpoint_row.filename if checkpoint_row is not None else ""
-    elif kind == "lora":
-        lora_row = catalog.lora(name)
-        place = lora_row.path if lora_row is not None else ""
-    else:
-        vae_row = catalog.vae(name) if kind == "vae" else None
-        place = vae_row.filename if vae_row is not None else ""
-    own = bool(place) and PurePath(place).is_relative_to(volume.folders[kind].absolute())
-    return own and not Path(place).exists()
+        checkpoint_row = catalog.checkpoint_meant(name)
+        return checkpoint_row.filename if checkpoint_row is not None else None
+    if kind == "lora":
+        lora_row = catalog.lora_meant(name)
+        return lora_row.path if lora_row is not None else None
+    if kind == "vae":
+        vae_row = catalog.vae_meant(name)
+        return vae_row.filename if vae_row is not None else None
+    return "" if kind == "embedding" and name in catalog.embeddings else None
+
+
+def _is_below(place: str, kind: ModelKind, volume: Volume) -> bool:
+    return bool(place) and PurePath(place).is_relative_to(volume.folders[kind].absolute())
+
+
+def _has_embedding(name: str, volume: Volume) -> bool:
+    return any(PurePath(each).stem == name for each in volume.names("embedding"))
 
 
 def is_seen(model: LocalModel, catalog: Catalog) -> bool:

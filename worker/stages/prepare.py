@@ -77,9 +77,9 @@ async def prepare(
         catalog = await backend.relearn(refresh=sorted(REFRESH[kind] for kind in gone))
     meant = tagged.read(texts[0], store, catalog)
     wanted = [*_wanted(job), *meant.wanted.values()]
-    local, unknown = _on_the_volume(wanted, store, catalog)
+    local, unknown, wrong = _on_the_volume(wanted, store, catalog)
     _, more = resolve.tagged_loras(texts[0], catalog, meant.expected())
-    problems += more
+    problems += [*wrong, *more]
     if problems or unknown:
         if not problems:
             raise ModelNotFound(
@@ -88,7 +88,7 @@ async def prepare(
             )
         raise InvalidInput([*problems, *unknown])
 
-    needed = [want for want in wanted if want.path in local or not lookup.is_listed(want, catalog)]
+    needed = [want for want in wanted if want.path in local or not lookup.is_listed(want, catalog, store.volume)]
     if needed:  # those that are there too: their hashes are compared and their uses counted
         models = await store.prepare([(w.path, w.ref, w.kind) for w in needed], on_progress=fetching(on_progress))
         local.update({want.path: model for want, model in zip(needed, models, strict=True)})
@@ -183,22 +183,23 @@ def _gone(
 
 def _on_the_volume(
     wanted: list[lookup.Wanted], store: ModelStore, catalog: Catalog
-) -> tuple[dict[str, LocalModel], list[Problem]]:
-    """Return the models that are there by path, and a problem for each that nobody knows or that can't be read."""
+) -> tuple[dict[str, LocalModel], list[Problem], list[Problem]]:
+    """Return the models that are there by path, a problem for each that nobody knows, and for each that can't be."""
     local: dict[str, LocalModel] = {}
     unknown: list[Problem] = []
+    wrong: list[Problem] = []
     for want in wanted:
         try:
             choice = store.choose(want.ref, want.kind, path=want.path)
             model = store.find(want.ref, want.kind, path=want.path)
         except InvalidInput as error:
-            unknown += error.problems
+            wrong += error.problems
             continue
         if model is not None:
             local[want.path] = model
-        elif not choice.locators and not lookup.is_listed(want, catalog):
+        elif not choice.locators and not lookup.is_listed(want, catalog, store.volume):
             unknown.append(_unknown(store.not_found(choice, want.ref), want, catalog))
-    return local, unknown
+    return local, unknown, wrong
 
 
 def _unknown(error: ModelNotFound, want: lookup.Wanted, catalog: Catalog) -> Problem:

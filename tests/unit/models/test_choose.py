@@ -90,3 +90,28 @@ def test_the_same_content_is_not_fetched_twice() -> None:
 def test_an_entry_without_its_file_is_nothing() -> None:
     entry = Entry("lora", "gone.safetensors", 1, source=Web(_URL).key)
     assert _choose(_URL, entries=(entry,)).file is None
+
+
+@pytest.mark.parametrize("spelling", ["Detail Tweaker XL", "Detail_Tweaker_XL", "detail tweaker"])
+def test_a_file_from_elsewhere_under_a_catalog_name_is_not_the_catalogs_model(spelling: str) -> None:
+    foreign = Entry("lora", "Detail_Tweaker_XL.safetensors", 1, source=Web(_URL).key, name="Detail Tweaker XL")
+    choice = _choose(spelling, foreign.file, entries=(foreign,))
+    assert choice.file is None
+    assert choice.locators == (Civitai(135867),)
+    assert choice.stem == "Detail_Tweaker_XL-135867"
+    own = Entry("lora", "Detail_Tweaker_XL-135867.safetensors", 1, source="civitai:135867")
+    assert _choose(spelling, foreign.file, own.file, entries=(foreign, own)).file == own.file
+
+
+@pytest.mark.parametrize("name", ["細部 αβ", "Café au lait"])
+def test_a_name_that_no_file_can_have_is_found_by_what_it_was_fetched_as(name: str) -> None:
+    fetched = Entry("lora", "model-1234.safetensors", 1, source=Web(_URL).key, name=name)
+    assert _choose(name, fetched.file, entries=(fetched,)).file == fetched.file
+    twin = Entry("lora", "model-5678.safetensors", 1, source="civitai:5678", name=name)
+    assert _choose(name, fetched.file, twin.file, entries=(fetched, twin)).file is None
+
+
+def test_a_file_of_another_source_that_ends_like_a_version_is_not_that_version() -> None:
+    other = Entry("lora", "style-77.safetensors", 1, source=Web(_URL).key)
+    assert _choose("civitai:77", other.file, entries=(other,)).file is None
+    assert _choose("civitai:77", other.file).file == other.file
