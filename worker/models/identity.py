@@ -46,6 +46,14 @@ def surely_dead(data: dict[str, Any], here: Owner) -> bool:
     return _started(data["pid"]) != data.get("started")
 
 
+def this_boot() -> str:
+    """Return what tells one run of one machine's kernel from every other, or something new where nothing does."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return secrets.token_hex(16)
+
+
 def _machine() -> str:
     try:
         boot = _BOOT_ID.read_text().strip()

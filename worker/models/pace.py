@@ -26,7 +26,8 @@ class Pace:
         strikes: Failures of one worker in a row, without any progress anywhere, until the fetch fails.
         first_wait_s: After the first failure; doubles with each.
         longest_wait_s: Of one wait; a `Retry-After` beyond it ends the fetch.
-        save_every_s: Between records of what is there.
+        save_every_s: Between records of what is there for good.
+        note_every_s: Between records of what is there as long as the machine runs.
         tell_every_s: Between reports of progress.
     """
 
@@ -35,6 +36,7 @@ class Pace:
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
     save_every_s: float = 5.0
+    note_every_s: float = 0.5
     tell_every_s: float = 0.25
 
 

@@ -1,8 +1,11 @@
 """A file on its way: a partial file of this process alone, and beside it a record of the ranges that are safely there.
 
-The record names only ranges that were flushed before it was written, so a reader on another machine can trust it after
-a crash. A partial left by a dead process is taken over by renaming it: of several takers one succeeds. Its data is used
-only where the source can say (`ETag`, `Last-Modified`) that it still offers the same file.
+The record names the ranges that were flushed before it was written, which any reader can trust after any crash, and
+those that were only written: these are there as long as the kernel that took them runs, so they count for a reader on
+the same machine since the same boot (a killed process loses next to nothing).
+
+A partial left by a dead process is taken over by renaming it: of several takers one succeeds. Its data is used only
+where the source can say (`ETag`, `Last-Modified`) that it still offers the same file.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import contextlib
 import ctypes
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.models.identity import this_boot
 from worker.models.names import short_hash
 from worker.models.spans import Spans
 
@@ -46,6 +50,15 @@ class Version:
         return self.size is not None and self.tag is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is known of a leftover: which ranges were flushed, and which are there for this machine."""
+
+    version: Version = Version(None, None)
+    flushed: Spans = field(default_factory=Spans)
+    there: Spans = field(default_factory=Spans)
+
+
 class DiskFull(Exception):
     """The file system has no room for the file."""
 
@@ -66,8 +79,10 @@ class Partial:
         self.path = folder / f"{prefix}-{owner}{ENDING}"
         self.version = Version(None, None)
         self.spans = Spans()
+        self._boot = this_boot()
+        self._flushed: list[list[int]] = []
         if self.path.exists():
-            self.version, self.spans = _read_record(self._record)
+            self._adopt(self._read(self._record))
         if adopt:
             self._claim(folder, prefix)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -94,6 +109,7 @@ class Partial:
         self._unlink(self.path)
         self._unlink(self._record)
         self.spans = Spans()
+        self._flushed = []
         self.version = version
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
@@ -111,7 +127,14 @@ class Partial:
             return
         with _space_errors():
             os.fdatasync(self._fd)
+            self._flushed = spans
             self._write_record(spans)
+
+    def note(self, spans: list[list[int]]) -> None:
+        """Record that these ranges were written, without flushing them: enough if this process is killed."""
+        if self.version.resumable:
+            with _space_errors():
+                self._write_record(spans)
 
     def take_file(self, path: Path) -> None:
         """Put a whole file, fetched by other means on the same file system, in this partial's place."""
@@ -160,37 +183,47 @@ class Partial:
     def _claim(self, folder: Path, prefix: str) -> None:
         """Take over the leftover that has most, remove the others."""
         leftovers = [each for each in folder.glob(f"{prefix}-*{ENDING}") if each != self.path]
-        records = {each: _read_record(each.with_name(f"{each.name}{RECORD}")) for each in leftovers}
-        for each in sorted(leftovers, key=lambda each: -records[each][1].total):
-            if self.spans.total < records[each][1].total:
+        records = {each: self._read(each.with_name(f"{each.name}{RECORD}")) for each in leftovers}
+        for each in sorted(leftovers, key=lambda each: -records[each].there.total):
+            if self.spans.total < records[each].there.total:
                 with contextlib.suppress(FileNotFoundError):
                     each.replace(self.path)
-                    self.version, self.spans = records[each]
-                    self._write_record(self.spans.to_json())  # its ranges were flushed by their writer
+                    self._adopt(records[each])
+                    self._write_record(self.spans.to_json())
             self._unlink(each)
             self._unlink(each.with_name(f"{each.name}{RECORD}"))
 
-    def _write_record(self, spans: list[list[int]]) -> None:
-        record = {"size": self.version.size, "tag": self.version.tag, "done": spans}
+    def _adopt(self, record: _Record) -> None:
+        self.version, self.spans, self._flushed = record.version, record.there, record.flushed.to_json()
+
+    def _write_record(self, written: list[list[int]]) -> None:
+        record = {
+            "size": self.version.size,
+            "tag": self.version.tag,
+            "done": self._flushed,
+            "written": written,
+            "boot": self._boot,
+        }
         temporary = self._record.with_name(f"{self._record.name}.tmp")
         temporary.write_bytes(orjson.dumps(record))
         temporary.replace(self._record)
+
+    def _read(self, path: Path) -> _Record:
+        try:
+            data: Any = orjson.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return _Record()
+        if not isinstance(data, dict) or not isinstance(data.get("size"), int) or not isinstance(data.get("tag"), str):
+            return _Record()
+        size = data["size"]
+        flushed = Spans.from_json(data.get("done"), size)
+        there = Spans.from_json(data.get("written"), size) if data.get("boot") == self._boot else flushed
+        return _Record(Version(size, data["tag"]), flushed, there)
 
     @staticmethod
     def _unlink(path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _read_record(path: Path) -> tuple[Version, Spans]:
-    nothing = Version(None, None), Spans()
-    try:
-        data: Any = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return nothing
-    if not isinstance(data, dict) or not isinstance(data.get("size"), int) or not isinstance(data.get("tag"), str):
-        return nothing
-    return Version(data["size"], data["tag"]), Spans.from_json(data.get("done"), data["size"])
 
 
 def _reserve(fd: int, size: int) -> None:

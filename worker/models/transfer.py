@@ -253,7 +253,7 @@ class Transfer:
     def _follow(self) -> tuple[str, int]:
         """Hash what arrives, in order; record and report on the way. Returns the digest and the size."""
         hashing, generation = FrontHash(self._check), self._generation
-        saved = told = time.monotonic()
+        saved = noted = told = time.monotonic()
         while True:
             with self._changed:
                 if self._failure is not None:
@@ -273,8 +273,11 @@ class Transfer:
                 told = clock
                 self._on_bytes(there, self._size)
             if clock - saved >= self._pace.save_every_s:
-                saved = clock
+                saved = noted = clock
                 self._partial.save(record)
+            elif clock - noted >= self._pace.note_every_s:
+                noted = clock
+                self._partial.note(record)
         self._raise_if_stopped()
         if self._size is not None and hashing.done != self._size:
             raise Unreachable(f"the source sent {hashing.done} of {self._size} bytes")
