@@ -14,7 +14,7 @@ from benchmarks.harness import JOB, run_jobs, worker
 if TYPE_CHECKING:
     from pathlib import Path
 
-JOBS = 32
+JOBS = 24
 CONCURRENCY = "6"
 MODELS = ("Deliberate_v6", "Other_v1")
 TIMES = {"STANDIN_LOAD_SECONDS": "0.6", "STANDIN_STEP_SECONDS": "0.03", "CONCURRENCY": CONCURRENCY}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOBS = 60
-REFERENCE_JOBS = 24
+REFERENCE_JOBS = 16
 """A share does not depend on the number of jobs, only its noise does; the slow loops would take minutes for more."""
 UPLOAD_S = 0.5
 

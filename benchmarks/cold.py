@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STARTS = 5
-LOAD_S = "6"
+LOAD_S = "4"
 """Longer than the worker's own imports."""
 
 

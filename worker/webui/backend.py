@@ -102,8 +102,12 @@ class Backend:
         with self._spawning:
             if self._closed:
                 raise BootFailed("the worker is being closed")
-            self._process = WebUIProcess(self.plan.program, on_line=self._line, on_exit=self._exited)
-        self._log.info("spawned", pid=self._process.pid)
+            self._process = WebUIProcess(
+                self.plan.program,
+                on_line=self._line,
+                on_exit=self._exited,
+                on_spawn=lambda pid: self._log.info("spawned", pid=pid),
+            )
 
     def wait_ready(self) -> None:
         """Block until the model asked for is loaded and everything it lists is known.

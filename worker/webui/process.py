@@ -38,6 +38,7 @@ class WebUIProcess:
 
     Args:
         on_line: Gets each line of output.
+        on_spawn: Called with the process id, in the watching thread, before the constructor returns.
         on_exit: Called once with this object and the exit code, in the watching thread, within milliseconds of the end.
 
     Raises:
@@ -50,10 +51,12 @@ class WebUIProcess:
         *,
         on_line: Callable[[str], None],
         on_exit: Callable[[WebUIProcess, int], None] = lambda *_: None,
+        on_spawn: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._program = program
         self._on_line = on_line
         self._on_exit = on_exit
+        self._on_spawn = on_spawn
         self._started = threading.Event()
         self._exited = threading.Event()
         self._failure: OSError | None = None
@@ -140,6 +143,7 @@ class WebUIProcess:
             self._failure = failure
             self._started.set()
             return
+        self._on_spawn(self._process.pid)
         if self._process.stdout is None:
             raise AssertionError("stdout was asked for as a pipe")
         self._log = LogTail(self._process.stdout, self._on_line)
