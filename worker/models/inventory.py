@@ -38,6 +38,11 @@ def registry_path(root: Path, catalog: Path = CATALOG_PATH) -> Path:
     return root / STORE / REGISTRY if path.absolute() == catalog.absolute() else path
 
 
+def _is_measured(entry: Entry) -> bool:
+    """Whether the worker that fetched the file has looked at all of it; registries of other programs say less."""
+    return entry.source is not None and entry.sha256 is not None
+
+
 class Inventory:
     """The models of one volume.
 
@@ -75,9 +80,13 @@ class Inventory:
     def entry(self, file: ModelFile) -> Entry:
         """Return what is known of a file: the registry's entry if it is of this very file, else its header's word."""
         entry = self.entries().get(file.key)
-        if entry is not None and entry.size == file.size:
+        same = entry is not None and entry.size == file.size
+        if entry is not None and same and (entry.base_model is not None or _is_measured(entry)):
             return entry
         facts = self.facts(file)
+        if entry is not None and same:  # of an older registry
+            base, words = entry.base_model or facts.base_model, entry.trigger_words or facts.trigger_words
+            return replace(entry, base_model=base, trigger_words=words)
         return Entry(
             kind=file.kind,
             file=file.file,
@@ -95,7 +104,7 @@ class Inventory:
     def damage(self, file: ModelFile) -> str | None:
         """Return what is wrong with the header of a file; None if nothing, or if it was checked when it was fetched."""
         entry = self.entries().get(file.key)
-        if entry is not None and entry.size == file.size and entry.source is not None:
+        if entry is not None and entry.size == file.size and _is_measured(entry):
             return None
         return self._look_inside(file)[1]
 

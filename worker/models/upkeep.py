@@ -132,7 +132,7 @@ def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[
         )
     if not found:
         if locate(ref) is None:
-            raise store.not_found(store.choose(ref, kinds[0]), ref)
+            raise store.not_found(store.choose(ref, kind), ref) if kind else without_kind(store, ref)
         raise ModelNotFound(f"{ref.ref[:200]!r} is not on the volume", hint="`models list` shows what is there.")
     model = found[0]
     file = store.volume.look(model.kind, model.key.partition("/")[2])

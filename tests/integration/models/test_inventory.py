@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import safetensors as make
 from worker.contract.models import ModelRef
-from worker.errors import InvalidInput
+from worker.errors import InvalidInput, ModelDamaged
 from worker.models.catalog import CATALOG_PATH
 from worker.models.inventory import Inventory, registry_path
 from worker.models.registry import Entry
@@ -112,6 +112,23 @@ def test_the_older_registry_is_read_and_replaced_by_ours(tmp_path: Path) -> None
     inventory.flush()
     assert orjson.loads((tmp_path / "cache_registry.json").read_bytes())["schema"] == "a1111-worker/volume/1"
     assert inventory.entries()["lora/My LoRA.safetensors"].uses == 3
+
+
+def test_what_the_older_registry_does_not_say_is_read_from_the_files(tmp_path: Path) -> None:
+    whole = make.write(tmp_path / "loras/whole.safetensors", make.SDXL_LORA)
+    torn = tmp_path / "loras/torn.safetensors"
+    torn.write_bytes(whole.read_bytes()[:-5])
+    old = {
+        path.stem: {"url": f"https://example.com/{path.name}", "path": str(path), "file_size": path.stat().st_size}
+        for path in (whole, torn)
+    }
+    (tmp_path / "cache_registry.json").write_text(json.dumps({"checkpoints": {}, "loras": old}))
+    store = ModelStore(_settings(tmp_path))
+    found = store.find(ModelRef(name="whole"), "lora")
+    assert found is not None
+    assert (found.base_model, found.source) == ("SDXL", "https://example.com/whole.safetensors")
+    with pytest.raises(ModelDamaged):
+        store.find(ModelRef(name="torn"), "lora")
 
 
 def test_a_replaced_file_is_not_believed_to_be_the_old_one(tmp_path: Path) -> None:
