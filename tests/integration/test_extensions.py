@@ -212,6 +212,15 @@ def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:
     assert problems(all_installed.run(script={"name": "x/y/z plot", "args": args})) == {"script.args.X type": "Steps"}
 
 
+def test_an_axis_with_a_name_that_is_not_there_is_a_mistake_of_the_job(all_installed: Worker) -> None:
+    args: dict[str, Any] = {"X type": "Sampler", "X values": "Euler, Eulr a", "Y type": "Steps", "Y values": "2"}
+    answer = all_installed.run(script={"name": "x/y/z plot", "args": args})
+    assert (answer["error_code"], problems(answer)) == ("invalid_input", {"script.args.X values": "Euler a"})
+    args = {"X type": "Checkpoint name", "X values": ["deliberate_v6", "Other_v1"]}
+    answer = all_installed.run(script={"name": "x/y/z plot", "args": args})
+    assert bodies(all_installed)[-1]["script_args"][1] == "Deliberate_v6,Other_v1", answer.get("error")
+
+
 # Without the extensions
 
 

@@ -14,7 +14,7 @@ from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint
 from worker.contract.suggest import nearest
 from worker.errors import Problem
-from worker.webui import scripts, units
+from worker.webui import axes, scripts, units
 from worker.webui.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _script(done: _Attached, job: Generation, catalog: Catalog) -> None:
         ]
         done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
         return
-    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"))
+    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), axes.names(catalog))
     done.problems += problems
     if not problems:
         done.body |= {"script_name": name, "script_args": args}

@@ -7,11 +7,13 @@ index is translated here (measured: x/y/z plot's types).
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.jsonguard import shown
 from worker.contract.suggest import nearest, plain
 from worker.errors import Problem
+from worker.webui import axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ OFFERED = (
 )
 """Scripts that a job may select; Ultimate SD upscale has a field of its own."""
 XYZ = "x/y/z plot"
+_NONE_KNOWN: Mapping[str, Sequence[str]] = MappingProxyType({})
 MOST_CELLS = 100
 _AXES = ("X", "Y", "Z")
 _TEXT_INPUT = "Use text inputs instead of dropdowns"
@@ -48,7 +51,10 @@ def find(scripts: Sequence[Mapping[str, Any]], name: str, *, img2img: bool) -> M
 
 
 def arguments(
-    entry: Mapping[str, Any], given: Mapping[str, Any] | Sequence[Any] | None, path: str
+    entry: Mapping[str, Any],
+    given: Mapping[str, Any] | Sequence[Any] | None,
+    path: str,
+    known: Mapping[str, Sequence[str]] = _NONE_KNOWN,
 ) -> tuple[list[Any], list[Problem]]:
     """Return the whole list of arguments of a script.
 
@@ -56,6 +62,7 @@ def arguments(
         entry: Its entry of script-info.
         given: Label → value, in any spelling; or the whole list in order; None: all defaults.
         path: Of `given` in the job.
+        known: What the axes of x/y/z plot can go through; see `axes.names`.
     """
     rows = [row for row in entry.get("args", ()) if isinstance(row, dict)]
     defaults = [None if _is_heading(row) else row.get("value") for row in rows]
@@ -68,7 +75,7 @@ def arguments(
         if len(listed) != len(rows):
             message = f"must be all {len(rows)} arguments in order, not {len(listed)}; or an object by label"
             return [], [Problem(path, message)]
-        return _settled(entry, rows, listed, [f"{path}[{index}]" for index in range(len(rows))])
+        return _settled(entry, rows, listed, [f"{path}[{index}]" for index in range(len(rows))], known)
     values, problems = list(defaults), []
     places = [f"{path}.{row.get('label', '')}" for row in rows]
     keys = _keys(rows)
@@ -84,7 +91,7 @@ def arguments(
         places[index] = f"{path}.{label}"
     if problems:
         return [], problems
-    return _settled(entry, rows, values, places)
+    return _settled(entry, rows, values, places, known)
 
 
 def _xyz_default(row: Mapping[str, Any], value: Any) -> Any:
@@ -110,7 +117,11 @@ def _is_heading(row: Mapping[str, Any]) -> bool:
 
 
 def _settled(
-    entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], values: list[Any], places: Sequence[str]
+    entry: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    values: list[Any],
+    places: Sequence[str],
+    known: Mapping[str, Sequence[str]],
 ) -> tuple[list[Any], list[Problem]]:
     problems: list[Problem] = []
     xyz = str(entry.get("name", "")).lower() == XYZ
@@ -124,7 +135,7 @@ def _settled(
         else:
             values[index] = found
     if xyz and not problems:
-        problems += _axes(rows, values, places)
+        problems += _axes(rows, values, places, known)
     return values, problems
 
 
@@ -168,7 +179,12 @@ def _chosen(choices: Sequence[str], value: Any, path: str, *, several: bool, by_
     return [match] if several else match
 
 
-def _axes(rows: Sequence[Mapping[str, Any]], values: list[Any], places: Sequence[str]) -> list[Problem]:
+def _axes(
+    rows: Sequence[Mapping[str, Any]],
+    values: list[Any],
+    places: Sequence[str],
+    known: Mapping[str, Sequence[str]],
+) -> list[Problem]:
     """Settle the axes of x/y/z plot: which input each reads, and how many cells they make together."""
     text_input = next((i for i, row in enumerate(rows) if row.get("label") == _TEXT_INPUT), None)
     cells = 1
@@ -178,10 +194,15 @@ def _axes(rows: Sequence[Mapping[str, Any]], values: list[Any], places: Sequence
             continue
         if isinstance(listed, list) and listed:
             # As text, the way that every axis can read.
-            values[3 * number + 1] = text = ", ".join(f'"{part}"' if "," in str(part) else str(part) for part in listed)
+            values[3 * number + 1] = text = axes.joined(listed)
             values[3 * number + 2] = []
         if not isinstance(text, str) or not text.strip():
             return [Problem(places[3 * number + 1], f"is missing: what {_AXES[number]} goes through")]
+        choices = rows[3 * number].get("choices") or ()
+        label = str(choices[kind]) if kind < len(choices) else ""
+        values[3 * number + 1], problems = axes.settled(label, text, known, places[3 * number + 1])
+        if problems:
+            return problems
         cells *= _count(text)
     if cells > MOST_CELLS:
         return [Problem(places[1], f"makes {cells} cells with the other axes; at most {MOST_CELLS} are allowed")]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from worker.standin.scripts.catalog import Catalog
-from worker.webui import scripts
+from worker.webui import axes, scripts
 from worker.webui.scripts import MOST_CELLS, arguments, cells, find
 
 INFO = Catalog().info(
@@ -34,6 +34,59 @@ def problem(name: str, given: Any, *, img2img: bool = False) -> Any:
     values, problems = arguments(entry(name, img2img=img2img), given, "script.args")
     assert len(problems) == 1, (values, problems)
     return problems[0]
+
+
+KNOWN = {
+    "Sampler": ("Euler", "Euler a"),
+    "VAE": ("Automatic", "None", "fine.safetensors"),
+    "Always discard next-to-last sigma": ("true", "false"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "near"),
+    [
+        ("Sampler", "Euler, Eulr a", "Euler a"),
+        ("VAE", "Automatic, fin.safetensors", "fine.safetensors"),
+        ("Always discard next-to-last sigma", "yes", None),
+        ("Steps", "2, x", None),
+        ("Steps", "2.5", None),
+        ("CFG Scale", "5, high", None),
+        ("Size", "512x512, 64", None),
+    ],
+)
+def test_an_axis_goes_through_what_there_is(kind: str, given: str, near: str | None) -> None:
+    sent = {"X type": kind, "X values": given}
+    values, problems = arguments(entry("x/y/z plot"), sent, "script.args", KNOWN)
+    assert [(one.path, one.suggestion) for one in problems] == [("script.args.X values", near)], values
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "text"),
+    [
+        ("Sampler", "EULER, euler A", "Euler,Euler a"),
+        ("VAE", ["none", "Fine.safetensors"], "None,fine.safetensors"),
+        ("Steps", "2, 5-9, 1-10(+3), 1-10[4]", "2, 5-9, 1-10(+3), 1-10[4]"),
+        ("CFG Scale", "1.5, .5, 0-1(+0.25), 2-4[3]", "1.5, .5, 0-1(+0.25), 2-4[3]"),
+        ("Size", "512x768, 64 x 64", "512x768, 64 x 64"),
+        ("Prompt S/R", "a cat, anything", "a cat, anything"),
+    ],
+)
+def test_an_axis_is_spelt_as_the_webui_spells_it(kind: str, given: Any, text: str) -> None:
+    values, problems = arguments(entry("x/y/z plot"), {"X type": kind, "X values": given}, "script.args", KNOWN)
+    assert (values[1], problems) == (text, [])
+
+
+def test_every_axis_that_is_checked_is_one_that_the_script_has() -> None:
+    there = {
+        choice
+        for tab in (False, True)
+        for row in entry("x/y/z plot", img2img=tab)["args"]
+        if str(row.get("label", "")).endswith(" type")
+        for choice in row["choices"]
+    }
+    assert {"Sampler", "Size"} <= there
+    assert set(axes.CHECKED) <= there
 
 
 def test_every_offered_script_is_one_that_the_webui_has() -> None:
@@ -81,13 +134,13 @@ def test_wrong_arguments_are_named(name: str, given: Any, path: str, suggestion:
 
 def test_axes_are_named_and_sent_by_index() -> None:
     values = settle("x/y/z plot", {"X type": "Steps", "X values": "2,3", "Y type": "CFG Scale", "Y values": [5, 7]})
-    assert values[:9] == [4, "2,3", [], 6, "5, 7", [], 0, "", []]
+    assert values[:9] == [4, "2,3", [], 6, "5,7", [], 0, "", []]
     assert cells(values) == 4
 
 
 def test_values_with_commas_are_quoted() -> None:
     values = settle("x/y/z plot", {"X type": "Prompt S/R", "X values": ["a, b", "c"]})
-    assert values[1] == '"a, b", c'
+    assert values[1] == '"a, b",c'
 
 
 def test_a_whole_list_is_taken_as_the_webuis_own_clients_send_it() -> None:
