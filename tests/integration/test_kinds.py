@@ -57,6 +57,14 @@ def test_img2img_keeps_the_pictures_own_size(worker: Worker) -> None:
     ]
 
 
+def test_a_long_picture_is_fine_within_the_operators_pixels_and_a_large_one_is_not(worker: Worker) -> None:
+    job = {"prompt": "a", "steps": 1}
+    answer = run(worker, **job, init_images=[picture(2304, 64)])
+    assert size_of(answer["images"][0]) == (2304, 64)
+    found = problem(run(worker, **job, init_images=[picture(2304, 2304)]))
+    assert (found["path"], "at most 4194304 pixels" in found["message"]) == ("init_images[0]", True)
+
+
 def test_img2img_rounds_an_odd_size_and_says_so(worker: Worker) -> None:
     answer = run(worker, **small(init_images=[picture(101, 67)]))
     assert size_of(answer["images"][0]) == (104, 64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import Size
-from worker.contract.job import Generation
+from worker.contract.job import LARGEST_SIDE, Generation
 from worker.contract.kinds import Img2Img, Inpaint, Interrogate, Upscale
 from worker.errors import InvalidInput
 from worker.images.incoming import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.stages.source import PictureSource
 
 SMALLEST_SIDE = 64
-LARGEST_SIDE = 2048
+
 _OVERLAP = 16
 
 
