@@ -228,6 +228,10 @@ class Host:
         """Return how many jobs wait for the GPU, and the seconds for which it was somebody's."""
         return (self._service.gpu.waiting, self._service.gpu.busy_s) if self._service is not None else (0, 0.0)
 
+    def webui_memory(self) -> dict[str, int]:
+        """Return ``{ram_bytes, vram_bytes}`` of the WebUI as last measured, what is known of it."""
+        return self._service.memory if self._service is not None else {}
+
     def volume(self) -> dict[str, tuple[int, int]]:
         """Return files and bytes of models on the volume, by kind."""
         volume = self._models().volume

@@ -162,6 +162,11 @@ class Service:
         """The queue for the GPU."""
         return self._maker.gpu
 
+    @property
+    def memory(self) -> dict[str, int]:
+        """What the WebUI holds, as measured after the last job."""
+        return self._maker.memory
+
     async def _work(
         self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink, on_piece: PieceSink | None
     ) -> Any:

@@ -43,6 +43,9 @@ class Vitals(Protocol):
     def gpu_line(self) -> tuple[int, float]:
         """Jobs that wait for the GPU, and the seconds for which it was somebody's."""
 
+    def webui_memory(self) -> Mapping[str, int]:
+        """``ram_bytes`` of the WebUI, where known."""
+
     def volume(self) -> Mapping[str, tuple[int, int]]:
         """Files and bytes of models on the volume, by kind."""
 
@@ -104,6 +107,9 @@ class Metrics:
         waiting, busy = self._vitals.gpu_line()
         yield GaugeMetricFamily("worker_queue_jobs", "Jobs in the worker that wait for the GPU.", value=waiting)
         yield CounterMetricFamily("worker_gpu_busy_seconds", "Time in which a job held the GPU.", value=busy)
+        held = self._vitals.webui_memory().get("ram_bytes")
+        if held is not None:
+            yield GaugeMetricFamily("worker_webui_memory_bytes", "The WebUI's RAM after the last job.", value=held)
         yield from self._models()
         yield from self._gpus.collect()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,11 @@ from worker.host import Host
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.loopback_http import Request
 
+GUIDE = Path(__file__).parents[3] / "docs" / "operating.md"
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "worker.json"
 JOB = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 1}
 
@@ -42,6 +45,13 @@ def figures(port: int) -> dict[str, float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        threading.Event().wait(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +87,9 @@ def test_jobs_are_counted_by_kind_and_result_with_the_time_of_each_phase(watched
 def test_state_restarts_models_and_memory_are_told(watched: tuple[Host, int]) -> None:
     host, port = watched
     assert "error" not in run(host)
+    wait_for(lambda: "ram_bytes" in host.webui_memory())  # measured beside the answer
     told = figures(port)
+    assert told["worker_webui_memory_bytes"] > 1e6
     assert told["worker_state{state=ready}"] == 1
     assert told["worker_state{state=starting}"] == 0
     assert told["worker_webui_restarts_total"] == 0
@@ -144,3 +156,6 @@ def test_the_dashboard_asks_only_for_figures_that_there_are(watched: tuple[Host,
     }
     assert len(asked) > 10
     assert asked - there == set()
+    page = re.findall(r"^    (.*worker_.*)$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(page) >= 2
+    assert {name for line in page for name in re.findall(r"\bworker_[a-z_]+", line)} <= there
