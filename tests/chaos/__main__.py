@@ -58,6 +58,10 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
         world.end()
         score.judge(jobs, hashes, world.source, world.store.objects)
         score.look_for_torn(folder)
+        if score.wrong or score.lost or score.duplicates or score.torn or world.orphans:
+            place = Path("out") / f"chaos-{seed}"
+            world.write_down(place)
+            _say(f"what happened is written down in {place}")
         orphans, started = world.orphans, world.started
         lost_s = _time_lost(world, jobs)
     kinds = Counter(job.fault if isinstance(job.fault, str) else job.fault["fault"] for job in jobs if job.fault)

@@ -45,6 +45,7 @@ class World:
         self.workers: list[Rig] = []
         self.orphans: list[str] = []
         self.started = 0
+        self.ended: list[Rig] = []
         self._jobs: dict[str, Job] = {}
         self._fail_store = 0
         self._deny_store = 0
@@ -102,6 +103,7 @@ class World:
             if rig.worker.alive:
                 continue
             self.workers.remove(rig)
+            self.ended.append(rig)
             self._look_for_orphans(rig)
             rig.worker.__exit__(None)
             self._hand_out_again(rig.environment["RUNPOD_POD_ID"])
@@ -117,6 +119,15 @@ class World:
         for rig in self.workers:
             rig.worker.wait(40)
             self._look_for_orphans(rig)
+
+    def write_down(self, place: Path) -> None:
+        """Write every worker's log, and everything that the platform saw, for whoever has to find out what happened."""
+        place.mkdir(parents=True, exist_ok=True)
+        for number, rig in enumerate([*self.ended, *self.workers]):
+            name = f"{number}-{rig.environment['RUNPOD_POD_ID']}-{rig.worker.pid}.log"
+            (place / name).write_text(rig.worker.log, encoding="utf-8")
+        lines = (f"{event.at:.3f} {event.kind} {event.job_id} {event.data}\n" for event in self.source.events())
+        (place / "platform.log").write_text("".join(lines), encoding="utf-8")
 
     def settled(self, job: Job) -> bool:
         """Whether nothing more is to come for a job."""

@@ -242,6 +242,16 @@ def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(
     assert rig.source.events("done", cancelled) == []
 
 
+def test_a_picture_that_a_stray_interrupt_left_unfinished_is_made_again(
+    rig: Rig, job: dict[str, Any], right: str
+) -> None:
+    rig.fault("slow-step", seconds=0.3)
+    offered = rig.offer(**job)
+    rig.wait_sampling()
+    requests.post(f"{rig.url}/sdapi/v1/interrupt", timeout=10)
+    assert_made_again(rig.answer(offered), right)
+
+
 def test_a_picture_made_while_an_earlier_job_broke_the_process_is_made_again(rig: Rig) -> None:
     weighted = {"prompt": "a (velvet:1.4) cat", "seed": 3}
     other = models.checkpoint(rig.folder / "models" / "checkpoints" / "Breaking_v1.safetensors").stem

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +13,9 @@ from tests.support.pictures import png
 from worker.images.inspect import inspect
 from worker.recovery.results import ANSWER, Results, entry, is_alive, remove_dead
 from worker.recovery.trend import Trend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JOB = {"id": "job-1", "input": {"prompt": "a cat", "seed": 5}}
 
@@ -46,6 +51,17 @@ def test_no_job_id_leads_out_of_the_folder(tmp_path: Path, job_id: str) -> None:
     assert results.find(entry(job)) == {"images": ["x"]}
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert all(path.is_dir() for path in (tmp_path / "kept").iterdir())
+
+
+@pytest.mark.parametrize(
+    "made", [lambda: "A" * 200_000_000, lambda: [None] * 1_000_000, lambda: {"x" * 200_000_000: 1}]
+)
+def test_an_input_that_no_job_has_is_not_even_looked_at(made: Callable[[], object]) -> None:
+    job = {**JOB, "input": {"prompt": made()}}
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="too large"):
+        entry(job)
+    assert time.monotonic() - began < 0.5
 
 
 def test_an_answer_is_forgotten_after_the_retention_time_and_its_file_removed(tmp_path: Path) -> None:

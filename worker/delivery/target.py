@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _DAY_S = 86400
+_LONGEST = 4096
+"""Characters of one field of a job's own store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ def _text_problem(config: Mapping[str, Any], name: str, *, needed: bool) -> Prob
         return None
     if value is None:
         return Problem(f"s3Config.{name}", "is missing")
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return Problem(f"s3Config.{name}", f"has {len(value)} characters; at most {_LONGEST} are read")
     if not isinstance(value, str) or (needed and not value.strip()):
         return Problem(f"s3Config.{name}", "must be text" if not isinstance(value, str) else "must not be empty")
     return None if value.isprintable() and value.isascii() else Problem(f"s3Config.{name}", "must be plain ASCII text")

@@ -33,6 +33,8 @@ INCOMPLETE = ".incomplete"
 DEAD_AFTER_S = 600.0
 """An unfinished file of this age belongs to a worker that is dead."""
 TIDY_EVERY_S = 600.0
+MOST_VALUES, MOST_TEXT = 20_000, 100_000_000
+"""Of an input whose answer is kept: values, and characters in all."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -45,7 +47,14 @@ class Entry:
 
 
 def entry(job: Mapping[str, Any]) -> Entry:
-    """Return the entry of a job whose input is plain JSON."""
+    """Return the entry of a job whose input is plain JSON.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is larger than any job that is run.
+    """
+    if not _is_bearable([job.get("input"), job.get("s3Config")]):
+        raise ValueError("too large to be told apart")
     asked = {"input": job.get("input"), "s3Config": job.get("s3Config")}
     digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return Entry(_folder(str(job.get("id", ""))), digest)
@@ -172,6 +181,25 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    return True
+
+
+def _is_bearable(value: Any) -> bool:
+    """Return whether making JSON of `value` costs little, found out at little cost."""
+    values = text = 0
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        values += 1
+        if isinstance(one, str):
+            text += len(one)
+        elif isinstance(one, dict | list):
+            values += len(one)
+            if values <= MOST_VALUES:
+                pending.extend(one.values() if isinstance(one, dict) else one)
+                text += sum(len(name) for name in one if isinstance(name, str)) if isinstance(one, dict) else 0
+        if values > MOST_VALUES or text > MOST_TEXT:
+            return False
     return True
 
 

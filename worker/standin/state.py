@@ -93,6 +93,11 @@ class State:
         self._began = time.time()
         self._say(f"Starting job {job}")
 
+    def interrupt(self) -> None:
+        """The running job ends at its next step; said in the log, as everything about jobs."""
+        self.interrupted = True
+        self._say("Received interrupt request")
+
     def end(self) -> None:
         """The job is over; its counters stay readable."""
         self.spans.append((self._began, time.time()))

@@ -113,7 +113,7 @@ def interrogate(webui: WebUI, body: Any) -> dict[str, Any]:
 
 
 def _interrupt(webui: WebUI) -> dict[str, Any]:
-    webui.state.interrupted = True
+    webui.state.interrupt()
     return {}
 
 

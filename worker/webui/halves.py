@@ -23,6 +23,8 @@ _DONE = re.compile(r"\b(?:VAE weights loaded|Weights loaded|Model loaded|Using a
 _RESTORED = "Failed to load checkpoint, restoring previous"
 WRONG_SHAPES = "in loading state_dict"
 """In the words of a failure that will come again: the file is for another kind of model."""
+_BEGAN = re.compile(r" INFO \[modules\.shared_state\] Starting job scripts_")
+_INTERRUPT = " INFO [modules.shared_state] Received interrupt request"
 _LAYER = re.compile(r"\bNetwork .+? layer \S+: ")
 _NO_MEMORY = (
     "out of memory",
@@ -65,6 +67,16 @@ def half_loaded(lines: Sequence[str], said: str, *, switches: bool) -> Literal["
     if restored and WRONG_SHAPES in said:  # the one failure that A1111 recovers from: the old weights are back
         return None
     return half or ("model" if switches and not done else None)
+
+
+def was_interrupted(lines: Sequence[str]) -> bool:
+    """Return whether an interrupt hit the request whose log `lines` are: its pictures are unfinished, without a sign.
+
+    One that was sent for the request before it may be carried out late, when the WebUI was too busy to listen. Only
+    what came after the request's own beginning counts. Source: `modules/shared_state.py`.
+    """
+    began = max((number for number, line in enumerate(lines) if _BEGAN.search(line)), default=None)
+    return began is not None and any(_INTERRUPT in line for line in lines[began:])
 
 
 def starved_loras(lines: Sequence[str]) -> list[str]:

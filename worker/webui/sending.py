@@ -17,6 +17,7 @@ from worker.errors import (
     WebUIFailed,
     WebUIUnreachable,
     WorkerError,
+    WrongResult,
 )
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
@@ -149,6 +150,10 @@ class Sending:
         # Where the span has ended, what it logged has been read, and there is nothing to wait for.
         ended = self._span.end is not None
         lines = self._lines(mark) if ended else await self._thread(self._lines, mark)
+        if halves.was_interrupted(lines):
+            raise WrongResult(
+                "the generation was interrupted by something else than this job", details={"mismatches": []}
+            )
         starved = halves.starved_loras(lines)
         if starved:
             raise OutOfMemory(

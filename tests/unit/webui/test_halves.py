@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.halves import half_loaded, is_no_memory, starved_loras
+from worker.webui.halves import half_loaded, is_no_memory, starved_loras, was_interrupted
 
 REUSING = "Reusing loaded model Deliberate_v6.safetensors to load Other_v1.safetensors"
 LOADING = "Loading weights [None] from /models/Other_v1.safetensors"
@@ -65,3 +65,13 @@ def test_a_lora_that_does_not_fit_is_not_one_that_memory_failed() -> None:
 )
 def test_every_way_of_saying_that_there_is_no_memory_is_known(words: str) -> None:
     assert is_no_memory(words)
+
+
+def test_an_interrupt_counts_only_after_the_requests_own_beginning() -> None:
+    before = "2026-11-21 09:40:30 INFO [modules.shared_state] Ending job scripts_txt2img (17.39 seconds)"
+    began = "2026-11-21 09:40:31 INFO [modules.shared_state] Starting job scripts_txt2img"
+    interrupt = "2026-11-21 09:40:32 INFO [modules.shared_state] Received interrupt request"
+    assert was_interrupted([before, began, "100%|###|", interrupt])
+    assert not was_interrupted([before, interrupt, began])
+    assert not was_interrupted([interrupt])
+    assert not was_interrupted([])
