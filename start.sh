@@ -16,7 +16,9 @@ fi
 # Root is left behind when the unprivileged user can write the model folder (or nobody can). RunPod mounts a network
 # volume owned by root: there, downloads need root until the folder is given away (chown -R 10001:10001).
 # RUN_AS=root or RUN_AS=worker decides otherwise.
+# `start.sh serve …` answers jobs over plain HTTP in place of RunPod's queue.
 command=("$python" -u handler.py "$@")
+if [[ ${1:-} == serve ]]; then command=("$python" -u -m worker "$@"); fi
 if [[ $(id -u) == 0 && ${RUN_AS:-auto} != root ]] && id worker >/dev/null 2>&1; then
   models=${MODELS_DIR:-models}
   if [[ -z ${MODELS_DIR:-} && -d /runpod-volume ]]; then

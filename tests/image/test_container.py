@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
+from urllib3.util import Retry
 
 from tests.image import engine
 from tests.image.engine import Container, docker
@@ -139,6 +141,22 @@ def test_it_works_with_nothing_but_what_it_needs(source: JobSource, volume: Path
     with started(source, volume, webui, *hard, "--memory=1g", "--pids-limit=200") as container:
         assert source.wait_result(job, timeout=90).output["images"]
         assert {user for _, user in container.processes().values()} == {engine.USER}
+
+
+def test_it_serves_plain_http_as_well(source: JobSource, volume: Path, webui: Path) -> None:
+    port = free_port()
+    more = {"WEBUI_PYTHON": engine.PYTHON, "WEBUI_PORT": str(free_port()), "DEFAULT_CHECKPOINT": "Deliberate_v6"}
+    options, more = mounts(volume, webui), {**more, "HTTP_PORT": str(port), "STANDIN_LOAD_SECONDS": "0"}
+    with Container(*options, environment=more, command=["/app/start.sh", "serve"]) as container:
+        patient = requests.adapters.HTTPAdapter(
+            max_retries=Retry(total=20, connect=20, backoff_factor=0.2, backoff_max=2)
+        )
+        session = requests.Session()
+        session.mount("http://", patient)
+        assert session.get(f"http://127.0.0.1:{port}/ping", timeout=30).status_code == 200
+        job = {"input": {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 7}}
+        assert session.post(f"http://127.0.0.1:{port}/runsync", json=job, timeout=60).json()["output"]["seeds"] == [7]
+        assert container.stop() == 0
 
 
 def test_one_process_tree_under_an_init(source: JobSource, volume: Path, webui: Path) -> None:

@@ -57,6 +57,17 @@ def test_the_worker_takes_over_the_process_and_gets_the_arguments(app: Path) -> 
     assert process.returncode == 0
 
 
+def test_serve_is_the_worker_behind_plain_http(app: Path) -> None:
+    (app / "worker").mkdir()
+    (app / "worker" / "__init__.py").touch()
+    (app / "worker" / "__main__.py").write_text(HANDLER, encoding="utf-8")
+    with start(app, "serve", "--port", "8001") as process:
+        words = said(process)
+        process.communicate("")
+    assert words["pid"] == process.pid
+    assert words["argv"] == [str(app / "worker" / "__main__.py"), "serve", "--port", "8001"]
+
+
 def test_a_signal_reaches_the_worker(app: Path) -> None:
     with start(app) as process:
         said(process)
