@@ -30,7 +30,7 @@ NAMES = {
     "scale": "the simulation of an endpoint against a real run",
 }
 
-IN_THE_WHOLE: dict[str, dict[str, Any]] = {"fetch": {"size": 300_000_000}}
+IN_THE_WHOLE: dict[str, dict[str, Any]] = {"fetch": {"size": 600_000_000, "rounds": 2}}
 """What is smaller where all are run, so that they take less than ten minutes."""
 
 

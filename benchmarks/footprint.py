@@ -48,7 +48,7 @@ def run(folder: Path) -> list[Figure]:
 
 def sizes(packages: Path) -> dict[str, int]:
     """Return the bytes of everything in a folder of packages by its first name, compiled code included."""
-    compileall.compile_dir(packages, quiet=2, workers=1)  # as the image has it; what is compiled already stays
+    compileall.compile_dir(packages, quiet=2, workers=2)  # as the image has it; what is compiled already stays
     found: dict[str, int] = {}
     for entry in packages.iterdir():
         name = entry.name.partition("-")[0].partition(".")[0].lower()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -204,3 +205,30 @@ def test_a_connection_that_the_webui_has_closed_is_not_used_again(client: Client
     with serve(lambda _: Reply(body=b"1", headers={"Connection": "close"})) as server:
         webui = client(server.url)
         assert [webui.get("/x", tries=1) for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, 90])
+def test_an_answer_that_comes_in_pieces_is_put_together(client: Client, cut: int) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Odd: a: b\r\nContent-Length: 8\r\n\r\n[1, 234]"
+
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = False
+        for piece in (whole[:cut], whole[cut:]):
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+    with serve(lambda _: Reply(raw=slowly)) as server:
+        webui = client(server.url)
+        assert [webui.get("/x", tries=1) for _ in range(2)] == [[1, 234]] * 2
+
+
+@pytest.mark.parametrize(
+    "head", ["HTTP/1.1 200 OK\r\nContent-Length: -1", "HTTP/1.1 200 OK\r\nContent-Length: 1x", "nonsense"]
+)
+def test_an_answer_that_is_none_is_a_broken_one(client: Client, head: str) -> None:
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(f"{head}\r\n\r\n".encode())
+
+    with serve(lambda _: Reply(raw=write)) as server, pytest.raises((WebUIUnreachable, WebUIFailed)):
+        client(server.url).post("/x", {}, timeout=1)

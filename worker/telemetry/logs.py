@@ -79,7 +79,7 @@ class Logger:
         told: dict[str, Any] = {"part": self._part, **_context.get(), **fields, "event": event, "level": level}
         if config.hidden:  # before a line is shortened, which could leave half a secret, …
             told = hide(told, config.hidden)
-        stamped = {**told, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}
+        stamped = {**told, "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z")}
         line = json_line(stamped) if config.json else _as_text(told, now)
         # … and after, for what was made a text only now.
         _put(sys.stderr, hide(line, config.hidden) if config.hidden else line)

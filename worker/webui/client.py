@@ -41,7 +41,7 @@ class Upstream:
     message: str
 
 
-def read_error(status: int, body: bytes) -> Upstream:
+def read_error(status: int, body: bytes | bytearray) -> Upstream:
     """Return what an error answer says, in any of A1111's three shapes or none of them."""
     try:
         content = orjson.loads(body)

@@ -7,6 +7,7 @@ taken from the environment here.
 from __future__ import annotations
 
 import gzip
+import re
 import select
 import socket
 import ssl
@@ -28,6 +29,8 @@ _JOINED = 65536
 """Bodies up to here go out in one piece with their headers."""
 _AT_ONCE = 8192
 """Bodies up to here fit into any connection's buffer."""
+_HEAD = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?\r\n")
+_BODILESS = frozenset({204, 304})
 _URL_SIGNS = "/?&=%:;,+@!$'()*[]~"
 
 
@@ -51,7 +54,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes | bytearray
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +129,7 @@ class Transport:
             raise ExchangeFailed(str(begun.failure), sent=True) from begun.failure
         try:
             connection.settimeout(timeout)
-            response = HTTPResponse(connection, method=begun.method)
-            try:
-                response.begin()
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                content = response.read()
-                if headers.get("content-encoding", "").lower() == "gzip":  # some proxies do, asked or not
-                    content = gzip.decompress(content)
-                keep = not response.will_close
-            finally:
-                response.close()
+            reply, keep = _plain_reply(connection) or _any_reply(connection, begun.method)
         except TimeoutError as failure:
             connection.close()
             raise ExchangeFailed(f"silence for {timeout:g} s", sent=True, timed_out=True) from failure
@@ -149,7 +143,7 @@ class Transport:
             self._keep(connection)
         else:
             connection.close()
-        return Reply(response.status, headers, content)
+        return reply
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -218,3 +212,43 @@ def _was_closed(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _plain_reply(connection: socket.socket) -> tuple[Reply, bool] | None:
+    """Return the usual answer, one head and a body of known length, and whether the connection stays open.
+
+    None, with nothing taken from the connection, for all others. The standard library's parser of headers takes 0.2 ms.
+    """
+    seen = connection.recv(_JOINED, socket.MSG_PEEK)
+    end = seen.find(b"\r\n\r\n")
+    start = _HEAD.match(seen)
+    if start is None or end < 0:
+        return None
+    lines = [line.partition(b":") for line in seen[start.end() : end].split(b"\r\n")]
+    headers = {name.decode("latin-1").lower(): value.strip().decode("latin-1") for name, _, value in lines}
+    status, length = int(start.group(1)), headers.get("content-length", "")
+    usual = length.isascii() and length.isdigit() and status not in _BODILESS and len(headers) == len(lines)
+    if not usual or "transfer-encoding" in headers or "content-encoding" in headers:
+        return None
+    connection.recv(end + 4)
+    content = bytearray(int(length))
+    rest = memoryview(content)
+    while rest:
+        count = connection.recv_into(rest)
+        if not count:
+            raise ConnectionError(f"the answer ended {len(rest)} bytes early")
+        rest = rest[count:]
+    return Reply(status, headers, content), headers.get("connection", "").lower() != "close"
+
+
+def _any_reply(connection: socket.socket, method: str) -> tuple[Reply, bool]:
+    response = HTTPResponse(connection, method=method)
+    try:
+        response.begin()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        content = response.read()
+        if headers.get("content-encoding", "").lower() == "gzip":  # some proxies do, asked or not
+            content = gzip.decompress(content)
+        return Reply(response.status, headers, content), not response.will_close
+    finally:
+        response.close()

@@ -13,7 +13,7 @@ _QUOTE, _BACKSLASH = b'"', b"\\"
 LARGE = 256 * 1024
 
 
-def loads(content: bytes) -> Any:
+def loads(content: bytes | bytearray) -> Any:
     """Return what `content` says, as `orjson.loads` does.
 
     Where it is large and begins with a list of pictures, as A1111's answers do, these are cut out first: a parser
@@ -34,7 +34,7 @@ def loads(content: bytes) -> Any:
     return rest
 
 
-def _pictures(content: bytes) -> tuple[list[str], int] | None:
+def _pictures(content: bytes | bytearray) -> tuple[list[str], int] | None:
     """Return the texts of the leading list and where it ends (at the bracket); None where it is not that simple."""
     head = _IMAGES.match(content)
     if head is None:
