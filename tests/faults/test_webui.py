@@ -176,6 +176,7 @@ def test_a_lora_that_memory_failed_is_applied_by_a_new_process(rig: Rig) -> None
         ("truncated-picture", {}),
         ("wrong-model", {"name": "Other"}),
         ("wrong-size", {}),
+        ("wrong-sampler", {}),
         ("missing-picture", {}),
         ("cut-body", {"path": "txt2img"}),
         ("drop-after", {"path": "txt2img"}),

@@ -32,7 +32,7 @@ class Expectation:
     Attributes:
         count: Pictures, grids and maps not counted.
         size: Pixels of every picture; None: not known beforehand.
-        sampler, schedule: Names and effective label; None: the WebUI's default, whatever it is.
+        sampler, schedule: Names and effective label; None: whatever it is. Where nobody says, A1111 takes Euler.
         clip_skip: Layers; what is in force when nothing was asked.
         vae: ``sd_vae_name`` as it has to be: a file name; ``None`` (the string): the checkpoint's own; None: any that
             belongs to the checkpoint.
@@ -215,7 +215,7 @@ def _expectation(
         clip_skip=job.clip_skip or baseline.clip_skip,
         seeds=tuple(seed if varied else seed + index for index in range(count)),
         size=final,
-        sampler=chosen.sampling.sampler,
+        sampler=chosen.sampling.sampler or DEFAULT_SAMPLER,
         schedule=_schedule(names, chosen.sampling),
         vae=None if vae == "Automatic" else vae,
         loras=(*chosen.tagged, *chosen.loras),
