@@ -158,6 +158,8 @@ class World:
         if (job_id, at) in self._reoffered or job_id not in self._jobs:
             return
         self._reoffered.add((job_id, at))
+        if any(event.at > at for event in self.source.events("offered", job_id)):
+            return  # it waits already, or another worker has it: no platform hands a job to two
         cancelled = bool(self.source.events("stop", job_id))
         if not self.source.events("done", job_id) and not cancelled:
             self.source.offer({"id": job_id, "input": self._jobs[job_id].input})
