@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+# Most tests wait for processes that they started: two at a time use two cores.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint chaos audit bench image-test image-lock clean lock docs
@@ -24,11 +26,11 @@ run: $(VENV)/.worker ## test_input.json to a picture in out/
 
 test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-all: $(VENV)/.dev ## everything, the long tests too
 	$(MAKE) --no-print-directory lint
-	$(PY) -m pytest
+	$(PY) -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev ## ruff and mypy strict
 	$(PY) -m ruff check .

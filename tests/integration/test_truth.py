@@ -389,3 +389,13 @@ def test_nothing_the_webui_would_fetch_itself_is_left_on(worker: Worker) -> None
     assert options["api_enable_requests"] is False
     assert options["samples_save"] is False
     assert options["live_previews_enable"] is False
+
+
+def test_a_refiner_that_never_gets_its_turn_is_the_jobs_mistake_and_costs_no_second_run(worker: Worker) -> None:
+    late = worker.run(steps=2, refiner={"checkpoint": "Other_v1", "switch_at": 0.9})
+    assert set(problems(late)) == {"refiner.switch_at"}
+    itself = worker.run(steps=10, refiner={"checkpoint": "Deliberate_v6", "switch_at": 0.5})
+    assert set(problems(itself)) == {"refiner.checkpoint"}
+    assert len(worker.sent()) == 2
+    told = worker.run(steps=2, refiner={"checkpoint": "Other_v1", "switch_at": 0.9}, on_mismatch="warn")
+    assert any("never came in" in warning for warning in told["warnings"])

@@ -17,7 +17,7 @@ from worker.webui import body, outcome
 from worker.webui.attach import attach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.contract.job import Generation
     from worker.images.picture import Picture
@@ -100,6 +100,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     Raises:
         WrongResult: something differs and the job does not say that a warning is enough.
         IncompatibleModel: a LoRA could not be applied to this checkpoint, likewise.
+        InvalidInput: the refiner had no turn, likewise.
         ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
         NanImage: every pixel of a picture is black.
     """
@@ -119,6 +120,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     error = (
         _unfit({**log.unfit, **made.found.unfit}, prepared, backend)
         or outcome.idle_upscalers(made.found.idle)
+        or _unused_refiner(job, prepared, mismatches)
         or outcome.conclude(mismatches, log.complaints)
     )
     warnings = list(prepared.warnings)
@@ -135,6 +137,16 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         warnings=tuple(warnings),
         extras=extras,
     )
+
+
+def _unused_refiner(job: Generation, prepared: Prepared, mismatches: Sequence[outcome.Mismatch]) -> InvalidInput | None:
+    """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
+    if [(each.what, each.got) for each in mismatches] != [("Refiner", None)]:
+        return None
+    if prepared.chosen.refiner == prepared.chosen.checkpoint:
+        return InvalidInput.at(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
+    message = f"the refiner never came in: no step is beyond {job.refiner_switch_at:g}; lower it, or take more steps"
+    return InvalidInput.at(job.path("refiner_switch_at"), message)
 
 
 def _unfit(unfit: Mapping[str, int], prepared: Prepared, backend: Backend) -> IncompatibleModel | None:
