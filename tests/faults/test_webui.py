@@ -70,6 +70,16 @@ def test_deaf_to_interrupts_it_is_restarted_and_the_picture_made_again(
     assert_made_again(rig.run(**job), right)
 
 
+def test_a_hang_after_a_model_was_loaded_is_noticed_as_soon_as_any(rig: Rig, job: dict[str, Any]) -> None:
+    right = pixels(rig.run(**job, checkpoint="Other_v1")["images"][0])
+    rig.run(**job)
+    rig.fault("hang", step=3)
+    rig.fault("slow-step", seconds=0.6)  # the first steps are heard of
+    began = time.monotonic()
+    assert_made_again(rig.run(**job, checkpoint="Other_v1"), right)
+    assert time.monotonic() - began < 20, "the time for loading a model is a minute here"
+
+
 def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(
     rig: Rig, job: dict[str, Any], right: str
 ) -> None:

@@ -179,7 +179,8 @@ class Sending:
                 return DeadlineExceeded("the generation was not done at the job's deadline and was interrupted")
             if pulse.left(now) <= 0:
                 return GenerationStalled(f"the WebUI made no progress for {pulse.limit:.0f} s and was interrupted")
-            await asyncio.wait({sending}, timeout=max(0.001, min(end - now, pulse.left(now))))
+            # Looked at again and again: with the first step the time for loading a model is no longer due.
+            await asyncio.wait({sending}, timeout=max(0.001, min(end - now, pulse.left(now), PROGRESS_S)))
             if sending.done():
                 return None
 
