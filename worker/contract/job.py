@@ -28,9 +28,7 @@ LARGEST_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly; the WebUI itself takes more."""
 MOST_PROMPTS = 100
 
-LARGEST_SIDE = 8192
-"""Pixels of one side; what a job may really ask for is the operator's limit of pixels."""
-Side = Annotated[int, Whole(64, LARGEST_SIDE, 8)]
+Side = Annotated[int, Whole(64, 2048, 8)]
 Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
 
 

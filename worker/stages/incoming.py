@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import Size
-from worker.contract.job import LARGEST_SIDE, Generation
+from worker.contract.job import Generation
 from worker.contract.kinds import Img2Img, Inpaint, Interrogate, Upscale
 from worker.errors import InvalidInput
 from worker.images.incoming import (
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from worker.stages.source import PictureSource
 
 SMALLEST_SIDE = 64
+LONGEST_ASKED = 2048
+LARGEST_SIDE = 8192
+"""Of a picture whose own size the result takes; what is really made is limited by the operator's pixels."""
 
 _OVERLAP = 16
 
@@ -137,7 +140,7 @@ def _size(job: Img2Img, image: Image) -> tuple[Size, tuple[str, ...]]:
         raise InvalidInput.at(
             job.path("init_images[0]"),
             f"is {image.width}x{image.height}, which makes a result of {width}x{height}; "
-            f"send width and height ({SMALLEST_SIDE} to {LARGEST_SIDE})",
+            f"send width and height ({SMALLEST_SIDE} to {LONGEST_ASKED})",
         )
     near = Size(*nearest_size(width, height, low=SMALLEST_SIDE, high=LARGEST_SIDE))
     if (near.width, near.height) == (width, height):
