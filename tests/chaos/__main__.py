@@ -99,7 +99,7 @@ def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
                 world.do(job.fault, job.worker, job)
             world.offer(job)
             open_jobs.append(job)
-        time.sleep(0.05)
+        time.sleep(0.05)  # what is watched are other processes' files and answers, which wake nobody here
 
 
 def _time_lost(world: World, jobs: Sequence[Job]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,7 +117,7 @@ def to_a_broken_store(worker: Worker) -> dict[str, Any]:
 
 PLAYED: dict[str, Callable[[Worker], dict[str, Any]]] = {
     **{
-        code: lambda worker, code=code: the_job(worker, code)  # type: ignore[misc]  # code is bound now
+        code: partial(the_job, code=code)
         for code in ("invalid_input", "model_not_found", "incompatible_model", "download_refused", "hash_mismatch")
     },
     "model_damaged": damaged,

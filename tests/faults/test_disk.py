@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from tests.support import webui_dir
+from tests.support import disks, webui_dir
 from tests.support.jobsource import JobSource
 from tests.support.loopback_http import serve
 from tests.support.model_store import ranged
@@ -27,14 +27,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("may not mount here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with disks.small_disk(tmp_path, "size=1m") as disk:
+        yield disk
 
 
 def fill(disk: Path) -> None:

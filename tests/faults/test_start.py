@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import disks
 from tests.support.jobsource import JobSource
 from tests.support.rig import Rig
 
@@ -32,13 +32,8 @@ def source() -> Iterator[JobSource]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for some bytes, but for few files."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200m,nr_inodes=8", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("may not mount here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with disks.small_disk(tmp_path, "size=200m,nr_inodes=8") as disk:
+        yield disk
 
 
 def end_of(rig: Rig) -> dict[str, Any]:
@@ -107,16 +102,8 @@ def test_a_disk_that_is_full_at_the_start_is_told(tmp_path: Path, source: JobSou
 
 
 def test_a_disk_without_space_is_told_before_anything_starts(tmp_path: Path, source: JobSource) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("may not mount here")
-    try:
-        began = time.monotonic()
-        with Rig(tmp_path, source, TMPDIR=str(disk)) as rig:
-            end = end_of(rig)
-            assert rig.worker.exited_at() - began < 5
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    began = time.monotonic()
+    with disks.small_disk(tmp_path, "size=1m") as disk, Rig(tmp_path, source, TMPDIR=str(disk)) as rig:
+        end = end_of(rig)
+        assert rig.worker.exited_at() - began < 5
     assert "0.0 GiB free" in end["error"]

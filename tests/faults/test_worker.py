@@ -30,7 +30,7 @@ def wait_for(fact: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.05)  # files and processes of others wake nobody here
 
 
 def files(folder: Path) -> set[str]:

@@ -216,7 +216,7 @@ def test_an_answer_that_comes_in_pieces_is_put_together(client: Client, cut: int
         for piece in (whole[:cut], whole[cut:]):
             handler.wfile.write(piece)
             handler.wfile.flush()
-            time.sleep(0.02)
+            time.sleep(0.02)  # the kernel would join the pieces, and which of them were read nobody tells
 
     with serve(lambda _: Reply(raw=slowly)) as server:
         webui = client(server.url)

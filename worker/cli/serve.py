@@ -53,10 +53,7 @@ def main(argv: list[str]) -> int:
         host.wait_ready(meanwhile=MODULES)
         return asyncio.run(_serve(host, settings))
     except WorkerError as error:
-        log.error(  # noqa: TRY400 - an expected end; the message says it all
-            "the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details
-        )
-        return 1
+        return logs.cannot_start(log, error)
     finally:
         if host is not None:
             host.close()

@@ -81,7 +81,7 @@ class Gate:
             with opened(picture) as image:
                 scores = self._check.look(on_white(image))
             return max(((label, float(scores[label])) for label in self._labels), key=lambda one: one[1])
-        except Exception as error:
+        except Exception as error:  # whatever a plug-in raises: a picture that was not judged is never delivered
             raise ImageCheckFailed(
                 f"the image check did not work ({type(error).__name__}); nothing is delivered"
             ) from error

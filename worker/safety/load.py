@@ -47,7 +47,7 @@ def _check(settings: Settings) -> ImageCheck:
         made: ImageCheck = getattr(importlib.import_module(module), name)(settings)
     except SettingsInvalid:
         raise
-    except Exception as error:
+    except Exception as error:  # the plug-in's own code: whatever it raises, the worker must not start without it
         raise SettingsInvalid(
             f"IMAGE_CHECK={settings.image_check!r}: can't be loaded: {type(error).__name__}: {error}",
             hint="onnx, or package.module:factory of a module that the worker can import.",

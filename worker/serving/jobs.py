@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.telemetry.logs import get_logger
@@ -201,7 +202,7 @@ class Jobs:
             self._idle.clear()
             job.tell(status="IN_PROGRESS", began=self._clock())
             job.task = asyncio.ensure_future(self._handle(dict(job.job)))
-            job.task.add_done_callback(lambda task, job=job: self._done(job, task))  # type: ignore[misc]  # job is bound now
+            job.task.add_done_callback(partial(self._done, job))
 
     def _done(self, job: Job, task: asyncio.Task[Any]) -> None:
         self._running.discard(job)

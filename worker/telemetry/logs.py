@@ -21,6 +21,8 @@ from worker.telemetry.lines import hide, json_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from worker.errors import WorkerError
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
@@ -124,6 +126,12 @@ def tell(part: str, level: str, event: str, failure: Any = None) -> None:
 def get_logger(name: str) -> Logger:
     """Return a logger whose lines carry ``part=name``."""
     return Logger(name)
+
+
+def cannot_start(log: Logger, error: WorkerError) -> int:
+    """Tell why a worker ends before it has taken a job, in one message; return the exit status."""
+    log.error("the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details)
+    return 1
 
 
 @contextlib.contextmanager

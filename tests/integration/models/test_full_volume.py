@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import disks
 from tests.support import safetensors as make
 from tests.support.loopback_http import serve
 from tests.support.model_store import fetch, leftovers, ranged, store
@@ -25,13 +26,8 @@ BODY = make.safetensors(make.SDXL_LORA, pad_to=3_000_000)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("may not mount here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with disks.small_disk(tmp_path, "size=10m") as disk:
+        yield disk
 
 
 def test_the_least_recently_used_models_make_room_on_a_small_disk(small_disk: Path) -> None:

@@ -51,7 +51,7 @@ def run_and_stay(host: Host) -> dict[str, Any]:
     async def play() -> dict[str, Any]:
         answer: dict[str, Any] = await host.run({"id": "1", "input": JOB}, on_progress=lambda _: None)
         while "ram_bytes" not in host.webui_memory():  # noqa: ASYNC110 - measured by the worker, which tells nobody
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the loop that has to stay alive for that
         return answer
 
     return asyncio.run(asyncio.wait_for(play(), 30))
