@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the worker until it is told to stop; return the exit code."""
-    gc.disable()  # until the WebUI is spawned: none of what is imported can be collected, and looking takes 7 ms
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # there are none, and looking takes 10 ms
+    gc.disable()  # until the WebUI is spawned: nothing of what is imported can be collected
 
-    from worker.allocator import return_large_blocks  # noqa: PLC0415 - after the lines above
+    from worker.allocator import return_large_blocks  # noqa: PLC0415 - after the line above
     from worker.errors import WorkerError  # noqa: PLC0415 - as above
     from worker.host import Host  # noqa: PLC0415 - as above
     from worker.settings import read_settings  # noqa: PLC0415 - as above

@@ -11,6 +11,7 @@ import importlib
 import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Host:
         self._tell: Callable[[WorkerError], None] | None = None
         self._kind = launch.kind(settings)
         self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
-        self.settings = settings.model_copy(update=_demo_folders(settings)) if self._demo else settings
+        self.settings = replace(settings, models_dir=_demo_models(settings)) if self._demo else settings
         self._backend: Backend | None = None
         self._keeper: Keeper | None = None
         self._store: ModelStore | None = None
@@ -326,5 +327,5 @@ def _disk_errors() -> Iterator[None]:
         ) from error
 
 
-def _demo_folders(settings: Settings) -> dict[str, Path]:
-    return {"models_dir": (settings.out_dir / "stand-in" / "models").absolute()}
+def _demo_models(settings: Settings) -> Path:
+    return (settings.out_dir / "stand-in" / "models").absolute()

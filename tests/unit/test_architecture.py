@@ -12,7 +12,7 @@ LONGEST_MODULE = 340
 LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one class
 
 LAYERS = [
-    {"settings", "errors", "lifecycle"},
+    {"settings", "knobs", "errors", "lifecycle"},
     {"contract", "telemetry", "net"},
     {"models", "webui", "images", "delivery", "safety"},
     {"stages", "recovery"},

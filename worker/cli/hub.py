@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, SecretStr
-
+from worker import knobs
 from worker.cli.presets import CUDA_VERSIONS, PRESETS
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.knobs import Knob
 
 INIT_TIMEOUT_S = 900
 """RUNPOD_INIT_TIMEOUT: RunPod gives up on a worker that is not ready after 7 minutes, ours may take BOOT_TIMEOUT_S."""
@@ -52,36 +54,27 @@ def render() -> str:
 def environment() -> list[dict[str, Any]]:
     """Return one input per variable that an operator may set, everyday ones first."""
     inputs = [
-        (name not in _BASIC, _input(name, field))
-        for name, field in Settings.model_fields.items()
+        (name not in _BASIC, _input(name, knob))
+        for name, knob in knobs.of(Settings)
         if name not in _OF_THE_IMAGE and not name.startswith("runpod_")
     ]
     return [row for _, row in sorted(inputs, key=lambda item: item[0])]
 
 
-def _input(name: str, field: Any) -> dict[str, Any]:
-    alias = field.validation_alias
-    key = str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
-    unit = (field.json_schema_extra or {}).get("unit")
+def _input(name: str, knob: Knob) -> dict[str, Any]:
+    key = knob.names[0]
     about: dict[str, Any] = {
         "name": key.replace("_", " ").capitalize(),
-        "type": _type(field.annotation),
-        "description": field.description + (f" In {unit}." if unit else ""),
+        "type": {"bool": "boolean", "integer": "number", "number": "number"}.get(knob.kind, "string"),
+        "description": knob.about + (f" In {knob.unit}." if knob.unit else ""),
     }
-    if get_origin(field.annotation) is Literal:
-        about["options"] = [{"label": str(choice), "value": str(choice)} for choice in field.annotation.__args__]
-    for rule in field.metadata:
-        for bound, word in (("ge", "min"), ("gt", "min"), ("le", "max")):
-            if getattr(rule, bound, None) is not None:
-                about[word] = getattr(rule, bound)
+    if knob.choices:
+        about["options"] = [{"label": choice, "value": choice} for choice in knob.choices]
+    for bound, word in (("ge", "min"), ("gt", "min"), ("le", "max")):
+        if bound in knob.limits:
+            about[word] = knob.limits[bound]
     if about["type"] == "boolean":
-        about |= {"trueValue": "true", "falseValue": "false", "default": field.default}
-    elif field.default is not None and SecretStr not in getattr(field.annotation, "__args__", ()):
-        about["default"] = field.default if about["type"] == "number" else str(field.default)
+        about |= {"trueValue": "true", "falseValue": "false", "default": knob.default}
+    elif knob.default is not None:
+        about["default"] = knob.default if about["type"] == "number" else str(knob.default)
     return {"key": key, "input": {**about, "advanced": name not in _BASIC}}
-
-
-def _type(annotation: Any) -> str:
-    if annotation is bool:
-        return "boolean"
-    return "number" if annotation in {int, float} else "string"

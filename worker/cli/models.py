@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -102,7 +103,8 @@ def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Se
     settings = read_settings(variables)
     if options.dir is None:
         return settings
-    return settings.model_copy(update={"models_dir": _path(options.dir), **dict.fromkeys(_FOLDERS)})
+    folders: dict[str, Any] = {"models_dir": _path(options.dir), **dict.fromkeys(_FOLDERS)}
+    return replace(settings, **folders)
 
 
 def _path(text: str) -> Any:
