@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.queue import GpuQueue
-    from worker.recovery.flights import Turn
     from worker.recovery.keeper import Keeper
     from worker.recovery.results import Results
     from worker.settings import Settings
@@ -302,10 +301,6 @@ class Service:
             "webui_version": info.get("version"),
             "id": self._settings.runpod_pod_id,
         }
-
-    async def take_gpu(self, deadline: float) -> Turn:
-        """Wait for the GPU, whatever model is on it; raises DeadlineExceeded, or WebUICrashed when it is gone."""
-        return await self._maker.take_gpu(deadline)
 
     async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
         """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""

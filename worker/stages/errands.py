@@ -18,7 +18,6 @@ from worker.webui.ask import ask
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
 
     from worker.contract.job import Job
     from worker.models.store import ModelStore
@@ -44,9 +43,6 @@ class Hands(Protocol):
 
     async def before(self, deadline: float, work: Awaitable[T]) -> T:
         """Wait for `work` until `deadline`; raises DeadlineExceeded."""
-
-    async def take_gpu(self, deadline: float) -> AbstractContextManager[Any]:
-        """Wait for the GPU until `deadline`; raises DeadlineExceeded. It is held until the context ends."""
 
     async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
         """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""
@@ -132,9 +128,12 @@ class Errands:
         unseen = self._backend.probe.unseen(upscalers)
         if not unseen:
             return []
-        with await self._hands.take_gpu(run.deadline), run.phases.phase("check"):
+
+        async def work() -> list[str]:
             left = max(1.0, run.deadline - time.monotonic())
             return await self._backend.idle_upscalers(unseen, timeout=left)
+
+        return await self._hands.errand(work, run.deadline, run.phases)
 
     async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:
         """Return the WebUI's answer; the request is alone on the GPU meanwhile."""
