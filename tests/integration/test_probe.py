@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image
+import requests
+from PIL import Image, PngImagePlugin
 
 from tests.integration.conftest import Worker
 from tests.integration.test_elsewhere import host_of
 from tests.support import models
+from tests.support.loopback_http import Reply, Request, serve
 from tests.support.standin import running_standin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     folder = tmp_path_factory.mktemp("elsewhere")
     models.lora(folder / "models" / "loras" / "other_shapes.safetensors", width=12)
-    with running_standin(folder) as webui:
+    upscalers = folder / "upscalers"
+    upscalers.mkdir()
+    for name in ("4x_sharp", "4x_other"):
+        (upscalers / f"{name}.safetensors").write_bytes(b"weights")
+    with running_standin(folder, args=["--esrgan-models-path", str(upscalers)]) as webui:
         host = host_of(webui, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate_v6")
         host.spawn()
         host.wait_ready()
@@ -39,6 +48,40 @@ def _picture() -> str:
     file = io.BytesIO()
     Image.new("RGB", (32, 32), (200, 60, 20)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
+
+
+def _upscales(worker: Worker) -> list[dict[str, Any]]:
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    return [entry for entry in entries if entry["path"].endswith("extra-single-image")]
+
+
+def _one_colour(text: str) -> str:
+    """The same picture file with its texts, of one colour."""
+    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+        noted = PngImagePlugin.PngInfo()
+        for key, value in picture.info.items():
+            noted.add_text(key, value)
+        file = io.BytesIO()
+        Image.new("RGB", picture.size, (10, 20, 30)).save(file, "PNG", pnginfo=noted)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@contextmanager
+def all_the_same(webui: str) -> Iterator[str]:
+    """The URL of a server that answers as `webui` does, but for the pixels of its pictures."""
+
+    def script(request: Request) -> Reply:
+        answer = requests.request(
+            request.method, f"{webui}{request.path}", params=request.query, data=request.body, timeout=10
+        )
+        content = answer.content
+        if request.path.endswith("txt2img") and answer.ok:
+            told = answer.json()
+            content = json.dumps({**told, "images": [_one_colour(image) for image in told["images"]]}).encode()
+        return Reply(answer.status_code, content, {"Content-Type": answer.headers["Content-Type"]})
+
+    with serve(script) as server:
+        yield server.url
 
 
 def test_a_lora_of_other_shapes_is_refused(worker: Worker) -> None:
@@ -81,3 +124,29 @@ def test_plain_resizes_are_what_they_say(worker: Worker) -> None:
 
 def test_face_restoration_that_cannot_be_proven_is_a_warning(worker: Worker) -> None:
     assert any("restore_faces" in warning for warning in worker.run(restore_faces=True)["warnings"])
+
+
+def test_an_upscaler_with_its_weights_is_looked_at_once(worker: Worker) -> None:
+    job = {"type": "upscale", "image": _picture(), "upscaler": "4x_sharp"}
+    first = worker.run_job({"input": job})
+    assert first["applied"]["upscalers"] == ["4x_sharp"], first
+    asked = len(_upscales(worker))
+    assert asked > 1
+    assert worker.run_job({"input": job})["images"] == first["images"]
+    assert len(_upscales(worker)) == asked + 1
+
+
+def test_the_look_at_an_upscaler_is_repeated_when_its_answer_is_lost(worker: Worker) -> None:
+    worker.fault("cut-body", path="extra-single-image", after=1)
+    job = {"type": "upscale", "image": _picture(), "upscaler": "4x_other"}
+    assert worker.run_job({"input": job})["applied"]["upscalers"] == ["4x_other"]
+
+
+def test_a_lora_is_not_judged_by_a_webui_whose_pictures_are_all_the_same(tmp_path: Path) -> None:
+    with running_standin(tmp_path / "there") as webui, all_the_same(webui.url) as url:
+        host = host_of(webui, tmp_path, WEBUI_URL=url, DEFAULT_CHECKPOINT="Deliberate_v6")
+        host.spawn()
+        host.wait_ready()
+        answer = Worker(host).run(loras=["add_detail"])
+        host.close()
+    assert [lora["name"] for lora in answer["applied"]["loras"]] == ["add_detail"]

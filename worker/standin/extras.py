@@ -1,4 +1,4 @@
-"""The extras tab: upscaling without a model, with the texts that the WebUI writes."""
+"""The extras tab: upscaling, with the texts that the WebUI writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .errors import InvalidRequest, WebUIError
 from .fields import REQUIRED, problem, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable, Mapping
+
+    from .upscalers import Upscaler
 
 BASE: dict[str, tuple[str, Any]] = {
     "resize_mode": ("int", 0),
@@ -66,18 +68,19 @@ def read(body: Any, fields: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def run(picture: Image.Image, values: Mapping[str, Any], known: Callable[[object], bool]) -> tuple[Image.Image, str]:
-    """The picture with its `postprocessing` text inside, and the text; raises for an upscaler not `known`."""
+def run(picture: Image.Image, values: Mapping[str, Any], listed: Iterable[Upscaler]) -> tuple[Image.Image, str]:
+    """The picture with its `postprocessing` text inside, and the text; raises for an upscaler not `listed`."""
+    known = {upscaler.name: upscaler for upscaler in listed}
     facts: dict[str, Any] = {}
     for name in (values["upscaler_1"], values["upscaler_2"]):
-        if name not in (None, "None") and not known(name):
+        if name not in (None, "None") and name not in known:
             raise WebUIError("AssertionError", f"could not find upscaler named {name}")
     try:
         picture.load()
     except OSError as error:
         raise WebUIError("OSError", str(error)) from None
     result = picture.convert("RGB") if picture.mode not in ("RGB", "RGBA") else picture.copy()
-    steps = [lambda image: _upscale(image, values, facts), lambda image: _restore(image, values, facts)]
+    steps = [lambda image: _upscale(image, values, known, facts), lambda image: _restore(image, values, facts)]
     for step in steps if values["upscale_first"] else reversed(steps):
         result = step(result)
     result.info = {key: value for key, value in picture.info.items() if key == "parameters"}
@@ -86,28 +89,30 @@ def run(picture: Image.Image, values: Mapping[str, Any], known: Callable[[object
     return result, f"<p>{text}</p>"
 
 
-def _upscale(image: Image.Image, values: Mapping[str, Any], facts: dict[str, Any]) -> Image.Image:
+def _upscale(
+    image: Image.Image, values: Mapping[str, Any], known: Mapping[str, Upscaler], facts: dict[str, Any]
+) -> Image.Image:
     first, second = values["upscaler_1"], values["upscaler_2"]
     if first in (None, "None"):
         return image
-    result = _to_size(image, values, first, facts)
+    result = _to_size(image, values, known[first], facts)
     facts["Postprocess upscaler"] = first
     share = values["extras_upscaler_2_visibility"]
     if second not in (None, "None") and share > 0:
-        result = Image.blend(result, _to_size(image, values, second, facts).convert(result.mode), share)
+        result = Image.blend(result, _to_size(image, values, known[second], facts).convert(result.mode), share)
         facts["Postprocess upscaler 2"] = second
     return result
 
 
-def _to_size(image: Image.Image, values: Mapping[str, Any], upscaler: str, facts: dict[str, Any]) -> Image.Image:
+def _to_size(image: Image.Image, values: Mapping[str, Any], upscaler: Upscaler, facts: dict[str, Any]) -> Image.Image:
     if values["resize_mode"] != TO_SIZE:
         scale = values["upscaling_resize"]
         facts["Postprocess upscale by"] = scale
-        return upscalers.resize(image, int(image.width * scale), int(image.height * scale), upscaler)
+        return upscalers.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
     width, height = values["upscaling_resize_w"], values["upscaling_resize_h"]
     scale = max(width / image.width, height / image.height)
     facts["Postprocess upscale to"] = f"{width}x{height}"
-    result = upscalers.resize(image, int(image.width * scale), int(image.height * scale), upscaler)
+    result = upscalers.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
     if values["upscaling_crop"]:
         canvas = Image.new("RGB", (width, height))
         canvas.paste(result, (width // 2 - result.width // 2, height // 2 - result.height // 2))

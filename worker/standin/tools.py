@@ -76,7 +76,7 @@ def extra_single(webui: WebUI, body: Any) -> dict[str, Any]:
     values = extras.read(body, extras.SINGLE)
     picture = decode(values["image"], webui.options)
     with webui.queue.hold():
-        result, text = extras.run(picture, values, webui.has_upscaler)
+        result, text = extras.run(picture, values, webui.upscalers)
     return {"html_info": text, "image": encode(result, webui.options)}
 
 
@@ -94,7 +94,7 @@ def extra_batch(webui: WebUI, body: Any) -> dict[str, Any]:
         raise InvalidRequest(problems)
     pictures = [decode(str(entry["data"]), webui.options) for entry in entries]
     with webui.queue.hold():
-        results = [extras.run(picture, values, webui.has_upscaler) for picture in pictures]
+        results = [extras.run(picture, values, webui.upscalers) for picture in pictures]
     text = results[-1][1] if results else ""
     return {"html_info": text, "images": [encode(picture, webui.options) for picture, _ in results]}
 
