@@ -12,7 +12,9 @@ import pytest
 
 from tests.support import disks
 from tests.support.jobsource import JobSource
+from tests.support.proxy import proxy
 from tests.support.rig import Rig
+from tests.support.standin import running_standin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,33 @@ def test_a_webui_that_ends_at_its_start_ends_the_worker_within_a_second(
     assert "exit code 1" in end["error"]
     assert message in json.dumps(end["log"], ensure_ascii=False)
     assert hint in end["hint"]
+
+
+@pytest.mark.parametrize("when", ["at its start", "at a restart"])
+def test_another_webui_on_its_port_is_never_asked_for_pictures(tmp_path: Path, source: JobSource, when: str) -> None:
+    with (
+        running_standin(tmp_path / "other") as other,
+        Rig(tmp_path, source, STANDIN_IMPORT_SECONDS="2", RESTARTS="1") as rig,
+    ):
+        port, other_port = int(rig.environment["WEBUI_PORT"]), int(other.url.rpartition(":")[2])
+        if when == "at its start":
+            rig.worker.wait_line("spawned")
+        else:
+            assert "images" in rig.run()
+            rig.webui().kill()
+            rig.worker.wait_line('"event":"ended"')
+        with proxy("127.0.0.1", other_port, listen_at=port):
+            if when == "at its start":
+                end = end_of(rig)
+                assert end["error"] == f"port {port} is taken by another program"
+                assert "WEBUI_PORT" in end["hint"]
+            else:
+                answer = rig.run(prompt="a dog")
+                assert answer["error_code"] == "webui_crashed"
+                assert "taken by another program" in answer["error"]
+                assert rig.worker.wait() == 1
+                rig.worker.assert_nothing_left()
+        assert [entry for entry in other.requests("txt2img") if entry["json"].get("prompt")] == []
 
 
 def test_without_the_gpu_that_was_promised_nothing_is_started(tmp_path: Path, source: JobSource) -> None:

@@ -118,6 +118,30 @@ def test_out_of_memory_at_every_size_says_what_would_fit(rig: Rig, job: dict[str
     assert pixels(rig.run(**job)["images"][0]) == right
 
 
+def test_out_of_memory_in_spite_of_all_that_was_planned_has_a_second_run(rig: Rig) -> None:
+    job = {"width": 72, "height": 72, "prompt": "a cat, twice out of memory"}
+    rig.fault("oom")
+    assert "error" not in rig.run(**job)
+    assert rig.sent()[-1]["override_settings"]["batch_cond_uncond"] is False
+    right = pixels(rig.run(**job)["images"][0])
+    rig.fault("oom")
+    assert_made_again(rig.run(**job), right)
+
+
+@pytest.mark.parametrize("fault", ["cuda-error", "oom", "nan"])
+def test_a_plot_with_a_cell_that_failed_is_made_again(rig: Rig, fault: str) -> None:
+    axes = [4, "2, 3", [], 0, "", [], 0, "", [], False, False, False, False, False, False, False, 0, False]
+    own = models.checkpoint(rig.folder / "models" / "checkpoints" / f"plot_{fault}.safetensors").stem
+    plot = {"checkpoint": own, "script": {"name": "x/y/z plot", "args": axes}}
+    right = pixels(rig.run(**plot)["images"][0])
+    before = rig.webui().pid
+    rig.fault(fault, after=1)
+    answer = rig.run(**plot)
+    assert "error" not in answer, answer
+    assert pixels(answer["images"][0]) == right
+    assert (rig.webui().pid != before) is (fault == "cuda-error"), "a lost GPU comes back with a new process alone"
+
+
 @pytest.mark.parametrize("fault", ["nan", "black"])
 def test_nans_are_made_again_in_full_precision_which_is_remembered_for_the_model(rig: Rig, fault: str) -> None:
     own = models.checkpoint(rig.folder / "models" / "checkpoints" / f"{fault}_v1.safetensors").stem

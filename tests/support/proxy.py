@@ -55,12 +55,12 @@ class Proxy:
         connections: How many were made so far.
     """
 
-    def __init__(self, host: str, port: int, plan: Callable[[int], Fault]) -> None:
+    def __init__(self, host: str, port: int, plan: Callable[[int], Fault], listen_at: int = 0) -> None:
         self.connections = 0
         self._target = (host, port)
         self.plan = plan
         self._loop = asyncio.new_event_loop()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listen_at))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._stop = asyncio.Event()
@@ -160,8 +160,11 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def proxy(host: str, port: int, plan: Callable[[int], Fault] = lambda _number: Fault()) -> Iterator[Proxy]:
-    hop = Proxy(host, port, plan)
+def proxy(
+    host: str, port: int, plan: Callable[[int], Fault] = lambda _number: Fault(), *, listen_at: int = 0
+) -> Iterator[Proxy]:
+    """`listen_at`: the proxy's own port; 0: one that the system chooses."""
+    hop = Proxy(host, port, plan, listen_at)
     hop.start()
     try:
         yield hop

@@ -23,7 +23,7 @@ from worker.errors import (
     WrongResult,
 )
 from worker.recovery.budget import Budget
-from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller
+from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller, with_options
 from worker.recovery.poison import Poison, fingerprint
 from worker.recovery.policy import Care, Tries, decide
 from worker.webui.body import Expectation, Request
@@ -106,7 +106,17 @@ def test_nans_are_tried_again_in_full_precision_once() -> None:
     again = decide(NanImage("x"), request(), Tries(), left_s=60).again
     assert again is not None
     assert again.body["override_settings"] == dict(UPCAST)
-    assert decide(NanImage("x"), again, Tries(), left_s=60).again is None
+    assert decide(NanImage("x"), again, Tries().after(NanImage("x")), left_s=60).again is None
+
+
+@pytest.mark.parametrize(("error", "options"), [(OutOfMemory("x"), FRUGAL), (NanImage("x"), UPCAST)])
+def test_what_was_planned_with_care_from_the_start_has_a_second_run_too(
+    error: WorkerError, options: dict[str, Any]
+) -> None:
+    planned = with_options(request(), options)
+    assert decide(error, planned, Tries(), left_s=60).again == planned
+    assert decide(error, planned, Tries().after(error), left_s=60).again is None
+    assert decide(error, planned, Tries(most=0), left_s=60).again is None
 
 
 @given(batch_size=st.integers(1, 64), n_iter=st.integers(1, 8))

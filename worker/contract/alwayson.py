@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.jsonguard import shown
+from worker.contract.jsonguard import shown, word
 from worker.contract.suggest import nearest
 from worker.errors import Problem
 
@@ -77,7 +77,7 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
     if not isinstance(args, list):
         normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
         return
-    script = name.strip().lower()
+    script = word(name)
     readers: dict[str, Callable[[], None]] = {
         "controlnet": lambda: _controlnet(normal, args, f"{path}.args"),
         "adetailer": lambda: _adetailer(normal, args, f"{path}.args"),
@@ -151,7 +151,7 @@ def _read_selected(normal: Normal) -> None:
         normal.problems.append(Problem("script_name", f"must be text, not {shown(name)}"))
         return
     args = [] if args is None else args
-    if name.strip().lower() == _ULTIMATE:
+    if word(name) == _ULTIMATE:
         _ultimate(normal, args)
         return
     normal.put("script", {"name": name, "args": args}, "script_name")
@@ -186,9 +186,9 @@ def _ultimate(normal: Normal, args: object) -> None:
 def _check_script(normal: Normal) -> None:
     """Refuse what a script would do outside the job: options inside the lines of prompts-from-file write files."""
     script = normal.fields.get("script")
-    if not isinstance(script, dict) or not isinstance(script.get("name"), str):
+    if not isinstance(script, dict):
         return
-    name = script["name"].strip().lower()
+    name = word(script.get("name"))
     if name == _ULTIMATE:
         normal.problems.append(Problem("script.name", "has a field of its own: ultimate_upscale"))
     args = script.get("args")

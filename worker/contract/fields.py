@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from worker.contract.jsonguard import shown
+from worker.contract.jsonguard import shown, word
 from worker.contract.suggest import nearest
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ class Whole:
             return int(value)
         if isinstance(value, bool) and (self.low, self.high) == (0, 1):
             return int(value)
-        if isinstance(value, str) and value.strip().lower() in self.words:
-            return self.words[value.strip().lower()]
-        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-            return int(value.strip().partition(".")[0])
+        text = word(value)
+        if text in self.words:
+            return self.words[text]
+        if _WHOLE.fullmatch(text):
+            return int(text.partition(".")[0])
         raise mistake(f"must be a whole number, {self._range()}, not {shown(value)}")
 
     def _range(self) -> str:
@@ -95,8 +96,10 @@ class Number:
 
     def _number(self, value: object) -> float:
         number: float | None = None
-        if type(value) is int or type(value) is float or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        if type(value) is int or type(value) is float:
             number = float(value)
+        elif _NUMBER.fullmatch(text := word(value)):
+            number = float(text)
         if number is None or not math.isfinite(number):
             raise mistake(f"must be a number, {_between(self.low, self.high)}, not {shown(value)}")
         return number
@@ -116,8 +119,8 @@ class Flag:
             return value
         if type(value) is int and value in (0, 1):
             return bool(value)
-        if isinstance(value, str) and value.strip().lower() in _FLAGS:
-            return _FLAGS[value.strip().lower()]
+        if word(value) in _FLAGS:
+            return _FLAGS[word(value)]
         raise mistake(f"must be true or false, not {shown(value)}")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -158,7 +161,7 @@ class Choice:
 
         def read(value: object) -> object:
             if isinstance(value, str):
-                wanted = value.strip().lower()
+                wanted = word(value)
                 found = words.get(self.also.get(wanted, wanted))
                 if found is not None:
                     return found

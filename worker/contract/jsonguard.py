@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _KEY_LENGTH = 200
 _SCANNED_TEXT = 1_000_000
 """Only base64 is longer than this, and base64 is ASCII."""
+LONGEST_TEXT = 28_000_000
+"""Characters of the longest text: base64 of 20 MB, the platform's own limit on a job."""
+_LONGEST_WORD = 200
 _INTEGER_BITS = 64
 _SHOWN = 60
 
@@ -66,6 +69,8 @@ def _complaint(value: object, depth: int, limits: Limits) -> str | None:  # noqa
 
 def _text_complaint(text: str) -> str | None:
     if text.isascii():
+        if len(text) > LONGEST_TEXT:
+            return f"has {len(text)} characters; at most {LONGEST_TEXT} are read"
         return "must not contain the character NUL" if len(text) <= _SCANNED_TEXT and "\x00" in text else None
     if len(text) > _SCANNED_TEXT:
         return f"is a text of {len(text)} characters; at most {_SCANNED_TEXT} are read"
@@ -94,6 +99,14 @@ def _children(path: str, value: dict[str, object] | list[object]) -> Iterator[tu
     else:
         for index in range(len(value) - 1, -1, -1):
             yield f"{path}[{index}]", value[index]
+
+
+def word(value: object) -> str:
+    """Return `value` as names and words are compared, without case and spaces; empty where it can't be one.
+
+    A text of megabytes is not even copied for that.
+    """
+    return value.strip().lower() if isinstance(value, str) and len(value) <= _LONGEST_WORD else ""
 
 
 def shown(value: object) -> str:

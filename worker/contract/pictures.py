@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic_core import core_schema
 
 from worker.contract.fields import mistake
-from worker.contract.jsonguard import shown
+from worker.contract.jsonguard import LONGEST_TEXT, shown
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-LONGEST = 28_000_000
-"""Characters of one picture: base64 of 20 MB, the platform's own limit on a job."""
 LONGEST_ADDRESS = 4096
 
 Source = Literal["base64", "data", "url", "s3", "key"]
@@ -59,13 +57,11 @@ class PictureText:
         """Return the text in `value`; raise a `mistake` otherwise."""
         if not isinstance(value, str):
             raise mistake(f"must be text: {_ACCEPTED}, not {shown(value)}")
-        if len(value) > LONGEST:
-            raise mistake(f"has {len(value)} characters; at most {LONGEST} are read")
         source_of(value)
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        inner = core_schema.str_schema(max_length=LONGEST, min_length=1)
+        inner = core_schema.str_schema(max_length=LONGEST_TEXT, min_length=1)
         return core_schema.no_info_before_validator_function(self.read, inner)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from worker.contract.alwayson import read_scripts
-from worker.contract.jsonguard import problems_of, shown
+from worker.contract.jsonguard import problems_of, shown, word
 from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, Validate, infer
 from worker.contract.limits import Limits
 from worker.contract.mistakes import in_order, problems_in
@@ -78,9 +78,8 @@ def _kind(normal: Normal) -> str | None:
         if kind is None:
             normal.problems.append(Problem("type", _AMBIGUOUS))
         return kind
-    word = given.strip().lower() if isinstance(given, str) else ""
-    if word in TYPE_WORDS:
-        return TYPE_WORDS[word]
+    if word(given) in TYPE_WORDS:
+        return TYPE_WORDS[word(given)]
     near = nearest(given, TYPE_WORDS) if isinstance(given, str) else None
     message = f"must be one of {', '.join(TYPE_WORDS)}, not {shown(given)}"
     normal.problems.append(Problem(as_written("type", normal.written), message, near))
@@ -92,9 +91,9 @@ def _for_kind(normal: Normal, kind: str) -> None:
     """Read what has another name in this kind of job, and note what it can't be without."""
     fields = normal.fields
     if KINDS[kind] is Upscale:
-        for word, name in UPSCALE_WORDS.items():
-            if word in fields:
-                normal.put(name, fields.pop(word), word)
+        for short, name in UPSCALE_WORDS.items():
+            if short in fields:
+                normal.put(name, fields.pop(short), short)
         if "resize_mode" not in fields and ("upscaling_resize_w" in fields or "upscaling_resize_h" in fields):
             fields["resize_mode"] = 1
     told = {"prompt", "styles", "prompts"} & fields.keys() or any(bad.path == "prompt" for bad in normal.problems)

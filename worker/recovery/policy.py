@@ -17,7 +17,7 @@ from worker.errors import (
     WrongResult,
 )
 from worker.recovery import memory
-from worker.webui.halves import WRONG_SHAPES
+from worker.webui.halves import WRONG_SHAPES, is_lost_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SHORTEST_TRY_S = 1.0
 """With less time left another try is not begun."""
-_BROKEN_GPU = ("cuda error", "cudnn error", "cublas error", "device-side assert", "hip error", "nccl error")
 _POISONING = frozenset(
     {"SafetensorError", "FileNotFoundError", "UnpicklingError", "EOFError", "BadZipFile", "OSError", "PermissionError"}
 )
@@ -112,10 +111,12 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
     if isinstance(error, GenerationStalled):
         return Action(again, Care.NOTHING, killed=True, note="The WebUI hung; this is from a second run.")
     if isinstance(error, OutOfMemory) and not broke_the_process(error):
-        return _less(request)
+        return _less(request, None if repeated else again)
     if isinstance(error, NanImage):
-        if again is None or memory.is_set(request, memory.UPCAST):
+        if again is None:
             return Action(None)
+        if memory.is_set(request, memory.UPCAST):  # known to need it, and it has helped before
+            return Action(again, note="The model made NaNs; this is from a second run.")
         note = "The model made NaNs; this was computed in full precision."
         return Action(memory.with_options(request, memory.UPCAST), note=note)
     if broke_the_process(error):
@@ -135,10 +136,11 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
     return Action(None)
 
 
-def _less(request: Request) -> Action:
+def _less(request: Request, same: Request | None) -> Action:
+    """Return the next smaller request, else `same`: what is planned small from the start may find more room freed."""
     again = memory.smaller(request)
     if again is None:
-        return Action(None, Care.FREE)
+        return Action(same, Care.FREE, note="The GPU's memory was too small at first; this is from a second run.")
     if memory.batch(again) < memory.batch(request):
         note = f"The GPU's memory holds {memory.batch(again)} of these pictures at once; the seeds are the same."
     else:
@@ -152,8 +154,7 @@ def broke_the_process(error: WorkerError) -> bool:
         return True
     if not isinstance(error, WebUIFailed):
         return False
-    said = str(error.details.get("upstream", "")).lower()
-    return switch_failed(error) or any(sign in said for sign in _BROKEN_GPU)
+    return switch_failed(error) or is_lost_gpu(str(error.details.get("upstream", "")))
 
 
 def may_be_asked_again(error: WorkerError) -> bool:

@@ -118,6 +118,8 @@ class Backend:
         from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         boot.wait_for_port(self.plan.url, self)
+        if self._process is not None:
+            boot.require_own(self.plan.url, self._process.pid, self)
         self._log.info("port open")
         if self.plan.needs_gpu:
             boot.require_gpu(self.client, self)

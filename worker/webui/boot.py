@@ -16,6 +16,7 @@ from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachab
 from worker.webui import config
 from worker.webui.answer import read_info
 from worker.webui.catalog import LISTINGS, Catalog, parse
+from worker.webui.listener import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +63,18 @@ def wait_for_port(url: str, watch: Watch) -> None:
                 return
         except OSError:
             watch.pause(POLL_S)
+
+
+def require_own(url: str, group: int, watch: Watch) -> None:
+    """Return when it is the WebUI's process group that listens at `url`.
+
+    Raises:
+        BootFailed: another program does, WebUI or not; or ours has ended over it.
+    """
+    port = urlsplit(url).port or 80
+    if is_ours(port, group) is False:
+        check(watch)
+        raise failure(f"port {port} is taken by another program", watch, hint="Set WEBUI_PORT to a free port.")
 
 
 def check(watch: Watch, during: str = "") -> None:

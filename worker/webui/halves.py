@@ -38,11 +38,19 @@ _NO_MEMORY = (
 )
 """What torch, its libraries and the kernel say, on a GPU and on a CPU; the last two, when there is no room to work."""
 
+_LOST_GPU = ("cuda error", "cudnn error", "cublas error", "device-side assert", "hip error", "nccl error")
+
 
 def is_no_memory(text: str) -> bool:
     """Return whether an error's words mean that memory was not there."""
     said = text.lower()
     return any(sign in said for sign in _NO_MEMORY)
+
+
+def is_lost_gpu(text: str) -> bool:
+    """Return whether an error's words mean that the process can't use its GPU any more."""
+    said = text.lower()
+    return any(sign in said for sign in _LOST_GPU)
 
 
 def half_loaded(lines: Sequence[str], said: str, *, switches: bool) -> Literal["model", "vae"] | None:

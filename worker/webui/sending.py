@@ -21,7 +21,7 @@ from worker.errors import (
 )
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
-from worker.webui import calm, halves, live
+from worker.webui import calm, halves, live, swallowed
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.outcome import Findings
 from worker.webui.process import describe_exit
@@ -159,6 +159,9 @@ class Sending:
             raise OutOfMemory(
                 f"there was no memory for {len(starved)} layers of the job's LoRAs", details={"half_loaded": "lora"}
             )
+        hidden = swallowed.verdict(lines)
+        if hidden is not None:
+            raise hidden
         return Made(told, lines)
 
     def _pulse(self, *, loads: bool) -> Pulse:

@@ -16,6 +16,7 @@ from worker.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST_PATH = 500
 LISTINGS = frozenset(
     {
         "cmd-flags",
@@ -131,7 +132,7 @@ def _endpoint(api: Mapping[str, Any]) -> str:
     given = api.get("endpoint")
     if not isinstance(given, str):
         raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
-    endpoint = given.strip().strip("/").removeprefix("sdapi/v1/")
+    endpoint = given[:_LONGEST_PATH].strip().strip("/").removeprefix("sdapi/v1/")
     if endpoint not in ENDPOINTS:
         near = nearest(endpoint, sorted(ENDPOINTS))
         raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
@@ -155,6 +156,8 @@ def _download(payload: Mapping[str, Any]) -> dict[str, Any]:
     url, path = payload.get("source_url"), payload.get("download_path")
     if not isinstance(url, str) or not isinstance(path, str):
         raise InvalidInput.at("payload", "needs source_url and download_path, both text")
+    if len(path) > _LONGEST_PATH:
+        raise InvalidInput.at("payload.download_path", f"must have at most {_LONGEST_PATH} characters, not {len(path)}")
     folders = [part.lower() for part in path.strip("/").split("/")]
     kind = next((_FOLDERS[part] for part in reversed(folders) if part in _FOLDERS), None)
     if kind is None:

@@ -129,11 +129,8 @@ def _cell(webui: WebUI, p: Processing, one: Processing) -> Processed:
         try:
             return processing.run(webui, one)
         except WebUIError as error:
-            print(
-                f"*** Error generating image for xyz plot\n    {error.name}: {error.message}",
-                file=sys.stderr,
-                flush=True,
-            )
+            told = f"generating image for xyz plot: {error.name}\nTraceback (most recent call last):"
+            print(f"{told}\n{error.name}: {error.message}", file=sys.stderr, flush=True)
     return result(p, [], seed=p.seed if isinstance(p.seed, int) else -1)
 
 
