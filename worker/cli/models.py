@@ -206,7 +206,7 @@ def _verify(store: ModelStore, options: argparse.Namespace, out: Console) -> int
         if wrong is not None:
             bad += 1
             if options.quarantine:
-                store.quarantine(item.model, wrong)
+                store.quarantine.put(item.model, wrong)
     return FAILED if bad else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 from worker.models.progress import FetchProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from worker.models.progress import ProgressSink
 
 _WINDOW_S = 5.0
+_TELL_S = 0.25
 
 
 class Flight:
@@ -70,3 +74,13 @@ class Meter:
             eta_s=eta,
             waiting=all(flight.waiting for flight in all_of_them),
         )
+
+
+async def tell(flights: Sequence[Flight], on_progress: ProgressSink) -> None:
+    """Tell how far `flights` are, a few times a second, until cancelled; more may join them."""
+    meter = Meter()
+    while True:
+        await asyncio.sleep(_TELL_S)
+        progress = meter.read(flights)
+        if progress is not None:
+            on_progress(progress)

@@ -6,21 +6,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from worker.models.names import safe_stem
+from worker.models.references import HuggingFace
 from worker.models.remote import Busy, Denied, retry_after
 from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from huggingface_hub.errors import HfHubHTTPError
 
-    from worker.models.references import HuggingFace
+    from worker.models.choose import Choice
+    from worker.models.volume import Volume
 
 BASE = "https://huggingface.co"
 _SHA256_DIGITS = 64
@@ -131,6 +135,25 @@ def find_cached(locator: HuggingFace, caches: Iterable[Path]) -> Path | None:
             if ".." not in commit and path.is_file():
                 return path
     return None
+
+
+def link_cached(choice: Choice, volume: Volume, caches: Sequence[Path]) -> Choice:
+    """Link a file of the hub's cache into the model folder where the cache has what was chosen; return its choice."""
+    for locator in choice.locators:
+        if not isinstance(locator, HuggingFace):
+            continue
+        cached = find_cached(locator, caches)
+        if cached is None:
+            continue
+        stem = choice.stem or f"{safe_stem(locator.file_name)}-{choice.suffix}"
+        file = f"{stem}{cached.suffix}"
+        path = volume.path(choice.kind, file)
+        with contextlib.suppress(OSError):  # read-only, or another worker was faster
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(cached.absolute())
+        if path.exists():
+            return replace(choice, file=file)
+    return choice
 
 
 def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:

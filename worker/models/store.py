@@ -13,21 +13,21 @@ from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFoun
 from worker.models import hub
 from worker.models.catalog import read_catalog
 from worker.models.choose import BadReference, Choice, choose
-from worker.models.fetching import Fetching, Rules
-from worker.models.flight import Flight, Meter
+from worker.models.flight import Flight, Meter, tell
 from worker.models.identity import this_process
 from worker.models.inventory import Inventory
 from worker.models.lease import Leases
 from worker.models.listed import Listed
 from worker.models.local import LocalModel, describe
 from worker.models.marks import Marks
-from worker.models.names import nearest, safe_stem
+from worker.models.order import Means, Rules
 from worker.models.pace import Pace
 from worker.models.places import sources_of
-from worker.models.references import HuggingFace
+from worker.models.quarantine import Quarantine
 from worker.models.space import Space
 from worker.models.supply import Supply
-from worker.models.verify import complaint, measure
+from worker.models.unknown import not_found
+from worker.models.verify import measure
 from worker.models.volume import Volume
 from worker.settings import VOLUME, ModelKind, Settings
 
@@ -41,11 +41,6 @@ if TYPE_CHECKING:
     from worker.models.sources import Sources
 
 HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
-_TELL_S = 0.25
-_SOURCE_HINT = (
-    "Name a model of the catalog or a file on the volume, or say where it is: a URL, civitai:<version id>, "
-    "hf:org/repo/file or s3://bucket/key."
-)
 
 
 class ModelStore:
@@ -77,6 +72,7 @@ class ModelStore:
         self.volume = Volume.of(settings)
         self.inventory = Inventory(self.volume, now=now)
         owner = this_process()
+        self.quarantine = Quarantine(self.inventory)
         self.marks = Marks(self.volume.store / "uses", owner)
         self.space = Space(
             self.inventory, self.marks, floor=settings.model_free_bytes, evict=settings.model_evict, wall=now
@@ -87,11 +83,9 @@ class ModelStore:
             pace=pace or Pace(connections=settings.model_connections),
             jitter=jitter,
         )
-        fetching = Fetching(
-            self.inventory, self.marks, self.space, sources or sources_of(settings), rules, owner=owner.token
-        )
+        means = Means(self.inventory, self.marks, self.space, sources or sources_of(settings), rules, owner=owner.token)
         leases = Leases(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
-        self._supply = Supply(fetching, leases, at_once=settings.model_downloads)
+        self._supply = Supply(means, leases, at_once=settings.model_downloads)
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
@@ -138,14 +132,14 @@ class ModelStore:
         self.used(models)
         new = [model for model in models if model.fetched]
         files, size = self.fetched
-        self.fetched = (files + len(new), size + sum(model.path.stat().st_size for model in new))
+        self.fetched = (files + len(new), size + sum(model.size for model in new))
         return models
 
     async def _fetch(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], on_progress: ProgressSink | None
     ) -> list[LocalModel]:
         flights: list[Flight] = []
-        teller = asyncio.create_task(_tell(flights, on_progress)) if on_progress else None
+        teller = asyncio.create_task(tell(flights, on_progress)) if on_progress else None
         held = contextlib.ExitStack()  # what has come stays while the rest comes
 
         async def one(path: str, ref: ModelRef, kind: ModelKind) -> LocalModel:
@@ -206,53 +200,7 @@ class ModelStore:
 
     def not_found(self, choice: Choice, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant."""
-        kind = choice.kind
-        known = [entry.name for entry in self.catalog.of_kind(kind)]
-        known += [alias for entry in self.catalog.of_kind(kind) for alias in entry.aliases]
-        known += [name.rsplit("/", 1)[-1].rsplit(".", 1)[0] for name in self.volume.names(kind)]
-        suggestions = nearest(ref.ref, known)
-        other = self.catalog.other_kind(ref.ref, kind)
-        asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
-        if other is not None:
-            asked = f"; {other.name!r} is known as a {other.kind}"
-        return ModelNotFound(
-            f"{f'{path}: ' if path else ''}no {kind} {ref.ref[:200]!r} on the volume or in the catalog{asked}",
-            hint=_SOURCE_HINT,
-            details={"path": path, "kind": kind, "suggestions": suggestions},
-        )
-
-    def quarantine(self, model: LocalModel, reason: str) -> Path | None:
-        """Set a corrupt file aside, so that the next `prepare` fetches it again; None when it is not there any more.
-
-        Raises:
-            OSError: the volume can't be written.
-        """
-        return self._set_aside(model.kind, model.key.partition("/")[2], reason)
-
-    def set_aside_corrupt(self, models: Iterable[LocalModel]) -> list[LocalModel]:
-        """Quarantine those of `models` that are corrupt and can be fetched again; return them. Reads whole files.
-
-        For when the WebUI could not load a model. Raises OSError.
-        """
-        corrupt = []
-        for model in models:
-            wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
-            if wrong is not None and self.quarantine(model, wrong) is not None:
-                corrupt.append(model)
-        return corrupt
-
-    def _set_aside(self, kind: ModelKind, file: str, reason: str) -> Path | None:
-        folder = self.volume.quarantine(kind)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = self.volume.path(kind, file)
-        target = folder / f"{time.time_ns()}-{path.name}.corrupt"
-        try:
-            path.rename(target)
-        except FileNotFoundError:
-            return None
-        target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
-        self.inventory.forget(f"{kind}/{file}")
-        return target
+        return not_found(ref, choice.kind, names=self.volume.names(choice.kind), catalog=self.catalog, path=path)
 
     def close(self) -> None:
         """Stop fetches, merge the uses counted so far, hold nothing."""
@@ -276,7 +224,7 @@ class ModelStore:
             if not choice.locators:
                 raise self.not_found(choice, ref, path=path)
             if choice.file is not None:
-                self._set_aside(kind, choice.file, "damaged after it was fetched")
+                self.quarantine.put_file(kind, choice.file, "damaged after it was fetched")
             return None
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
@@ -291,7 +239,7 @@ class ModelStore:
     def _there(self, choice: Choice, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if choice.file is None:
-            choice = self._linked(choice)
+            choice = hub.link_cached(choice, self.volume, self._hf_caches)
         file = self.volume.look(choice.kind, choice.file) if choice.file is not None else None
         if file is None:
             return None
@@ -312,28 +260,3 @@ class ModelStore:
             words_beside=self.inventory.words_beside(file),
             fetched=fetched,
         )
-
-    def _linked(self, choice: Choice) -> Choice:
-        """Link a file of Hugging Face's cache into the model folder, when the cache has it."""
-        for locator in choice.locators:
-            cached = hub.find_cached(locator, self._hf_caches) if isinstance(locator, HuggingFace) else None
-            if cached is None or not isinstance(locator, HuggingFace):
-                continue
-            stem = choice.stem or f"{safe_stem(locator.file_name)}-{choice.suffix}"
-            file = f"{stem}{cached.suffix}"
-            path = self.volume.path(choice.kind, file)
-            with contextlib.suppress(OSError):  # read-only, or another worker was faster
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.symlink_to(cached.absolute())
-            if path.exists():
-                return replace(choice, file=file)
-        return choice
-
-
-async def _tell(flights: Sequence[Flight], on_progress: ProgressSink) -> None:
-    meter = Meter()
-    while True:
-        await asyncio.sleep(_TELL_S)
-        progress = meter.read(flights)
-        if progress is not None:
-            on_progress(progress)

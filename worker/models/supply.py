@@ -11,8 +11,10 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from worker.models.fetching import TakenOver
+from worker.models.attempt import TakenOver
+from worker.models.fetching import bring
 from worker.models.flight import Flight
+from worker.models.order import Order
 from worker.models.pace import Stopped
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
     from worker.contract.models import ModelRef
     from worker.models.choose import Choice
-    from worker.models.fetching import Fetching
     from worker.models.lease import Lease, Leases
+    from worker.models.order import Means
 
 _LOOK_S = 0.2
 _THREADS = 16
@@ -31,13 +33,13 @@ class Supply:
     """Gets files that are not there.
 
     Args:
-        fetching: Brings one file.
+        means: With what files are brought.
         leases: Who fetches what among the workers.
         at_once: Files fetched at the same time by this process.
     """
 
-    def __init__(self, fetching: Fetching, leases: Leases, *, at_once: int) -> None:
-        self._fetching = fetching
+    def __init__(self, means: Means, leases: Leases, *, at_once: int) -> None:
+        self._means = means
         self._leases = leases
         self._gate = threading.BoundedSemaphore(at_once)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="models")
@@ -114,7 +116,7 @@ class Supply:
                     if choice.file is not None:
                         return False
                     if free:
-                        self._fetching.bring(choice, ref, path, flight, lease)
+                        bring(Order(choice, ref, path, flight, lease), self._means)
                         return True
                 except TakenOver:
                     continue  # somebody else fetches it now

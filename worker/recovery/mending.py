@@ -57,7 +57,7 @@ class ModelFiles:
             for model in prepared.models:
                 if model.kind == "checkpoint":
                     self._staging.doubt(model.path)
-        corrupt = await self._hands.thread(self._store.set_aside_corrupt, prepared.models)
+        corrupt = await self._hands.thread(self._store.quarantine.put_corrupt, prepared.models)
         if corrupt:
             again = self._store.prepare(prepared.wanted, on_progress=prepare.fetching(run.on_progress))
             await self._hands.before(run.deadline, again)

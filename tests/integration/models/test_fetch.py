@@ -605,7 +605,7 @@ def test_a_corrupt_file_is_set_aside_and_fetched_again(tmp_path: Path) -> None:
         where = store(tmp_path, server.url)
         ref = ModelRef(url=f"{server.url}/x.safetensors")
         model = asyncio.run(fetch(where, ref))
-        aside = where.quarantine(model, "SafetensorError: invalid header")
+        aside = where.quarantine.put(model, "SafetensorError: invalid header")
         assert aside is not None
         assert aside.exists()
         assert where.find(ref, "lora") is None
@@ -613,6 +613,21 @@ def test_a_corrupt_file_is_set_aside_and_fetched_again(tmp_path: Path) -> None:
         where.close()
     assert again.fetched
     assert again.path == model.path
+
+
+def test_a_fetch_counts_though_another_worker_removes_the_file_at_once(tmp_path: Path) -> None:
+    def removed(progress: FetchProgress) -> None:
+        if progress.done == progress.total:
+            for file in (tmp_path / "loras").glob("*.safetensors"):
+                file.unlink()
+
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        wanted = ("loras[0]", ModelRef(url=f"{server.url}/x.safetensors"), "lora")
+        (model,) = asyncio.run(where.prepare([wanted], on_progress=removed))  # type: ignore[list-item]  # literals
+        where.close()
+    assert not model.path.exists()
+    assert where.fetched == (1, len(SMALL))
 
 
 def test_a_file_that_was_damaged_later_is_set_aside_and_fetched_again(tmp_path: Path) -> None:
@@ -647,7 +662,7 @@ def test_only_what_is_corrupt_is_set_aside_after_the_webui_failed(tmp_path: Path
         body = bytearray(SMALL)
         body[9] ^= 0xFF
         models[1].path.write_bytes(body)
-        assert where.set_aside_corrupt(models) == [models[1]]
+        assert where.quarantine.put_corrupt(models) == [models[1]]
         assert asyncio.run(fetch(where, ModelRef(url=f"{server.url}/1.safetensors"))).fetched
         where.close()
 

@@ -1,0 +1,54 @@
+"""Corrupt files, set aside with the reason beside them, so that they are fetched again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from worker.models.verify import complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from worker.models.inventory import Inventory
+    from worker.models.local import LocalModel
+    from worker.settings import ModelKind
+
+
+class Quarantine:
+    """The quarantine of one volume; emptied by `python -m worker models gc`."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def put(self, model: LocalModel, reason: str) -> Path | None:
+        """Set a corrupt file aside; None when it is not there any more. Raises OSError: the volume can't be written."""
+        return self.put_file(model.kind, model.key.partition("/")[2], reason)
+
+    def put_corrupt(self, models: Iterable[LocalModel]) -> list[LocalModel]:
+        """Set aside those of `models` that are corrupt and can be fetched again; return them. Reads whole files.
+
+        For when the WebUI could not load a model. Raises OSError.
+        """
+        corrupt = []
+        for model in models:
+            wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
+            if wrong is not None and self.put(model, wrong) is not None:
+                corrupt.append(model)
+        return corrupt
+
+    def put_file(self, kind: ModelKind, file: str, reason: str) -> Path | None:
+        """Like `put`, of the file of that name in the folder of `kind`."""
+        volume = self._inventory.volume
+        folder = volume.quarantine(kind)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = volume.path(kind, file)
+        target = folder / f"{time.time_ns()}-{path.name}.corrupt"
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return None
+        target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
+        self._inventory.forget(f"{kind}/{file}")
+        return target
