@@ -113,12 +113,7 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
     if isinstance(error, OutOfMemory) and not broke_the_process(error):
         return _less(request, None if repeated else again)
     if isinstance(error, NanImage):
-        if again is None:
-            return Action(None)
-        if memory.is_set(request, memory.UPCAST):  # known to need it, and it has helped before
-            return Action(again, note="The model made NaNs; this is from a second run.")
-        note = "The model made NaNs; this was computed in full precision."
-        return Action(memory.with_options(request, memory.UPCAST), note=note)
+        return _precise(again)
     if broke_the_process(error):
         hopeless = WRONG_SHAPES in str(error.details.get("upstream", ""))
         return Action(
@@ -134,6 +129,15 @@ def _wanted(error: WorkerError, request: Request, *, again: Request | None, repe
         care = Care.RESTART if repeated else Care.CALM
         return Action(again, care, note="The WebUI's first answer was lost; this is from a second run.")
     return Action(None)
+
+
+def _precise(again: Request | None) -> Action:
+    if again is None:
+        return Action(None)
+    if memory.is_set(again, memory.UPCAST):  # known to need it, and it has helped before
+        return Action(again, note="The model made NaNs; this is from a second run.")
+    note = "The model made NaNs; this was computed in full precision."
+    return Action(memory.with_options(again, memory.UPCAST), note=note)
 
 
 def _less(request: Request, same: Request | None) -> Action:

@@ -1,4 +1,4 @@
-"""Whose program listens on a port? By Linux's own tables: another one there may answer like a WebUI, and is none of ours.
+"""Whose program listens on a port? By Linux's own tables, since another one there may answer like a WebUI too.
 
 A program that takes the port between the look at it and the WebUI's own start, or while the WebUI is being restarted,
 would be waited for, found ready, and asked for the jobs' pictures.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
-    r"^\*\*\* (?!API error: )|^generating image for [^:]+: \w+$|^Lora not found: |Couldn't find network with name|Couldn't find VAE named"
+    r"^\*\*\* (?!API error: )|^generating image for [^:]+: \w+$"
+    r"|^Lora not found: |Couldn't find network with name|Couldn't find VAE named"
     r"|Skipping unknown extra network|^(?:de)?activating (?:unmentioned )?extra network |^loading network "
     r"|^Unable to load Textual inversion|Unable to load face-restoration model|Failed face-restoration inference"
 )

@@ -1,7 +1,7 @@
 """Exceptions that A1111 logs and answers 200 to: in a script's cell, an extension's hook, while options are applied.
 
-What they mean is what they would mean in an answer of 500: there was no memory, the GPU is lost, the model was left half
-loaded. Pure. Source: `modules/errors.py` (`report`, `display`), `scripts/xyz_grid.py` and `modules/scripts.py` of A1111
+They mean what they would mean in an answer of 500: there was no memory, the GPU is lost, the model was left half loaded.
+Pure. Source: `modules/errors.py` (`report`, `display`), `scripts/xyz_grid.py` and `modules/scripts.py` of A1111
 v1.10.1.
 """
 

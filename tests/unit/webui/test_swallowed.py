@@ -20,7 +20,7 @@ NANS = "modules.devices.NansException: A tensor with NaNs was produced in Unet."
 
 
 def displayed(raised: str, task: str = "generating image for xyz plot") -> list[str]:
-    return f"{task}: {raised.split(':')[0].rpartition('.')[2]}\n{FRAMES}{raised}".splitlines()
+    return f"{task}: {raised.split(':', maxsplit=1)[0].rpartition('.')[2]}\n{FRAMES}{raised}".splitlines()
 
 
 def reported(raised: str, head: str = "*** Error running postprocess_image: scripts/adetailer.py") -> list[str]:
