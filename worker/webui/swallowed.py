@@ -1,6 +1,6 @@
 """Exceptions that A1111 logs and answers 200 to: in a script's cell, an extension's hook, while options are applied.
 
-They mean what they would mean in an answer of 500: there was no memory, the GPU is lost, the model was left half loaded.
+They mean what they would in an answer of 500: no memory was there, the GPU is lost, the model was left half loaded.
 Pure. Source: `modules/errors.py` (`report`, `display`), `scripts/xyz_grid.py` and `modules/scripts.py` of A1111
 v1.10.1.
 """
