@@ -305,6 +305,18 @@ def test_a_picture_made_while_an_earlier_job_broke_the_process_is_made_again(rig
     assert rig.webui().pid != before.pid
 
 
+@pytest.mark.parametrize("fault", ["truncated-picture", "broken-base64", "wrong-size"])
+def test_a_wrong_answer_to_an_upscale_is_made_good_once_and_then_an_error(
+    rig: Rig, job: dict[str, Any], fault: str
+) -> None:
+    upscale = {"type": "upscale", "image": rig.run(**job)["images"][0], "upscaler": "Lanczos", "scale": 2}
+    right = pixels(rig.answer(rig.source.offer({"input": upscale}))["images"][0])
+    rig.fault(fault)
+    assert pixels(rig.answer(rig.source.offer({"input": upscale}))["images"][0]) == right
+    rig.fault(fault, count=2)
+    assert rig.answer(rig.source.offer({"input": upscale}))["error_code"] == "wrong_result"
+
+
 @pytest.mark.parametrize("how", ["killed", "drop-after", "cut-body", "not-json"])
 def test_an_upscale_whose_answer_is_lost_is_asked_for_again(rig: Rig, job: dict[str, Any], how: str) -> None:
     picture = rig.run(**job)["images"][0]

@@ -91,6 +91,8 @@ def test_another_sampler_than_asked_for_is_noticed(worker: Worker) -> None:
 def test_another_scheduler_than_asked_for_is_noticed(worker: Worker) -> None:
     worker.fault("wrong-scheduler", name="Karras")
     assert "scheduler" in worker.run(sampler_name="Euler", scheduler="Exponential")["error"]
+    worker.fault("wrong-scheduler", name="Karras")
+    assert "scheduler" in worker.run()["error"], "the WebUI's default was not asked for, but it is what is meant"
 
 
 # 3. unknown checkpoints are replaced

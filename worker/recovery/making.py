@@ -31,6 +31,7 @@ from worker.recovery.policy import (
 from worker.recovery.recycling import Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
+from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -178,6 +179,10 @@ class Maker:
         try:
             return await work()
         except WebUIUnreachable:
+            await self._thread(self._backend.ends, EXIT_SEEN_S)
+            how = self._backend.ended()
+            if how is not None:  # seen here before whoever has killed it could tell
+                self._keeper.lost(f"it ended ({how})")
             await self._keeper.wait_up(deadline)
             return await work()
 

@@ -165,7 +165,7 @@ def may_be_asked_again(error: WorkerError) -> bool:
     """Return whether what makes no picture by diffusion is worth asking for a second time."""
     if error.details.get("final"):
         return False
-    lost = isinstance(error, WebUICrashed | WebUIUnreachable | OutOfMemory)
+    lost = isinstance(error, WebUICrashed | WebUIUnreachable | OutOfMemory | WrongResult)
     return lost or broke_the_process(error) or is_garbled(error)
 
 

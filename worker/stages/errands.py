@@ -90,18 +90,18 @@ class Errands:
         with run.phases.phase("prepare"):
             incoming = await self.incoming(request, run)
             asked = tools.upscaling(request, incoming, self._backend)
-        content = await self._ask(extras.UPSCALE, asked.body, run)
+        made = await self._ask(extras.UPSCALE, asked.body, run, partial(tools.upscaled, request, asked))
         idle = await self._idle(asked.upscalers, run)
-        with run.phases.phase("check"):
-            return await self._hands.thread(tools.examine_upscaled, request, asked, content, idle)
+        return tools.examined(request, asked, made, idle)
 
     async def answer(self, request: Job, run: Run) -> dict[str, Any]:  # noqa: PLR0911 - one line per kind
         """Return what is special in the answer to a job that makes no picture."""
         if isinstance(request, Interrogate):
             incoming = await self.incoming(request, run)
             body = extras.interrogation(request, incoming.images[0])
-            content = await self._ask(extras.INTERROGATE, body, run)
-            return {"caption": extras.caption(content, body["model"]), "model": body["model"]}
+            model = body["model"]
+            caption = await self._ask(extras.INTERROGATE, body, run, partial(extras.caption, model=model))
+            return {"caption": caption, "model": model}
         if isinstance(request, PngInfo):
             read = partial(self._source.read, target=run.target, deadline=run.deadline)
             data = await self._hands.thread(read, request.image, request.path("image"))
@@ -135,11 +135,12 @@ class Errands:
 
         return await self._hands.errand(work, run.deadline, run.phases)
 
-    async def _ask(self, path: str, body: Mapping[str, Any], run: Run) -> Any:
-        """Return the WebUI's answer; the request is alone on the GPU meanwhile."""
+    async def _ask(self, path: str, body: Mapping[str, Any], run: Run, look: Callable[[Any], T]) -> T:
+        """Return what `look` finds in the WebUI's answer; what is no right answer is asked for once more."""
 
-        async def work() -> Any:
+        async def work() -> T:
             left = max(1.0, run.deadline - time.monotonic())
-            return await ask(self._backend, path, body, timeout=left, pool=self._hands.pool)
+            content = await ask(self._backend, path, body, timeout=left, pool=self._hands.pool)
+            return await self._hands.thread(look, content)
 
         return await self._hands.errand(work, run.deadline, run.phases)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.again import job_from
 from worker.contract.budget import Size
-from worker.errors import InvalidInput, ModelDamaged, WrongResult
+from worker.errors import InvalidInput, WrongResult
 from worker.images import infotext
 from worker.images.incoming import png_text
 from worker.images.inspect import decode_base64, inspect
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.kinds import PngInfo, Upscale
+    from worker.images.picture import Picture
     from worker.stages.incoming import Incoming
     from worker.webui.backend import Backend
     from worker.webui.extras import Upscaling
 
 _NOT_NOTES = frozenset({"parameters", "UserComment", "exif", "icc_profile"})
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled:
+    """An upscaled picture, what the WebUI says about it, and what is not as asked for but may be."""
+
+    picture: Picture
+    html_info: str
+    warnings: tuple[str, ...] = ()
 
 
 def upscaling(job: Upscale, incoming: Incoming, backend: Backend) -> Upscaling:
@@ -40,17 +51,12 @@ def upscaling(job: Upscale, incoming: Incoming, backend: Backend) -> Upscaling:
     return asked
 
 
-def examine_upscaled(job: Upscale, asked: Upscaling, content: Any, idle: Sequence[str]) -> Generated:
-    """Return the upscaled picture after proving that it is what was asked for.
-
-    Args:
-        job: The job.
-        asked: The request.
-        content: Its answer.
-        idle: Its upscalers that were seen to do nothing.
+def upscaled(job: Upscale, asked: Upscaling, content: Any) -> Upscaled:
+    """Return the picture in the WebUI's answer to `asked`.
 
     Raises:
-        WrongResult, ModelDamaged: it is not, and the job does not say that a warning is enough.
+        WrongResult: there is none, a damaged one, or another than was asked for and the job does not say that a
+            warning is enough.
     """
     text = content.get("image") if isinstance(content, dict) else None
     if not isinstance(text, str):
@@ -60,16 +66,34 @@ def examine_upscaled(job: Upscale, asked: Upscaling, content: Any, idle: Sequenc
     except BrokenPicture as broken:
         raise WrongResult(f"the upscaled picture is damaged: {broken}") from broken
     html_info = str(content.get("html_info", ""))
-    warnings: list[str] = []
     try:
         extras.check_upscaled(asked, Size(picture.width, picture.height), html_info)
-        damaged = outcome.idle_upscalers(idle)
-        if damaged is not None:
-            raise damaged
-    except (WrongResult, ModelDamaged) as error:
+    except WrongResult as error:
         if job.on_mismatch != "warn":
             raise
-        warnings.append(error.message)
+        return Upscaled(picture, html_info, (error.message,))
+    return Upscaled(picture, html_info)
+
+
+def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]) -> Generated:
+    """Return the result of an upscale job after proving that its upscalers were at work.
+
+    Args:
+        job: The job.
+        asked: The request.
+        made: Its answer.
+        idle: Its upscalers that were seen to do nothing.
+
+    Raises:
+        ModelDamaged: one did nothing, and the job does not say that a warning is enough.
+    """
+    warnings = list(made.warnings)
+    damaged = outcome.idle_upscalers(idle)
+    if damaged is not None:
+        if job.on_mismatch != "warn":
+            raise damaged
+        warnings.append(damaged.message)
+    picture = made.picture
     return Generated(
         pictures=(picture,),
         seeds=(0,),
@@ -77,7 +101,7 @@ def examine_upscaled(job: Upscale, asked: Upscaling, content: Any, idle: Sequenc
             "upscalers": list(asked.upscalers),
             "size": {"width": picture.width, "height": picture.height},
         },
-        info={"html_info": html_info},
+        info={"html_info": made.html_info},
         parameters={name: value for name, value in asked.body.items() if name != "image"},
         warnings=tuple(warnings),
     )

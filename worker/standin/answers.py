@@ -58,8 +58,8 @@ def _spoil_pictures(faults: Faults, result: Processed) -> None:
     images = result.images
     if images and faults.take("black"):
         images[0] = _like(Image.new("RGB", images[0].size), images[0])
-    if images and faults.take("wrong-size"):
-        images[0] = _like(images[0].crop((0, 0, max(8, images[0].width - 8), images[0].height)), images[0])
+    if images:
+        images[0] = crop(faults, images[0])
     if images and faults.take("grid-first"):
         images.insert(0, _like(make_grid(list(images)), images[0]))
         result.infotexts.insert(0, result.infotexts[0])
@@ -68,6 +68,13 @@ def _spoil_pictures(faults: Faults, result: Processed) -> None:
         images.pop()
     if images and faults.take("extra-picture"):
         images.append(_like(ImageOps.mirror(images[-1]), images[-1]))
+
+
+def crop(faults: Faults, image: Image.Image) -> Image.Image:
+    """The picture, 8 pixels narrower where a fault says so."""
+    if not faults.take("wrong-size"):
+        return image
+    return _like(image.crop((0, 0, max(8, image.width - 8), image.height)), image)
 
 
 def _like(image: Image.Image, original: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import PlainTextResponse
 
 from . import extras, infotext
+from .answers import crop, damage
 from .encoding import decode, encode, read_infotext
 from .errors import InvalidRequest, WebUIError, http_error
 from .fields import REQUIRED, problem, validate
@@ -77,7 +78,9 @@ def extra_single(webui: WebUI, body: Any) -> dict[str, Any]:
     picture = decode(values["image"], webui.options)
     with webui.queue.hold():
         result, text = extras.run(picture, values, webui.upscalers)
-    return {"html_info": text, "image": encode(result, webui.options)}
+    result = crop(webui.faults, result)
+    (image,) = damage(webui.faults, [encode(result, webui.options)])
+    return {"html_info": text, "image": image}
 
 
 def extra_batch(webui: WebUI, body: Any) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Expectation:
     Attributes:
         count: Pictures, grids and maps not counted.
         size: Pixels of every picture; None: not known beforehand.
-        sampler, schedule: Names and effective label; None: whatever it is. Where nobody says, A1111 takes Euler.
+        sampler, schedule: Names and effective label; None: whatever it is. Where nobody says, A1111 takes
+            Euler and the schedule that goes with it.
         clip_skip: Layers; what is in force when nothing was asked.
         vae: ``sd_vae_name`` as it has to be: a file name; ``None`` (the string): the checkpoint's own; None: any that
             belongs to the checkpoint.
@@ -216,17 +217,11 @@ def _expectation(
         seeds=tuple(seed if varied else seed + index for index in range(count)),
         size=final,
         sampler=chosen.sampling.sampler or DEFAULT_SAMPLER,
-        schedule=_schedule(names, chosen.sampling),
+        schedule=names.effective(chosen.sampling.sampler or DEFAULT_SAMPLER, chosen.sampling.scheduler),
         vae=None if vae == "Automatic" else vae,
         loras=(*chosen.tagged, *chosen.loras),
         extras=extras,
     )
-
-
-def _schedule(names: Names, sampling: Sampling) -> str | None:
-    if sampling.sampler is None:
-        return sampling.scheduler
-    return names.effective(sampling.sampler, sampling.scheduler)
 
 
 _PICTURES = frozenset({"init_images", "mask", "image", "effective_region_mask"})
