@@ -10,17 +10,21 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tests.chaos.kinds import CONTROL
 from tests.chaos.plan import plan
 from tests.chaos.referee import Score, expected
 from tests.chaos.world import WORKERS, World
+from tests.support import models
 from tests.support.standin import running_standin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from tests.chaos.plan import Job
+    from tests.support.standin import StandIn
 
 AT_ONCE = 8
 """Jobs offered and not answered, at most."""
@@ -49,14 +53,18 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
     _say(f"chaos: seed {seed}, {count} jobs, {WORKERS} workers")
     began = time.monotonic()
     score = Score()
-    with running_standin(folder / "referee") as standin, World(folder) as world:
+    referee = folder / "referee"
+    world = World(folder, referee / "models" / "loras")
+    models.checkpoint(referee / "controlnet" / f"{CONTROL}.safetensors")
+    with world, _referee(referee) as standin:
         world.wait_ready()
         hashes = expected(standin, jobs)
         ready = time.monotonic()
         _drive(world, jobs, patience)
         took = time.monotonic() - ready
         world.end()
-        score.judge(jobs, hashes, world.source, world.store.objects)
+        score.judge(jobs, hashes, world.source)
+        score.wrong += world.flaws
         score.look_for_torn(folder)
         if score.wrong or score.lost or score.duplicates or score.torn or world.orphans:
             place = Path("out") / f"chaos-{seed}"
@@ -64,8 +72,7 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
             _say(f"what happened is written down in {place}")
         orphans, started = world.orphans, world.started
         lost_s = _time_lost(world, jobs)
-    kinds = Counter(job.fault if isinstance(job.fault, str) else job.fault["fault"] for job in jobs if job.fault)
-    _report(score, orphans, kinds, lost_s, started, took)
+    _report(score, jobs, orphans, lost_s, started, took)
     line = {
         "seed": seed,
         "jobs": count,
@@ -80,6 +87,12 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
     }
     _say(json.dumps(line))
     return 1 if any(line[name] for name in ("wrong", "lost", "duplicates", "orphans", "torn")) else 0
+
+
+def _referee(folder: Path) -> AbstractContextManager[StandIn]:
+    """A WebUI of the same models to which nothing happens."""
+    env = {"STANDIN_EXTENSIONS": "controlnet"}
+    return running_standin(folder, env=env, args=["--controlnet-dir", str(folder / "controlnet")])
 
 
 def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
@@ -114,21 +127,22 @@ def _time_lost(world: World, jobs: Sequence[Job]) -> dict[str, float]:
     lost: dict[str, list[float]] = {}
     for job in jobs:
         if job.fault and job.id in spans:
-            name = job.fault if isinstance(job.fault, str) else str(job.fault["fault"])
             start, end = spans[job.id]
-            lost.setdefault(name, []).append(max(0.0, end - start - usual))
+            lost.setdefault(job.fault_name, []).append(max(0.0, end - start - usual))
     return {name: sum(times) / len(times) for name, times in lost.items()}
 
 
 def _report(
-    score: Score, orphans: list[str], kinds: Counter[Any], lost_s: dict[str, float], started: int, took: float
+    score: Score, jobs: Sequence[Job], orphans: list[str], lost_s: dict[str, float], started: int, took: float
 ) -> None:
     _say(f"pictures right: {score.right} jobs; workers started: {started}; {took:.1f} s of jobs")
+    offered = Counter(job.kind for job in jobs)
+    _say("by kind: " + ", ".join(f"{kind} {score.rights[kind]}/{count}" for kind, count in sorted(offered.items())))
     _say("typed errors: " + (", ".join(f"{code} {count}" for code, count in sorted(score.errors.items())) or "none"))
     for one in score.told:
         _say(f"  {one}")
     _say("faults, and seconds that the job offered with one took longer than the median job:")
-    for name, count in sorted(kinds.items()):
+    for name, count in sorted(Counter(job.fault_name for job in jobs if job.fault).items()):
         _say(f"  {name:18} {count:3} x  {lost_s.get(name, 0.0):6.1f} s")
     for title, found in (
         ("wrong", score.wrong),

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-MODELS = ("Deliberate_v6", "Other_v1")
-LORAS = ("add_detail", "style_two")
-HARMLESS = {"steps": 6, "width": 64, "height": 64}
+from tests.chaos.kinds import HARMLESS, INVALID, KINDS, MODELS, Ask
 
-WEBUI_FAULTS: tuple[dict[str, Any], ...] = (
+ANY = "*"
+"""In a fault: the path that the job uses which it comes with."""
+Fault = dict[str, Any]
+
+WEBUI_FAULTS: tuple[Fault, ...] = (
     {"fault": "die", "step": 2},
+    {"fault": "die", "step": 1, "count": 2},
     {"fault": "hang", "step": 2},
     {"fault": "slow-step", "seconds": 0.1},
     {"fault": "oom"},
@@ -24,43 +27,46 @@ WEBUI_FAULTS: tuple[dict[str, Any], ...] = (
     {"fault": "wrong-size"},
     {"fault": "wrong-seed"},
     {"fault": "missing-picture"},
+    {"fault": "extra-picture"},
+    {"fault": "grid-first"},
     {"fault": "wrong-model", "name": "Other"},
     {"fault": "wrong-sampler"},
+    {"fault": "wrong-scheduler"},
     {"fault": "wrong-clip-skip"},
     {"fault": "wrong-vae"},
     {"fault": "truncated-picture"},
     {"fault": "broken-base64"},
-    {"fault": "cut-body", "path": "txt2img"},
-    {"fault": "drop-before", "path": "txt2img"},
-    {"fault": "drop-after", "path": "txt2img"},
-    {"fault": "not-json", "path": "txt2img"},
-    {"fault": "empty", "path": "txt2img"},
-    {"fault": "late", "path": "txt2img", "seconds": 0.5},
-    {"fault": "slow-body", "path": "txt2img", "seconds": 0.5},
+    {"fault": "http-error", "path": ANY, "status": 503},
+    {"fault": "cut-body", "path": ANY},
+    {"fault": "drop-before", "path": ANY},
+    {"fault": "drop-after", "path": ANY},
+    {"fault": "not-json", "path": ANY},
+    {"fault": "empty", "path": ANY},
+    {"fault": "late", "path": ANY, "seconds": 0.5},
+    {"fault": "slow-body", "path": ANY, "seconds": 0.5},
+    {"fault": "not-json", "path": "progress", "count": 5},
+    {"fault": "late", "path": "interrupt", "seconds": 0.5},
     {"fault": "error", "error": "RuntimeError", "message": "a tensor has the wrong shape"},
     {"fault": "memory-growth", "mb": 5},
+    {"fault": "memory-growth", "mb": 10, "count": 30},
 )
 WORLD_FAULTS = (
-    "kill-webui",
-    "stop-webui",
-    "kill-worker",
-    "end-worker",
-    "lose-result",
-    "cut-result",
-    "break-platform",
-    "cancel",
-    "remove-model",
-    "break-store",
-    "deny-store",
+    # the WebUI's process
+    *("kill-webui", "stop-webui", "interrupt-webui"),
+    # the worker
+    *("kill-worker", "end-worker", "freeze-worker"),
+    # a worker's start
+    *("boot-exit", "boot-no-port", "boot-other-model", "boot-no-volume", "boot-no-gpu"),
+    *("stop-boot", "end-boot", "kill-boot", "kill-restart", "end-recovering"),
+    # the platform
+    *("lose-result", "cut-result", "break-platform", "cancel", "deadline", "platform-deadline"),
+    # the pictures' store
+    *("busy-store", "deny-store", "slow-store", "damage-store", "cut-store", "mute-store"),
+    # the volume, and where models come from
+    *("remove-model", "tear-model", "unfit-model", "fill-volume", "break-depot", "cut-depot"),
 )
-INVALID: tuple[dict[str, Any], ...] = (
-    {"prompt": "a cat", "steps": "many"},
-    {"prompt": "a cat", "sampler_name": "DPM++ 2N"},
-    {"prompt": "a cat", "loras": ["nobody"]},
-    {"prompt": "\ud800"},
-    {"width": 64},
-    {"prompt": "a cat", "loras": [f"l{number}" for number in range(100_000)]},
-)
+BROKEN_MODELS = {"tear-model": "Torn_v1", "unfit-model": "Unfit_v1"}
+"""Checkpoints that the world breaks, for the job that comes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +74,29 @@ class Job:
     """One job and what it should come to.
 
     Attributes:
-        valid: It deserves a picture; else a typed error.
-        stored: Its pictures go to the store.
+        kind: Its kind's name.
+        valid: It deserves its pictures; else a typed error.
+        asks: What makes these pictures.
         fault: What is done before it is offered; None: nothing.
         worker: To which worker, as a number that is taken modulo those that live.
+        policy: The platform's, beside the input.
     """
 
     id: str
+    kind: str
     input: dict[str, Any]
     valid: bool = True
-    stored: bool = False
-    fault: dict[str, Any] | str | None = None
+    asks: tuple[Ask, ...] = ()
+    fault: Fault | str | None = None
     worker: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fault_name(self) -> str:
+        """What the fault is called in the report, empty where there is none."""
+        if isinstance(self.fault, dict):
+            return str(self.fault["fault"])
+        return self.fault or ""
 
 
 def plan(seed: int, jobs: int, *, faults: float) -> list[Job]:
@@ -92,56 +108,55 @@ def plan(seed: int, jobs: int, *, faults: float) -> list[Job]:
         faults: Share of jobs before which something goes wrong.
     """
     random = Random(seed)
-    # Every kind of fault comes once before any comes twice.
-    bag: list[dict[str, Any] | str] = []
+    # Every kind of fault comes once before any comes twice; every kind of job likewise.
+    wrong: list[Fault | str] = []
+    kinds: list[int] = []
     made = []
     for number in range(jobs):
-        fault: dict[str, Any] | str | None = None
+        fault: Fault | str | None = None
         if random.random() < faults:
-            if not bag:
-                bag = [*WEBUI_FAULTS, *WORLD_FAULTS]
-                random.shuffle(bag)
-            fault = bag.pop()
-        made.append(_job(random, f"chaos-{seed}-{number}", fault))
+            if not wrong:
+                wrong = [*WEBUI_FAULTS, *WORLD_FAULTS]
+                random.shuffle(wrong)
+            fault = wrong.pop()
+        if not kinds:
+            kinds = list(range(len(KINDS)))
+            random.shuffle(kinds)
+        made.append(_job(random, f"chaos-{seed}-{number}", fault, kinds))
     return made
 
 
-def _job(random: Random, name: str, fault: dict[str, Any] | str | None) -> Job:
+def _job(random: Random, name: str, fault: Fault | str | None, kinds: list[int]) -> Job:
     worker = random.randrange(1000)
-    if random.random() < 0.05:
-        return Job(name, random.choice(INVALID), valid=False, fault=fault, worker=worker)
-    asked: dict[str, Any] = {
+    if random.random() < 0.05 and not isinstance(fault, str):
+        return Job(name, "invalid", random.choice(INVALID), valid=False, fault=_at(fault, "txt2img"), worker=worker)
+    base: dict[str, Any] = {
         **HARMLESS,
         "prompt": f"a {random.choice(('cat', 'dog', '(house:1.3)', 'boat'))}, {name}",
         "seed": random.randrange(1000),
         "checkpoint": random.choice(MODELS),
     }
-    kind = random.randrange(6)
-    if kind == 1:
-        asked["batch_size"] = random.choice((2, 4))
-    elif kind == 2:
-        asked["n_iter"] = 2
-    elif kind == 3:
-        asked["loras"] = [{"name": random.choice(LORAS), "scale": 0.8}]
-    elif kind == 4:
-        asked.update(enable_hr=True, hr_scale=1.5, hr_upscaler="Latent", denoising_strength=0.5)
-    elif kind == 5:
-        asked.update(sampler_name="Euler a", clip_skip=2)
-    stored = random.random() < 0.3
-    if fault == "cancel":
-        asked["steps"] = 60
+    if isinstance(fault, str) and fault in BROKEN_MODELS:
+        broken = {**base, "checkpoint": BROKEN_MODELS[fault]}
+        return Job(name, "broken_model", broken, valid=False, fault=fault, worker=worker)
+    if fault in ("cancel", "deadline", "platform-deadline"):
+        base["steps"] = 60
+    kind = KINDS[kinds.pop()]
+    written = kind(random, base)
+    stored = {"output": {"delivery": "s3"}} if random.random() < 0.35 else {}
+    asked = {**stored, **written.input}
+    if fault == "deadline":
+        asked["timeout_s"] = 1
     return Job(
-        name, {**asked, "output": {"delivery": "s3" if stored else "base64"}}, stored=stored, fault=fault, worker=worker
+        name,
+        kind.__name__.strip("_"),
+        asked,
+        asks=written.asks,
+        fault=_at(fault, written.asks[0].path),
+        worker=worker,
+        policy={"executionTimeout": 1500} if fault == "platform-deadline" else {},
     )
 
 
-def reference(job: Job) -> dict[str, Any]:
-    """Return the WebUI's own request for a job, written by hand: the referee asks a WebUI that nothing happens to."""
-    asked = {
-        name: value for name, value in job.input.items() if name not in {"output", "checkpoint", "loras", "clip_skip"}
-    }
-    for lora in job.input.get("loras", ()):
-        asked["prompt"] += f" <lora:{lora['name']}:{lora['scale']}>"
-    asked["override_settings"] = {"sd_model_checkpoint": job.input["checkpoint"]}
-    asked["override_settings"]["CLIP_stop_at_last_layers"] = job.input.get("clip_skip", 1)
-    return asked
+def _at(fault: Fault | str | None, path: str) -> Fault | str | None:
+    return {**fault, "path": path} if isinstance(fault, dict) and fault.get("path") == ANY else fault

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import orjson
+import requests
 
-from tests.chaos.plan import reference
+from tests.chaos.plan import BROKEN_MODELS
 from tests.support.rig import pixels
 from worker.errors import all_errors
 from worker.images.inspect import inspect
 from worker.images.picture import BrokenPicture
 from worker.models.header import BrokenHeader, read_header
+from worker.models.registry import BrokenRegistry, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,16 +26,24 @@ if TYPE_CHECKING:
     from tests.support.standin import StandIn
 
 CODES = {error.code for error in all_errors()}
+Hashes = list[list[str]]
+"""Of a job's pictures, by the requests that make them."""
 
 
-def expected(standin: StandIn, jobs: Iterable[Job]) -> dict[str, list[str]]:
+def expected(standin: StandIn, jobs: Iterable[Job]) -> dict[str, Hashes]:
     """Return the hashes of each valid job's pictures, as a WebUI makes them to which nothing happens."""
-    found = {}
+    found: dict[str, Hashes] = {}
     for job in jobs:
-        if job.valid:
-            answer = standin.post("txt2img", reference(job))
-            assert answer.status_code == 200, answer.text[:500]
-            found[job.id] = [pixels(image) for image in answer.json()["images"]]
+        if not job.valid:
+            continue
+        found[job.id] = []
+        for ask in job.asks:
+            answer = standin.post(ask.path, ask.body)
+            assert answer.status_code == 200, f"{job.kind}: {answer.text[:500]}"
+            content = answer.json()
+            images = content["images"] if "images" in content else [content["image"]]
+            found[job.id].append([pixels(image) for image in images[ask.first : ask.first + ask.count]])
+            assert len(found[job.id][-1]) == ask.count, f"{job.kind}: {len(images)} pictures"
     return found
 
 
@@ -43,6 +52,7 @@ class Score:
 
     def __init__(self) -> None:
         self.right = 0
+        self.rights: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.told: list[str] = []
         self.wrong: list[str] = []
@@ -50,9 +60,8 @@ class Score:
         self.duplicates: list[str] = []
         self.torn: list[str] = []
 
-    def judge(
-        self, jobs: Sequence[Job], hashes: Mapping[str, list[str]], source: JobSource, stored: Mapping[str, bytes]
-    ) -> None:
+    def judge(self, jobs: Sequence[Job], hashes: Mapping[str, Hashes], source: JobSource) -> None:
+        """Take note of what became of `jobs`. Links are opened, as whoever gets them would."""
         for job in jobs:
             done = source.events("done", job.id)
             if len(done) > 1:
@@ -63,49 +72,56 @@ class Score:
                 else:
                     self.lost.append(job.id)
                 continue
-            self._one(job, done[0].data, hashes, stored)
+            self._one(job, done[0].data, hashes.get(job.id, []))
 
-    def _one(
-        self, job: Job, body: dict[str, Any], hashes: Mapping[str, list[str]], stored: Mapping[str, bytes]
-    ) -> None:
+    def _one(self, job: Job, body: dict[str, Any], hashes: Hashes) -> None:
         output = body.get("output") or {}
-        code = output.get("error_code")
-        if body.get("error") or code:
-            if (
-                code in CODES
-                and str(body.get("error", "")).startswith(f"{code}: ")
-                and isinstance(output["retryable"], bool)
-            ):
-                self.errors[code] += 1
-                if job.valid:
-                    self.told.append(f"{job.id} after {job.fault}: {str(body['error'])[:200]}")
-            else:
-                self.wrong.append(f"{job.id}: an error without a type: {str(body)[:300]}")
+        if body.get("error") or output.get("error_code"):
+            self._failed(job, {**output, "error": body.get("error")})
             return
-        made = [pixels(_fetched(image, stored)) for image in output.get("images", ())]
-        if job.valid and made == hashes[job.id]:
-            self.right += 1
+        parts = {number: part["error"] for number, part in enumerate(output.get("parts", ())) if "error" in part}
+        wanted = [image for number, images in enumerate(hashes) if number not in parts for image in images]
+        made = [_seen(image) for image in output.get("images", ())]
+        if not job.valid or made != wanted:
+            self.wrong.append(f"{job.id} ({job.kind}) after {job.fault}: {str(made)[:400]} {output.get('warnings')}")
+        elif parts:
+            self._failed(job, next(iter(parts.values())))
         else:
-            self.wrong.append(f"{job.id}: {job.input} after {job.fault}: {output.get('warnings')}")
+            self.right += 1
+            self.rights[job.kind] += 1
+
+    def _failed(self, job: Job, error: Mapping[str, Any]) -> None:
+        code, text = error.get("error_code"), str(error.get("error", ""))
+        if code not in CODES or not text.startswith(f"{code}: ") or not isinstance(error.get("retryable"), bool):
+            self.wrong.append(f"{job.id}: an error without a type: {str(error)[:300]}")
+            return
+        self.errors[code] += 1
+        if job.valid:
+            self.told.append(f"{job.id} ({job.kind}) after {job.fault}: {text[:200]}")
 
     def look_for_torn(self, folder: Path) -> None:
         """Find files under their final names that are not whole."""
         for path in sorted(folder.rglob("*")):
-            if not path.is_file() or ".incomplete" in path.name:
+            if not path.is_file() or ".incom" in str(path) or path.stem in BROKEN_MODELS.values():
                 continue
             try:
-                if path.suffix == ".safetensors":
+                if path.name == "cache_registry.json":
+                    decode(path.read_bytes())
+                elif path.suffix == ".safetensors":
                     read_header(path)
                 elif path.suffix == ".json" and "kept" in path.parts:
                     orjson.loads(path.read_bytes())
                 elif path.suffix == ".png":
                     inspect(path.read_bytes())
-            except (BrokenHeader, BrokenPicture, orjson.JSONDecodeError) as broken:
+            except (BrokenHeader, BrokenPicture, BrokenRegistry, orjson.JSONDecodeError) as broken:
                 self.torn.append(f"{path}: {broken}")
 
 
-def _fetched(image: str, stored: Mapping[str, bytes]) -> str:
-    if "://" not in image:
-        return image
-    key = unquote(urlsplit(image).path).removeprefix("/pics/")
-    return base64.b64encode(stored[key]).decode()
+def _seen(image: str) -> str:
+    """Return the hash of a picture, or what keeps its link from being opened."""
+    if "://" in image:
+        answer = requests.get(image, timeout=30)
+        if answer.status_code != 200:
+            return f"a dead link ({answer.status_code})"
+        image = base64.b64encode(answer.content).decode()
+    return pixels(image)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.chaos.kinds import KINDS
 from tests.chaos.plan import WEBUI_FAULTS, WORLD_FAULTS, plan
 from tests.support.jobsource import JobSource
 from tests.support.rig import Rig
@@ -43,10 +44,9 @@ def chaos(*arguments: str, timeout: float) -> dict[str, int]:
 def test_a_seed_is_a_plan_and_a_long_plan_has_every_fault() -> None:
     assert plan(3, 300, faults=0.3) == plan(3, 300, faults=0.3)
     assert plan(3, 300, faults=0.3) != plan(4, 300, faults=0.3)
-    seen = {
-        job.fault if isinstance(job.fault, str) else str(job.fault) for job in plan(3, 300, faults=0.3) if job.fault
-    }
-    assert seen == {*WORLD_FAULTS, *map(str, WEBUI_FAULTS)}
+    jobs = plan(3, 300, faults=0.3)
+    assert {job.fault_name for job in jobs} == {"", *WORLD_FAULTS, *(str(one["fault"]) for one in WEBUI_FAULTS)}
+    assert {job.kind for job in jobs} >= {kind.__name__.strip("_") for kind in KINDS}
 
 
 def test_whatever_happens_no_picture_is_wrong_and_no_job_is_lost() -> None:

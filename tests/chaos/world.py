@@ -1,17 +1,22 @@
-"""Three workers on one volume, a platform, a store, and everything that happens to them."""
+"""Three workers on one volume, a platform, a store, a source of models, and everything that happens to them."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 import requests
 
-from tests.support import models
-from tests.support.fake_s3 import FakeStore, error, fake_store
+from tests.chaos.depot import Depot
+from tests.chaos.doomed import DOOMS, DoomedStart
+from tests.chaos.kinds import CONTROL, DEPOT, FETCHED
+from tests.chaos.plan import BROKEN_MODELS
+from tests.chaos.store import HopStore, hop_store
+from tests.support import disks, models
 from tests.support.jobsource import JobSource
 from tests.support.rig import Rig
 
@@ -21,48 +26,69 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tests.chaos.plan import Job
-    from tests.support.loopback_http import Reply, Request
+    from tests.chaos.plan import Fault, Job
 
 WORKERS = 3
+FROZEN_S, FULL_S = 3.0, 2.0
 SETTINGS = {
     "RESTARTS": "30",
     "STALL_TIMEOUT_S": "3",
     "IDLE_TIMEOUT_S": "3",
     "JOB_TIMEOUT_S": "60",
+    "BOOT_TIMEOUT_S": "30",
     "STANDIN_STEP_SECONDS": "0.005",
+    "STANDIN_EXTENSIONS": "controlnet",
     "STOP_GRACE_S": "20",
+    "POISON_S": "20",
+    "RECYCLE_GROWTH_BYTES": "100000000",
+    "MAX_OUTPUT_BYTES": "60000",
+    "MODEL_LEASE_S": "2",
+    "MODEL_FREE_BYTES": "0",
+    "ALLOW_HOSTS": "127.0.0.1",
     "LOG_LEVEL": "info",
 }
 
 
 class World:
-    """Use as a context manager; `do` makes something happen, `tick` lets the platform do its part."""
+    """Use as a context manager; `do` makes something happen, `tick` lets the platform do its part.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Empty.
+        referees_loras: A folder that gets what jobs have fetched, for whoever judges them.
+    """
+
+    def __init__(self, folder: Path, referees_loras: Path) -> None:
         self.folder = folder
         self.source = JobSource(hold_s=1.0)
         self.workers: list[Rig] = []
+        self.doomed: list[DoomedStart] = []
         self.orphans: list[str] = []
+        self.flaws: list[str] = []
         self.started = 0
         self.ended: list[Rig] = []
         self._jobs: dict[str, Job] = {}
-        self._fail_store = 0
-        self._deny_store = 0
         self._stack = contextlib.ExitStack()
-        self._lock = threading.Lock()
         self._reoffered: set[tuple[str, float]] = set()
-        self.store: FakeStore
+        self._later: list[threading.Timer] = []
+        self._depot = Depot(referees_loras, FETCHED)
+        self.volume = folder / "volume"
+        self.store: HopStore
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.source)
-        self.store = self._stack.enter_context(fake_store(self._store_fault))
+        self.store = self._stack.enter_context(hop_store())
+        self._depot.server.start()
+        self._stack.callback(self._depot.server.stop)
+        self._limited = self._stack.enter_context(disks.mounted(self.volume, "size=96m"))
+        models.model_folders(self.volume / "models")
+        models.checkpoint(self.volume / "controlnet" / f"{CONTROL}.safetensors")
+        (self.folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
         for _ in range(WORKERS):
-            self._start()
+            self.workers.append(self._start())
         return self
 
     def __exit__(self, *why: object) -> None:
-        for rig in self.workers:
+        for rig in [*self.workers, *(one.rig for one in self.doomed)]:
             rig.worker.__exit__(None)
         self._stack.__exit__(*why)  # type: ignore[arg-type]  # as it came
 
@@ -72,48 +98,77 @@ class World:
 
     def offer(self, job: Job) -> None:
         self._jobs[job.id] = job
-        self.source.offer({"id": job.id, "input": job.input})
+        self.source.offer(self._whole(job))
 
-    def do(self, fault: dict[str, object] | str, worker: int, job: Job) -> None:
+    def do(self, fault: Fault | str, worker: int, job: Job) -> None:
         """Make something happen to one worker, or to what is around them all."""
         rig = self.workers[worker % len(self.workers)]
-        if isinstance(fault, dict):
-            with contextlib.suppress(requests.RequestException, AssertionError):  # its WebUI may be down already
-                rig.fault(**fault)  # type: ignore[arg-type]  # as the plan has it
-            return
-        happenings: dict[str, Callable[[], object]] = {
+        with contextlib.suppress(requests.RequestException, psutil.Error, AssertionError):  # it may be down already
+            if isinstance(fault, dict):
+                rig.fault(**fault)
+            elif fault in DOOMS:
+                self.doomed.append(DoomedStart(fault, self._start(**DOOMS[fault].settings)))
+            else:
+                self._happenings(rig, worker, job)[fault]()
+
+    def _happenings(self, rig: Rig, number: int, job: Job) -> dict[str, Callable[[], object]]:
+        spoil = self.store.spoil
+        return {
             "kill-webui": lambda: rig.webui().kill(),
             "stop-webui": lambda: rig.webui().suspend(),
+            "interrupt-webui": lambda: requests.post(f"{rig.url}/sdapi/v1/interrupt", timeout=5),
+            "kill-restart": lambda: self._kill_twice(rig),
             "kill-worker": rig.worker.kill,
             "end-worker": rig.worker.terminate,
+            "end-recovering": lambda: self._end_recovering(rig),
+            "freeze-worker": lambda: self._freeze(rig),
             "lose-result": lambda: self.source.spoil_postings("refuse"),
             "cut-result": lambda: self.source.spoil_postings("drop"),
             "break-platform": self._break_platform,
-            "cancel": threading.Timer(0.5, self.source.cancel, [job.id]).start,
-            "remove-model": self._remove_model,
-            "break-store": lambda: self._spoil_store(failing=3),
-            "deny-store": lambda: self._spoil_store(denying=1),
+            "cancel": lambda: self._soon(0.5, partial(self.source.cancel, job.id)),
+            "deadline": lambda: rig.fault("slow-step", seconds=0.1),
+            "platform-deadline": lambda: rig.fault("slow-step", seconds=0.1),
+            "busy-store": lambda: spoil("busy", 3),
+            "deny-store": lambda: spoil("deny"),
+            "slow-store": lambda: spoil("slow", 2),
+            "damage-store": lambda: spoil("damage"),
+            "forget-store": lambda: spoil("forget"),
+            "hide-store": lambda: spoil("hide"),
+            "cut-store": lambda: spoil("cut", 2),
+            "mute-store": lambda: spoil("mute"),
+            "remove-model": lambda: self._remove_models(number),
+            "tear-model": lambda: models.truncated(models.checkpoint(self._checkpoint(BROKEN_MODELS["tear-model"]))),
+            "unfit-model": lambda: models.bad_shape_checkpoint(self._checkpoint(BROKEN_MODELS["unfit-model"])),
+            "fill-volume": self._fill,
+            "break-depot": lambda: self._depot.spoil("busy", 3),
+            "cut-depot": lambda: self._depot.spoil("cut", 2),
         }
-        with contextlib.suppress(requests.RequestException, psutil.Error):  # as above
-            happenings[fault]()
 
     def tick(self) -> None:
         """Replace workers that ended; hand out again what they held, and what was refused."""
-        for rig in list(self.workers):
-            if rig.worker.alive:
-                continue
+        for rig in [rig for rig in self.workers if not rig.worker.alive]:
             self.workers.remove(rig)
-            self.ended.append(rig)
-            self._look_for_orphans(rig)
-            rig.worker.__exit__(None)
+            self._bury(rig)
             self._hand_out_again(rig.environment["RUNPOD_POD_ID"])
-            self._start()
+            self.workers.append(self._start())
+        for one in [one for one in self.doomed if one.tick()]:
+            self.doomed.remove(one)
+            self._bury(one.rig)
+            self.flaws += one.flaws(self.source)
         for event in self.source.events("failed"):
             if event.data == "refuse" and event.job_id is not None:
                 self._again(event.job_id, event.at)
 
     def end(self) -> None:
-        """Stop every worker as the platform does."""
+        """Let everything that goes wrong end, then stop every worker as the platform does."""
+        for timer in self._later:
+            timer.join()
+        deadline = time.monotonic() + 40
+        while self.doomed and time.monotonic() < deadline:
+            self.tick()
+            time.sleep(0.05)  # other processes' ends wake nobody here
+        self.flaws += [f"{one.name}: a worker that can not work does not end" for one in self.doomed]
+        self.store.mend()
         for rig in self.workers:
             rig.worker.terminate()
         for rig in self.workers:
@@ -139,15 +194,27 @@ class World:
         stopped = self.source.events("stopped", job_id)
         return time.monotonic() - stopped[0].at > 8
 
-    def _start(self) -> None:
+    def _start(self, **settings: str) -> Rig:
         self.started += 1
-        store = {
-            "BUCKET_ENDPOINT_URL": f"{self.store.server.url}",
-            "BUCKET_NAME": "pics",
-            "BUCKET_ACCESS_KEY_ID": "chaos-key",
-            "BUCKET_SECRET_ACCESS_KEY": "chaos-secret",
+        places = {
+            "MODELS_DIR": str(self.volume / "models"),
+            "CONTROLNET_DIR": str(self.volume / "controlnet"),
+            "RESULTS_DIR": str(self.volume / "kept"),
         }
-        self.workers.append(Rig(self.folder, self.source, RESULTS_DIR=str(self.folder / "kept"), **SETTINGS, **store))
+        return Rig(self.folder, self.source, **{**SETTINGS, **places, **self.store.environment(), **settings})
+
+    def _whole(self, job: Job) -> dict[str, object]:
+        """Return a job as the platform hands it out."""
+        asked = dict(job.input)
+        if "loras" in asked and isinstance(asked["loras"][0], dict) and "url" in asked["loras"][0]:
+            url = asked["loras"][0]["url"].replace(DEPOT, self._depot.server.url)
+            asked["loras"] = [{**asked["loras"][0], "url": url}]
+        return {"id": job.id, "input": asked, **({"policy": job.policy} if job.policy else {})}
+
+    def _bury(self, rig: Rig) -> None:
+        self.ended.append(rig)
+        self._look_for_orphans(rig)
+        rig.worker.__exit__(None)
 
     def _hand_out_again(self, pod: str) -> None:
         for event in self.source.events("taken"):
@@ -162,38 +229,65 @@ class World:
             return  # it waits already, or another worker has it: no platform hands a job to two
         cancelled = bool(self.source.events("stop", job_id))
         if not self.source.events("done", job_id) and not cancelled:
-            self.source.offer({"id": job_id, "input": self._jobs[job_id].input})
+            self.source.offer(self._whole(self._jobs[job_id]))
 
     def _look_for_orphans(self, rig: Rig) -> None:
         left = rig.worker.family()
         psutil.wait_procs(left, timeout=3)
         self.orphans += [str(process) for process in rig.worker.family()]
 
+    def _soon(self, seconds: float, what: Callable[[], object]) -> None:
+        timer = threading.Timer(seconds, what)
+        self._later.append(timer)
+        timer.start()
+
+    def _freeze(self, rig: Rig) -> None:
+        process = psutil.Process(rig.worker.pid)
+        process.suspend()
+
+        def thaw() -> None:
+            with contextlib.suppress(psutil.Error):  # it was killed meanwhile
+                process.resume()
+
+        self._soon(FROZEN_S, thaw)
+
+    def _kill_twice(self, rig: Rig) -> None:
+        """Kill the WebUI, and the one that comes after it while it starts."""
+        rig.webui().kill()
+
+        def again() -> None:
+            for process in rig.worker.family():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+        self._soon(1.0, again)
+
+    def _end_recovering(self, rig: Rig) -> None:
+        """Kill the WebUI, and stop the worker while the next one starts."""
+        rig.webui().kill()
+        self._soon(0.3, rig.worker.terminate)
+
     def _break_platform(self) -> None:
         self.source.spoil_postings("error", "reset")
         self.source.spoil_takes(500, 400, 429)
 
-    def _spoil_store(self, *, failing: int = 0, denying: int = 0) -> None:
-        with self._lock:
-            self._fail_store += failing
-            self._deny_store += denying
-
-    def _remove_model(self) -> None:
-        """A checkpoint that workers have seen goes away, and another with its name comes."""
-        path = self.folder / "models" / "checkpoints" / "Passing_v1.safetensors"
+    def _remove_models(self, number: int) -> None:
+        """A checkpoint goes away, and another with its name comes; a LoRA that was fetched has to be fetched again."""
+        path = self._checkpoint("Passing_v1")
         if path.exists():
             path.unlink()
         else:
             models.checkpoint(path)
+        fetched = self.volume / "models" / "loras" / f"{FETCHED[number % len(FETCHED)]}.safetensors"
+        fetched.unlink(missing_ok=True)
 
-    def _store_fault(self, request: Request, _number: int) -> Reply | None:
-        if request.method != "PUT":
-            return None
-        with self._lock:
-            if self._deny_store > 0:
-                self._deny_store -= 1
-                return error(403, "AccessDenied")
-            if self._fail_store > 0:
-                self._fail_store -= 1
-                return error(503, "SlowDown")
-        return None
+    def _checkpoint(self, name: str) -> Path:
+        return self.volume / "models" / "checkpoints" / f"{name}.safetensors"
+
+    def _fill(self) -> None:
+        """Leave not a byte on the volume for a while, where it is one of its own."""
+        if not self._limited:
+            return
+        filling = self.volume / "filling"
+        disks.fill(filling)
+        self._soon(FULL_S, partial(filling.unlink, missing_ok=True))

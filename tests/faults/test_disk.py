@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import os
 import subprocess
@@ -31,14 +30,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
 
 
-def fill(disk: Path) -> None:
-    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
-        while file.write(b"x" * 4096):
-            pass
-
-
 def test_answers_are_given_though_they_can_not_be_kept(tmp_path: Path, small_disk: Path) -> None:
-    fill(small_disk)
+    disks.fill(small_disk / "filling")
     closed = {
         "endpointUrl": "http://127.0.0.1:9",
         "bucketName": "pics",
@@ -73,7 +66,7 @@ def test_a_full_volume_serves_what_is_there_and_says_what_has_no_place(tmp_path:
     ):
         styled: dict[str, Any] = {"loras": [{"name": "style_two", "scale": 0.7}]}
         right = pixels(rig.run(**styled)["images"][0])
-        fill(small_disk)
+        disks.fill(small_disk / "filling")
         assert pixels(rig.run(**styled)["images"][0]) == right
         assert pixels(rig.run(**styled, checkpoint="Other_v1")["images"][0]) != right
         lora = {"loras": [{"url": f"{server.url}/new_one.safetensors"}]}

@@ -26,7 +26,9 @@ runpy.run_module("worker.standin", run_name="__main__")
 def write_webui(folder: Path) -> Path:
     """Write the checkout into `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "launch.py").write_text(LAUNCH, encoding="utf-8")
+    launch = folder / "launch.py"
+    if not launch.exists():  # another worker may be starting from it right now
+        launch.write_text(LAUNCH, encoding="utf-8")
     return folder
 
 

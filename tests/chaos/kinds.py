@@ -1,0 +1,216 @@
+"""The kinds of jobs of a chaos run: each as a client writes it, and as the WebUI's own requests for the same pictures.
+
+Both are written side by side by hand: what the worker makes of a job has no part in what its pictures should be.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.support import pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+MODELS = ("Deliberate_v6", "Other_v1")
+LORAS = ("add_detail", "style_two")
+FETCHED = tuple(f"from_afar_{number}" for number in range(5))
+"""LoRAs that no worker has at first; jobs bring the address."""
+DEPOT = "http://depot"
+"""Stands for the address of the server that has them, which is known when it runs."""
+CONTROL = "control_v11p_sd15_canny"
+CONTROL_TITLE = f"{CONTROL} [e3b0c442]"
+"""As the WebUI lists it, with a hash of a part that this file is too small to have."""
+HARMLESS = {"steps": 6, "width": 64, "height": 64}
+STEPS_AXIS, CFG_AXIS = 4, 6
+"""Places of two of the x/y/z plot's axes in the text-to-image tab's list."""
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to a WebUI.
+
+    Attributes:
+        path: Below ``/sdapi/v1/``.
+        body: JSON.
+        first, count: Which of the answer's pictures are the job's; after them come maps, before them grids.
+    """
+
+    path: str
+    body: Fields
+    first: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A job's input, and what makes its pictures, in order."""
+
+    input: Fields
+    asks: tuple[Ask, ...]
+
+
+def webui(base: Fields, **more: Any) -> Fields:
+    """Return the WebUI's own fields for a job without anything special."""
+    body = {name: value for name, value in base.items() if name != "checkpoint"}
+    overrides = {"sd_model_checkpoint": base["checkpoint"], "CLIP_stop_at_last_layers": 1}
+    return {**body, "override_settings": overrides, **more}
+
+
+def _plain(_: Random, base: Fields) -> Written:
+    return Written(base, (Ask("txt2img", webui(base)),))
+
+
+def _batch(random: Random, base: Fields) -> Written:
+    count = random.choice((2, 4))
+    more = {"batch_size": count}
+    return Written({**base, **more}, (Ask("txt2img", webui(base, **more), count=count),))
+
+
+def _many(random: Random, base: Fields) -> Written:
+    more = {"batch_size": 2, "n_iter": random.choice((2, 3))}
+    return Written({**base, **more}, (Ask("txt2img", webui(base, **more), count=2 * more["n_iter"]),))
+
+
+def _streamed(_: Random, base: Fields) -> Written:
+    return Written({**base, "n_iter": 3, "stream": True}, (Ask("txt2img", webui(base, n_iter=3), count=3),))
+
+
+def _lora(random: Random, base: Fields) -> Written:
+    name = random.choice(LORAS)
+    body = webui(base, prompt=f"{base['prompt']} <lora:{name}:0.8>")
+    return Written({**base, "loras": [{"name": name, "scale": 0.8}]}, (Ask("txt2img", body),))
+
+
+def _fetched(random: Random, base: Fields) -> Written:
+    name = random.choice(FETCHED)
+    body = webui(base, prompt=f"{base['prompt']} <lora:{name}:0.7>")
+    lora = {"name": name, "url": f"{DEPOT}/{name}.safetensors", "scale": 0.7}
+    return Written({**base, "loras": [lora]}, (Ask("txt2img", body),))
+
+
+def _tags(random: Random, base: Fields) -> Written:
+    prompt = f"{base['prompt']}, goodemb, (red:1.4) [sky] <lora:{random.choice(LORAS)}:0.6>"
+    return Written({**base, "prompt": prompt}, (Ask("txt2img", webui(base, prompt=prompt)),))
+
+
+def _hires(_: Random, base: Fields) -> Written:
+    more = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.5}
+    return Written({**base, **more}, (Ask("txt2img", webui(base, **more)),))
+
+
+def _clip_skip(_: Random, base: Fields) -> Written:
+    body = webui(base, sampler_name="Euler a")
+    body["override_settings"]["CLIP_stop_at_last_layers"] = 2
+    return Written({**base, "sampler_name": "Euler a", "clip_skip": 2}, (Ask("txt2img", body),))
+
+
+def _refiner(_: Random, base: Fields) -> Written:
+    other = MODELS[base["checkpoint"] == MODELS[0]]
+    body = webui(base, refiner_checkpoint=other, refiner_switch_at=0.5)
+    return Written({**base, "refiner": {"checkpoint": other, "switch_at": 0.5}}, (Ask("txt2img", body),))
+
+
+def _seeds(random: Random, base: Fields) -> Written:
+    seeds = random.sample(range(1000), 3)
+    return Written({**base, "seed": seeds}, tuple(Ask("txt2img", webui(base, seed=seed)) for seed in seeds))
+
+
+def _prompts(random: Random, base: Fields) -> Written:
+    each = [{"prompt": f"{base['prompt']}, {word}", "seed": random.randrange(1000)} for word in ("red", "blue")]
+    shared = {name: value for name, value in base.items() if name not in ("prompt", "seed")}
+    return Written({**shared, "prompts": each}, tuple(Ask("txt2img", webui({**base, **one})) for one in each))
+
+
+def _controlled(random: Random, base: Fields) -> Written:
+    unit = {"module": "canny", "model": CONTROL, "image": _picture(random), "weight": 0.8}
+    scripts = {"controlnet": {"args": [{**unit, "model": CONTROL_TITLE, "enabled": True}]}}
+    return Written({**base, "controlnet": [unit]}, (Ask("txt2img", webui(base, alwayson_scripts=scripts)),))
+
+
+def _plot(_: Random, base: Fields) -> Written:
+    args = {"X type": "Steps", "X values": [4, 6], "Y type": "CFG Scale", "Y values": [4, 7]}
+    flags = [True, False, False, False, False, False, False, 0, False]
+    body = webui(base, script_name="x/y/z plot")
+    body["script_args"] = [STEPS_AXIS, "4,6", [], CFG_AXIS, "4,7", [], 0, "", [], *flags]
+    return Written({**base, "script": {"name": "x/y/z plot", "args": args}}, (Ask("txt2img", body),))
+
+
+def _from_picture(random: Random, base: Fields) -> Written:
+    more = {"init_images": [_picture(random)], "denoising_strength": 0.6}
+    return Written({**base, **more}, (Ask("img2img", webui(base, **more)),))
+
+
+def _from_pictures(random: Random, base: Fields) -> Written:
+    starts = [_picture(random), _picture(random)]
+    asks = (
+        Ask("img2img", webui(base, init_images=[start], denoising_strength=0.5, seed=base["seed"] + number))
+        for number, start in enumerate(starts)
+    )
+    return Written({**base, "init_images": starts, "denoising_strength": 0.5}, tuple(asks))
+
+
+def _inpainted(random: Random, base: Fields) -> Written:
+    more = {"init_images": [_picture(random)], "mask": _mask(random), "mask_blur": 2, "inpainting_fill": 1}
+    return Written({**base, **more}, (Ask("img2img", webui(base, **more)),))
+
+
+def _upscaled(random: Random, _: Fields) -> Written:
+    picture, scale = _picture(random), random.choice((2, 3))
+    body = {"image": picture, "upscaler_1": "Lanczos", "upscaling_resize": scale}
+    asked = {"type": "upscale", "image": picture, "upscaler": "Lanczos", "scale": scale}
+    return Written(asked, (Ask("extra-single-image", body),))
+
+
+def _large(_: Random, base: Fields) -> Written:
+    """More than an answer may hold, so that it goes to the store without being told to."""
+    more = {"width": 512, "height": 512, "batch_size": 4}
+    return Written({**base, **more, "output": {}}, (Ask("txt2img", webui(base, **more), count=4),))
+
+
+def _lossless(_: Random, base: Fields) -> Written:
+    output = {"format": "webp", "lossless": True}
+    return Written({**base, "output": output}, (Ask("txt2img", webui(base)),))
+
+
+KINDS: tuple[Callable[[Random, Fields], Written], ...] = (
+    *(_plain, _batch, _many, _streamed, _lora, _fetched, _tags, _hires, _clip_skip, _refiner, _seeds, _prompts),
+    *(_controlled, _plot, _from_picture, _from_pictures, _inpainted, _upscaled, _large, _lossless),
+)
+
+_DEEP: Any = "x"
+for _ in range(200):
+    _DEEP = [_DEEP]
+
+INVALID: tuple[Fields, ...] = (
+    {"prompt": "a cat", "steps": "many"},
+    {"prompt": "a cat", "sampler_name": "DPM++ 2N"},
+    {"prompt": "a cat", "loras": ["nobody"]},
+    {"prompt": "a cat", "checkpoint": "Nobody_v1"},
+    {"prompt": "\ud800"},
+    {"width": 64},
+    {"prompt": _DEEP},
+    {"prompt": "a cat", "width": 10**18},
+    {"prompt": "a cat", "loras": [f"l{number}" for number in range(100_000)]},
+    {"prompt": "a cat", "init_images": ["A" * 8_000_000]},
+    {"prompt": "a cat", "init_images": ["http://169.254.169.254/latest/meta-data"]},
+    {"type": "upscale", "image": "http://localhost/x.png"},
+    {**HARMLESS, "prompt": "a cat", "width": 512, "height": 512, "batch_size": 4, "output": {"delivery": "base64"}},
+)
+"""What deserves a typed error; the last makes pictures that fit into no answer."""
+
+
+def _picture(random: Random) -> str:
+    return base64.b64encode(pictures.png(64, 64, seed=random.randrange(10**6))).decode()
+
+
+def _mask(random: Random) -> str:
+    left, top = random.randrange(8, 24), random.randrange(8, 24)
+    mask = pictures.noise(64, 64).convert("L").point(lambda _: 0)
+    mask.paste(255, (left, top, left + 24, top + 24))
+    return base64.b64encode(pictures.file(mask)).decode()
