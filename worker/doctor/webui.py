@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from worker.doctor.finding import Finding
 from worker.errors import WorkerError
 from worker.telemetry.gpu import Gpus
-from worker.webui import launch
+from worker.webui import interpreter, launch
 from worker.webui.client import WebUIClient
 from worker.webui.process import environment_for
 
@@ -75,25 +75,25 @@ def _version(folder: Path) -> str:
 
 def _python(settings: Settings, folder: Path) -> Iterator[Finding]:
     try:
-        interpreter = launch.python(settings, folder)
+        python = interpreter.python(settings, folder)
     except WorkerError as error:
         yield Finding("WebUI's Python", "fail", error.message, error.hint or "")
         return
-    told = asked(interpreter)
+    told = asked(python)
     if isinstance(told, str):
-        yield Finding("WebUI's Python", "fail", f"{interpreter}: {told}", "Install the WebUI's packages for it.")
+        yield Finding("WebUI's Python", "fail", f"{python}: {told}", "Install the WebUI's packages for it.")
         return
-    yield Finding("WebUI's Python", "ok", f"{told['python']} at {interpreter}")
+    yield Finding("WebUI's Python", "ok", f"{told['python']} at {python}")
     driver = Gpus().driver()
     wish = "off" if settings.on_cpu and settings.webui_xformers == "auto" else settings.webui_xformers
     yield from judge(told, driver.cuda if driver is not None and not settings.on_cpu else None, xformers=wish)
 
 
-def asked(interpreter: Path) -> dict[str, Any] | str:
-    """Return what `interpreter` can import; as text, why it can't even be asked."""
+def asked(python: Path) -> dict[str, Any] | str:
+    """Return what `python` can import; as text, why it can't even be asked."""
     try:
         done = subprocess.run(
-            [interpreter, "-c", ASK],
+            [python, "-c", ASK],
             capture_output=True,
             text=True,
             timeout=IMPORT_S,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +12,7 @@ import orjson
 
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME
-from worker.webui import command, config, weights
+from worker.webui import command, config, interpreter, machine, weights
 from worker.webui.plan import Plan
 from worker.webui.process import Program, environment_for
 
@@ -36,9 +33,6 @@ SECRETS = (
     "RUNPOD_API_KEY",
 )
 """Environment variables that the WebUI has no business to see."""
-NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "ceph", "lustre", "9p", "virtiofs", "fuse")
-GIB = 1024**3
-CHECKPOINT_GIB = 7
 TEMPORARY = "a1111-worker-"
 """Before the process id: the folder of what a worker writes for its WebUI."""
 
@@ -105,12 +99,12 @@ def plan(
             "worker.standin",
             *(("--demo-models",) if demo_models else ()),
         )
-        port, cwd, xformers = _free_port(), Path.cwd(), False
+        port, cwd, xformers = machine.free_port(), Path.cwd(), False
     else:
-        interpreter = python(settings, folder)
-        program = (str(interpreter), "launch.py")
-        port, cwd, xformers = settings.webui_port, folder, _xformers(settings, interpreter)
-        _must_be_free(port)
+        python = interpreter.python(settings, folder)
+        program = (str(python), "launch.py")
+        port, cwd, xformers = settings.webui_port, folder, interpreter.xformers(settings, python)
+        machine.must_be_free(port)
     options_file = _own_folder() / "config.json"
     arguments = command.command_line(
         command.Launch(
@@ -132,7 +126,7 @@ def plan(
     child = {**environment_for(environment, drop=SECRETS), **_offline(settings)}
     if chosen == STAND_IN:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    memory = _memory()
+    memory = machine.memory()
     return Plan(
         chosen,
         f"http://{command.LOOPBACK}:{port}",
@@ -140,8 +134,8 @@ def plan(
         options_file=options_file,
         options=config.options(
             disable_mmap=_sequential(settings),
-            checkpoints_in_memory=checkpoints_in_memory(memory),
-            loras_in_memory=loras_in_memory(memory),
+            checkpoints_in_memory=machine.checkpoints_in_memory(memory),
+            loras_in_memory=machine.loras_in_memory(memory),
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
@@ -149,39 +143,6 @@ def plan(
         weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
     )
-
-
-def checkpoints_in_memory(ram: int) -> int:
-    """Return how many checkpoints may stay in a memory of `ram` bytes, the one on the GPU among them.
-
-    The others wait in RAM (A1111's `sd_checkpoints_keep_in_cpu`), each about as large as its file: 7 GiB for SDXL. The
-    WebUI itself takes about 6 GiB, and loading one more needs twice its size.
-    """
-    spare = ram // GIB - 6 - 2 * CHECKPOINT_GIB
-    return 1 + max(0, min(3, spare // CHECKPOINT_GIB))
-
-
-def loras_in_memory(ram: int) -> int:
-    """Return how many LoRAs may stay in memory on a machine with `ram` bytes: one per 4 GiB beyond the first 8."""
-    return max(0, min(16, (ram // GIB - 8) // 4))
-
-
-def on_network(path: Path, mounts: str) -> bool:
-    """Return whether `path` lies on a network file system.
-
-    Args:
-        path: Absolute.
-        mounts: The text of ``/proc/mounts``.
-    """
-    best, found = -1, ""
-    for line in mounts.splitlines():
-        parts = line.split()
-        if len(parts) < 3:  # noqa: PLR2004 - device, folder, type
-            continue
-        folder = parts[1].replace("\\040", " ")
-        if path.is_relative_to(folder) and len(folder) > best:
-            best, found = len(folder), parts[2]
-    return found.split(".")[0] in NETWORK_FILESYSTEMS
 
 
 def _offline(settings: Settings) -> dict[str, str]:
@@ -198,73 +159,9 @@ def _sequential(settings: Settings) -> bool:
     if folder.is_relative_to(VOLUME):
         return True
     try:
-        return on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
+        return machine.on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return False
-
-
-def python(settings: Settings, folder: Path) -> Path:
-    """Return the Python that runs the WebUI in `folder`.
-
-    Raises:
-        BootFailed: there is none.
-    """
-    if settings.webui_python is not None:
-        given = shutil.which(settings.webui_python)
-        if given is None:
-            raise BootFailed(f"WEBUI_PYTHON={str(settings.webui_python)!r} is no program that can be run")
-        return Path(given)
-    own = folder / "venv" / "bin" / "python"
-    if own.is_file():
-        return own
-    raise BootFailed(
-        f"there is no {own}, and WEBUI_PYTHON is not set",
-        hint="Set WEBUI_PYTHON to the Python of the environment that has the WebUI's packages.",
-    )
-
-
-def _xformers(settings: Settings, python: Path) -> bool:
-    if settings.webui_xformers != "auto" or settings.on_cpu:  # xformers computes on GPUs alone
-        return settings.webui_xformers == "on"
-    seen = _among_packages("xformers", python)
-    if seen is not None:
-        return seen
-    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('xformers') is None)"
-    done = subprocess.run([str(python), "-S", "-c", "import site; site.main(); " + code], check=False, timeout=30)
-    return done.returncode == 0
-
-
-def _among_packages(name: str, python: Path) -> bool | None:
-    """Return whether the environment of `python` has a package, None where only that Python can tell, in 30 ms.
-
-    Packages installed to be edited leave a file of their name there as well.
-    """
-    prefix = python.parent.parent
-    try:
-        words = (prefix / "pyvenv.cfg").read_text(encoding="utf-8").lower().replace(" ", "")
-        folders = list((prefix / "lib").glob("python3.*/site-packages"))
-        if "include-system-site-packages=true" in words or len(folders) != 1:
-            return None
-        return any(name in entry.name.lower() for entry in os.scandir(folders[0]))
-    except OSError:
-        return None
-
-
-def _must_be_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((command.LOOPBACK, port))
-        except OSError as error:
-            raise BootFailed(
-                f"port {port} is taken by another process", hint="Set WEBUI_PORT to a free port."
-            ) from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((command.LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def _made(folder: Path) -> Path:
@@ -299,15 +196,3 @@ def _own_options(folder: Path | None) -> Mapping[str, Any]:
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _memory() -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limit = Path(file).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if limit.isdigit():
-            return min(total, int(limit))
-    return total
