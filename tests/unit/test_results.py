@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,32 @@ def test_the_same_job_finds_its_answer(results: Results) -> None:
 def test_another_job_does_not(results: Results, other: dict[str, object]) -> None:
     results.keep(entry(JOB), {"images": ["x"]})
     assert results.find(entry(other)) is None
+
+
+def _presigned(seconds: int, begins: str = "20260101T000000Z") -> str:
+    return f"https://s3.example.com/b/1.png?X-Amz-Date={begins}&X-Amz-Expires={seconds}&X-Amz-Signature=ab"
+
+
+@pytest.mark.parametrize(
+    ("images", "later", "found"),
+    [
+        ([_presigned(600)], 500, True),
+        ([_presigned(600)], 580, False),
+        ([_presigned(3600), _presigned(600)], 700, False),
+        (["https://cdn.example.com/1.png"], 700, True),
+        (["https://s3.example.com/b/1.png?X-Amz-Date=nonsense&X-Amz-Expires=1"], 700, True),
+        (["iVBORw0KGgo="], 700, True),
+    ],
+)
+def test_an_answer_whose_links_are_dead_is_not_given_again(
+    tmp_path: Path, images: list[str], later: float, *, found: bool
+) -> None:
+    signed = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
+    folder = tmp_path / "kept"
+    Results(folder, 3600, lambda: signed).keep(entry(JOB), {"images": images})
+    os.utime(next(folder.glob("*/answer.json")), (signed, signed))
+    again = Results(folder, 3600, lambda: signed + later).find(entry(JOB))
+    assert (again is not None) is found
 
 
 @pytest.mark.parametrize("job_id", ["../../etc/passwd", "a/b", "", ".", "\ud800", "x" * 5000, "a\x00b"])

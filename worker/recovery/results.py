@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.delivery.expiry import links_end
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ INCOMPLETE = ".incomplete"
 DEAD_AFTER_S = 600.0
 """An unfinished file of this age belongs to a worker that is dead."""
 TIDY_EVERY_S = 600.0
+TIME_TO_OPEN_S = 30.0
+"""A kept answer whose links live no longer than that is of no use to whoever gets it now."""
 MOST_VALUES, MOST_TEXT = 20_000, 100_000_000
 """Of an input whose answer is kept: values, and characters in all."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -82,7 +85,7 @@ class Results:
         return self._root is not None
 
     def find(self, wanted: Entry) -> Any:
-        """Return the answer that was kept for this very job, None where there is none."""
+        """Return the answer that was kept for this very job, None where there is none, or its links are dead by now."""
         if self._root is None:
             return None
         path = self._root / wanted.folder / ANSWER
@@ -92,7 +95,11 @@ class Results:
             kept = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return None
-        return kept.get("answer") if isinstance(kept, dict) and kept.get("input") == wanted.input else None
+        if not isinstance(kept, dict) or kept.get("input") != wanted.input:
+            return None
+        answer = kept.get("answer")
+        end = links_end(answer)
+        return answer if end is None or self._now() + TIME_TO_OPEN_S < end else None
 
     def keep(self, done: Entry, answer: Any) -> None:
         """Keep an answer for every worker to find; that it can't be kept is a warning in the log, no more.
