@@ -116,7 +116,9 @@ class Settings:
     embedding_dir: Path | None = knobs.path(None, "EMBEDDING_DIR", "Embeddings; default: MODELS_DIR/embeddings.")
     vae_dir: Path | None = knobs.path(None, "VAE_DIR", "VAEs; default: MODELS_DIR/vae.")
     controlnet_dir: Path | None = knobs.path(None, "CONTROLNET_DIR", "ControlNets; default: MODELS_DIR/controlnet.")
-    upscaler_dir: Path | None = knobs.path(None, "UPSCALER_DIR", "Upscalers (ESRGAN); default: MODELS_DIR/upscalers.")
+    upscaler_dir: Path | None = knobs.path(
+        None, "UPSCALER_DIR", "Upscalers (ESRGAN, R-ESRGAN); default: MODELS_DIR/upscalers."
+    )
     default_checkpoint: str = knobs.text(
         "",
         "DEFAULT_CHECKPOINT",

@@ -29,9 +29,9 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     models.lora(folder / "models" / "loras" / "other_shapes.safetensors", width=12)
     upscalers = folder / "upscalers"
     upscalers.mkdir()
-    for name in ("4x_sharp", "4x_other"):
-        (upscalers / f"{name}.safetensors").write_bytes(b"weights")
-    with running_standin(folder, args=["--esrgan-models-path", str(upscalers)]) as webui:
+    for name in ("4x_sharp", "4x_other", "RealESRGAN_x4plus_anime_6B"):
+        (upscalers / f"{name}.pth").write_bytes(b"weights")
+    with running_standin(folder, args=_upscaler_flags(upscalers)) as webui:
         host = host_of(webui, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate_v6")
         host.spawn()
         host.wait_ready()
@@ -48,6 +48,10 @@ def _picture() -> str:
     file = io.BytesIO()
     Image.new("RGB", (32, 32), (200, 60, 20)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
+
+
+def _upscaler_flags(folder: Path) -> list[str]:
+    return ["--esrgan-models-path", str(folder), "--realesrgan-models-path", str(folder)]
 
 
 def _upscales(worker: Worker) -> list[dict[str, Any]]:
@@ -134,6 +138,11 @@ def test_an_upscaler_with_its_weights_is_looked_at_once(worker: Worker) -> None:
     assert asked > 1
     assert worker.run_job({"input": job})["images"] == first["images"]
     assert len(_upscales(worker)) == asked + 1
+
+
+def test_an_upscaler_by_its_own_name_works_where_its_file_is(worker: Worker) -> None:
+    job = {"type": "upscale", "image": _picture(), "upscaler": "R-ESRGAN 4x+ Anime6B"}
+    assert worker.run_job({"input": job})["applied"]["upscalers"] == ["R-ESRGAN 4x+ Anime6B"]
 
 
 def test_the_look_at_an_upscaler_is_repeated_when_its_answer_is_lost(worker: Worker) -> None:

@@ -51,6 +51,12 @@ def test_the_webui_listens_on_loopback_only() -> None:
     assert line[line.index("--server-name") + 1] == "127.0.0.1"
 
 
+def test_upscalers_are_found_under_their_files_names_and_under_those_that_the_webui_has_for_them() -> None:
+    assert not [flag for flag in command_line(LAUNCH) if "esrgan" in flag]
+    pairs = dict(itertools.pairwise(command_line(replace(LAUNCH, upscaler_dir=Path("/m/upscalers")))))
+    assert pairs["--esrgan-models-path"] == pairs["--realesrgan-models-path"] == "/m/upscalers"
+
+
 def test_a_model_file_can_run_no_code_unless_the_operator_says_so() -> None:
     assert "--disable-safe-unpickle" not in command_line(LAUNCH)
     assert "--disable-safe-unpickle" in command_line(replace(LAUNCH, disable_safe_unpickle=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageFilter
@@ -35,6 +35,7 @@ class Upscaler:
     model_name: str | None = None
     path: str | None = None
     scale: float = 4.0
+    file: Path | None = None  # its weights on this machine; the listing does not tell
 
     def listed(self) -> dict[str, Any]:
         """The entry as JSON."""
@@ -79,10 +80,20 @@ REALESRGAN = (
 
 def installed(flags: argparse.Namespace) -> tuple[Upscaler, ...]:
     """Every upscaler in the order of the listing; files in the ESRGAN folder take the place of its download."""
-    files = model_files(Path(flags.esrgan_models_path), (".pth", ".pt", ".safetensors"))
-    own = [Upscaler(path.stem, ESRGAN, str(path)) for path in files]
-    rest = [upscaler for upscaler in UPSCALERS[len(FIRST) :] if not own or upscaler.name != ESRGAN]
+    own = [Upscaler(path.stem, ESRGAN, str(path), file=path) for path in _weights(flags.esrgan_models_path)]
+    downloaded = {path.name: path for path in _weights(flags.realesrgan_models_path)}
+    rest = [
+        replace(upscaler, file=downloaded.get(PurePosixPath(upscaler.path or "").name))
+        if upscaler.name.startswith("R-ESRGAN ")
+        else upscaler
+        for upscaler in UPSCALERS[len(FIRST) :]
+        if not own or upscaler.name != ESRGAN
+    ]
     return *FIRST, *sorted([*rest, *own], key=lambda upscaler: upscaler.name.lower())
+
+
+def _weights(folder: str) -> list[Path]:
+    return model_files(Path(folder), (".pt", ".pth"))
 
 
 def resize(picture: Image.Image, width: int, height: int, upscaler: str) -> Image.Image:
@@ -94,6 +105,6 @@ def resize(picture: Image.Image, width: int, height: int, upscaler: str) -> Imag
 def enlarge(picture: Image.Image, width: int, height: int, upscaler: Upscaler) -> Image.Image:
     """The picture at this size by this upscaler: visibly its work where its file is on this machine."""
     resized = resize(picture, width, height, upscaler.name)
-    if upscaler.path is None or not Path(upscaler.path).is_file():
+    if upscaler.file is None:
         return resized
     return resized.filter(ImageFilter.UnsharpMask(radius=2, percent=150))

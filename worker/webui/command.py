@@ -64,7 +64,9 @@ def command_line(launch: Launch) -> list[str]:
         *("--vae-dir", str(launch.vae_dir)),
     ]
     if launch.upscaler_dir is not None:
+        # The second for R-ESRGAN's own names: it takes nothing from there but the files that it would download.
         arguments += ["--esrgan-models-path", str(launch.upscaler_dir)]
+        arguments += ["--realesrgan-models-path", str(launch.upscaler_dir)]
     if launch.controlnet_dir is not None:
         arguments += ["--controlnet-dir", str(launch.controlnet_dir)]
     if launch.checkpoint is not None:
