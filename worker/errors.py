@@ -39,6 +39,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+MOST_PROBLEMS = 100
+"""That one error lists, and one more that counts the rest."""
+
 Fault = Literal["client", "worker", "platform"]
 
 
@@ -133,6 +136,9 @@ class InvalidInput(ClientError):
     about = "The job has mistakes; `details.problems` names each field, what is wrong and what would be right."
 
     def __init__(self, problems: list[Problem], *, hint: str | None = None) -> None:
+        if len(problems) > MOST_PROBLEMS + 1:
+            more = Problem("", f"has {len(problems) - MOST_PROBLEMS} mistakes more")
+            problems = [*problems[:MOST_PROBLEMS], more]
         self.problems = problems
         super().__init__(
             "; ".join(str(problem) for problem in problems),

@@ -141,6 +141,15 @@ def test_a_tag_that_would_do_nothing_is_refused(worker: Worker, tag: str, sugges
     assert problems(worker.run(prompt=f"a cat {tag}")) == {"prompt": suggestion}
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_thousands_of_tags_are_refused_by_their_number_alone(worker: Worker, field: str) -> None:
+    answer = worker.run(**{"prompt": "a cat", field: "".join(f"<lora:l{number}:1>" for number in range(1000))})
+    assert answer["error_code"] == "invalid_input"
+    assert answer["details"]["problems"] == [
+        {"path": field, "message": "has 1000 tags like <lora:…>; at most 100 are read"}
+    ]
+
+
 def test_loras_are_stacked_in_order_and_told(worker: Worker) -> None:
     plain = worker.run()
     answer = worker.run(loras=[{"name": "style_two", "scale": 0.7}, {"name": "add_detail", "scale": 1.5}])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +69,16 @@ def test_a_quote_that_never_closes_ends_at_the_comma() -> None:
 def test_no_text_is_too_strange_to_read(text: str) -> None:
     parse(text)
     parse(f"a\nSteps: 1, {text}")
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", ", ", "a ", '{"a":', '{"a":[0,', "[", '"', '"\\", ', "a: {, ", "\t ", "a-", "a: \\"]
+)
+def test_no_text_takes_long_to_read(piece: str) -> None:
+    """What is read in steps that grow with the text itself would take an hour for the megabyte of it."""
+    began = time.process_time()
+    parse(f"a cat\nSteps: 1, a{piece * (1_000_000 // len(piece))}!")
+    assert time.process_time() - began < 2
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).map(str.strip).filter(bool)

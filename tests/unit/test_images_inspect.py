@@ -150,6 +150,30 @@ def test_an_interlaced_png_that_inflates_to_far_more_than_its_size_is_refused_ea
         inspect(data)
 
 
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_anybody_decodes_it() -> None:
+    whole = FILES["jpeg, progressive"]
+    assert inspect(whole).width == 64
+    last = whole.rindex(b"\xff\xda")
+    bomb = whole[:last] + whole[last:-2] * 20_000 + whole[-2:]
+    with pytest.raises(BrokenPicture, match="scans|pieces"):
+        inspect(bomb)
+
+
+def test_a_file_in_more_pieces_than_any_program_writes_is_refused() -> None:
+    plain = FILES["png"]
+    note = struct.pack(">I", 0) + b"aaAa" + struct.pack(">I", zlib.crc32(b"aaAa"))
+    jpeg, webp = FILES["jpeg"], FILES["webp"]
+    chunks = webp[12:] + b"abcd\0\0\0\0" * 30_000
+    for data in (
+        plain[:33] + note * 30_000 + plain[33:],
+        jpeg[:2] + b"\xff\xe9\0\2" * 30_000 + jpeg[2:],
+        b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks,
+        FILES["avif"] + struct.pack(">I", 8) * 2 * 30_000,
+    ):
+        with pytest.raises(BrokenPicture, match="pieces"):
+            inspect(data)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from worker.webui.tags import parse, write
+from worker.webui.prompts import tokens
+from worker.webui.tags import parse, renamed, write
 
 
 @pytest.mark.parametrize(
@@ -13,11 +16,24 @@ from worker.webui.tags import parse, write
         ("<lora:x:te=0:unet=1>", "x", {"te": 0.0, "unet": 1.0}),
         ("<lora:x>", "x", {}),
         ("<lora:x:abc>", "x", {"te": None}),
+        ("<lora:x:nan:1e400:dyn=-inf>", "x", {"te": None, "unet": None, "dyn": None}),
+        ("<a:<lora:x:1>", "<lora", {"te": None, "unet": 1.0}),
     ],
 )
 def test_a_tag_is_read_as_the_webui_reads_it(prompt: str, name: str, weights: dict[str, float | None]) -> None:
     (tag,) = parse(prompt)
     assert (tag.name, tag.weights) == (name, weights)
+
+
+@pytest.mark.parametrize("unfinished", ["<a:", "<lora:x", "<a:1> <a:"])
+def test_tags_that_never_end_cost_nothing(unfinished: str) -> None:
+    """Each followed to the text's end, these would hold up every job of the worker for an hour."""
+    prompt = unfinished * 100_000
+    began = time.process_time()
+    assert len(parse(prompt)) == prompt.count(">")
+    assert renamed(prompt, {"b": "c"}) == prompt
+    assert tokens(prompt)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 _NEGATIVE = "Negative prompt:"
 _LEAST_FIELDS = 3
-_KEY = re.compile(r"\s*(\w[\w \-/()+.]*?)\s*:\s*")
+_MOST_FIELDS = 1000
+_KEY = re.compile(r"\s*(\w[\w \-/()+.]*):\s*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BARE = re.compile(r"[^,]*")
 
@@ -61,16 +62,34 @@ def format_infotext(infotext: Infotext) -> str:
 def _fields(line: str) -> dict[str, str]:
     """Return the fields of the last line; {} when it is prompt: no `Steps`, and few fields or other text between."""
     found: dict[str, str] = {}
-    clean = True
+    clean = objects = True
     at = 0
-    while at < len(line):
+    for _ in range(_MOST_FIELDS):
         key = _KEY.match(line, at)
-        text, at = _value(line, key.end() if key else at)
+        start = key.end() if key else at
+        end: int | None = None
+        if objects and line.startswith("{", start):
+            end = _end_of_object(line, start)
+            objects = end is not None  # of many that never end, each would be read to the end of the line
+        text, at = (line[start:end], end + 1) if end is not None else _value(line, start)
         if key:
-            found[key.group(1)] = text
+            found[key.group(1).rstrip()] = text
         else:
             clean = False
+        if at >= len(line):
+            break
+    else:
+        return {}
     return found if "Steps" in found or (clean and len(found) >= _LEAST_FIELDS) else {}
+
+
+def _end_of_object(line: str, at: int) -> int | None:
+    """Return the place behind the JSON object that starts at `at` and fills a value, None where there is none."""
+    try:
+        end = json.JSONDecoder().raw_decode(line, at)[1]
+    except (ValueError, RecursionError):
+        return None
+    return end if line[end : end + 1] in ("", ",") else None
 
 
 def _value(line: str, at: int) -> tuple[str, int]:
@@ -78,13 +97,6 @@ def _value(line: str, at: int) -> tuple[str, int]:
     quoted = _QUOTED.match(line, at)
     if quoted is not None and line[quoted.end() : quoted.end() + 1] in ("", ","):
         return _unquoted(quoted.group()), quoted.end() + 1
-    if line.startswith("{", at):
-        try:
-            end = json.JSONDecoder().raw_decode(line, at)[1]
-        except ValueError:
-            end = 0
-        if end and line[end : end + 1] in ("", ","):
-            return line[at:end], end + 1
     bare = _BARE.match(line, at)
     end = bare.end() if bare else len(line)
     return line[at:end].strip(), end + 1
@@ -108,6 +120,6 @@ def _is_object(value: str) -> bool:
         return False
     try:
         json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

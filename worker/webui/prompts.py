@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from worker.webui.tags import closed
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -23,7 +25,8 @@ def tokens(prompt: str) -> list[int]:
 
     Tags and attention marks count nothing. The encoder's own vocabulary is not here, so long words are guessed.
     """
-    plain = _MARKS.sub("", _WEIGHT.sub("", _TAG.sub("", prompt)))
+    end = closed(prompt)
+    plain = _MARKS.sub("", _WEIGHT.sub("", _TAG.sub("", prompt[:end]) + prompt[end:]))
     return [
         sum(1 + (len(word) - 1) // _LONG_WORD for word in _PART.findall(part)) for part in re.split(r"\bBREAK\b", plain)
     ]

@@ -186,6 +186,16 @@ def tagged_loras(
     return tuple(chosen), problems
 
 
+def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
+    """Return a problem for each prompt with more tags than are looked for."""
+    counted = ((path, len(tags.parse(text))) for path, text in texts)
+    return [
+        Problem(path, f"has {count} tags like <lora:…>; at most {tags.MOST_TAGS} are read")
+        for path, count in counted
+        if count > tags.MOST_TAGS
+    ]
+
+
 def twice(loras: Sequence[ChosenLora]) -> list[Problem]:
     """Return a problem for each LoRA that is asked for more than once; the WebUI would apply it only once."""
     problems: list[Problem] = []

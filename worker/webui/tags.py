@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
+MOST_TAGS = 100
+"""In one prompt; each is looked for on the volume and among all that is known."""
 LORA_KINDS = frozenset({"lora", "lyco"})
 
 
@@ -34,10 +37,18 @@ class Tag:
         return found
 
 
+def closed(prompt: str) -> int:
+    """Return the length of `prompt` in which tags can be: behind its last ``>`` none ends.
+
+    Thousands that begin and never end would each be followed to the end of the text.
+    """
+    return prompt.rfind(">") + 1
+
+
 def parse(prompt: str) -> list[Tag]:
     """Return the tags of `prompt` in order."""
     tags = []
-    for match in _TAG.finditer(prompt):
+    for match in _TAG.finditer(prompt, 0, closed(prompt)):
         name, *rest = match.group(2).split(":")
         named = [tuple(part.split("=", 1)) for part in rest if "=" in part]
         tags.append(
@@ -61,7 +72,8 @@ def renamed(prompt: str, names: Mapping[str, str]) -> str:
             return match.group(0)
         return f"<{match.group(1)}:{names[name]}{colon}{rest}>"
 
-    return _TAG.sub(new, prompt) if names else prompt
+    end = closed(prompt)
+    return _TAG.sub(new, prompt[:end]) + prompt[end:] if names else prompt
 
 
 def write(name: str, scale: float) -> str:
@@ -72,6 +84,7 @@ def write(name: str, scale: float) -> str:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

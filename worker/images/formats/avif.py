@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from worker.images.exif import user_comment
-from worker.images.formats.found import Found
+from worker.images.formats.found import Found, not_too_many
 from worker.images.picture import BrokenPicture
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 def _boxes(data: bytes) -> set[bytes]:
     kinds: set[bytes] = set()
     at, total = 0, len(data)
+    count = 0
     while at < total:
+        count += 1
+        not_too_many(count)
         if at + 8 > total:
             raise BrokenPicture(f"an AVIF cut at byte {total}")
         length, kind = struct.unpack_from(">I4s", data, at)

@@ -6,7 +6,7 @@ import re
 import struct
 
 from worker.images.exif import user_comment
-from worker.images.formats.found import Found
+from worker.images.formats.found import Found, not_too_many
 from worker.images.picture import BrokenPicture
 
 _SOI, _EOI, _SOS, _APP1, _COM = 0xD8, 0xD9, 0xDA, 0xE1, 0xFE
@@ -16,6 +16,8 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXIF = b"Exif\0\0"
 _FRAME_HEADER = 6
+_MOST_SCANS = 200
+"""Programs write about ten; each costs a pass over all pixels, and an empty one costs the file ten bytes."""
 
 Segment = tuple[int, int, int]
 """Marker, and the place of its payload's start and end."""
@@ -43,6 +45,7 @@ def segments(data: bytes) -> list[Segment]:
         if length < 2 or end > len(data):  # noqa: PLR2004 - the length counts its own two bytes
             raise BrokenPicture(f"a JPEG cut at byte {len(data)}")
         found.append((marker, at + 2, end))
+        not_too_many(len(found))
         at = end
         if marker == _SOS:
             following = _NEXT_MARKER.search(data, at)
@@ -68,6 +71,8 @@ def read(data: bytes) -> Found:
             exif = data[start:end]
         elif marker == _COM and comment is None:
             comment = data[start:end].decode("utf-8", "replace")
+    if scans > _MOST_SCANS:
+        raise BrokenPicture(f"a JPEG of {scans} scans")
     if not scans:
         raise BrokenPicture("a JPEG without pixels")
     infotext = user_comment(exif) if exif is not None else None

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from worker.images.exif import user_comment
-from worker.images.formats.found import Found
+from worker.images.formats.found import Found, not_too_many
 from worker.images.picture import BrokenPicture
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def chunks(data: bytes) -> Iterator[Chunk]:
     view = memoryview(data)
     at, total = len(SIGNATURE), len(data)
     kind = b""
+    count = 0
     while kind != b"IEND":
+        count += 1
+        not_too_many(count)
         if at + 12 > total:
             raise BrokenPicture(f"a PNG cut at byte {total}")
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -139,7 +142,7 @@ def _inflate(data: bytes, pixels: list[tuple[int, int]], raw: int, *, exact: boo
 
 def _parameters(kind: bytes, chunk: bytes) -> str | None:
     keyword, separator, rest = chunk.partition(b"\0")
-    if keyword != KEYWORD or not separator:
+    if keyword != KEYWORD or not separator or len(rest) > _MOST_TEXT:
         return None
     if kind == b"tEXt":
         return rest.decode("latin-1")

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from worker.images.exif import user_comment
-from worker.images.formats.found import Found
+from worker.images.formats.found import Found, not_too_many
 from worker.images.picture import BrokenPicture
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def chunks(data: bytes) -> Iterator[Chunk]:
     if total > len(data):
         raise BrokenPicture(f"a WebP cut at byte {len(data)} of {total}")
     at = 12
+    count = 0
     while at < total:
+        count += 1
+        not_too_many(count)
         if at + 8 > total:
             raise BrokenPicture(f"a WebP cut at byte {total}")
         kind, length = struct.unpack_from("<4sI", data, at)
