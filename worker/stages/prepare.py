@@ -60,12 +60,9 @@ async def prepare(
         IncompatibleModel: a LoRA made for another architecture than the checkpoint's.
     """
     catalog = backend.catalog
-    problems: list[Problem] = []
-    sampling, hr_sampling, more = resolve.samplings(job, catalog)
-    problems += more
+    sampling, hr_sampling, problems = resolve.samplings(job, catalog)
     styles, more = resolve.styles(job, catalog)
-    problems += more
-    problems += resolve.face_restorer(job, catalog, backend.plan.weights)
+    problems = [*problems, *more, *resolve.face_restorer(job, catalog, backend.plan.weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
         hr_upscaler, more = resolve.upscaler(job, catalog, backend.plan.weights)
