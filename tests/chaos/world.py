@@ -72,6 +72,7 @@ class World:
         self._later: list[threading.Timer] = []
         self._depot = Depot(referees_loras, FETCHED)
         self.volume = folder / "volume"
+        self._filling = self.volume / "filling"
         self.store: HopStore
 
     def __enter__(self) -> Self:
@@ -137,8 +138,8 @@ class World:
             "cut-store": lambda: spoil("cut", 2),
             "mute-store": lambda: spoil("mute"),
             "remove-model": lambda: self._remove_models(number),
-            "tear-model": lambda: models.truncated(models.checkpoint(self._checkpoint(BROKEN_MODELS["tear-model"]))),
-            "unfit-model": lambda: models.bad_shape_checkpoint(self._checkpoint(BROKEN_MODELS["unfit-model"])),
+            "tear-model": lambda: self._write("tear-model", lambda path: models.truncated(models.checkpoint(path))),
+            "unfit-model": lambda: self._write("unfit-model", models.bad_shape_checkpoint),
             "fill-volume": self._fill,
             "break-depot": lambda: self._depot.spoil("busy", 3),
             "cut-depot": lambda: self._depot.spoil("cut", 2),
@@ -273,13 +274,18 @@ class World:
 
     def _remove_models(self, number: int) -> None:
         """A checkpoint goes away, and another with its name comes; a LoRA that was fetched has to be fetched again."""
-        path = self._checkpoint("Passing_v1")
-        if path.exists():
-            path.unlink()
-        else:
-            models.checkpoint(path)
+        passing = self._checkpoint("Passing_v1")
+        if passing.exists():
+            passing.unlink()
+        elif not self._filling.exists():
+            models.checkpoint(passing)
         fetched = self.volume / "models" / "loras" / f"{FETCHED[number % len(FETCHED)]}.safetensors"
         fetched.unlink(missing_ok=True)
+
+    def _write(self, fault: str, write: Callable[[Path], object]) -> None:
+        """Write a broken model, where there is room for it."""
+        if not self._filling.exists():
+            write(self._checkpoint(BROKEN_MODELS[fault]))
 
     def _checkpoint(self, name: str) -> Path:
         return self.volume / "models" / "checkpoints" / f"{name}.safetensors"
@@ -288,6 +294,5 @@ class World:
         """Leave not a byte on the volume for a while, where it is one of its own."""
         if not self._limited:
             return
-        filling = self.volume / "filling"
-        disks.fill(filling)
-        self._soon(FULL_S, partial(filling.unlink, missing_ok=True))
+        disks.fill(self._filling)
+        self._soon(FULL_S, partial(self._filling.unlink, missing_ok=True))
