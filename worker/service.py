@@ -278,7 +278,8 @@ class Service:
         config = job.get("s3Config")
         if config is None:
             return None
-        return from_job(config, prefix=self._settings.bucket_prefix, expiry_s=self._settings.bucket_url_expiry_s)
+        own, look = self._settings, self._settings.bucket_link_check
+        return from_job(config, prefix=own.bucket_prefix, expiry_s=own.bucket_url_expiry_s, link_check=look)
 
     def _answer(self, request: Job, result: Generated) -> dict[str, Any]:
         return {

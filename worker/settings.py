@@ -36,6 +36,7 @@ _FOLDERS: dict[str, str] = {
 Switch = Literal["auto", "on", "off"]
 Way = Literal["auto", "base64", "s3"]
 Form = Literal["native", "a1111"]
+LinkCheck = Literal["once", "always", "off"]
 Deed = Literal["flag", "blur", "refuse"]
 Previews = Literal["off", "cheap", "full"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -301,6 +302,13 @@ class Settings:
     bucket_prefix: str = knobs.text("", "BUCKET_PREFIX", "Put before every key: `<prefix>/<job id>/<n>-<seed>.<ext>`.")
     bucket_url_expiry_s: int = knobs.whole(
         86400, "BUCKET_URL_EXPIRY_S", "Life of presigned URLs.", unit="s", ge=60, le=604800
+    )
+    bucket_link_check: LinkCheck = knobs.choice(
+        LinkCheck,
+        "once",
+        "BUCKET_LINK_CHECK",
+        "Whether links are opened before they are handed out: the first and then one an hour, each (always), or none "
+        "(off): where links open for clients only.",
     )
     bucket_public_url: str | None = knobs.text(
         None,

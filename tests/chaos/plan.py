@@ -62,6 +62,7 @@ WORLD_FAULTS = (
     *("lose-result", "cut-result", "break-platform", "cancel", "deadline", "platform-deadline"),
     # the pictures' store
     *("busy-store", "deny-store", "slow-store", "damage-store", "cut-store", "mute-store"),
+    *("forget-store", "hide-store"),
     # the volume, and where models come from
     *("remove-model", "tear-model", "unfit-model", "fill-volume", "break-depot", "cut-depot"),
 )

@@ -42,6 +42,7 @@ SETTINGS = {
     "POISON_S": "20",
     "RECYCLE_GROWTH_BYTES": "100000000",
     "MAX_OUTPUT_BYTES": "60000",
+    "BUCKET_LINK_CHECK": "always",
     "MODEL_LEASE_S": "2",
     "MODEL_FREE_BYTES": "0",
     "ALLOW_HOSTS": "127.0.0.1",

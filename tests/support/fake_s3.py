@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tests.support.loopback_http import Reply, Request, Server
@@ -36,8 +37,10 @@ class FakeStore:
         self._lock = threading.Lock()
         self.server = Server(self._answer)
 
-    def target(self) -> S3Target:
-        return S3Target(self.server.url, "pics", "us-east-1", "path", "key", "secret", trusted=True)
+    def target(self, **changes: Any) -> S3Target:
+        """The operator's store; nobody looks at its links, which would be requests too, unless `changes` say so."""
+        target = S3Target(self.server.url, "pics", "us-east-1", "path", "key", "secret", trusted=True, link_check="off")
+        return replace(target, **changes)
 
     def tries(self, method: str) -> int:
         return sum(1 for seen, _ in self.seen if seen == method)

@@ -177,7 +177,7 @@ class Delivery:
             if options.record:
                 warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
         phases = {"encode": (encoded - started) * 1000, "upload": (self._now() - encoded) * 1000}
-        return replace(made, warnings=warnings, phase_ms=phases)
+        return replace(made, warnings=[*warnings, *made.warnings], phase_ms=phases)
 
     def piece(
         self,
@@ -216,7 +216,7 @@ class Delivery:
         target = store or self._store
         if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
             client, file = self.clients.of(target), picture_file(target.prefix, job_id, number, ready, seed)
-            self._uploader.store(client, [file], deadline=deadline)
+            self._uploader.store(client, [file], deadline=deadline, linked=wish != "none")
             early.stored.add(file.key)
             return Piece(None if wish == "none" else client.url(file.key), ready, key=file.key)
         budget = Budget(PIECE_BYTES, PIECE_BYTES // 50)
@@ -286,7 +286,9 @@ class Delivery:
     def _stored(self, parcel: Parcel, target: S3Target, deadline: float, early: Early) -> Delivered:
         """Store what is not stored yet, all of it or none."""
         client, files = self.clients.of(target), parcel.files(target.prefix)
-        self._uploader.store(client, [file for file in files.all() if file.key not in early.stored], deadline=deadline)
+        missing = [file for file in files.all() if file.key not in early.stored]
+        self._uploader.store(client, missing, deadline=deadline, linked=not parcel.hidden)
+        doubt = client.links.doubt()
         return Delivered(
             images=[] if parcel.hidden else [client.url(file.key) for file in files.pictures],
             route="s3",
@@ -298,5 +300,6 @@ class Delivery:
             ],
             grid=None if files.grid is None else client.url(files.grid.key),
             record=None if files.record is None else client.url(files.record.key),
+            warnings=[] if doubt is None else [doubt],
             bytes=sum(len(file.data) for file in files.pictures),
         )

@@ -27,7 +27,7 @@ _RETRYABLE_CODES = frozenset(
         "ReadBackDiffers",
     }
 )
-_TOO_MANY, _SERVER_ERRORS = 429, 500
+_BUSY, _SERVER_ERRORS = frozenset({408, 425, 429}), 500
 _HINTS = {
     "AccessDenied": "The key may not write to this bucket; it needs s3:PutObject (and s3:GetObject for URLs).",
     "InvalidAccessKeyId": "The store does not know this access key.",
@@ -40,6 +40,10 @@ _HINTS = {
     "Refused": "A job's own store has to be at a public address, unless the operator lists its host in ALLOW_HOSTS.",
     "Certificate": "The store's TLS certificate does not fit its host.",
 }
+_LINK_HINT = (
+    'Links need s3:GetObject for the key, or a public bucket under BUCKET_PUBLIC_URL; `return: "none"` gives keys '
+    "without links, and BUCKET_LINK_CHECK=off is for links that open for your clients only."
+)
 _RETRY_HINT = "The store may be busy or out of reach; send the job again later."
 
 
@@ -53,6 +57,7 @@ class Failure:
         message: A sentence without addresses, keys or signatures.
         retryable: Another try may succeed.
         tries: How often it was tried.
+        dead_link: The store has taken it, but the link to it does not open.
     """
 
     code: str
@@ -60,6 +65,7 @@ class Failure:
     message: str
     retryable: bool
     tries: int = 1
+    dead_link: bool = False
 
     def after(self, tries: int) -> Failure:
         """Return the same failure, tried that often."""
@@ -68,11 +74,18 @@ class Failure:
     @property
     def hint(self) -> str:
         """What a person should do about it."""
+        if self.dead_link:
+            return _LINK_HINT
         return _HINTS.get(self.code, _RETRY_HINT if self.retryable else "Check the store's settings.")
 
 
 def read_failure(error: BaseException) -> Failure:
     """Return what `error`, as boto3 raised it, means. Knows its classes by name, so that nothing has to be imported."""
+    known = getattr(error, "failure", None)
+    return known if isinstance(known, Failure) else _read(error)
+
+
+def _read(error: BaseException) -> Failure:
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return _answered(response)
@@ -103,15 +116,18 @@ def read_failure(error: BaseException) -> Failure:
 def _answered(response: dict[str, Any]) -> Failure:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = str(response["Error"].get("Code") or status)
-    retryable = code in _RETRYABLE_CODES or (
-        isinstance(status, int) and (status == _TOO_MANY or status >= _SERVER_ERRORS) and code != "NotImplemented"
-    )
     return Failure(
         code,
         status,
         f"it answered {status} {code}" if code != str(status) else f"it answered {status}",
-        retryable=retryable,
+        retryable=passes(code, status),
     )
+
+
+def passes(code: str, status: int | None) -> bool:
+    """Return whether what a store answers may be another thing the next time."""
+    busy = status is not None and (status in _BUSY or status >= _SERVER_ERRORS)
+    return code in _RETRYABLE_CODES or (busy and code != "NotImplemented")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -14,17 +14,20 @@ import threading
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.delivery.failure import Failure, read_failure
 from worker.delivery.keys import public_url
+from worker.delivery.links import Links
+from worker.net.addresses import AllowList
+from worker.net.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.delivery.target import S3Target
-    from worker.net.guard import Guard
 
     T = TypeVar("T")
 
@@ -52,6 +55,9 @@ class ReadBackDiffers(Exception):
 class S3Client:
     """One bucket's client; thread-safe, keeps its connections.
 
+    Attributes:
+        links: What is known of the links to it.
+
     Args:
         target: The bucket. A job's own target reaches only what `guard` allows.
         guard: Where untrusted targets may lead.
@@ -73,9 +79,21 @@ class S3Client:
         self._sleep = sleep
         self._now = now
         self._client = _connect(target, guard, connections)
+        self.links = Links(_link_guard(target, guard), check=target.link_check, now=now)
 
-    def put(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], deadline: float) -> None:
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        deadline: float,
+        linked: bool = True,
+    ) -> None:
         """Store `data` under `key` and make sure that it is there, retrying what can be retried until `deadline`.
+
+        With `linked` also that the link to it opens, as far as `links` does not know.
 
         Raises:
             StoreFailed: with the store's own code.
@@ -93,6 +111,8 @@ class S3Client:
             )
             if not _vouched(answer, digest.hexdigest()):
                 self._read_back(key, data)
+            if linked:
+                self.links.prove(self.url(key), deadline)
 
         self._retried(once, deadline)
 
@@ -199,6 +219,14 @@ def _without_expecting(params: Mapping[str, Any], **_: Any) -> None:
     whole core busy (`AWSConnection._consume_headers`).
     """
     params["headers"].pop("Expect", None)
+
+
+def _link_guard(target: S3Target, guard: Guard) -> Guard:
+    """Return where links may lead: the operator's own to the operator's hosts, wherever these are."""
+    if not target.trusted:
+        return guard
+    hosts = [urlsplit(url).hostname or "" for url in (target.endpoint, target.public_url or "")]
+    return Guard(AllowList.of([*hosts, f"{target.bucket}.{hosts[0]}"]))
 
 
 def _connect(target: S3Target, guard: Guard, connections: int) -> Any:

@@ -12,7 +12,7 @@ from worker.errors import InvalidInput, Problem, SettingsInvalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.settings import Settings
+    from worker.settings import LinkCheck, Settings
 
 _DAY_S = 86400
 _LONGEST = 4096
@@ -34,6 +34,7 @@ class S3Target:
         expiry_s: Life of presigned URLs, seconds.
         public_url: Base of plain URLs when the bucket is public.
         trusted: The operator's own: its host needs no permission. A job's may lead to public addresses only.
+        link_check: Whether it is looked at that links open: with the first one, with each, or not at all.
     """
 
     endpoint: str
@@ -46,6 +47,7 @@ class S3Target:
     expiry_s: int = _DAY_S
     public_url: str | None = None
     trusted: bool = False
+    link_check: LinkCheck = "once"
 
     @property
     def host(self) -> str:
@@ -91,13 +93,14 @@ def from_settings(settings: Settings) -> S3Target | None:
         expiry_s=settings.bucket_url_expiry_s,
         public_url=settings.bucket_public_url,
         trusted=True,
+        link_check=settings.bucket_link_check,
     )
 
 
 _FIELDS = ("accessId", "accessSecret", "endpointUrl")
 
 
-def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S) -> S3Target:
+def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S, link_check: LinkCheck = "once") -> S3Target:
     """Return the store that a job brings in its top-level `s3Config`.
 
     `{accessId, accessSecret, bucketName, endpointUrl}` as RunPod defines it; `bucketName` may be part of the endpoint,
@@ -127,6 +130,7 @@ def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S) -> S3Targ
         secret_key=config["accessSecret"].strip(),
         prefix="/".join(part for part in (place.folder, prefix.strip("/")) if part),
         expiry_s=expiry_s,
+        link_check=link_check,
     )
 
 

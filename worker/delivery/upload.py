@@ -41,8 +41,8 @@ class Uploader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         self._now = now
 
-    def store(self, client: S3Client, files: Sequence[File], *, deadline: float) -> None:
-        """Store all of `files` by `deadline`.
+    def store(self, client: S3Client, files: Sequence[File], *, deadline: float, linked: bool = True) -> None:
+        """Store all of `files` by `deadline`; with `linked`, links to them are handed out.
 
         Raises:
             DeliveryFailed: one was not taken; names it and the store's code. Those that were are removed, as far as the
@@ -53,7 +53,12 @@ class Uploader:
         def put(file: File) -> None:
             if not given_up.is_set():
                 client.put(
-                    file.key, file.data, content_type=file.content_type, metadata=file.metadata, deadline=deadline
+                    file.key,
+                    file.data,
+                    content_type=file.content_type,
+                    metadata=file.metadata,
+                    deadline=deadline,
+                    linked=linked,
                 )
 
         running = [self._pool.submit(put, file) for file in files]
@@ -81,7 +86,7 @@ class Uploader:
     def _take_back(self, client: S3Client, files: Sequence[File], running: Sequence[Future[None]]) -> None:
         """Remove what was stored for a job that failed, uploads that end late included."""
         wait(running)
-        stored = [file.key for file, one in zip(files, running, strict=True) if one.exception() is None]
+        stored = [file.key for file, one in zip(files, running, strict=True) if _is_stored(one.exception())]
         try:
             for key in stored:
                 client.delete(key, deadline=self._now() + _CLEAN_UP_S)
@@ -89,10 +94,15 @@ class Uploader:
             return  # the store does not let us: its own lifecycle rules have to
 
 
+def _is_stored(error: BaseException | None) -> bool:
+    return error is None or (isinstance(error, StoreFailed) and error.failure.dead_link)
+
+
 def _error(failure: Failure, client: S3Client, key: str) -> DeliveryFailed:
     target = client.target
+    became = f"took {key}, but its link does not open" if failure.dead_link else f"did not take {key}"
     return DeliveryFailed(
-        f"the store {target.host} did not take {key}: {failure.message}",
+        f"the store {target.host} {became}: {failure.message}",
         hint=failure.hint,
         details={
             "store_code": failure.code,

@@ -55,9 +55,15 @@ def _store(settings: Settings) -> Finding:
         whole = client.get(key, deadline=deadline) == b"a round trip"
         client.delete(key, deadline=deadline)
     except StoreFailed as error:
-        return Finding("delivery", "fail", f"{target.host}: {error.failure.message}", error.failure.hint or "")
+        what = "links to it do not open: " if error.failure.dead_link else ""
+        return Finding("delivery", "fail", f"{target.host}: {what}{error.failure.message}", error.failure.hint or "")
     finally:
         client.close()
+    doubt = client.links.doubt()
+    if doubt is not None and whole:
+        return Finding(
+            "delivery", "warn", f"bucket {target.bucket} at {target.host}: {doubt}", "Open one from outside."
+        )
     took = f"put, read back and removed in {(time.perf_counter() - began) * 1000:.0f} ms"
     state, seen = ("ok", took) if whole else ("fail", "it gave back other bytes than were put")
     return Finding("delivery", "ok" if state == "ok" else "fail", f"bucket {target.bucket} at {target.host}: {seen}")
