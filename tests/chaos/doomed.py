@@ -59,16 +59,22 @@ class DoomedStart:
         """Send what is to be sent once its WebUI's process is there; return whether it has ended."""
         if self._sent or (self._doom.to_webui is None and self._doom.to_worker is None):
             return not self.rig.worker.alive
-        family = self.rig.worker.family()
-        if family:
+        webui = self._webui()
+        if webui is not None:
             self._sent = True
             if self._doom.to_webui is not None:
-                for process in family:
-                    with contextlib.suppress(psutil.Error):
-                        process.send_signal(self._doom.to_webui)
+                webui.send_signal(self._doom.to_webui)
             if self._doom.to_worker is not None:
                 psutil.Process(self.rig.worker.pid).send_signal(self._doom.to_worker)
         return not self.rig.worker.alive
+
+    def _webui(self) -> psutil.Process | None:
+        """Return the WebUI's process once it is that: not yet where it is but a copy of the worker."""
+        for process in self.rig.worker.family():
+            with contextlib.suppress(psutil.Error):
+                if any(part.endswith("launch.py") for part in process.cmdline()):
+                    return process
+        return None
 
     def flaws(self, source: JobSource) -> list[str]:
         """Return what was wrong with its end, after it."""

@@ -180,7 +180,7 @@ class World:
     def write_down(self, place: Path) -> None:
         """Write every worker's log, and everything that the platform saw, for whoever has to find out what happened."""
         place.mkdir(parents=True, exist_ok=True)
-        for number, rig in enumerate([*self.ended, *self.workers]):
+        for number, rig in enumerate([*self.ended, *self.workers, *(one.rig for one in self.doomed)]):
             name = f"{number}-{rig.environment['RUNPOD_POD_ID']}-{rig.worker.pid}.log"
             (place / name).write_text(rig.worker.log, encoding="utf-8")
         lines = (f"{event.at:.3f} {event.kind} {event.job_id} {event.data}\n" for event in self.source.events())

@@ -28,7 +28,8 @@ UNKNOWN_S = 60.0
 """After so long a link is looked at again where nothing could be found out."""
 LOOK_S = 5.0
 SHORTEST_LOOK_S = 0.5
-_FINE = frozenset({200, 206})
+_PART = 206
+_FINE = frozenset({200, _PART})
 _ABSENT = frozenset({404, 410})
 _TOLD_BYTES = 4096
 _CODE = re.compile(rb"<Code>([A-Za-z]{3,60})</Code>")
@@ -52,7 +53,7 @@ class Links:
     """
 
     def __init__(self, guard: Guard, *, check: LinkCheck, now: Callable[[], float] = time.monotonic) -> None:
-        self._fetcher = Fetcher(guard, connections=1, now=now)
+        self._fetcher = Fetcher(guard, now=now)
         self._check = check
         self._now = now
         self._known_until = float("-inf")
@@ -107,6 +108,8 @@ def _opens(body: Body) -> bool:
     if body.status in _FINE:
         if body.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise DeadLink(_dead(body, "DeadLink", "with a web page"))
+        if body.status == _PART:
+            _beginning(body)  # a byte: so that the connection is kept
         return True
     found = _CODE.search(_beginning(body))
     code = found[1].decode() if found else "DeadLink"

@@ -25,7 +25,8 @@ class Model:
     """What the WebUI calls `shared.sd_model` with everything around it.
 
     `poisoned` is the state after a switch to a file that cannot be read: the old model stays, half taken apart.
-    Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before.
+    Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before,
+    until a switch to a file that can be read puts everything together again.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Model:
                 self.poisoned = True
             raise
         self._take(target, weights, write_option=write_option)
+        self.poisoned = False
         print("Weights loaded.", flush=True)
         return target
 

@@ -163,9 +163,12 @@ def test_a_broken_checkpoint_switch_poisons_weighted_prompts(tmp_path: Path) -> 
         after = pictures(standin.post("txt2img", weighted))[0]
         assert standin.post("refresh-embeddings").json()["error"] == "AttributeError"
         assert ImageChops.difference(plain, pictures(standin.post("txt2img", JOB))[0]).getbbox() is None
+        for model in ("Other_v1", "Deliberate_v6"):  # what loads whole puts all of it together again
+            healed = standin.post("txt2img", {**weighted, "override_settings": {"sd_model_checkpoint": model}})
     with running_standin(tmp_path) as healthy:
         right = pictures(healthy.post("txt2img", weighted))[0]
     assert ImageChops.difference(after, right).getbbox() is not None
+    assert ImageChops.difference(pictures(healed)[0], right).getbbox() is None
 
 
 def test_a_checkpoint_of_the_wrong_shape_is_restored(tmp_path: Path) -> None:
