@@ -6,11 +6,9 @@ the WebUI boots.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import tempfile
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +20,10 @@ from worker.settings import MODEL_KINDS
 from worker.telemetry.logs import configure_libraries, get_logger
 from worker.webui import launch
 from worker.webui.backend import Backend
+from worker.webui.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.models.local import LocalModel
     from worker.models.staging import Staging
@@ -84,7 +83,7 @@ class Host:
                 self.staging = nearby.copies(checkpoint, self.settings.folder("checkpoint"), self.settings)
         view = self.staging.view.place if self.staging is not None else None
         shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
-        with _disk_errors():
+        with disk_errors():
             plan = launch.plan(self.settings, shown, self._environment, checkpoint_dir=view, demo_models=self._demo)
             self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
             self._backend.spawn()
@@ -312,19 +311,6 @@ class Host:
                 f"the default checkpoint {name!r} can't be had: {error.message}",
                 hint=error.hint or f"Set DEFAULT_CHECKPOINT to one that is there: {files}",
             ) from error
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Turn what the disk refuses at the start into the start's end."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        raise BootFailed(
-            f"can't write {error.filename or 'what the WebUI needs'}: {error.strerror}",
-            hint="Give the container more disk." if full else "The folder for temporary files has to be writable.",
-        ) from error
 
 
 def _demo_models(settings: Settings) -> Path:

@@ -95,3 +95,16 @@ def test_a_log_on_a_full_disk_costs_no_job(tmp_path: Path) -> None:
             assert worker.wait(20) == 0
         finally:
             worker.kill()
+
+
+def test_a_webui_is_restarted_although_the_disk_of_its_options_is_full(tmp_path: Path) -> None:
+    with (
+        disks.small_disk(tmp_path, "size=110m") as disk,
+        JobSource(hold_s=1.0) as source,
+        Rig(tmp_path, source, TMPDIR=str(disk), RESTARTS="1") as rig,
+    ):
+        right = pixels(rig.run()["images"][0])
+        disks.fill(disk / "filling")
+        rig.webui().kill()
+        assert pixels(rig.run()["images"][0]) == right
+        assert not list(disk.rglob("*.incomplete"))

@@ -18,6 +18,7 @@ from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui import config
 from worker.webui.baseline import Baseline
+from worker.webui.disk import disk_errors
 from worker.webui.process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Backend:
         if self.plan.program is None:
             return
         if self.plan.options_file is not None and self.plan.options is not None:
-            config.write(self.plan.options_file, self.plan.options)
+            with disk_errors():
+                config.write(self.plan.options_file, self.plan.options)
         with self._spawning:
             if self._closed:
                 raise BootFailed("the worker is being closed")

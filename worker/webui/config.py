@@ -169,8 +169,19 @@ def options(
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` to `path` at once or not at all."""
+    """Write `content` to `path` at once or not at all; on a full disk into the file of the run before.
+
+    Raises:
+        OSError: as the disk does, naming the file.
+    """
+    text = json.dumps(content, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.incomplete")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if not path.is_file():
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        path.write_text(text, encoding="utf-8")  # nobody reads it now, and it has its room already
