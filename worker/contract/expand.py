@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import split
+from worker.contract.comments import uncommented
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img
 from worker.contract.rules import largest_size
@@ -47,7 +48,8 @@ def expand(
     Raises:
         InvalidInput: a wildcard that does not exist, a template that can't be read.
     """
-    pieces = [single for piece in _pieces(job) for single in _singles(_seeded(piece, draw))]
+    plain = (replace(piece, job=uncommented(piece.job)) for piece in _pieces(job))
+    pieces = [single for piece in plain for single in _singles(_seeded(piece, draw))]
     if job.wildcards:
         pieces = [part for piece in pieces for part in _varied(piece, lists)]
     if not job.stream:

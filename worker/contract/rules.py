@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.contract import comments
 from worker.contract.budget import HiresSize, Size, hires_size
 from worker.contract.job import Generation, Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint, Upscale
@@ -28,6 +29,7 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _samplers(job)
         yield from _refiner(job)
         yield from _several(job)
+        yield from _loras(job)
         yield from _extensions(job)
     if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
@@ -40,6 +42,11 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
     yield from _output(job)
 
 
+def _loras(job: Generation) -> Iterator[Problem]:
+    if job.loras and job.disable_extra_networks:
+        yield Problem("loras", "does nothing with disable_extra_networks: true; leave one of them out")
+
+
 def warnings_between(job: Job) -> Iterator[str]:
     """Yield what the client should know about fields that have no effect."""
     if isinstance(job, Txt2Img) and not job.enable_hr:
@@ -50,6 +57,8 @@ def warnings_between(job: Job) -> Iterator[str]:
             yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
     if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
+    if isinstance(job, Generation):
+        yield from comments.warnings_of(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:
         yield "output.quality has no effect on png"
 

@@ -308,7 +308,7 @@ class Maker:
     def _learn(self, error: WorkerError, request: Request, action: Action, known: Marks) -> None:
         if action.killed:
             self._poison.note(known.job)
-        if switch_failed(error) and request.expect.checkpoint.name != self._backend.loaded:
+        if switch_failed(error) and not self._backend.began_with(request.expect.checkpoint):
             self._poison.note(known.checkpoint)
         if error.details.get("half_loaded") == "vae":
             self._poison.note(known.vae)

@@ -113,7 +113,7 @@ async def dry_run(
                 piece.job,
                 backend,
                 DryStore(store),  # type: ignore[arg-type]  # finds and chooses as the store does
-                default_checkpoint=backend.loaded,
+                default_checkpoint=backend.default,
                 on_progress=on_progress,
             )
             dry.requests.append(generate.request_for(piece.job, prepared, incoming, backend, max_pixels=max_pixels))

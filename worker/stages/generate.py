@@ -13,8 +13,9 @@ from worker.errors import IncompatibleModel, InvalidInput, NanImage, WrongResult
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
 from worker.telemetry.progress import Progress
-from worker.webui import body, outcome
+from worker.webui import body, outcome, tags
 from worker.webui.attach import attach
+from worker.webui.resolve import ChosenLora
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from worker.webui.answer import Answer
     from worker.webui.backend import Backend
     from worker.webui.body import Expectation, Request
-    from worker.webui.names import Names
+    from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.sending import Made
 
 LARGEST_SEED = 2**32 - 1
@@ -131,7 +132,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     return Generated(
         pictures=pictures,
         seeds=_seeds(answer, expect, len(pictures)),
-        applied=applied(answer, prepared, request, pictures, names),
+        applied=applied(answer, prepared, request, pictures, backend.catalog),
         info=answer.info,
         parameters=request.parameters(),
         warnings=tuple(warnings),
@@ -163,7 +164,7 @@ def _unfit(unfit: Mapping[str, int], prepared: Prepared, backend: Backend) -> In
 
 
 def applied(
-    answer: Answer, prepared: Prepared, request: Request, pictures: tuple[Picture, ...], names: Names
+    answer: Answer, prepared: Prepared, request: Request, pictures: tuple[Picture, ...], catalog: Catalog
 ) -> dict[str, Any]:
     """Return what really made the pictures, by the WebUI's own words and the pictures' bytes."""
     info = answer.info
@@ -171,18 +172,33 @@ def applied(
     bases = dict(prepared.bases)
     clip_skip = info.get("clip_skip")
     return {
-        "checkpoint": info.get("sd_model_name"),
+        "checkpoint": _which(info.get("sd_model_name"), request.expect.checkpoint, catalog),
         "checkpoint_hash": info.get("sd_model_hash") or prepared.checkpoint_hash,
         "vae": info.get("sd_vae_name"),
         "loras": [
             {"name": lora.name, "scale": lora.scale, "base_model": bases.get(lora.name)}
-            for lora in request.expect.loras
+            for lora in (*request.expect.loras, *_of_styles(answer, request))
         ],
         "sampler": sampler or None,
-        "scheduler": names.effective(sampler, answer.schedule()),
+        "scheduler": catalog.names.effective(sampler, answer.schedule()),
         "clip_skip": int(clip_skip) if isinstance(clip_skip, (int, float)) else None,
         "size": {"width": pictures[0].width, "height": pictures[0].height} if pictures else None,
     }
+
+
+def _which(said: Any, asked: Checkpoint, catalog: Catalog) -> Any:
+    """Return the checkpoint by the name that the WebUI said, by its path where that name is another's too."""
+    several = said == asked.stem and sum(each.stem == said for each in catalog.checkpoints) > 1
+    return asked.place if several else said
+
+
+def _of_styles(answer: Answer, request: Request) -> list[ChosenLora]:
+    """Return the LoRAs that the prompt's styles brought along, by the prompt that the WebUI says it read."""
+    if not request.body.get("styles") or request.body.get("disable_extra_networks") or not answer.prompts:
+        return []
+    brought = [tag for tag in tags.parse(answer.prompts[0]) if tag.kind in tags.LORA_KINDS]
+    own = {lora.name for lora in request.expect.loras}
+    return [ChosenLora(tag.name, tag.scale, "styles") for tag in brought if tag.name not in own]
 
 
 def on_state(request: Request, sink: ProgressSink) -> Any:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from worker.errors import ModelNotFound
+from worker.errors import ModelNotFound, Problem
+from worker.webui import tags
 from worker.webui.resolve import ChosenLora
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def is_seen(model: LocalModel, catalog: Catalog) -> bool:
 
 def row(model: LocalModel, catalog: Catalog) -> Checkpoint | None:
     """Return the line of a checkpoint on the volume: the same file, else the same name."""
-    real = os.path.realpath(model.path)
-    same = (c for c in catalog.checkpoints if os.path.realpath(c.filename) == real)
-    return next(same, None) or catalog.checkpoint(model.name)
+    return catalog.checkpoint_at(model.path) or catalog.checkpoint(model.name)
 
 
 def checkpoint(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog, default: str) -> Checkpoint:
@@ -147,6 +146,41 @@ def loras(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) ->
         scale = ref.scale if ref.scale is not None else default
         chosen.append(ChosenLora(listed.name, 1.0 if scale is None else scale, path))
     return tuple(chosen)
+
+
+def mistaken(local: Mapping[str, LocalModel], catalog: Catalog, volume: Volume) -> list[Problem]:
+    """Return a problem for each model that the WebUI would take another file for, or that it can't be told to use.
+
+    It knows LoRAs and embeddings by their files' stems and VAEs by their names, whatever the folder: of two files it
+    has the one that it found last.
+    """
+    problems: list[Problem] = []
+    for path, model in local.items():
+        other = _taken_for(model, catalog, volume)
+        if other is not None:
+            taken = f"the WebUI takes {other} for every {model.kind} {model.name!r}"
+            problems.append(Problem(path, f"{taken}; give one of the two files another name"))
+        elif model.kind == "lora" and not tags.can_name(model.name):
+            message = f"LoRA {model.name!r} can't be named in a prompt: its file's name has ':', '=', '>' or '#'"
+            problems.append(Problem(path, message))
+    return problems
+
+
+def _taken_for(model: LocalModel, catalog: Catalog, volume: Volume) -> str | None:
+    """Return the file, below its kind's folder, that the WebUI has under the name of `model`; None when it is that."""
+    folder = volume.folders[model.kind].absolute()
+    if model.kind == "embedding":
+        same = [each for each in volume.names("embedding") if PurePath(each).stem == model.name]
+        return next((each for each in same if folder / each != model.path), None)
+    place = None
+    if model.kind == "lora" and (lora_row := catalog.lora(model.name)) is not None:
+        place = lora_row.path
+    elif model.kind == "vae" and (vae_row := catalog.vae(model.path.name)) is not None:
+        place = vae_row.filename
+    if not place or not PurePath(place).is_relative_to(folder) or not Path(place).exists():
+        return None  # a WebUI elsewhere has folders of its own
+    same_file = os.path.realpath(place) == os.path.realpath(model.path)
+    return None if same_file else PurePath(place).relative_to(folder).as_posix()
 
 
 def trigger_words(job: Generation, local: Mapping[str, LocalModel]) -> tuple[str, ...]:

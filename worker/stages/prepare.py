@@ -97,7 +97,8 @@ async def prepare(
     loras = lookup.loras(job, local, catalog)
     names = meant.names(local)
     in_prompts, problems = resolve.tagged_loras(texts[0], catalog, names)
-    problems += resolve.twice([*in_prompts, *loras])
+    problems += resolve.twice(in_prompts, loras)
+    problems += lookup.mistaken(local, catalog, store.volume)
     if problems:
         raise InvalidInput(problems)
     chosen = Chosen(
@@ -117,9 +118,9 @@ async def prepare(
     base, digest = fit.facts_of(checkpoint, store)
     bases = fit.bases_of(chosen, local, catalog, store)
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
-    fit.embeddings_fit(job, local, catalog, base, loaded=checkpoint.name == backend.loaded)
+    fit.embeddings_fit(job, local, catalog, base, loaded=backend.began_with(checkpoint))
     every = [*texts[0], *texts[1]]
-    skipped = catalog.skipped_embeddings if checkpoint.name == backend.loaded else ()
+    skipped = catalog.skipped_embeddings if backend.began_with(checkpoint) else ()
     said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
     kindred = fit.loras_fit(chosen, base, bases, known_unfit, others=lambda: fit.loras_for(base, catalog, store))
     unseen = resolve.unproven_faces(job, backend.plan.weights)
@@ -164,7 +165,7 @@ def _wanted(job: Generation) -> list[lookup.Wanted]:
 def _texts(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     positive = [(job.path("prompt"), job.prompt or "")]
     negative = [(job.path("negative_prompt"), job.negative_prompt or "")]
-    if isinstance(job, Txt2Img):
+    if isinstance(job, Txt2Img) and job.enable_hr:
         positive.append((job.path("hr_prompt"), job.hr_prompt or ""))
         negative.append((job.path("hr_negative_prompt"), job.hr_negative_prompt or ""))
     return positive, negative

@@ -116,5 +116,5 @@ class Studio:
 
     async def _prepare(self, request: Generation, on_progress: ProgressSink) -> prepare.Prepared:
         return await prepare.prepare(
-            request, self._backend, self._store, default_checkpoint=self._backend.loaded, on_progress=on_progress
+            request, self._backend, self._store, default_checkpoint=self._backend.default, on_progress=on_progress
         )

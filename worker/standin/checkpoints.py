@@ -196,7 +196,7 @@ class Checkpoints:
 
 
 def model_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files with these endings below `folder`, sorted as people sort names with numbers."""
+    """The files with these endings below `folder`, folder by folder, sorted as people sort names with numbers."""
     if not folder.is_dir():
         return []
     found = [
@@ -205,7 +205,7 @@ def model_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
         for name in names
         if name.lower().endswith(endings)
     ]
-    return sorted(found, key=natural_key)
+    return sorted(found, key=lambda path: (natural_key(path.parent), natural_key(path)))
 
 
 def natural_key(path: Path) -> list[tuple[bool, int, str]]:

@@ -47,6 +47,11 @@ class Answer:
         return [int(seed) for seed in self.info.get("all_seeds") or ()]
 
     @property
+    def prompts(self) -> list[str]:
+        """The prompt of each picture as the WebUI read it: styles put in, comments left out, tags still there."""
+        return [str(prompt) for prompt in self.info.get("all_prompts") or ()]
+
+    @property
     def infotexts(self) -> Sequence[str]:
         """The parameters of each picture (and grid) as text."""
         return [str(text) for text in self.info.get("infotexts") or ()]

@@ -54,6 +54,9 @@ class Backend:
         self._view = view
         self.baseline = Baseline()
         self.loaded = ""
+        """The name of the model that it started with."""
+        self.default = ""
+        """The same model by what tells it from others of its name."""
         self._last_model = ""
         self._sending: Sending | None = None
         self.unfit: set[tuple[str, str]] = set()
@@ -130,10 +133,10 @@ class Backend:
             boot.pin_options(self.client)
             self._catalog = self._learn()
             options = self.client.get("/sdapi/v1/options")
-            wanted = self._default_checkpoint(self._catalog)
+            wanted = boot.default_checkpoint(self.plan, self._catalog)
             # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
             switch = wanted.title if wanted is not None and self._process is None else None
-            self.loaded = self._last_model = boot.warm_up(self.client, switch, max(1.0, self.left()))
+            self.loaded = self.default = boot.warm_up(self.client, switch, max(1.0, self.left()))
         except BootFailed:
             raise
         except WorkerError as error:
@@ -143,8 +146,10 @@ class Backend:
         self.baseline = Baseline(
             clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
         )
-        if wanted is not None and self.loaded not in {wanted.name, wanted.title}:
+        if wanted is not None and self.loaded not in {wanted.stem, wanted.name, wanted.title}:
             raise boot.failure(f"the WebUI loaded {self.loaded!r} in place of {wanted.name!r}", self)
+        if wanted is not None:
+            self.default = self._last_model = wanted.title
         self._log.info("ready", model=self.loaded, checkpoints=len(self._catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
@@ -162,6 +167,10 @@ class Backend:
         self.stop(grace)
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
+
+    def began_with(self, checkpoint: Checkpoint) -> bool:
+        """Whether it started with this checkpoint."""
+        return self.default in {checkpoint.title, checkpoint.stem}
 
     @property
     def pid(self) -> int | None:
@@ -294,8 +303,8 @@ class Backend:
 
     def _has_to_load(self, request: Request) -> bool:
         """Whether the request may begin with a model being loaded, which takes long and shows no progress."""
-        found, self._last_model = self._last_model, request.expect.checkpoint.name
-        return found != request.expect.checkpoint.name
+        found, self._last_model = self._last_model, request.expect.checkpoint.title
+        return found != request.expect.checkpoint.title
 
     def _calm(self) -> bool:
         from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
@@ -311,16 +320,6 @@ class Backend:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     # Its process -------------------------------------------------------------------------------------------------
-
-    def _default_checkpoint(self, catalog: Catalog) -> Checkpoint | None:
-        wanted = self.plan.checkpoint.name if self.plan.checkpoint is not None else self.plan.checkpoint_name
-        if not wanted:
-            return None
-        found = catalog.checkpoint_meant(wanted)
-        if found is None:
-            names = ", ".join(c.name for c in catalog.checkpoints) or "none"
-            raise BootFailed(f"the default checkpoint {wanted!r} is not in the WebUI's list; it has: {names}")
-        return found
 
     def _line(self, line: str) -> None:
         if self._sending is not None:

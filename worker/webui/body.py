@@ -39,6 +39,7 @@ class Expectation:
             belongs to the checkpoint.
         seeds: Of each picture.
         loras: All that have to be applied, tags in the prompt included.
+        tags: Of the prompt as it was sent, each of which the WebUI has to have read.
         extras: ``extra_generation_params`` that have to be there, with their values.
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
         steps_back: Pictures before the last that are not the result (a script's intermediate one).
@@ -54,6 +55,7 @@ class Expectation:
     schedule: str | None = None
     vae: str | None = None
     loras: tuple[ChosenLora, ...] = ()
+    tags: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     maps: int = 0
     steps_back: int = 0
@@ -161,11 +163,9 @@ def _refiner(body: dict[str, Any], job: Generation, chosen: Chosen, extras: dict
 def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int, int]) -> dict[str, Any]:
     """Return what txt2img and img2img have in common."""
     body = job.plain_fields()
-    if body.get("hr_prompt"):
-        body["hr_prompt"] = tags.renamed(body["hr_prompt"], chosen.renamed)
-    prompt = tags.renamed(job.prompt, chosen.renamed)
-    parts = [prompt, *chosen.words, *(tags.write(lora.name, lora.scale) for lora in chosen.loras)]
-    body["prompt"] = _join(parts, len(chosen.words))
+    body["prompt"] = _with_loras(job.prompt, chosen)
+    if body.get("hr_prompt"):  # the second pass has the LoRAs of its own prompt alone
+        body["hr_prompt"] = _with_loras(body["hr_prompt"], chosen)
     body["seed"] = seed
     if batches != (1, 1) or "batch_size" in body or "n_iter" in body:
         body["batch_size"], body["n_iter"] = batches
@@ -182,10 +182,11 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
     return body
 
 
-def _join(parts: list[str], words: int) -> str:
-    prompt, triggers, rest = parts[0], parts[1 : 1 + words], parts[1 + words :]
-    text = ", ".join(part for part in (prompt, *triggers) if part)
-    return " ".join(part for part in (text, *rest) if part)
+def _with_loras(prompt: str, chosen: Chosen) -> str:
+    """Return `prompt` with its tags as the WebUI knows them, the trigger words, and the tags of the job's LoRAs."""
+    text = ", ".join(part for part in (tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
+    written = (tags.write(lora.name, lora.scale) for lora in chosen.loras)
+    return " ".join(part for part in (text, *written) if part)
 
 
 def _sampling(body: dict[str, Any], sampling: Sampling, sampler: str, scheduler: str) -> None:
@@ -219,9 +220,15 @@ def _expectation(
         sampler=chosen.sampling.sampler or DEFAULT_SAMPLER,
         schedule=names.effective(chosen.sampling.sampler or DEFAULT_SAMPLER, chosen.sampling.scheduler),
         vae=None if vae == "Automatic" else vae,
-        loras=(*chosen.tagged, *chosen.loras),
+        loras=() if job.disable_extra_networks else _each_once(chosen),
+        tags=tuple(tag.text for tag in tags.parse(body["prompt"])),
         extras=extras,
     )
+
+
+def _each_once(chosen: Chosen) -> tuple[ChosenLora, ...]:
+    """Return every LoRA with each scale that it has; the prompts of both passes may name it."""
+    return tuple({(lora.name, lora.scale): lora for lora in (*chosen.tagged, *chosen.loras)}.values())
 
 
 _PICTURES = frozenset({"init_images", "mask", "image", "effective_region_mask"})

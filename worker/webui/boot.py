@@ -21,7 +21,9 @@ from worker.webui.listener import is_ours
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.webui.catalog import Checkpoint
     from worker.webui.client import WebUIClient
+    from worker.webui.plan import Plan
 
 POLL_S = 0.05
 TAIL_LINES = 25
@@ -135,6 +137,18 @@ def pin_options(client: WebUIClient) -> None:
     known = {name: current[name] for name in config.OVERRIDABLE if name in current}
     forced = {name: value for name, value in config.FORCED.items() if name in current}
     client.post("/sdapi/v1/options", {**known, **forced}, timeout=120.0)
+
+
+def default_checkpoint(plan: Plan, catalog: Catalog) -> Checkpoint | None:
+    """Return the checkpoint that the WebUI has to start with, None where nothing says so. Raises BootFailed."""
+    wanted = plan.checkpoint.name if plan.checkpoint is not None else plan.checkpoint_name
+    if not wanted:
+        return None
+    found = catalog.checkpoint_at(plan.checkpoint) or catalog.checkpoint_meant(wanted)
+    if found is None:
+        names = ", ".join(c.name for c in catalog.checkpoints) or "none"
+        raise BootFailed(f"the default checkpoint {wanted!r} is not in the WebUI's list; it has: {names}")
+    return found
 
 
 def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +11,8 @@ from worker.contract.suggest import plain
 from worker.webui.names import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 LISTINGS: dict[str, str] = {
     "samplers": "/sdapi/v1/samplers",
@@ -34,12 +36,22 @@ LISTINGS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A line of ``GET /sdapi/v1/sd-models``. `name` is what an answer's ``sd_model_name`` says."""
+    """A line of ``GET /sdapi/v1/sd-models``; an answer's ``sd_model_name`` is its `stem`."""
 
     name: str
     title: str
     filename: str
     short_hash: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Its path below the WebUI's folders without the ending: what tells it from others of its name."""
+        return self.title.removesuffix(f" [{self.short_hash}]").rpartition(".")[0]
+
+    @property
+    def stem(self) -> str:
+        """The name of its file, without the ending."""
+        return self.filename.rpartition("/")[2].rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +104,18 @@ class Catalog:
     detectors: tuple[str, ...] = ()
 
     def checkpoint(self, wanted: str) -> Checkpoint | None:
-        """Return the checkpoint that the WebUI will load for `wanted`: its name or title, exactly."""
-        return next((c for c in self.checkpoints if wanted in {c.name, c.title, PurePath(c.filename).name}), None)
+        """Return the checkpoint of this title, with or without its ending, else the only one of this name or file."""
+        exact = next((c for c in self.checkpoints if wanted in {c.title, c.place}), None)
+        if exact is not None:
+            return exact
+        bare = wanted.removesuffix(".safetensors")
+        named = [c for c in self.checkpoints if wanted == c.name or c.stem in {wanted, bare}]
+        return named[0] if len(named) == 1 else None
+
+    def checkpoint_at(self, path: Path | None) -> Checkpoint | None:
+        """Return the checkpoint whose file this is; asks the disk."""
+        real = os.path.realpath(path) if path is not None else None
+        return next((c for c in self.checkpoints if os.path.realpath(c.filename) == real), None)
 
     def lora(self, wanted: str) -> Lora | None:
         """Return the LoRA whose tag is `wanted`."""
@@ -105,7 +127,7 @@ class Catalog:
 
     def checkpoint_meant(self, wanted: str) -> Checkpoint | None:
         """Return the checkpoint with this name or title, else the only one in another spelling of the name."""
-        return self.checkpoint(wanted) or _only(wanted, self.checkpoints)
+        return self.checkpoint(wanted) or _only(wanted, self.checkpoints, name=lambda row: row.stem)
 
     def lora_meant(self, wanted: str) -> Lora | None:
         """Return the LoRA with this tag, else the only one in another spelling of it."""
@@ -120,9 +142,9 @@ _Row = TypeVar("_Row", Checkpoint, Lora, Vae)
 _ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
-def _only(wanted: str, rows: Sequence[_Row]) -> _Row | None:
+def _only(wanted: str, rows: Sequence[_Row], *, name: Callable[[_Row], str] = lambda row: row.name) -> _Row | None:
     """Return the one row whose name differs from `wanted` by case, spaces and punctuation alone."""
-    found = [row for row in rows if _spelling(row.name) == _spelling(wanted)]
+    found = [row for row in rows if _spelling(name(row)) == _spelling(wanted)]
     return found[0] if len(found) == 1 else None
 
 

@@ -62,6 +62,9 @@ def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list
         found += _differ("scheduler", expect.schedule, names.effective(str(info.get("sampler_name")), said))
     if answer.seeds:
         found += _differ("seeds", list(expect.seeds), answer.seeds)
+    lost = [tag for tag in expect.tags if not all(tag in prompt for prompt in answer.prompts)]
+    if lost:
+        found.append(Mismatch("LoRA tags in the prompt", lost, []))
     pictures = len(answer.images) - answer.first
     if pictures < expect.count + expect.steps_back:
         found.append(Mismatch("number of pictures", expect.count + expect.steps_back, pictures))

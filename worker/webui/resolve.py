@@ -165,6 +165,9 @@ def tagged_loras(
     problems: list[Problem] = []
     listed = [lora.name for lora in catalog.loras]
     for path, text in texts:
+        unended = tags.unended(text)
+        if unended:
+            problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
         for tag in tags.parse(text):
             if tag.kind not in tags.LORA_KINDS:
                 problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
@@ -177,12 +180,10 @@ def tagged_loras(
                 near = next((name for name in listed if name.casefold() == wanted.casefold()), nearest(wanted, listed))
                 problems.append(Problem(path, message, near))
                 continue
-            weights = tag.weights
-            if any(weight is None for weight in weights.values()):
+            if any(weight is None for weight in tag.weights.values()):
                 problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
                 continue
-            scale = weights.get("unet", weights.get("te"))
-            chosen.append(ChosenLora(names.get(tag.name, tag.name), 1.0 if scale is None else scale, path))
+            chosen.append(ChosenLora(names.get(tag.name, tag.name), tag.scale, path))
     return tuple(chosen), problems
 
 
@@ -196,15 +197,23 @@ def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
     ]
 
 
-def twice(loras: Sequence[ChosenLora]) -> list[Problem]:
-    """Return a problem for each LoRA that is asked for more than once; the WebUI would apply it only once."""
+def twice(tagged: Sequence[ChosenLora], loras: Sequence[ChosenLora]) -> list[Problem]:
+    """Return a problem for each LoRA that one pass would get more than once; the WebUI would apply it only once.
+
+    Args:
+        tagged: By tag, in the prompt and in that of hires fix, of which each holds for its own pass.
+        loras: Of the job's list, which hold for both.
+    """
     problems: list[Problem] = []
-    seen: dict[str, str] = {}
-    for lora in loras:
-        if lora.name in seen:
-            message = f"LoRA {lora.name!r} is named twice (also at {seen[lora.name]}); name it once with one scale"
+    seen: dict[tuple[str, str], str] = {}
+    passes = dict.fromkeys(lora.path for lora in tagged) or {"": None}
+    for lora, paths in [*((each, [each.path]) for each in tagged), *((each, list(passes)) for each in loras)]:
+        first = next((seen[path, lora.name] for path in paths if (path, lora.name) in seen), None)
+        if first is not None:
+            message = f"LoRA {lora.name!r} is named twice (also at {first}); name it once with one scale"
             problems.append(Problem(lora.path, message))
-        seen.setdefault(lora.name, lora.path)
+        for path in paths:
+            seen.setdefault((path, lora.name), lora.path)
     return problems
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
+_BEGUN = re.compile(r"<(?:lora|lyco):[^,\n]{1,100}")
 MOST_TAGS = 100
 """In one prompt; each is looked for on the volume and among all that is known."""
 LORA_KINDS = frozenset({"lora", "lyco"})
@@ -35,6 +36,12 @@ class Tag:
         for place, value in self.named:
             found[place] = _number(value)
         return found
+
+    @property
+    def scale(self) -> float:
+        """The multiplier of the UNet, else of the text encoder, else 1."""
+        scale = self.weights.get("unet", self.weights.get("te"))
+        return 1.0 if scale is None else scale
 
 
 def closed(prompt: str) -> int:
@@ -63,6 +70,12 @@ def parse(prompt: str) -> list[Tag]:
     return tags
 
 
+def unended(prompt: str) -> str:
+    """Return the beginning of a LoRA tag that no ``>`` ends, empty where there is none."""
+    begun = _BEGUN.search(prompt, closed(prompt))
+    return begun.group(0).rstrip() if begun else ""
+
+
 def renamed(prompt: str, names: Mapping[str, str]) -> str:
     """Return `prompt` with the LoRA tags whose name is in `names` under their new name, all else as it was."""
 
@@ -74,6 +87,11 @@ def renamed(prompt: str, names: Mapping[str, str]) -> str:
 
     end = closed(prompt)
     return _TAG.sub(new, prompt[:end]) + prompt[end:] if names else prompt
+
+
+def can_name(lora: str) -> bool:
+    """Whether a tag can name this LoRA: A1111 parts tags at colons and takes a part with one ``=`` for a setting."""
+    return not set(":>#") & set(lora) and lora.count("=") != 1
 
 
 def write(name: str, scale: float) -> str:
