@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.conftest import Worker
+from tests.support.rig import pixels
 from tests.support.standin import running_standin
 from worker.errors import BootFailed
 from worker.host import Host
@@ -72,3 +74,22 @@ def test_a_default_that_the_webui_has_not_is_told_as_what_it_is(elsewhere: Stand
             host.wait_ready()
     finally:
         host.close()
+
+
+def test_a_picture_that_somebody_else_interrupted_is_made_again(elsewhere: StandIn, worker: Worker) -> None:
+    job = {"steps": 20, "prompt": "a cat, to the end"}
+    right = pixels(worker.run(**job)["images"][0])
+    elsewhere.fault("slow-step", count=20, seconds=0.2)
+
+    def interrupt_it() -> None:
+        while not elsewhere.get("progress").json()["state"]["sampling_step"]:
+            pass
+        elsewhere.post("interrupt", {}).raise_for_status()
+
+    somebody = threading.Thread(target=interrupt_it)
+    somebody.start()
+    answer = worker.run(**job)
+    somebody.join()
+    assert pixels(answer["images"][0]) == right
+    assert any("second run" in warning for warning in answer["warnings"])
+    elsewhere.reset()

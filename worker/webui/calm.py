@@ -86,6 +86,15 @@ def settle(client: WebUIClient, end: float, sleep: Callable[[float], None] = tim
     return False
 
 
+def was_cut_short(client: WebUIClient) -> bool:
+    """Return whether the WebUI's last job was interrupted or skipped: its flags stay until the next one begins.
+
+    Source: `modules/shared_state.py` of A1111 v1.10.1. Raises what `WebUIClient.get` raises.
+    """
+    state = progress(client).get("state")
+    return isinstance(state, dict) and bool(state.get("interrupted") or state.get("skipped"))
+
+
 def progress(client: WebUIClient) -> Mapping[str, Any]:
     """Return what the WebUI says of what runs now. Raises what `WebUIClient.get` raises."""
     state = client.get("/sdapi/v1/progress?skip_current_image=true", timeout=TIMEOUT_S, tries=1)

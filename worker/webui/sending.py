@@ -150,7 +150,7 @@ class Sending:
         # Where the span has ended, what it logged has been read, and there is nothing to wait for.
         ended = self._span.end is not None
         lines = self._lines(mark) if ended else await self._thread(self._lines, mark)
-        if halves.was_interrupted(lines):
+        if halves.was_interrupted(lines) or (self._process is None and await self._thread(self._was_cut_short)):
             raise WrongResult(
                 "the generation was interrupted by something else than this job", details={"mismatches": []}
             )
@@ -163,6 +163,13 @@ class Sending:
         if hidden is not None:
             raise hidden
         return Made(told, lines)
+
+    def _was_cut_short(self) -> bool:
+        """Whether a WebUI without a log of ours says that its last request was interrupted or skipped. Blocking."""
+        try:
+            return calm.was_cut_short(self._client)
+        except WorkerError:  # the answer came whole, and the next request will see what is wrong
+            return False
 
     def _pulse(self, *, loads: bool) -> Pulse:
         size = self._request.expect.size
