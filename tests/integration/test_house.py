@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -54,6 +54,25 @@ def test_wildcards_come_from_the_operators_lists(house: Worker) -> None:
 def test_a_refused_prompt_makes_no_picture(house: Worker) -> None:
     answer = house.run(prompt="{john doe|john doe}", wildcards=True)
     assert answer["details"]["problems"][0]["path"] == "prompt"
+
+
+PLOT = {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}
+
+
+@pytest.mark.parametrize(
+    ("job", "path"),
+    [
+        ({"hires": {"scale": 2, "denoising_strength": 0.5, "negative_prompt": "john doe"}}, "hires.negative_prompt"),
+        ({"adetailer": [{"model": "face_yolov8n.pt", "prompt": "john doe"}]}, "adetailer[0].prompt"),
+        (
+            {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
+            "script.args",
+        ),
+    ],
+)
+def test_words_that_come_by_another_way_are_refused_too(house: Worker, job: dict[str, Any], path: str) -> None:
+    answer = house.run(**job)
+    assert answer["details"]["problems"][0]["path"] == path, answer
 
 
 def test_a_flagged_prompt_is_a_warning(house: Worker) -> None:

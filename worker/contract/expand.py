@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import split
-from worker.contract.comments import uncommented
+from worker.contract.comments import FIELDS, uncommented
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img
 from worker.contract.rules import largest_size
@@ -96,7 +96,7 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]
     job = piece.job
     count = (job.batch_size or 1) * (job.n_iter or 1)
     first = job.seed or 0
-    texts = {"prompt": job.prompt, "negative_prompt": job.negative_prompt}
+    texts = {name: getattr(job, name, None) for name in FIELDS}
     filled = [
         {
             name: expand_text(text, first + index, lists, path=job.path(name))
@@ -105,7 +105,7 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]
         }
         for index in range(count)
     ]
-    if all(texts == filled[0] for texts in filled):
+    if all(one == filled[0] for one in filled):
         yield Piece(job.changed({"wildcards": None, **filled[0]}), piece.path)
         return
     for index, text in enumerate(filled):

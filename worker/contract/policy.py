@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Action = Literal["refuse", "flag"]
 _SPACE = re.compile(r"\s+")
+_TAG = re.compile(r"<\w+:[^<>]*>")
 _EMPHASIS = re.compile(r"[()\[\]{}\\|]|:\s*-?\d+(?:\.\d+)?")
 
 
@@ -101,11 +102,11 @@ def judge(texts: Mapping[str, str], rules: Sequence[Rule]) -> list[Found]:
     for path, text in texts.items():
         if not rules or not text:
             continue
-        plain = simplified(text)
+        readings = {simplified(text), simplified(_TAG.sub("", text))}  # the WebUI takes tags out of the midst of words
         found += [
             Found(rule.name, rule.action, path)
             for rule in rules
-            if any(pattern.search(plain) for pattern in rule.patterns)
+            if any(pattern.search(plain) for pattern in rule.patterns for plain in readings)
         ]
     return found
 

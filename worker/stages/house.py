@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -50,7 +51,12 @@ class House:
         texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
         if isinstance(job, Txt2Img):
             texts[job.path("hr_prompt")] = job.hr_prompt or ""
-        texts |= {job.path(f"adetailer[{n}].prompt"): unit.prompt or "" for n, unit in enumerate(job.adetailer or ())}
+            texts[job.path("hr_negative_prompt")] = job.hr_negative_prompt or ""
+        for number, unit in enumerate(job.adetailer or ()):
+            texts[job.path(f"adetailer[{number}].prompt")] = unit.prompt or ""
+            texts[job.path(f"adetailer[{number}].negative_prompt")] = unit.negative_prompt or ""
+        if job.script is not None:  # an axis of a plot can put words into prompts
+            texts[job.path("script.args")] = json.dumps(job.script.args, ensure_ascii=False)
         return enforce(judge(texts, self.rules))
 
 

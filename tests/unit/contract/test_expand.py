@@ -80,6 +80,17 @@ def test_wildcards_vary_the_pictures_of_a_batch() -> None:
     assert all("{" not in piece["prompt"] and "__" not in piece["prompt"] for piece in found)
 
 
+def test_wildcards_are_filled_in_in_the_second_pass_too() -> None:
+    hires = {"enable_hr": True, "denoising_strength": 0.5, "hr_prompt": "a {red|green}", "hr_negative_prompt": "{x|y}"}
+    (piece,) = fields(prompt="a", wildcards=True, seed=1, **hires)
+    assert piece["hr_prompt"] in {"a red", "a green"}
+    assert piece["hr_negative_prompt"] in {"x", "y"}
+
+
+def test_a_comment_is_left_out_before_its_wildcards_are_looked_for() -> None:
+    assert fields(prompt="a cat # {not closed", wildcards=True, seed=1)[0]["prompt"] == "a cat"
+
+
 def test_the_same_seed_gives_the_same_prompt_alone() -> None:
     batch = fields(prompt="a {red|green|blue}", wildcards=True, seed=1, batch_size=4)
     alone = fields(prompt="a {red|green|blue}", wildcards=True, seed=3)

@@ -23,6 +23,8 @@ RULES = read_policy(
         "a picture of JOHN   DOE, smiling",
         "(john:1.2) doe",
         "jo\u200bhn doe",
+        "jo<lora:add_detail:0>hn doe",
+        "john <lora:x:1><lora:y:1> doe",
         "jöhn dóe",
         "\uff4a\uff4f\uff48\uff4e \uff44\uff4f\uff45",
     ],
