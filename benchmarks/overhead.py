@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.host import Host
-    from worker.webui.transport import Begun, Reply
 
 LARGE, SMALL = 1024, 64
 LARGE_JOBS, SMALL_JOBS = 40, 150
 WARM_UP = 5
+TXT2IMG = "/sdapi/v1/txt2img"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +73,35 @@ def _measure(host: Host, side: int, count: int) -> Times:
 
 async def _alternate(host: Host, side: int, count: int) -> Times:
     times = Times([], [], [])
-    spent = _webui_seconds(host)
+    turns: list[str] = []
+    _served(host)
     for number in range(count + WARM_UP):
         job = {"prompt": "a lighthouse at dusk", "steps": 1, "width": side, "height": side, "seed": number}
         body = {**job, "override_settings": {"sd_model_checkpoint": host.backend.loaded}}
-        seconds = [0.0, 0.0, 0.0]
         for one in ("plain", "worker") if number % 2 else ("worker", "plain"):  # neither always finds a warm cache
             began = time.perf_counter()
             if one == "plain":
                 _plain(host.backend.plan.url, body)
-                seconds[0] = time.perf_counter() - began
+                times.plain.append(time.perf_counter() - began)
             else:
                 answer = await host.run({"id": f"{side}-{number}", "input": job}, on_progress=lambda _: None)
-                seconds[1] = time.perf_counter() - began
+                times.worker.append(time.perf_counter() - began)
                 if "error" in answer:
                     raise RuntimeError(answer["error"])
-                seconds[2] = seconds[1] - spent.pop()
-        if number >= WARM_UP:
-            times.plain.append(seconds[0] * 1000)
-            times.worker.append(seconds[1] * 1000)
-            times.own.append(seconds[2] * 1000)
-    return times
+            turns.append(one)
+    spent = [seconds for turn, seconds in zip(turns, _served(host), strict=True) if turn == "worker"]
+    times.own.extend(whole - webui for whole, webui in zip(times.worker, spent, strict=True))
+    return Times(*([seconds * 1000 for seconds in each[WARM_UP:]] for each in (times.worker, times.plain, times.own)))
 
 
-def _webui_seconds(host: Host) -> list[float]:
-    """Return a list that gets what the WebUI itself spent on each picture, by its own header."""
-    spent: list[float] = []
-    transport = host.backend.client.transport
-    finish = transport.finish
-
-    def noting(begun: Begun, *, timeout: float) -> Reply:
-        reply = finish(begun, timeout=timeout)
-        if begun.method == "POST":
-            spent.append(float(reply.headers["x-process-time"]))
-        return reply
-
-    transport.finish = noting  # type: ignore[method-assign]  # a header of the answer that the worker has no use for
-    return spent
+def _served(host: Host) -> list[float]:
+    """Return what the WebUI spent on each picture since the last time, from its request to its answer's last byte."""
+    url = host.backend.plan.url
+    seconds = [seconds for path, seconds in requests.get(f"{url}/standin/served", timeout=10).json() if path == TXT2IMG]
+    requests.post(f"{url}/standin/reset", timeout=10).raise_for_status()
+    return seconds
 
 
 def _plain(url: str, body: dict[str, Any]) -> bytes:
-    answer = requests.post(f"{url}/sdapi/v1/txt2img", json=body, timeout=60)
+    answer = requests.post(f"{url}{TXT2IMG}", json=body, timeout=60)
     return base64.b64decode(answer.json()["images"][0])

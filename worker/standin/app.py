@@ -20,6 +20,7 @@ from starlette.routing import Route
 from . import control, generate, listings, tools
 from .errors import InvalidRequest, WebUIError
 from .fields import read_json
+from .record import Served
 from .wire import FaultyWire
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ def build(webui: WebUI) -> Starlette:
     routes.append(_get(webui, "/openapi.json", lambda ui, query: listings.openapi(ui, query, paths=_paths(routes))))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(FaultyWire, webui=webui), Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)],
+        middleware=[
+            Middleware(Served, served=webui.record.served),
+            Middleware(FaultyWire, webui=webui),
+            Middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES),
+        ],
         exception_handlers={HTTPException: _not_found},
     )
 

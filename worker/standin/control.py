@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def routes(webui: WebUI) -> list[Route]:
-    """`/standin`, `/standin/faults`, `/standin/reset`, `/standin/requests`, `/standin/spans`."""
+    """`/standin`, `/standin/faults`, `/standin/reset`, `/standin/requests`, `/standin/spans`, `/standin/served`."""
 
     async def about(_: Request) -> Response:
         return JSONResponse(
@@ -46,10 +46,14 @@ def routes(webui: WebUI) -> list[Route]:
     async def spans(_: Request) -> Response:
         return JSONResponse(list(webui.state.spans))
 
+    async def served(_: Request) -> Response:
+        return JSONResponse(list(webui.record.served))
+
     return [
         Route("/standin", about, methods=["GET"]),
         Route("/standin/faults", add, methods=["POST"]),
         Route("/standin/reset", reset, methods=["POST"]),
         Route("/standin/requests", requests, methods=["GET"]),
         Route("/standin/spans", spans, methods=["GET"]),
+        Route("/standin/served", served, methods=["GET"]),
     ]
