@@ -95,7 +95,7 @@ async def _alternate(host: Host, side: int, count: int) -> Times:
 
 
 def _served(host: Host) -> list[float]:
-    """Return what the WebUI spent on each picture since the last time, from its request to its answer's last byte."""
+    """Return what the WebUI spent on each picture since the last time: from its request until its answer is sent."""
     url = host.backend.plan.url
     seconds = [seconds for path, seconds in requests.get(f"{url}/standin/served", timeout=10).json() if path == TXT2IMG]
     requests.post(f"{url}/standin/reset", timeout=10).raise_for_status()

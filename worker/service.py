@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker import __version__
@@ -20,7 +21,7 @@ from worker.contract.limits import Limits
 from worker.delivery.target import from_job
 from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
-from worker.serving.answer import encoded_size
+from worker.serving.answer import encoded_size, size_bound
 from worker.serving.deadline import seconds_for
 from worker.serving.within import within
 from worker.stages import generate
@@ -97,7 +98,7 @@ class Service:
         self._store = store
         self._delivery = delivery
         self._source = source
-        self._handover = Handover(delivery, results, self, encoded_size)
+        self._handover = Handover(delivery, results, self, encoded_size, size_bound)
         self.results = results
         self._random = random
         self._house = house
@@ -153,7 +154,8 @@ class Service:
             self._log.exception("job failed by a defect")
             return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
         carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
-        self._log.info("job done", **carried, **self._maker.memory, **phases.to_json())
+        line = partial(self._log.info, "job done", **carried, **self._maker.memory, **phases.to_json())
+        asyncio.get_running_loop().call_soon(line)  # the answer need not wait for it
         return answer
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.ports import free_port
+from tests.support.tls import server_context
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
 from worker.webui.client import WebUIClient
 from worker.webui.transport import IDLE_LIMIT_S
@@ -18,6 +19,7 @@ from worker.webui.transport import IDLE_LIMIT_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -232,3 +234,13 @@ def test_an_answer_that_is_none_is_a_broken_one(client: Client, head: str) -> No
 
     with serve(lambda _: Reply(raw=write)) as server, pytest.raises((WebUIUnreachable, WebUIFailed)):
         client(server.url).post("/x", {}, timeout=1)
+
+
+def test_a_webui_behind_https_is_asked_too(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls, roots = server_context(tmp_path, "localhost")
+    monkeypatch.setattr("certifi.where", lambda: str(roots))
+    with serve(lambda request: Reply(body=request.body or b"0"), tls=tls) as server:
+        webui = client(f"https://localhost:{server.port}")
+        assert webui.get("/x") == 0
+        assert webui.begin("/x", {"n": 1}) is None  # a record may be there only in part
+        assert webui.post("/x", {"n": 1}, timeout=5) == {"n": 1}

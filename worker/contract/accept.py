@@ -90,9 +90,9 @@ def accept(
         return Accepted(parse_job(raw, limits=limits), "native")
     if raw.get("preset") is not None and not api.matches(raw):
         return _dressed(raw, limits, presets or {})
-    accepted = _formed(raw, limits)
-    is_native = accepted.form == "native" and bare.is_bare(raw)
-    return replace(accepted, form=bare_form) if is_native else accepted
+    accepted = _formed(raw, limits, guarded=True)
+    other = accepted.form == "native" != bare_form and bare.is_bare(raw)
+    return replace(accepted, form=bare_form) if other else accepted
 
 
 def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
@@ -104,7 +104,7 @@ def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset])
     return replace(accepted, preset=dressed.applied)
 
 
-def _formed(raw: dict[str, Any], limits: Limits) -> Accepted:
+def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Accepted:
     if api.matches(raw):
         return _api(raw, limits)
     if diffusers.matches(raw):
@@ -113,7 +113,7 @@ def _formed(raw: dict[str, Any], limits: Limits) -> Accepted:
         return Accepted(parse_job(bare.to_job(raw), limits=limits), "a1111")
     if "compat" in raw:
         raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
-    return Accepted(parse_job(raw, limits=limits), "cached" if cached.matches(raw) else "native")
+    return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if cached.matches(raw) else "native")
 
 
 def _diffusers(raw: dict[str, Any], limits: Limits) -> Accepted:

@@ -99,7 +99,9 @@ class Job(Part):
 
     def path(self, field: str) -> str:
         """Return where the client wrote `field`: ``clip_skip`` may have come as an override setting."""
-        return as_written(field, self._written)
+        # Not `self._written`, which pydantic takes ten times as long to find; every job asks a dozen times.
+        written = (self.__pydantic_private__ or {}).get("_written")
+        return as_written(field, written) if written else field
 
     def remember(self, *, warnings: list[str], written: dict[str, str]) -> None:
         """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""

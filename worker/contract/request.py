@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
-def parse_job(raw: object, *, limits: Limits | None = None) -> Job:
+def parse_job(raw: object, *, limits: Limits | None = None, guarded: bool = False) -> Job:
     """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `worker.contract.kinds.KINDS`.
+
+    Args:
+        raw: What was sent.
+        limits: What it may ask for.
+        guarded: It was found to be plain JSON of a bearable size before.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it.
@@ -32,7 +37,7 @@ def parse_job(raw: object, *, limits: Limits | None = None) -> Job:
     limits = limits or Limits()
     if not isinstance(raw, dict):
         raise InvalidInput.at("", f"the input must be an object with a prompt, not {shown(raw)}")
-    if guard := problems_of(raw, limits):
+    if not guarded and (guard := problems_of(raw, limits)):
         raise InvalidInput(guard)
     job, problems = _read(raw, limits)
     if problems or job is None:

@@ -37,12 +37,12 @@ class Listed:
         Raises:
             ModelDamaged: as `ModelStore.find` does.
         """
+        known = self._known.get((filename, kind))
+        if known is not None and known[0] == self._stamp(known[1].path):
+            return known[1]
         name = PurePath(filename).name
         if not name:
             return None
-        known = self._known.get((name, kind))
-        if known is not None and known[0] == self._stamp(known[1].path):
-            return known[1]
         try:
             found = self._find(ModelRef(name=name), kind)
         except InvalidInput:
@@ -51,7 +51,7 @@ class Listed:
             return None
         stamp = self._stamp(found.path)
         if stamp is not None:
-            self._known[name, kind] = (stamp, found)
+            self._known[filename, kind] = (stamp, found)
         return found
 
     def _stamp(self, path: Path) -> Hashable:

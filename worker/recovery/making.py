@@ -28,7 +28,7 @@ from worker.recovery.policy import (
     may_be_asked_again,
     switch_failed,
 )
-from worker.recovery.recycling import Recycler
+from worker.recovery.recycling import Looks, Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
 from worker.webui.sending import EXIT_SEEN_S
@@ -50,8 +50,6 @@ CHECKS = 8
 """Answers examined at once."""
 SMALL = 65_536
 """Characters of pictures that are examined at once: a thread would take as long to begin."""
-RECYCLE_AFTER_S = 0.05
-"""From a job to the look at the memory, which would slow the answer's last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class Maker:
         self._learned = Learned()
         self._poison = Poison(settings.poison_s, clock)
         self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
-        self._later: set[asyncio.Task[None]] = set()
+        self._looks = Looks(self._recycler, self._pool, self._recycle)
         self._log = get_logger("recovery")
 
     @property
@@ -283,17 +281,11 @@ class Maker:
     def _after_a_job(self, request: Request) -> None:
         if self._poison.knows:
             self._poison.forgive(marks(request))
-        asyncio.get_running_loop().call_later(RECYCLE_AFTER_S, self._look_at_memory)
+        self._looks.after_a_job()
 
-    def _look_at_memory(self) -> None:
-        task = asyncio.ensure_future(self._recycle())
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-
-    async def _recycle(self) -> None:
-        """Restart the WebUI between two jobs where its memory creeps up and the budget allows it."""
-        why = await self._thread(self._recycler.creeping)
-        if why is None or not self._keeper.may_restart():
+    async def _recycle(self, why: str) -> None:
+        """Restart the WebUI between two jobs since its memory creeps up, where the budget allows it."""
+        if not self._keeper.may_restart():
             return
         try:
             turn = await self.take_gpu(self._clock() + RECYCLE_WAIT_S)

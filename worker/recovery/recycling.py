@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from worker.recovery.trend import Trend
 from worker.webui.footprint import on_gpu, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Executor
 
 MEGABYTE = 1_000_000
+LOOK_AFTER_S = 0.05
+"""From a job to the look at the memory, which would slow the answer's last step."""
 
 
 class Recycler:
@@ -57,3 +62,35 @@ class Recycler:
             if figure and self._trends[name].add(figure):
                 return f"its {name} creeps up from job to job ({figure / MEGABYTE:.0f} MB now)"
         return None
+
+
+class Looks:
+    """Looks after jobs, each in a thread; the loop hears of one only when there is something to do.
+
+    Args:
+        recycler: Measures.
+        pool: Where threads come from.
+        recycle: What is to be done, with the reason.
+    """
+
+    def __init__(self, recycler: Recycler, pool: Executor, recycle: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        self._recycler = recycler
+        self._pool = pool
+        self._recycle = recycle
+        self._recycling: set[asyncio.Task[None]] = set()
+
+    def after_a_job(self) -> None:
+        """Look soon."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOOK_AFTER_S, self._pool.submit, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        why = self._recycler.creeping()
+        if why is not None:
+            with suppress(RuntimeError):  # the worker is at its end
+                loop.call_soon_threadsafe(self._act, why)
+
+    def _act(self, why: str) -> None:
+        task = asyncio.ensure_future(self._recycle(why))
+        self._recycling.add(task)
+        task.add_done_callback(self._recycling.discard)

@@ -93,6 +93,14 @@ def encoded_size(answer: dict[str, Any] | list[Any]) -> int:
     return len(json.dumps(lean, ensure_ascii=False).encode()) + long
 
 
+def size_bound(answer: dict[str, Any]) -> int:
+    """Return what `encoded_size` is at most, at a tenth of its cost: a space follows some of the characters."""
+    try:
+        return 2 * len(orjson.dumps(answer))
+    except TypeError:  # integers of more than 64 bits
+        return encoded_size(answer)
+
+
 def encode(answer: object) -> bytes:
     """Return strict-JSON `answer` as it is posted: at once as bytes, where the SDK makes two more copies of it."""
     try:

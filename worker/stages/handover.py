@@ -33,12 +33,19 @@ class Handover:
         results: Keeps pictures that could not be delivered.
         hands: Threads.
         size_of: Returns the bytes of an answer as JSON.
+        bound_of: Returns what they are at most, at less cost.
     """
 
     def __init__(
-        self, delivery: Delivery, results: Results, hands: Hands, size_of: Callable[[dict[str, Any]], int]
+        self,
+        delivery: Delivery,
+        results: Results,
+        hands: Hands,
+        size_of: Callable[[dict[str, Any]], int],
+        bound_of: Callable[[dict[str, Any]], int],
     ) -> None:
         self._size_of = size_of
+        self._bound_of = bound_of
         self._delivery = delivery
         self._results = results
         self._hands = hands
@@ -76,7 +83,10 @@ class Handover:
             OutputTooLarge, DeliveryFailed, WrongResult: it can't be delivered; pictures a store did not take are kept.
         """
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        overhead = self._size_of(answer) + ENVELOPE_BYTES
+        overhead = self._bound_of(answer) + ENVELOPE_BYTES
+        direct = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
+        if not direct:
+            overhead = self._size_of(answer) + ENVELOPE_BYTES
         deliver = partial(
             self._delivery.deliver,
             run.id,
@@ -91,7 +101,6 @@ class Handover:
         )
         with run.phases.phase("deliver"):
             try:
-                direct = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
                 delivered = deliver() if direct else await self._hands.thread(deliver)
             except DeliveryFailed as error:
                 kept = await self._hands.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)

@@ -48,6 +48,8 @@ class House:
         Raises:
             InvalidInput: a rule refuses one.
         """
+        if not self.rules:
+            return []
         texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
         if isinstance(job, Txt2Img):
             texts[job.path("hr_prompt")] = job.hr_prompt or ""

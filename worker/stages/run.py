@@ -41,4 +41,6 @@ class Run:
 
     def piece(self, number: int, counts: Sequence[int]) -> Run:
         """Return the way of one of several requests of the job, which make `counts` pictures."""
+        if len(counts) == 1:
+            return self
         return replace(self, on_progress=within(self.on_progress, number, counts))

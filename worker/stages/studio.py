@@ -89,7 +89,7 @@ class Studio:
             )
         )
         said = (*flagged, *watched, *right.result.warnings, *incoming.warnings, *right.notes)
-        result = replace(right.result, warnings=said)
+        result = right.result if said == right.result.warnings else replace(right.result, warnings=said)
         gate = self._house.gate
         if gate is None:
             return result

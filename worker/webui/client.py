@@ -109,6 +109,10 @@ class WebUIClient:
         """Send a small `body` at once, to be finished by `post`; None where that might block. Never raises."""
         return self.transport.begin("POST", path, orjson.dumps(body))
 
+    def arrived(self, begun: Begun) -> bool | None:
+        """Take what has come of the answer, without waiting; see `Transport.arrived`."""
+        return self.transport.arrived(begun)
+
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float, begun: Begun | None = None
     ) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import Size
@@ -177,7 +176,7 @@ def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismat
 
 
 def _same_model(checkpoint: Checkpoint) -> Any:
-    forms = {checkpoint.name, checkpoint.title, PurePath(checkpoint.filename).stem}
+    forms = {checkpoint.name, checkpoint.title, checkpoint.stem}
     return lambda got: isinstance(got, str) and (got in forms or got.split(" [")[0] in forms)
 
 
@@ -186,7 +185,7 @@ def _vae(expect: Expectation, got: Any) -> list[Mismatch]:
         return _differ("VAE", "None", got, same=lambda name: name is None)
     if expect.vae is not None:
         return _differ("VAE", expect.vae, got)
-    own = PurePath(expect.checkpoint.filename).stem
+    own = expect.checkpoint.stem
     return _differ("VAE", "the checkpoint's own", got, same=lambda name: name is None or str(name).startswith(own))
 
 

@@ -36,6 +36,8 @@ def long_ones(texts: Sequence[tuple[str, str]]) -> list[str]:
     """Return a warning for each prompt (path, text) that the encoder takes in more than one part."""
     said = []
     for path, text in texts:
+        if len(text) <= CHUNK:
+            continue  # no token is shorter than a letter
         counts = tokens(text)
         parts = sum(max(1, -(-count // CHUNK)) for count in counts)
         if max(counts) > CHUNK:
@@ -53,9 +55,10 @@ def skipped(texts: Sequence[tuple[str, str]], embeddings: Collection[str]) -> li
         texts: ``(path, prompt)``.
         embeddings: Those that the WebUI skips for the loaded checkpoint.
     """
+    named = sorted((name, name.casefold()) for name in embeddings)
     return [
         f"{path}: embedding {name!r} does not fit the checkpoint; its name is read as plain words"
         for path, text in texts
-        for name in sorted(embeddings)
-        if re.search(rf"(?<![\w-]){re.escape(name.casefold())}(?![\w-])", text.casefold())
+        for name, folded in named
+        if folded in text.casefold() and re.search(rf"(?<![\w-]){re.escape(folded)}(?![\w-])", text.casefold())
     ]

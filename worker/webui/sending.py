@@ -22,6 +22,7 @@ from worker.errors import (
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
 from worker.webui import calm, halves, live, swallowed
+from worker.webui.arrival import arrival
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.outcome import Findings
 from worker.webui.process import describe_exit
@@ -132,8 +133,10 @@ class Sending:
             on_gpu_free()
 
         self._span = GpuSpan(loop.call_soon_threadsafe, freed)
-        begun = self._client.begin(self._request.path, self._request.body)  # the thread that waits begins meanwhile
-        sending = loop.run_in_executor(self._pool, self._post, mark, timeout + self._plan.idle_timeout, begun)
+        begun = self._client.begin(self._request.path, self._request.body)
+        patience_s = timeout + self._plan.idle_timeout
+        finish = partial(self._post, mark, patience_s, begun)
+        sending = arrival(self._client, begun, finish=finish, pool=self._pool, patience_s=patience_s)
         sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         try:
             why = await self._wait(sending, pulse, end)

@@ -57,13 +57,35 @@ class Reply:
     content: bytes | bytearray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
-    """A request that was sent, or what kept it from being sent whole."""
+    """A request that was sent, or what kept it from being sent whole; and what has come of its answer."""
 
     connection: socket.socket
     method: str
     failure: OSError | None = None
+    coming: _Coming | None = None
+
+
+class _Coming:
+    """The usual answer, one head and a body of known length, while it comes."""
+
+    __slots__ = ("got", "keep", "reply")
+
+    def __init__(self, status: int, headers: Mapping[str, str], length: int) -> None:
+        self.reply = Reply(status, headers, bytearray(length))
+        self.keep = headers.get("connection", "").lower() != "close"
+        self.got = 0
+
+    def fill(self, connection: socket.socket) -> None:
+        """Read its body to the end."""
+        rest = memoryview(self.reply.content)[self.got :]
+        while rest:
+            count = connection.recv_into(rest)
+            if not count:
+                raise ConnectionError(f"the answer ended {len(rest)} bytes early")
+            self.got += count
+            rest = rest[count:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +140,28 @@ class Transport:
 
     def begin(self, method: str, path: str, body: bytes | None) -> Begun | None:
         """Send a small request over a connection that stands, which can't block; None where there is no such one."""
-        connection = self._reusable() if len(body or b"") <= _AT_ONCE else None
+        connection = self._reusable() if len(body or b"") <= _AT_ONCE and not self._secure else None
         return None if connection is None else self._begun(connection, method, path, body)
+
+    def arrived(self, begun: Begun) -> bool | None:
+        """Take what has come of the answer to a request that was begun, without waiting.
+
+        Return True when all of it is there and it tells of a success, so that `finish` does not block; None while more
+        of it has to come; False where it is for a thread to `finish`: a large answer, an unusual one, a failure.
+        """
+        try:
+            begun.connection.settimeout(0)
+            if begun.coming is None:
+                begun.coming = _usual_head(begun.connection)
+            coming = begun.coming
+            if coming is None or len(coming.reply.content) > _JOINED or coming.reply.status >= 400:  # noqa: PLR2004 - HTTP's
+                return False
+            coming.fill(begun.connection)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return False
+        return True
 
     def finish(self, begun: Begun, *, timeout: float) -> Reply:
         """Return the answer to a request that was begun; raises like `exchange`."""
@@ -129,7 +171,12 @@ class Transport:
             raise ExchangeFailed(str(begun.failure), sent=True) from begun.failure
         try:
             connection.settimeout(timeout)
-            reply, keep = _plain_reply(connection) or _any_reply(connection, begun.method)
+            coming = begun.coming or (None if self._secure else _usual_head(connection))
+            if coming is not None:
+                coming.fill(connection)
+                reply, keep = coming.reply, coming.keep
+            else:
+                reply, keep = _any_reply(connection, begun.method)
         except TimeoutError as failure:
             connection.close()
             raise ExchangeFailed(f"silence for {timeout:g} s", sent=True, timed_out=True) from failure
@@ -214,8 +261,8 @@ def _was_closed(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _plain_reply(connection: socket.socket) -> tuple[Reply, bool] | None:
-    """Return the usual answer, one head and a body of known length, and whether the connection stays open.
+def _usual_head(connection: socket.socket) -> _Coming | None:
+    """Return the usual answer with its head read.
 
     None, with nothing taken from the connection, for all others. The standard library's parser of headers takes 0.2 ms.
     """
@@ -231,14 +278,7 @@ def _plain_reply(connection: socket.socket) -> tuple[Reply, bool] | None:
     if not usual or "transfer-encoding" in headers or "content-encoding" in headers:
         return None
     connection.recv(end + 4)
-    content = bytearray(int(length))
-    rest = memoryview(content)
-    while rest:
-        count = connection.recv_into(rest)
-        if not count:
-            raise ConnectionError(f"the answer ended {len(rest)} bytes early")
-        rest = rest[count:]
-    return Reply(status, headers, content), headers.get("connection", "").lower() != "close"
+    return _Coming(status, headers, int(length))
 
 
 def _any_reply(connection: socket.socket, method: str) -> tuple[Reply, bool]:

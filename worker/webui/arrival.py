@@ -1,0 +1,73 @@
+"""An answer on its way: a small one is read in the event loop, since a thread takes as long to begin as it to come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from worker.webui.client import WebUIClient
+    from worker.webui.transport import Begun
+
+
+def arrival(
+    client: WebUIClient, begun: Begun | None, *, finish: Callable[[], Any], pool: Executor, patience_s: float
+) -> asyncio.Future[Any]:
+    """Return a future of what `finish` returns or raises: the answer to `begun`.
+
+    Args:
+        client: What it was begun with.
+        begun: The request; None: `finish` sends it as well.
+        finish: Waits for the answer. It runs in the loop when a small one is there, all of it; else in a thread.
+        pool: Where threads come from.
+        patience_s: Seconds until a thread looks after it, which knows what silence means.
+    """
+    if begun is None or begun.failure is not None:
+        return asyncio.get_running_loop().run_in_executor(pool, finish)
+    return _Arrival(client, begun, finish, pool, patience_s).answer
+
+
+class _Arrival:
+    def __init__(
+        self, client: WebUIClient, begun: Begun, finish: Callable[[], Any], pool: Executor, patience_s: float
+    ) -> None:
+        self._client = client
+        self._begun = begun
+        self._finish = finish
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._number = begun.connection.fileno()
+        self.answer: asyncio.Future[Any] = self._loop.create_future()
+        self._loop.add_reader(self._number, self._look)
+        self._timer = self._loop.call_later(patience_s, self._in_a_thread)
+
+    def _look(self) -> None:
+        whole = self._client.arrived(self._begun)
+        if whole is None:
+            return
+        if not whole:
+            self._in_a_thread()
+            return
+        self._leave()
+        try:
+            self.answer.set_result(self._finish())
+        except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
+            self.answer.set_exception(error)
+
+    def _in_a_thread(self) -> None:
+        self._leave()
+        self._loop.run_in_executor(self._pool, self._finish).add_done_callback(self._pass_on)
+
+    def _leave(self) -> None:
+        self._loop.remove_reader(self._number)
+        self._timer.cancel()
+
+    def _pass_on(self, done: asyncio.Future[Any]) -> None:
+        failure = done.exception()
+        if failure is None:
+            self.answer.set_result(done.result())
+        else:
+            self.answer.set_exception(failure)
