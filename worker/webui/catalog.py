@@ -51,7 +51,8 @@ class Checkpoint:
     @property
     def stem(self) -> str:
         """The name of its file, without the ending."""
-        return self.filename.rpartition("/")[2].rpartition(".")[0]
+        name = self.filename.rpartition("/")[2]
+        return name.rpartition(".")[0] or name
 
 
 @dataclass(frozen=True, slots=True)
