@@ -1,13 +1,15 @@
-"""A worker that fetches, uses and removes models without pause, made to be killed at any moment."""
+"""Workers that fetch, use, remove and note models without pause, made to be killed at any moment."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from pathlib import Path
 
 from tests.support.model_store import fetch, store
 from worker.contract.models import ModelRef
+from worker.models.registry import Entry
 
 
 def run(root: str, url: str, count: int, seed: int) -> None:
@@ -25,3 +27,20 @@ def run(root: str, url: str, count: int, seed: int) -> None:
         if rng.random() < 0.2:
             where.inventory.flush()
     where.close()
+
+
+def note(root: str, name: str, size: int, first: int) -> None:
+    """Write one model's count of uses to the registry, counting on from `first`, until killed.
+
+    Each count stands in ``<name>.begun`` before it is written, and in ``<name>.done`` once it was.
+    """
+    where = store(Path(root) / "models", "http://127.0.0.1:9")
+    with (Path(root) / f"{name}.begun").open("a") as begun, (Path(root) / f"{name}.done").open("a") as done:
+        for count in itertools.count(first):
+            begun.write(f"{count}\n")
+            begun.flush()
+            where.inventory.record(
+                Entry("lora", f"{name}.safetensors", size, sha256="0" * 64, base_model="SD 1.5", uses=count)
+            )
+            done.write(f"{count}\n")
+            done.flush()

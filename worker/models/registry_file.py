@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_PATIENCE_S = 5.0
+DEAD_AFTER_S = 600.0
+"""A temporary file of this age belongs to a worker that was killed while it wrote."""
 _LOCK_POLL_S = 0.01
 Stamp = tuple[int, int, int]
 
@@ -94,6 +96,15 @@ class RegistryFile:
     def _write(self, raw: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, raw)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed workers left; ages are by the volume's own clock."""
+        now = self.path.stat().st_mtime
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            with contextlib.suppress(OSError):  # another worker is removing it too
+                if now - left.stat().st_mtime > DEAD_AFTER_S:
+                    left.unlink()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

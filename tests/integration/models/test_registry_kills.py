@@ -1,0 +1,147 @@
+"""Two workers are killed (SIGKILL) in the middle of writing `cache_registry.json`, again and again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import model_storm, models
+from tests.support.model_store import store
+from worker.models.registry import Entry, decode, encode
+from worker.models.registry_file import DEAD_AFTER_S
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+NAMES = ("one", "two")
+BALLAST = 1500
+"""Models besides: they make a write take milliseconds, so that it can be hit."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _preload() -> None:
+    _PROCESSES.set_forkserver_preload(["tests.support.model_storm"])
+
+
+@dataclass
+class Volume:
+    """A volume with many models, and two workers' notes about theirs."""
+
+    folder: Path
+    ballast: dict[str, Entry] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "models"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "cache_registry.json"
+
+    def write(self) -> None:
+        for name in NAMES:
+            self.sizes[name] = models.lora(self.root / f"loras/{name}.safetensors").stat().st_size
+        for number in range(BALLAST):
+            path = self.root / f"loras/ballast_{number}.safetensors"
+            path.write_bytes(b"x")
+            words = tuple(f"word {number} {count}" for count in range(20))
+            entry = Entry("lora", path.name, 1, sha256="1" * 64, base_model="SD 1.5", trigger_words=words)
+            self.ballast[entry.key] = entry
+        self.registry.write_bytes(encode(self.ballast))
+
+    def temporaries(self) -> list[str]:
+        return [path.name for path in self.root.glob(".cache_registry.json.*.tmp")]
+
+    def counts(self, kind: str, name: str) -> list[int]:
+        path = self.folder / f"{name}.{kind}"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def check(self) -> None:
+        """The registry is whole, has lost nothing that was written, and holds nothing that nobody wrote."""
+        entries, migrated = decode(self.registry.read_bytes())
+        assert not migrated
+        for name in NAMES:
+            entry = entries.pop(f"lora/{name}.safetensors", None)
+            done, begun = self.counts("done", name), self.counts("begun", name)
+            if entry is None:
+                assert not done, f"{name} was written and is not there"
+            else:
+                assert entry.uses in begun
+                assert entry.uses >= max([*done[-1:], self.seen.get(name, 0)]), "what was written is gone again"
+                self.seen[name] = entry.uses
+                assert entry.size == self.sizes[name]
+        assert entries == self.ballast
+
+    def start(self, name: str, first: int) -> BaseProcess:
+        process = _PROCESSES.Process(target=model_storm.note, args=(str(self.folder), name, self.sizes[name], first))
+        process.start()
+        return process
+
+
+def storm(folder: Path, *, rounds: int, seed: int) -> int:
+    """Kill both workers in the middle of a write, `rounds` times; return how many writes were hit."""
+    rng = random.Random(seed)
+    volume = Volume(folder)
+    volume.write()
+    hit = 0
+    for number in range(rounds):
+        running = [volume.start(name, (number + 1) * 1_000_000) for name in NAMES]
+        past = rng.randrange(3)  # whole writes that are let pass
+        deadline = time.monotonic() + 30
+        before = set(volume.temporaries())
+        while not set(volume.temporaries()) - before or sum(len(volume.counts("done", n)) for n in NAMES) < past:
+            assert time.monotonic() < deadline, "nobody writes"
+        time.sleep(rng.uniform(0, 0.003))  # another place in the write each time
+        for process in running:
+            os.kill(process.pid or 0, signal.SIGKILL)
+        for process in running:
+            process.join()
+        hit += len(set(volume.temporaries()) - before)
+        volume.check()
+    for process in [volume.start(name, 10**9) for name in NAMES]:  # the next workers find nothing in their way
+        deadline = time.monotonic() + 30
+        while not any(max(volume.counts("done", name), default=0) >= 10**9 for name in NAMES):
+            assert time.monotonic() < deadline, "nobody can write any more"
+            time.sleep(0.01)  # another process's file wakes nobody here
+        process.kill()
+        process.join()
+    volume.check()
+    where = store(volume.root, "http://127.0.0.1:9")
+    assert set(where.inventory.rebuild()) == {*volume.ballast, *(f"lora/{name}.safetensors" for name in NAMES)}
+    where.close()
+    return hit
+
+
+def test_two_workers_killed_while_they_write_leave_a_registry_that_is_whole_and_true(tmp_path: Path) -> None:
+    assert storm(tmp_path, rounds=12, seed=1) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_same_five_hundred_times(tmp_path: Path) -> None:
+    assert storm(tmp_path, rounds=500, seed=2) >= 150
+
+
+def test_what_a_killed_writer_left_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    volume.write()
+    old, young = (volume.root / f".cache_registry.json.{pid}-00.tmp" for pid in (1, 2))
+    for path in (old, young):
+        path.write_bytes(b'{"schema": ')
+    then = time.time() - DEAD_AFTER_S - 60
+    os.utime(old, (then, then))
+    where = store(volume.root, "http://127.0.0.1:9")
+    where.inventory.record(Entry("lora", "one.safetensors", volume.sizes["one"], uses=1))
+    where.close()
+    assert volume.temporaries() == [young.name], "its writer may be alive"
