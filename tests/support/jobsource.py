@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["offered", "take", "taken", "progress", "done", "refused", "failed", "stop", "stopped", "stream", "ping"]
+HELD_FROM_BYTES = 1_000_000
+"""Of a posting that can be held: progress is smaller, and a connection takes as much without anybody reading it."""
 PIECE_BYTES = 1_000_000
 """Largest streamed piece that the platform takes."""
-Posting = Literal["refuse", "error", "drop", "reset"]
-"""What may happen to a posted result: HTTP 400, HTTP 500, taken but answered with a closed connection, cut unread."""
+Posting = Literal["refuse", "error", "drop", "reset", "hold"]
+"""What may happen to a posted result: HTTP 400, HTTP 500, taken but answered with a closed connection, cut unread, read
+to the first bytes only while the rest is waiting to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,8 @@ class JobSource:
         job_id = request.match_info["job"]
         if self._spoiled(job_id, "reset"):
             return _cut(request)
+        if (request.content_length or 0) > HELD_FROM_BYTES and self._spoiled(job_id, "hold"):
+            await self._over.wait()  # or until whoever posts is gone, which cancels this
         raw = await request.read()
         try:
             body = json.loads(raw.decode(), parse_constant=_refuse_constant)

@@ -164,7 +164,7 @@ class Backend:
         """End the process group, if it is ours, for good."""
         with self._spawning:
             self._closed = True
-        self.stop(grace)
+        self.stop(grace if self._catalog is not None else 0.0)  # one that never worked has nothing to finish
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
