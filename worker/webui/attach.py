@@ -248,6 +248,15 @@ def _script(done: _Attached, job: Generation, catalog: Catalog) -> None:
         done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
         return
     args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), axes.names(catalog))
+    if not problems:
+        problems = scripts.beyond(
+            name,
+            args,
+            prompt=job.prompt,
+            negative=job.negative_prompt or "",
+            loras=[lora.name for lora in catalog.loras],
+            path=job.path("script.args"),
+        )
     done.problems += problems
     if not problems:
         done.body |= {"script_name": name, "script_args": args}

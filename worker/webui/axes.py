@@ -2,7 +2,8 @@
 
 The script ends in a 500 for a sampler or checkpoint that it does not know, and takes Automatic in silence for an
 unknown VAE or schedule, the first checkpoint whose title contains the text, false for what is not ``true``, and
-nothing at all for a size that it can't read (v1.10.1, scripts/xyz_grid.py). Axes that extensions add are theirs.
+nothing at all for a size that it can't read or a LoRA that it does not know (v1.10.1, scripts/xyz_grid.py). Axes that
+extensions add are theirs.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from worker.contract.job import LARGEST_SEED
 from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.webui import tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,15 +27,24 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER}\s*(?:\([+-]?{_NUMBER}\s*\)|\[\s*\d+\s*\])?)?", re.ASCII)
 _WHOLES = re.compile(r"[+-]?\d+(?:\s*-\s*[+-]?\d+\s*(?:\([+-]?\d+\s*\)|\[\s*\d+\s*\])?)?", re.ASCII)
 _SIZE = re.compile(r"\d{1,5}\s*x\s*\d{1,5}", re.ASCII)
-_WHOLE_AXES = frozenset({"Seed", "Var. seed", "Steps", "Hires steps", "Clip skip", "UniPC Order"})
-_NUMBER_AXES = frozenset(
-    {
-        *("Var. strength", "CFG Scale", "Image CFG Scale", "Negative Guidance minimum sigma", "Eta", "Denoising"),
-        *("Sigma Churn", "Sigma min", "Sigma max", "Sigma noise", "Initial noise multiplier", "Extra noise"),
-        *("Schedule min sigma", "Schedule max sigma", "Schedule rho", "Beta schedule alpha", "Beta schedule beta"),
-        *("Cond. Image Mask Weight", "Token merging ratio", "Token merging ratio high-res", "Refiner switch at"),
-    }
-)
+_SEEDS = (-1, LARGEST_SEED)
+_WHOLE_AXES: dict[str, tuple[float, float]] = {
+    "Seed": _SEEDS, "Var. seed": _SEEDS, "Steps": (1, 150), "Hires steps": (0, 150), "Clip skip": (1, 12),
+    "UniPC Order": (1, 50),
+}  # fmt: skip
+_NUMBER_AXES: dict[str, tuple[float, float]] = {
+    "Var. strength": (0, 1), "CFG Scale": (0, 30), "Image CFG Scale": (0, 30), "Eta": (0, 1), "Denoising": (0, 1),
+    "Negative Guidance minimum sigma": (0, 15), "Sigma Churn": (0, 100), "Sigma min": (0, 10), "Sigma max": (0, 999),
+    "Sigma noise": (0, 1.1), "Initial noise multiplier": (0, 1.5), "Extra noise": (0, 1),
+    "Schedule min sigma": (0, 2), "Schedule max sigma": (0, 60), "Schedule rho": (0, 100),
+    "Beta schedule alpha": (0.01, 1), "Beta schedule beta": (0.01, 1), "Cond. Image Mask Weight": (0, 1),
+    "Token merging ratio": (0, 0.9), "Token merging ratio high-res": (0, 0.9), "Refiner switch at": (0, 1),
+}  # fmt: skip
+"""Axis → what the job's own field of that meaning takes: nothing gets past its limits by being plotted."""
+_LIMITS = {**_WHOLE_AXES, **_NUMBER_AXES, "Size": (64, 2048)}
+_ENDS = re.compile(rf"({_NUMBER})(?:\s*[-x]\s*({_NUMBER}))?", re.ASCII)
+_EIGHT = 8
+_SEARCH = "Prompt S/R"
 _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
     **dict.fromkeys(_WHOLE_AXES, (_WHOLES, "must be whole numbers, or ranges such as 1-10, 1-10(+3) and 1-10[4]")),
     **dict.fromkeys(_NUMBER_AXES, (_NUMBERS, "must be numbers, or ranges such as 0-1(+0.25) and 0-1[5]")),
@@ -43,7 +55,7 @@ _NAME_AXES = (
     *("Sampler", "Hires sampler", "Schedule type", "Checkpoint name", "Refiner checkpoint", "VAE", "Hires upscaler"),
     *("Styles", "RNG source", "FP8 mode", "Always discard next-to-last sigma", "SGM noise multiplier"),
 )
-CHECKED = (*_FORMS, *_NAME_AXES)
+CHECKED = (*_FORMS, *_NAME_AXES, _SEARCH)
 """Labels of the axes whose values are checked."""
 
 
@@ -64,6 +76,7 @@ def names(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
         "FP8 mode": ("Disable", "Enable for SDXL", "Enable"),
         "Always discard next-to-last sigma": _TRUTHS,
         "SGM noise multiplier": _TRUTHS,
+        _SEARCH: tuple(lora.name for lora in catalog.loras),
     }
 
 
@@ -80,7 +93,10 @@ def settled(label: str, text: str, known: Mapping[str, Sequence[str]], path: str
     form = _FORMS.get(label)
     if form is not None:
         bad = next((value for value in values if not form[0].fullmatch(value)), None)
-        return text, [] if bad is None else [Problem(path, f"{form[1]}, not {bad!r}")]
+        problem = _beyond(label, values, path) if bad is None else Problem(path, f"{form[1]}, not {bad!r}")
+        return text, [] if problem is None else [problem]
+    if label == _SEARCH:
+        return text, unknown_tags(values, known.get(label, ()), path)
     if label not in known:
         return text, []
     found, problems = [], []
@@ -93,6 +109,29 @@ def settled(label: str, text: str, known: Mapping[str, Sequence[str]], path: str
         else:
             found.append(match)
     return (text if problems else joined(found)), problems
+
+
+def _beyond(label: str, values: Sequence[str], path: str) -> Problem | None:
+    """Return the problem with the first value that leaves the axis's limits, None where all keep to them."""
+    low, high = _LIMITS[label]
+    for value in values:
+        ends = _ENDS.match(value)
+        numbers = [float(end) for end in ends.groups() if end is not None] if ends is not None else []
+        if not all(low <= number <= high for number in numbers):
+            return Problem(path, f"must stay within {low:g} and {high:g} on the axis {label}, not {value!r}")
+        if label == "Size" and any(number % _EIGHT for number in numbers):
+            return Problem(path, f"must be sizes that are multiples of {_EIGHT}, not {value!r}")
+    return None
+
+
+def unknown_tags(values: Sequence[str], loras: Sequence[str], path: str) -> list[Problem]:
+    """Return a problem for each tag that a script puts into the prompt and that would do nothing there."""
+    return [
+        Problem(path, f"the tag {tag.text} names a LoRA that is not there, or a weight that is no number")
+        for value in values
+        for tag in tags.parse(value)
+        if tag.kind not in tags.LORA_KINDS or tag.name not in loras or None in tag.weights.values()
+    ]
 
 
 def joined(values: Sequence[object]) -> str:

@@ -18,6 +18,8 @@ from worker.webui import axes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MATRIX, FROM_FILE = "prompt matrix", "prompts from file or textbox"
+_MANY_PARTS = 30
 OFFERED = (
     "img2img alternative test",
     "loopback",
@@ -224,6 +226,28 @@ def _count(text: str) -> int:
             step = abs(int(match[3] or 1)) or 1
             total += abs(int(match[2]) - int(match[1])) // step + 1
     return total
+
+
+def beyond(
+    name: str, args: Sequence[Any], *, prompt: str, negative: str, loras: Sequence[str], path: str
+) -> list[Problem]:
+    """Return the problems with what a script makes of its texts: too many pictures, LoRAs that are not there.
+
+    Prompt matrix makes every combination of the parts between ``|``, prompts from file one picture per line.
+    Source: `scripts/prompt_matrix.py`, `scripts/prompts_from_file.py` of A1111 v1.10.1.
+    """
+    lines: list[str] = []
+    if name == MATRIX:
+        parts = (negative if "negative" in args else prompt).count("|")
+        count = 2 ** min(parts, _MANY_PARTS)
+    elif name == FROM_FILE:
+        lines = [line for text in args if isinstance(text, str) for line in text.splitlines() if line.strip()]
+        count = len(lines)
+    else:
+        return []
+    if count > MOST_CELLS:
+        return [Problem(path, f"makes {count} pictures; at most {MOST_CELLS} are allowed")]
+    return axes.unknown_tags(lines, loras, path)
 
 
 def cells(values: Sequence[Any]) -> int:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from worker.standin.scripts.catalog import Catalog
 from worker.webui import axes, scripts
-from worker.webui.scripts import MOST_CELLS, arguments, cells, find
+from worker.webui.axes import settled
+from worker.webui.scripts import MOST_CELLS, arguments, beyond, cells, find
 
 INFO = Catalog().info(
     {
@@ -75,6 +77,34 @@ def test_an_axis_goes_through_what_there_is(kind: str, given: str, near: str | N
 def test_an_axis_is_spelt_as_the_webui_spells_it(kind: str, given: Any, text: str) -> None:
     values, problems = arguments(entry("x/y/z plot"), {"X type": kind, "X values": given}, "script.args", KNOWN)
     assert (values[1], problems) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        ("Steps", "1, 99999", "within 1 and 150"),
+        ("Steps", "1-4000[3]", "within 1 and 150"),
+        ("Denoising", "0-7(+2)", "within 0 and 1"),
+        ("Size", "512x99999", "within 64 and 2048"),
+        ("Size", "100x104", "multiples of 8"),
+        ("Prompt S/R", "cat, <lora:nobody:1>", "names a LoRA that is not there"),
+    ],
+)
+def test_an_axis_keeps_to_the_limits_of_the_field_that_it_stands_for(kind: str, given: str, words: str) -> None:
+    text, problems = settled(kind, given, {}, "script.args.X values")
+    assert text == given
+    assert words in problems[0].message
+
+
+def test_scripts_that_make_pictures_of_texts_make_no_more_than_a_plot() -> None:
+    matrix = partial(beyond, "prompt matrix", path="script.args", loras=["there"], negative="")
+    assert matrix(args=[False, "positive"], prompt="a|b|c") == []
+    assert "at most 100" in matrix(args=[False, "positive"], prompt="|" * 20)[0].message
+    assert matrix(args=[False, "negative"], prompt="|" * 20) == []
+    lines = partial(beyond, "prompts from file or textbox", path="script.args", loras=["there"], prompt="", negative="")
+    assert lines(args=[False, False, "start", "a <lora:there:1>\n\nb"]) == []
+    assert "at most 100" in lines(args=[False, False, "start", "a cat\n" * 3000])[0].message
+    assert "not there" in lines(args=[False, False, "start", "a <lora:nobody:1>"])[0].message
 
 
 def test_every_axis_that_is_checked_is_one_that_the_script_has() -> None:
