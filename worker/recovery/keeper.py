@@ -214,5 +214,6 @@ class Keeper:
             self._life = self._life.after(event)
             after = self._life.state
         if after is not before:
-            level = self._log.debug if {before, after} == {State.READY, State.BUSY} else self._log.info
+            usual = State.BUSY if before is State.READY else State.READY if before is State.BUSY else None
+            level = self._log.debug if after is usual else self._log.info
             level("state", state=after.value, was=before.value, event_=event.value, **facts)
