@@ -10,14 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
-from worker.contract.fields import Flag, Number, Text, Whole
+from worker.contract.fields import Flag, Number, Text, Whole, mistake
+from worker.contract.jsonguard import shown, word
 from worker.contract.suggest import nearest
 from worker.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Reader = Flag | Number | Text | Whole
+
+class OneOf:
+    """One of the words that the WebUI knows for an option, in any case: it takes its default in silence for another."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = {each.lower(): each for each in words}
+
+    def read(self, value: object) -> str:
+        """Return the word in `value`; raise a `mistake` otherwise."""
+        found = self._words.get(word(value))
+        if found is None:
+            near = nearest(value, self._words.values()) if isinstance(value, str) else None
+            raise mistake(f"must be one of {', '.join(self._words.values())}, not {shown(value)}", near)
+        return found
+
+
+Reader = Flag | Number | OneOf | Text | Whole
 
 ALLOWED: dict[str, Reader] = {
     "CLIP_stop_at_last_layers": Whole(1, 12),
@@ -30,8 +47,8 @@ ALLOWED: dict[str, Reader] = {
     "beta_dist_beta": Number(0.01, 1),
     "code_former_weight": Number(0, 1),
     "comma_padding_backtrack": Whole(0, 74),
-    "ddim_discretize": Text(20),
-    "emphasis": Text(40),
+    "ddim_discretize": OneOf("uniform", "quad"),
+    "emphasis": OneOf("None", "Ignore", "Original", "No norm"),
     "enable_batch_seeds": Flag(),
     "enable_prompt_comments": Flag(),
     "eta_ancestral": Number(0, 1),
@@ -39,7 +56,7 @@ ALLOWED: dict[str, Reader] = {
     "eta_noise_seed_delta": Whole(0, 2**32 - 1),
     "extra_networks_default_multiplier": Number(0, 2),
     "face_restoration_model": Text(40),
-    "hires_fix_refiner_pass": Text(20),
+    "hires_fix_refiner_pass": OneOf("first pass", "second pass", "both passes"),
     "hires_fix_use_firstpass_conds": Flag(),
     "img2img_background_color": Text(20),
     "img2img_color_correction": Flag(),
@@ -51,7 +68,7 @@ ALLOWED: dict[str, Reader] = {
     "overlay_inpaint": Flag(),
     "pad_cond_uncond": Flag(),
     "pad_cond_uncond_v0": Flag(),
-    "randn_source": Text(10),
+    "randn_source": OneOf("GPU", "CPU", "NV"),
     "refiner_switch_by_sample_steps": Flag(),
     "rho": Number(0, 100),
     "s_churn": Number(0, 100),
@@ -62,10 +79,10 @@ ALLOWED: dict[str, Reader] = {
     "s_tmin": Number(0, 10),
     "sd_hypernetwork": Text(200),
     "sd_model_checkpoint": Text(500),
-    "sd_noise_schedule": Text(40),
+    "sd_noise_schedule": OneOf("Default", "Zero Terminal SNR"),
     "sd_vae": Text(500),
-    "sd_vae_decode_method": Text(20),
-    "sd_vae_encode_method": Text(20),
+    "sd_vae_decode_method": OneOf("Full", "TAESD"),
+    "sd_vae_encode_method": OneOf("Full", "TAESD"),
     "sdxl_clip_l_skip": Flag(),
     "sdxl_crop_left": Whole(0, 4096),
     "sdxl_crop_top": Whole(0, 4096),
@@ -81,8 +98,8 @@ ALLOWED: dict[str, Reader] = {
     "token_merging_ratio_img2img": Number(0, 0.9),
     "uni_pc_lower_order_final": Flag(),
     "uni_pc_order": Whole(1, 50),
-    "uni_pc_skip_type": Text(20),
-    "uni_pc_variant": Text(20),
+    "uni_pc_skip_type": OneOf("time_uniform", "time_quadratic", "logSNR"),
+    "uni_pc_variant": OneOf("bh1", "bh2", "vary_coeff"),
     "upcast_attn": Flag(),
     "upscaler_for_img2img": Text(200),
     "use_downcasted_alpha_bar": Flag(),
@@ -123,5 +140,6 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
         try:
             kept[name] = reader.read(value)
         except PydanticCustomError as error:
-            problems.append(Problem(f"{path}.{name}", error.message()))
+            suggestion = (error.context or {}).get("suggestion")
+            problems.append(Problem(f"{path}.{name}", error.message(), None if suggestion is None else str(suggestion)))
     return kept, problems

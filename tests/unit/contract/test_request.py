@@ -226,6 +226,24 @@ def test_an_override_outside_the_allow_list_is_refused() -> None:
     assert problem(override_settings={"eta_ancestrl": 1}).suggestion == "eta_ancestral"
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "near"),
+    [
+        ("randn_source", "gpuu", "GPU"),
+        ("emphasis", "No nrm", "No norm"),
+        ("sd_noise_schedule", "Karras", None),
+        ("uni_pc_variant", 2, None),
+    ],
+)
+def test_a_word_that_the_webui_would_take_its_default_for_is_refused(
+    option: str, given: object, near: str | None
+) -> None:
+    found = problem(override_settings={option: given})
+    assert found.message.startswith("must be one of ")
+    assert found.suggestion == near
+    assert parse_job({**CAT, "override_settings": {"randn_source": "cpu"}}).override_settings == {"randn_source": "CPU"}
+
+
 def test_a_field_and_an_override_that_disagree_are_a_mistake() -> None:
     assert problem(clip_skip=1, override_settings={"CLIP_stop_at_last_layers": 2}).path.startswith("override_settings.")
 
