@@ -39,8 +39,11 @@ def told(code: str) -> dict[str, Any]:
 
 
 def form(answer: Any) -> Any:
-    """An answer without the numbers, hashes and addresses that differ from run to run."""
-    text = json.dumps(answer, ensure_ascii=False)
+    """An answer without the numbers, hashes and addresses that differ from run to run, and the tests' own requests."""
+    details = dict(answer.get("details", {}))
+    if "log" in details:
+        details["log"] = [line for line in details["log"] if "/standin/" not in line]
+    text = json.dumps({**answer, "details": details} if details else answer, ensure_ascii=False)
     text = re.sub(r"(https?://)?(\b[\w.-]+\.com\b|127\.0\.0\.1)(:\d+)?", "HOST", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
     return json.loads(re.sub(r"\d+", "0", text))
