@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worker import first
 from worker.doctor.quick import refuse_the_hopeless
-from worker.errors import BootFailed, WorkerError
-from worker.first import DEMO_CHECKPOINT, default_checkpoint, plain_file
 from worker.settings import MODEL_KINDS
 from worker.telemetry.logs import configure_libraries, get_logger
 from worker.webui import launch
@@ -25,14 +24,14 @@ from worker.webui.disk import disk_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.models.local import LocalModel
+    from worker.errors import WorkerError
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.recovery.keeper import Keeper
     from worker.recovery.shift import Shift
     from worker.service import Service
     from worker.serving.operating import Operating
-    from worker.settings import ModelKind, Settings
+    from worker.settings import Settings
     from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
@@ -74,7 +73,7 @@ class Host:
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing
-        checkpoint = self._checkpoint()
+        checkpoint = first.checkpoint(self.settings, self._models, demo=self._demo)
         if checkpoint is not None:
             self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
             if self.settings.staging_dir is not None and not self._demo:
@@ -262,55 +261,6 @@ class Host:
 
             self._store = ModelStore(self.settings)
         return self._store
-
-    def _checkpoint(self) -> Path | None:
-        """Return the file that the WebUI has to load at start."""
-        if self.settings.webui_url is not None:
-            return None
-        if self._demo and not self.settings.default_checkpoint:
-            return self.settings.folder("checkpoint") / DEMO_CHECKPOINT
-        plain = plain_file(self.settings.folder("checkpoint"), self.settings.default_checkpoint)
-        if plain is not None:
-            return plain
-        store = self._models()
-        from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
-
-        wanted = default_checkpoint(self.settings.default_checkpoint, store.volume.names("checkpoint"))
-        found: LocalModel | None = store.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
-        if found is None and (self.settings.default_checkpoint or self.settings.in_production):
-            found = self._fetched(wanted)
-        if found is None:
-            raise BootFailed(
-                f"there is no checkpoint in {self.settings.folder('checkpoint')}",
-                hint="Put one there, or set DEFAULT_CHECKPOINT to one that can be fetched, such as 'Deliberate v6'.",
-            )
-        return found.path
-
-    def _fetched(self, name: str) -> LocalModel:
-        """Return the default checkpoint after fetching it to the volume, once among all workers.
-
-        Raises:
-            BootFailed: nobody knows it, or it can't be had.
-        """
-        folder = self.settings.folder("checkpoint")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BootFailed(f"there is no {folder}, and it can't be made: {error.strerror}") from error
-        self._log.info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
-        import asyncio  # noqa: PLC0415 - as for the store
-
-        from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
-
-        wanted: list[tuple[str, ModelRef, ModelKind]] = [("DEFAULT_CHECKPOINT", ModelRef(name=name), "checkpoint")]
-        try:
-            return asyncio.run(self._models().prepare(wanted))[0]
-        except WorkerError as error:
-            files = ", ".join(self._models().volume.names("checkpoint")) or "none"
-            raise BootFailed(
-                f"the default checkpoint {name!r} can't be had: {error.message}",
-                hint=error.hint or f"Set DEFAULT_CHECKPOINT to one that is there: {files}",
-            ) from error
 
 
 def _demo_models(settings: Settings) -> Path:

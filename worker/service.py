@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.contract.accept import Cache, accept
@@ -19,15 +18,15 @@ from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
-from worker.errors import DeadlineExceeded, InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size, size_bound
 from worker.serving.deadline import seconds_for
-from worker.serving.within import within
 from worker.stages import generate
 from worker.stages.dry_run import dry_run
 from worker.stages.errands import Errands
 from worker.stages.handover import Handover
+from worker.stages.hands import Hands
 from worker.stages.joined import Part, join
 from worker.stages.judged import judged, refuse_nothing
 from worker.stages.run import Run
@@ -36,7 +35,7 @@ from worker.telemetry.logs import bound, get_logger
 from worker.telemetry.phases import Phases
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from random import Random
 
     from worker.contract.expand import Piece as Plain
@@ -56,9 +55,6 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.telemetry.watch import Watch
     from worker.webui.backend import Backend
-
-T = TypeVar("T")
-WORKERS = 16
 
 
 class Service:
@@ -98,17 +94,16 @@ class Service:
         self._store = store
         self._delivery = delivery
         self._source = source
-        self._handover = Handover(delivery, results, self, encoded_size, size_bound)
+        self._maker = Maker(backend, keeper, settings)
+        self._hands = Hands(self._maker, keeper)
+        self._handover = Handover(delivery, results, self._hands, encoded_size, size_bound)
         self.results = results
         self._random = random
         self._house = house
         self._watch = watch
-        self._keeper = keeper
-        self._maker = Maker(backend, keeper, settings)
-        self.pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="service")
         self._limits = Limits(max_pixels=settings.max_pixels, max_images=settings.max_images)
         self._errands = Errands(
-            backend=backend, store=store, source=source, hands=self, max_pixels=settings.max_input_pixels
+            backend=backend, store=store, source=source, hands=self._hands, max_pixels=settings.max_input_pixels
         )
         self._studio = Studio(
             settings,
@@ -117,7 +112,7 @@ class Service:
             store=store,
             house=house,
             errands=self._errands,
-            hands=self,
+            hands=self._hands,
             staging=staging,
         )
         self._log = get_logger("service")
@@ -192,7 +187,7 @@ class Service:
         answer["phase_ms"] = phases.to_json()
         if accepted.preset and "applied" in answer:
             answer["applied"] = {**answer["applied"], "preset": dict(accepted.preset)}
-        held = await self.thread(self._held) if accepted.form == "cached" else None
+        held = await self._hands.thread(self._held) if accepted.form == "cached" else None
         return accepted.answer(answer, cache=held)
 
     async def _answered(self, request: Job, run: Run) -> dict[str, Any]:
@@ -201,7 +196,7 @@ class Service:
         if isinstance(request, Upscale):
             result = await self._errands.upscale(request, run)
             if self._house.gate is not None:
-                result = await self.thread(judged, self._house.gate, result)
+                result = await self._hands.thread(judged, self._house.gate, result)
                 refuse_nothing(result)
             return await self._handover.deliver({**self._answer(request, result), "seeds": []}, result, request, run)
         special = await (
@@ -304,25 +299,6 @@ class Service:
             "webui_version": info.get("version"),
             "id": self._settings.runpod_pod_id,
         }
-
-    async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
-        """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""
-        return await self._maker.errand(work, deadline, phases)
-
-    def health(self) -> Mapping[str, Any]:
-        """Return the worker's state and what became of its WebUI; see `Keeper.health`."""
-        return self._keeper.health()
-
-    async def before(self, deadline: float, work: Any) -> Any:
-        """Wait for `work` until `deadline`; raises DeadlineExceeded."""
-        try:
-            return await within(deadline - time.monotonic(), work)
-        except asyncio.TimeoutError:
-            raise DeadlineExceeded("the job's time was over before its models were there") from None
-
-    async def thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run what blocks."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
 
     def _loggable(self, error: WorkerError) -> str:
         if self._settings.log_prompts:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.serving.within import within
+from worker.stages.within import within
 
 
 def test_what_is_done_in_time_is_returned() -> None:

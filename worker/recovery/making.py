@@ -13,21 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from worker.errors import DeadlineExceeded, NanImage, OutOfMemory, WebUICrashed, WebUIUnreachable, WorkerError
+from worker.errors import DeadlineExceeded, OutOfMemory, WebUIUnreachable, WorkerError
 from worker.queue import GpuQueue
+from worker.recovery.experience import Experience
 from worker.recovery.flights import Flights, Turn
-from worker.recovery.memory import Learned
-from worker.recovery.poison import Marks, Poison, marks
-from worker.recovery.policy import (
-    Action,
-    Care,
-    Tries,
-    broke_the_process,
-    decide,
-    innocent,
-    may_be_asked_again,
-    switch_failed,
-)
+from worker.recovery.policy import Action, Care, Tries, broke_the_process, decide, innocent, may_be_asked_again
 from worker.recovery.recycling import Looks, Recycler
 from worker.telemetry.logs import get_logger
 from worker.webui.calm import whole
@@ -113,8 +103,7 @@ class Maker:
         self._gpu = GpuQueue(patience_s=settings.group_wait_s, clock=clock)
         self._flights = Flights(clock)
         self._pool = ThreadPoolExecutor(max_workers=CHECKS, thread_name_prefix="check")
-        self._learned = Learned()
-        self._poison = Poison(settings.poison_s, clock)
+        self._experience = Experience(settings.poison_s, clock)
         self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
         self._looks = Looks(self._recycler, self._pool, self._recycle)
         self._log = get_logger("recovery")
@@ -131,8 +120,7 @@ class Maker:
             WorkerError: what kept it from being made in the end.
             asyncio.CancelledError: the WebUI is idle again, or is being restarted.
         """
-        self._admit(order.request)
-        request = self._learned.plan(order.request)
+        request = self._experience.plan(order.request)
         tries = Tries(self._reruns)
         notes: list[str] = []
         while True:
@@ -149,15 +137,16 @@ class Maker:
                 error, action = wrong, decide(wrong, request, tries, order.deadline - self._clock())
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
-                self._learned.made(request, after_nan=NanImage.code in tries.failures)
-                self._after_a_job(order.request)
+                self._experience.made(order.request, request, tries)
+                self._looks.after_a_job()
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 async with self._turn(order, request):
                     await whole(self._take_care(action, error))
-            self._learn(error, request, action, marks(order.request))
+            first = self._backend.began_with(request.expect.checkpoint)
+            self._experience.failed(error, order.request, request, action, began_with=first)
             if action.again is None:
-                raise self._final(error, request, tries)
+                raise self._experience.told(error, request, tries)
             if order.mend is not None:
                 await order.mend(error)
             self._log.warning(
@@ -278,11 +267,6 @@ class Maker:
         elif action.care is Care.RESTART:
             await self._thread(self._backend.abandon, self._loggable(error))
 
-    def _after_a_job(self, request: Request) -> None:
-        if self._poison.knows:
-            self._poison.forgive(marks(request))
-        self._looks.after_a_job()
-
     async def _recycle(self, why: str) -> None:
         """Restart the WebUI between two jobs since its memory creeps up, where the budget allows it."""
         if not self._keeper.may_restart():
@@ -296,35 +280,6 @@ class Maker:
 
     def _loggable(self, error: WorkerError) -> str:
         return error.message if self._log_prompts else error.code
-
-    def _learn(self, error: WorkerError, request: Request, action: Action, known: Marks) -> None:
-        if action.killed:
-            self._poison.note(known.job)
-        if switch_failed(error) and not self._backend.began_with(request.expect.checkpoint):
-            self._poison.note(known.checkpoint)
-        if error.details.get("half_loaded") == "vae":
-            self._poison.note(known.vae)
-        if isinstance(error, OutOfMemory) and not broke_the_process(error):
-            self._learned.too_large(request)
-
-    def _admit(self, request: Request) -> None:
-        if not self._poison.knows:
-            return
-        seconds = max(self._poison.refused_for(mark) for mark in marks(request))
-        if seconds > 0:
-            raise WebUICrashed(
-                f"a job like this one has killed the WebUI twice; it is refused for another {seconds:.0f} s",
-                hint="Change the job, or its models.",
-                details={"poison": True, "refused_for_s": round(seconds, 1)},
-            )
-
-    def _final(self, error: WorkerError, request: Request, tries: Tries) -> WorkerError:
-        """Return the error as the client gets it."""
-        if tries.failures:
-            error.details["failed_before"] = dict(tries.failures)
-        if isinstance(error, OutOfMemory):
-            error.details["would_fit"] = dict(self._learned.fitting(request))
-        return error
 
     async def _thread(self, work: Callable[..., R], *arguments: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.errors import WorkerError
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
-    from worker.stages.errands import Hands
+    from worker.stages.hands import Hands
     from worker.stages.prepare import Prepared
     from worker.stages.run import Run
 

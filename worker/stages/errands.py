@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
@@ -16,39 +16,18 @@ from worker.webui import extras
 from worker.webui.ask import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.contract.job import Job
     from worker.models.store import ModelStore
     from worker.stages.generate import Generated
+    from worker.stages.hands import Hands
     from worker.stages.incoming import Incoming
     from worker.stages.run import Run
     from worker.stages.source import PictureSource
-    from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
 
 T = TypeVar("T")
-
-
-class Hands(Protocol):
-    """What the service lends: threads, its clock, and the GPU."""
-
-    @property
-    def pool(self) -> Executor:
-        """Threads for what blocks."""
-
-    async def thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run what blocks."""
-
-    async def before(self, deadline: float, work: Awaitable[T]) -> T:
-        """Wait for `work` until `deadline`; raises DeadlineExceeded."""
-
-    async def errand(self, work: Callable[[], Awaitable[T]], deadline: float, phases: Phases) -> T:
-        """Return what `work` gets from the WebUI, alone on the GPU; see `Maker.errand`."""
-
-    def health(self) -> Mapping[str, Any]:
-        """Return the worker's state and what became of its WebUI."""
 
 
 class Errands:

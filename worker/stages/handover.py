@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from worker.delivery.early import Early, Piece
     from worker.images.picture import Picture
     from worker.recovery.results import Results
-    from worker.stages.errands import Hands
     from worker.stages.generate import Generated
+    from worker.stages.hands import Hands
     from worker.stages.run import Run
 
 ENVELOPE_BYTES = 2048

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.settings import Settings
-    from worker.stages.errands import Errands, Hands
+    from worker.stages.errands import Errands
     from worker.stages.generate import Generated
+    from worker.stages.hands import Hands
     from worker.stages.house import House
     from worker.stages.run import Run
     from worker.telemetry.progress import ProgressSink
