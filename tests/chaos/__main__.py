@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import statistics
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Jobs offered and not answered, at most."""
+SOON_S = 0.5
+"""So long after a fault was made ready a job may come that meets it."""
 
 
 def _say(line: str) -> None:
@@ -116,20 +119,29 @@ def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
 
 
 def _time_lost(world: World, jobs: Sequence[Job]) -> dict[str, float]:
-    """Return by kind of fault how many seconds longer than the median job the jobs offered with one took."""
+    """Return by kind of fault how many seconds longer than the median job the job took that it hit hardest.
+
+    That is one which the worker held to which it happened, or the job that was offered with it. Where several things
+    happen at once, each is charged with all of it: the figures are upper bounds.
+    """
     spans: dict[str, tuple[float, float]] = {}
+    held: dict[str, list[str]] = {}
     for job in jobs:
         offered, done = world.source.events("offered", job.id), world.source.events("done", job.id)
         if offered and done:
             spans[job.id] = (offered[0].at, done[0].at)
-    quiet = sorted(end - start for start, end in spans.values())
-    usual = quiet[len(quiet) // 2] if quiet else 0.0
+        for event in world.source.events("taken", job.id):
+            held.setdefault(event.data["pod"], []).append(job.id)
+    usual = statistics.median(end - start for start, end in spans.values()) if spans else 0.0
     lost: dict[str, list[float]] = {}
     for job in jobs:
-        if job.fault and job.id in spans:
-            start, end = spans[job.id]
-            lost.setdefault(job.fault_name, []).append(max(0.0, end - start - usual))
-    return {name: sum(times) / len(times) for name, times in lost.items()}
+        if job.id not in world.happened:
+            continue
+        at, pod = world.happened[job.id]
+        hit = [spans[one] for one in {job.id, *held.get(pod, ())} if one in spans]
+        longer = [end - start - usual for start, end in hit if start <= at + SOON_S and end >= at]
+        lost.setdefault(job.fault_name, []).append(max([0.0, *longer]))
+    return {name: statistics.fmean(times) for name, times in lost.items()}
 
 
 def _report(
@@ -141,7 +153,7 @@ def _report(
     _say("typed errors: " + (", ".join(f"{code} {count}" for code, count in sorted(score.errors.items())) or "none"))
     for one in score.told:
         _say(f"  {one}")
-    _say("faults, and seconds that the job offered with one took longer than the median job:")
+    _say("faults, and how much longer than the median job the one took that each hit hardest (at most: they overlap):")
     for name, count in sorted(Counter(job.fault_name for job in jobs if job.fault).items()):
         _say(f"  {name:18} {count:3} x  {lost_s.get(name, 0.0):6.1f} s")
     for title, found in (

@@ -66,6 +66,8 @@ class World:
         self.orphans: list[str] = []
         self.flaws: list[str] = []
         self.started = 0
+        self.happened: dict[str, tuple[float, str]] = {}
+        """When, by the job that came with it, something was made to happen, and to which worker."""
         self.ended: list[Rig] = []
         self._jobs: dict[str, Job] = {}
         self._stack = contextlib.ExitStack()
@@ -105,6 +107,10 @@ class World:
     def do(self, fault: Fault | str, worker: int, job: Job) -> None:
         """Make something happen to one worker, or to what is around them all."""
         rig = self.workers[worker % len(self.workers)]
+        self.happened[job.id] = (
+            time.monotonic(),
+            "" if isinstance(fault, str) and fault in DOOMS else rig.environment["RUNPOD_POD_ID"],
+        )
         with contextlib.suppress(requests.RequestException, psutil.Error, AssertionError):  # it may be down already
             if isinstance(fault, dict):
                 rig.fault(**fault)
