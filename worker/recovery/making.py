@@ -104,7 +104,7 @@ class Maker:
         self._flights = Flights(clock)
         self._pool = ThreadPoolExecutor(max_workers=CHECKS, thread_name_prefix="check")
         self._experience = Experience(settings.poison_s, clock)
-        self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes)
+        self._recycler = Recycler(lambda: backend.pid, settings.recycle_growth_bytes, kept=backend.plan.kept_models)
         self._looks = Looks(self._recycler, self._pool, self._recycle)
         self._log = get_logger("recovery")
 
@@ -138,7 +138,7 @@ class Maker:
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
                 self._experience.made(order.request, request, tries)
-                self._looks.after_a_job()
+                self._looks.after_a_job(order.request.expect.models)
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 async with self._turn(order, request):

@@ -10,7 +10,7 @@ from worker.recovery.trend import Trend
 from worker.webui.footprint import on_gpu, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from concurrent.futures import Executor
 
 MEGABYTE = 1_000_000
@@ -24,6 +24,7 @@ class Recycler:
     Args:
         pid: Returns the process of now, None where it is not ours.
         limit: See `Trend`.
+        kept: Models that the WebUI may keep in memory; so many different ones are growth that is meant.
         ram: Returns the resident bytes of a process and its descendants.
         gpu: Returns the bytes in use on the GPU, None where that can't be told.
 
@@ -36,15 +37,25 @@ class Recycler:
         pid: Callable[[], int | None],
         limit: int,
         *,
+        kept: int = 0,
         ram: Callable[[int], int] = resident,
         gpu: Callable[[], int | None] = on_gpu,
     ) -> None:
         self._pid = pid
         self._watched: int | None = None
         self._limit = limit
+        self._kept = kept
+        self._seen: set[str] = set()
+        self._grown = False
         self._ram, self._gpu = ram, gpu
         self.memory: dict[str, int] = {}
         self._trends = {"RAM": Trend(limit), "VRAM": Trend(limit)}
+
+    def used(self, models: Iterable[str]) -> None:
+        """Take note of the models of a job: one that is new here stays in memory, as long as there is room for it."""
+        new = set(models) - self._seen
+        self._grown = self._grown or (bool(new) and len(self._seen) <= self._kept)
+        self._seen |= new
 
     def creeping(self) -> str | None:
         """Measure; return why the process should be restarted, None when it need not. Some milliseconds."""
@@ -55,7 +66,9 @@ class Recycler:
         if pid is None or self._limit <= 0:
             return None
         if pid != self._watched:
-            self._watched = pid
+            self._seen.clear()
+        if pid != self._watched or self._grown:
+            self._watched, self._grown = pid, False
             for trend in self._trends.values():
                 trend.clear()
         for name, figure in (("RAM", ram), ("VRAM", vram)):
@@ -79,8 +92,9 @@ class Looks:
         self._recycle = recycle
         self._recycling: set[asyncio.Task[None]] = set()
 
-    def after_a_job(self) -> None:
-        """Look soon."""
+    def after_a_job(self, models: Iterable[str]) -> None:
+        """Look soon; the job had these models."""
+        self._recycler.used(models)
         loop = asyncio.get_running_loop()
         loop.call_later(LOOK_AFTER_S, self._pool.submit, self._look, loop)
 

@@ -61,6 +61,11 @@ class Expectation:
     steps_back: int = 0
     free: bool = False
 
+    @property
+    def models(self) -> list[str]:
+        """What the WebUI has to have in memory, by names that tell them apart."""
+        return [self.checkpoint.title, *(lora.name for lora in self.loras)]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -55,3 +55,9 @@ class Plan:
     weights: Weights | None = None
     needs_gpu: bool = False
     log_prompts: bool = True
+
+    @property
+    def kept_models(self) -> int:
+        """How many checkpoints and LoRAs the WebUI may keep in memory beside those of the job."""
+        told = self.options or {}
+        return int(told.get("sd_checkpoints_limit", 1)) + int(told.get("lora_in_memory_limit", 0))
