@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import sys
@@ -118,8 +119,27 @@ def figures_table() -> str:
     return "\n".join([*lines, "", f"Measured {machine['measured']} on {where}."])
 
 
+def modules_table() -> str:
+    """Return every module of the worker with the first sentence that it says of itself, folder by folder."""
+    lines: list[str] = []
+    for folder in sorted({path.parent for path in (ROOT / "worker").rglob("*.py")}):
+        package = folder / "__init__.py"
+        about = _first_line(package) if package.exists() else ""
+        head = f"## {folder.relative_to(ROOT).as_posix()}"
+        lines += ["", head, "", about, "", "| module | what it is |", "|---|---|"]
+        modules = [path for path in sorted(folder.glob("*.py")) if path != package]
+        lines += [f"| `{path.stem}` | {_first_line(path)} |" for path in modules]
+    return "\n".join(lines).strip()
+
+
+def _first_line(module: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return docstring.split("\n\n", maxsplit=1)[0].replace("\n", " ").replace("|", "\\|")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "figures": figures_table,
     "settings": settings_table,
     "errors": errors_table,
+    "modules": modules_table,
 }
