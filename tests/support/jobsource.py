@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Kind = Literal["offered", "take", "taken", "progress", "done", "refused", "failed", "stop", "stopped", "stream", "ping"]
+PROGRESS_BYTES = 1000
+"""A longer posting is a result, which can be reset before it was read; of a shorter one that has to be seen first."""
 HELD_FROM_BYTES = 1_000_000
 """Of a posting that can be held: progress is smaller, and a connection takes as much without anybody reading it."""
 PIECE_BYTES = 1_000_000
@@ -253,7 +255,7 @@ class JobSource:
 
     async def _done(self, request: web.Request) -> web.StreamResponse:
         job_id = request.match_info["job"]
-        if self._spoiled(job_id, "reset"):
+        if (request.content_length or 0) > PROGRESS_BYTES and self._spoiled(job_id, "reset"):
             return _cut(request)
         if (request.content_length or 0) > HELD_FROM_BYTES and self._spoiled(job_id, "hold"):
             await self._over.wait()  # or until whoever posts is gone, which cancels this
@@ -266,7 +268,7 @@ class JobSource:
             with self._changed:
                 self._note("progress", job_id, body["output"])
             return web.json_response({})
-        if self._spoiled(job_id, "drop"):
+        if self._spoiled(job_id, "reset") or self._spoiled(job_id, "drop"):
             return _cut(request)
         is_stream = request.query.get("isStream") == "true"
         status = 400 if self._spoiled(job_id, "refuse") else 500 if self._spoiled(job_id, "error") else 200
