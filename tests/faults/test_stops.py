@@ -150,6 +150,7 @@ def test_a_webui_frozen_while_the_worker_boots_ends_it_at_the_deadline(tmp_path:
         rig.worker.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_webui_frozen_while_it_is_restarted_is_replaced_and_the_job_gets_its_picture(
     tmp_path: Path, source: JobSource
 ) -> None:
@@ -196,7 +197,15 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
-@pytest.mark.parametrize("how", [("error",), ("drop",), ("reset",), ("error", "drop", "reset", "error")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("error",),
+        ("drop",),
+        ("reset",),
+        pytest.param(("error", "drop", "reset", "error"), marks=pytest.mark.slow, id="one after the other"),
+    ],
+)
 def test_a_result_that_the_platform_fails_to_take_is_posted_until_it_is_taken_once(
     settled: Rig, how: tuple[Posting, ...]
 ) -> None:

@@ -70,6 +70,7 @@ def test_deaf_to_interrupts_it_is_restarted_and_the_picture_made_again(
     assert_made_again(rig.run(**job), right)
 
 
+@pytest.mark.slow
 def test_a_hang_after_a_model_was_loaded_is_noticed_as_soon_as_any(rig: Rig, job: dict[str, Any]) -> None:
     right = pixels(rig.run(**job, checkpoint="Other_v1")["images"][0])
     rig.run(**job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def modules() -> list[Path]:
     return sorted([*(ROOT / "worker").rglob("*.py"), ROOT / "handler.py"])
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Every module that `path` imports, also late ones and those for types only."""
     found: set[str] = set()
