@@ -200,8 +200,8 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.mark.parametrize(
     "how",
     [
-        ("error",),
-        ("drop",),
+        pytest.param(("error",), marks=pytest.mark.slow),  # as the SDK's part of it, in tests/e2e
+        pytest.param(("drop",), marks=pytest.mark.slow),
         ("reset",),
         pytest.param(("error", "drop", "reset", "error"), marks=pytest.mark.slow, id="one after the other"),
     ],
