@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -27,7 +26,6 @@ def main() -> int:
     from worker.telemetry import logs  # noqa: PLC0415 - as above
 
     return_large_blocks()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
     logs.spare_stdout()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")

@@ -7,6 +7,7 @@ the WebUI boots.
 from __future__ import annotations
 
 import importlib
+import resource
 import tempfile
 import threading
 from dataclasses import replace
@@ -70,6 +71,7 @@ class Host:
         Raises:
             BootFailed: there is none, or its checkpoint can't be had.
         """
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
         if self._kind == launch.STAND_IN:
             self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing

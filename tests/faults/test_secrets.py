@@ -78,6 +78,8 @@ def test_no_secret_is_in_anything_that_jobs_leave_behind(tmp_path: Path) -> None
             seen += [
                 path.read_bytes() for path in Path(f"/tmp/a1111-worker-{rig.worker.pid}").rglob("*") if path.is_file()
             ]
+            for process in (webui, psutil.Process(rig.worker.pid)):
+                assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0), "a core file would hold all of them"
             rig.worker.terminate()
             rig.worker.wait()
             seen.append(rig.worker.log.encode())

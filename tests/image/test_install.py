@@ -31,9 +31,9 @@ def uv(tmp_path: Path) -> Iterator[str]:
     there = Path(sys.executable).parent / "uv"
     found = str(there) if there.exists() else shutil.which("uv")
     if found is None:
-        pytest.skip("uv is not installed")
+        pytest.skip("uv is not installed")  # it finds the other Python and makes its environment
     if subprocess.run([found, "python", "find", "--no-python-downloads", "3.10"], check=False).returncode:
-        pytest.skip("there is no Python 3.10, the image's, on this machine")
+        pytest.skip("there is no Python 3.10, the image's, on this machine")  # the image's own build installs there
     yield found
     shutil.rmtree(tmp_path, ignore_errors=True)  # pytest would keep the gigabytes of the last three runs
 

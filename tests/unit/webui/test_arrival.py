@@ -120,7 +120,7 @@ def test_an_answer_that_breaks_off_is_told_apart(said: bytes) -> None:
 
 
 def test_silence_is_left_to_a_thread_after_a_while() -> None:
-    with Pool(1) as pool, warm(lambda _: Reply(raw=lambda _: time.sleep(0.5))) as client:
+    with Pool(1) as pool, warm(lambda _: Reply(raw=lambda _: time.sleep(0.5))) as client:  # silence wakes nobody
         with pytest.raises(WebUIUnreachable) as caught:
             ask(client, pool, timeout=0.1, patience_s=0.1)
         assert caught.value.details == {"sent": True, "timeout": True}
