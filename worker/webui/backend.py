@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.errors import BootFailed, WorkerError
+from worker.errors import BootFailed
 from worker.telemetry.logs import get_logger
 from worker.webui import config
 from worker.webui.baseline import Baseline
@@ -122,35 +122,10 @@ class Backend:
         """
         from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
 
-        boot.wait_for_port(self.plan.url, self)
-        if self._process is not None:
-            boot.require_own(self.plan.url, self._process.pid, self)
-        self._log.info("port open")
-        if self.plan.needs_gpu:
-            boot.require_gpu(self.client, self)
-        boot.wait_for_model(self.client, self)
-        try:
-            boot.pin_options(self.client)
-            self._catalog = self._learn()
-            options = self.client.get("/sdapi/v1/options")
-            wanted = boot.default_checkpoint(self.plan, self._catalog)
-            # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
-            switch = wanted.title if wanted is not None and self._process is None else None
-            self.loaded = self.default = boot.warm_up(self.client, switch, max(1.0, self.left()))
-        except BootFailed:
-            raise
-        except WorkerError as error:
-            self.pause(boot.POLL_S)
-            boot.check(self)
-            raise boot.failure(f"the WebUI could not make a first picture: {error.message}", self) from error
-        self.baseline = Baseline(
-            clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
-        )
-        if wanted is not None and self.loaded not in {wanted.stem, wanted.name, wanted.title}:
-            raise boot.failure(f"the WebUI loaded {self.loaded!r} in place of {wanted.name!r}", self)
-        if wanted is not None:
-            self.default = self._last_model = wanted.title
-        self._log.info("ready", model=self.loaded, checkpoints=len(self._catalog.checkpoints))
+        ready = boot.make_ready(self.plan, self.client, self, learn=self._learn)
+        self._catalog, self.baseline = ready.catalog, ready.baseline
+        self.loaded, self.default, self._last_model = ready.loaded, ready.default, ready.default
+        self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
         """End the process group, if it is ours; `on_exit` is not called."""

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachable, WorkerError
+from worker.telemetry.logs import get_logger
 from worker.webui import config
 from worker.webui.answer import read_info
+from worker.webui.baseline import Baseline
 from worker.webui.catalog import LISTINGS, Catalog, parse
 from worker.webui.listener import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.webui.catalog import Checkpoint
     from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan
 
+_log = get_logger("webui")
 POLL_S = 0.05
 TAIL_LINES = 25
 CUDA_HINT = (
@@ -36,6 +40,10 @@ _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound
 
 class Watch(Protocol):
     """The process that has to stay alive meanwhile, and the time that is left."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process, where it is ours."""
 
     def ended(self) -> str | None:
         """Return how the process ended, None while it runs."""
@@ -126,6 +134,59 @@ def require_gpu(client: WebUIClient, watch: Watch) -> None:
 def learn(client: WebUIClient) -> Catalog:
     """Return what the WebUI lists now."""
     return parse({name: _listing(client, path) for name, path in LISTINGS.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A WebUI that has made its first picture.
+
+    Attributes:
+        catalog: What it lists.
+        baseline: What holds where a job says nothing.
+        loaded: The name of its model.
+        default: The same model by what tells it from others of its name, where that is known.
+    """
+
+    catalog: Catalog
+    baseline: Baseline
+    loaded: str
+    default: str
+
+
+def make_ready(plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable[[], Catalog]) -> Ready:
+    """Return when the model asked for is loaded and has made a picture.
+
+    Raises:
+        BootFailed: it will not be; the message names the cause, `details.log` the log's end.
+    """
+    wait_for_port(plan.url, watch)
+    pid = watch.pid
+    if pid is not None:
+        require_own(plan.url, pid, watch)
+    _log.info("port open")
+    if plan.needs_gpu:
+        require_gpu(client, watch)
+    wait_for_model(client, watch)
+    try:
+        pin_options(client)
+        catalog = learn()
+        options = client.get("/sdapi/v1/options")
+        wanted = default_checkpoint(plan, catalog)
+        # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
+        switch = wanted.title if wanted is not None and pid is None else None
+        loaded = warm_up(client, switch, max(1.0, watch.left()))
+    except BootFailed:
+        raise
+    except WorkerError as error:
+        watch.pause(POLL_S)
+        check(watch)
+        raise failure(f"the WebUI could not make a first picture: {error.message}", watch) from error
+    baseline = Baseline(
+        clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
+    )
+    if wanted is not None and loaded not in {wanted.stem, wanted.name, wanted.title}:
+        raise failure(f"the WebUI loaded {loaded!r} in place of {wanted.name!r}", watch)
+    return Ready(catalog, baseline, loaded, loaded if wanted is None else wanted.title)
 
 
 def pin_options(client: WebUIClient) -> None:
