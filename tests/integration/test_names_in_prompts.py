@@ -74,6 +74,15 @@ def test_checkpoints_of_one_name_are_told_apart_the_default_too(twins: Worker) -
     assert twins.run(checkpoint="sub/Deliberate_v6")["images"] == below["images"]
 
 
+def test_a_plot_takes_a_checkpoint_of_two_by_its_title_alone(twins: Worker) -> None:
+    def plot(name: str) -> dict[str, Any]:
+        args = {"X type": "Checkpoint name", "X values": [name, "Other_v1"]}
+        return twins.run(script={"name": "x/y/z plot", "args": args})
+
+    assert set(problems(plot("Deliberate_v6"))) == {"script.args.X values"}
+    assert "images" in plot("sub/Deliberate_v6.safetensors")
+
+
 @pytest.mark.parametrize("name", ["a=b", "c:d", "e>f", "g#h"])
 def test_a_lora_that_no_tag_can_name_is_refused(twins: Worker, name: str) -> None:
     assert set(problems(twins.run(loras=[name]))) == {"loras[0]"}

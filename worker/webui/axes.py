@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,13 @@ CHECKED = (*_FORMS, *_NAME_AXES, _SEARCH)
 def names(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
     """Return the names that each axis of names can go through, by the axis's label."""
     samplers = tuple(sampler.name for sampler in catalog.names.samplers)
-    checkpoints = tuple(name for one in catalog.checkpoints for name in (one.name, one.title))
+    stems = Counter(one.stem for one in catalog.checkpoints)  # of two files of one name the script takes either
+    checkpoints = tuple(
+        name
+        for one in catalog.checkpoints
+        for name in (one.name, one.title)
+        if stems[name] < 2  # noqa: PLR2004 - one alone
+    )
     return {
         "Sampler": samplers,
         "Hires sampler": samplers,
