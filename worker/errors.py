@@ -28,6 +28,7 @@
     │   ├── WorkerStopping        worker_stopping
     │   └── InternalError         internal_error
     └── PlatformFault (fault: platform — something outside the worker failed)
+        ├── VolumeUnavailable     volume_unavailable
         ├── DownloadFailed        download_failed
         └── DeliveryFailed        delivery_failed
 
@@ -269,6 +270,11 @@ class WorkerStopping(WorkerFault):
 class InternalError(WorkerFault):
     code = "internal_error"
     about = "A defect in the worker; the log has the traceback under the job's id."
+
+
+class VolumeUnavailable(PlatformFault):
+    code = "volume_unavailable"
+    about = "The folder of a model is gone or can't be read, though it was there: the volume was lost, or its server."
 
 
 class DownloadFailed(PlatformFault):

@@ -148,6 +148,7 @@ class Host:
         if self._operating is None:
             raise AssertionError("spawn comes first")
         settings = self.settings
+        self._models().presence.note()
         if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
             self._models().marks.hold([f"checkpoint/{self._default}"])
         guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)

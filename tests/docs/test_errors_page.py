@@ -102,6 +102,15 @@ def damaged(worker: Worker) -> dict[str, Any]:
         models.checkpoint(volume(worker) / "checkpoints" / "Other_v1.safetensors")
 
 
+def without_volume(worker: Worker) -> dict[str, Any]:
+    away = volume(worker).with_name("away")
+    volume(worker).rename(away)
+    try:
+        return worker.run_job({"input": {**PLAIN, "checkpoint": "Other_v1"}})
+    finally:
+        away.rename(volume(worker))
+
+
 def from_a_site(reply: Reply, **job: Any) -> Any:
     def play(worker: Worker) -> dict[str, Any]:
         with serve(lambda _: reply) as site:
@@ -124,6 +133,7 @@ PLAYED: dict[str, Callable[[Worker], dict[str, Any]]] = {
         for code in ("invalid_input", "model_not_found", "incompatible_model", "download_refused", "hash_mismatch")
     },
     "model_damaged": damaged,
+    "volume_unavailable": without_volume,
     "no_space": from_a_site(Reply(200, bytes(2184))),
     "delivery_failed": to_a_broken_store,
     "out_of_memory": with_fault("oom", count=4, batch_size=4),

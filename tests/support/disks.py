@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @contextmanager
 def mounted(disk: Path, options: str) -> Iterator[bool]:
     """A tmpfs at `disk` with the mount options `options`; a plain folder, and False, where only root may mount."""
-    disk.mkdir()
+    disk.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
     done = subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
@@ -34,6 +36,25 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
         if not done:
             pytest.skip("may not mount here")  # a container without CAP_SYS_ADMIN: no small file system can be had
         yield folder / "disk"
+
+
+@contextmanager
+def dead_mount(folder: Path) -> Iterator[None]:
+    """A mount over `folder` whose server is gone: every call fails with ENOTCONN; skipped where only root may mount."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        device = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no FUSE here")  # a container without the device: no server can be lost
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+    failed = libc.mount(b"none", bytes(folder), b"fuse", 0, options)
+    os.close(device)
+    if failed:
+        pytest.skip("may not mount here")  # a container without CAP_SYS_ADMIN
+    try:
+        yield
+    finally:
+        libc.umount2(bytes(folder), 2)  # MNT_DETACH
 
 
 def fill(file: Path) -> None:

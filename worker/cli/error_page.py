@@ -77,6 +77,11 @@ COUNSEL: dict[str, Counsel] = {
     "settings_invalid": Counsel(
         500, "The operator corrects the variable. No job sees this: the worker does not start."
     ),
+    "volume_unavailable": Counsel(
+        503,
+        "Send it again: another worker may reach its volume. Where it stays, the operator looks after the volume and "
+        "ends this worker.",
+    ),
     "webui_boot_failed": Counsel(
         503,
         "The operator reads the WebUI's last lines in `log`. No job sees this: the worker ends before it takes one.",

@@ -35,7 +35,13 @@ async def perform(store: ModelStore, job: ModelJob, *, on_progress: ProgressSink
 
 
 def list_models(store: ModelStore, kinds: Sequence[ModelKind] = KINDS) -> dict[str, Any]:
-    """Return ``{models: [...], summary, catalog: [...]}``: what is there and what could be fetched by name."""
+    """Return ``{models: [...], summary, catalog: [...]}``: what is there and what could be fetched by name.
+
+    Raises:
+        VolumeUnavailable: a folder that was there is gone.
+    """
+    for each in kinds:
+        store.presence.require(each)
     there = [item.to_json() for item in upkeep.listed(store, tuple(kinds))]
     known = [
         {"kind": entry.kind, "name": entry.name, "base_model": entry.base_model, "default_scale": entry.default_scale}

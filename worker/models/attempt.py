@@ -16,6 +16,7 @@ from worker.models.header import BrokenHeader, read_header
 from worker.models.names import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
 from worker.models.pace import Stopped, pause
 from worker.models.partial import DiskFull, Partial, Version
+from worker.models.presence import is_broken
 from worker.models.refusals import fetch_error
 from worker.models.registry import Entry
 from worker.models.remote import Busy
@@ -23,6 +24,7 @@ from worker.models.transfer import Transfer
 from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
+    from worker.errors import VolumeUnavailable
     from worker.models.order import Means, Order
     from worker.models.pace import Arrived
     from worker.models.references import Locator
@@ -62,6 +64,7 @@ class Attempt:
 
         Raises:
             DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound, NoSpace: it can't be had from here.
+            VolumeUnavailable: there is nowhere to put it any more.
             TakenOver: another worker went on with it.
             Stopped: nobody wants it any more.
         """
@@ -74,17 +77,15 @@ class Attempt:
         except (FetchError, BrokenHeader) as error:
             raise fetch_error(error, self._locator, self._kind, self._order.path) from None
         except OSError as error:
-            raise NoSpace(
-                f"{self._order.at}the volume can't be written: {error.strerror}",
-                hint="Is the volume read-only or full?",
-                details={"path": self._order.path},
-            ) from None
+            raise self._unwritable(error) from None
         keep = False
         try:
             arrived = self._with_room(partial, offer)
             return self._finish(partial, offer, arrived)
         except FileNotFoundError:
             raise TakenOver from None
+        except OSError as error:
+            raise self._unwritable(error) from None
         except Stopped:
             keep = True
             raise
@@ -189,6 +190,16 @@ class Attempt:
             f"{self._order.at}no room for {self._locator.key}: {size} bytes are missing",
             hint="Remove or unpin models, lower MODEL_FREE_BYTES, or use a larger volume.",
             details={"path": self._order.path, "bytes": size},
+        )
+
+    def _unwritable(self, error: OSError) -> NoSpace | VolumeUnavailable:
+        why = error.strerror or type(error).__name__
+        if is_broken(error):
+            return self._means.inventory.presence.unavailable(self._kind, why, path=self._order.path)
+        return NoSpace(
+            f"{self._order.at}the volume can't be written: {why}",
+            hint="Is the volume read-only or full?",
+            details={"path": self._order.path},
         )
 
     def _check(self, fd: int, front: int, size: int | None) -> bool:

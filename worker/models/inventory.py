@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from worker.models.catalog import CATALOG_PATH
 from worker.models.detect import Facts, detect, split_words
 from worker.models.header import BrokenHeader, read_header
+from worker.models.presence import Presence
 from worker.models.registry import Entries, Entry, Use, used
 from worker.models.registry_file import RegistryFile
 from worker.models.volume import KINDS, STORE
@@ -53,6 +54,7 @@ class Inventory:
 
     def __init__(self, volume: Volume, *, now: Callable[[], float]) -> None:
         self.volume = volume
+        self.presence = Presence(volume)
         self.read_only = False
         self.now = now
         self._mutex = threading.Lock()
@@ -132,9 +134,14 @@ class Inventory:
             return ()
 
     def scan(self) -> Entries:
-        """Return an entry for every file of the volume; reads only headers of files that the registry does not know."""
-        found = (self.entry(file) for kind in KINDS for file in self.volume.files(kind))
-        return {entry.key: entry for entry in found}
+        """Return an entry for every file of the volume; reads only headers of files that the registry does not know.
+
+        Of a folder that can't be read the registry's word is kept.
+        """
+        lost = {kind for kind in KINDS if self.presence.lost(kind) is not None}
+        kept = {key: entry for key, entry in self.entries().items() if entry.kind in lost} if lost else {}
+        found = (self.entry(file) for kind in KINDS if kind not in lost for file in self.volume.files(kind))
+        return kept | {entry.key: entry for entry in found}
 
     def rebuild(self) -> Entries:
         """Make the registry match the folder: entries without a file go, files without one get one."""
@@ -203,6 +210,8 @@ class Inventory:
         return self.entry(file) if file else None
 
     def _change(self, apply: Callable[[Entries], Entries]) -> Entries:
+        if self.presence.root_lost() is not None:  # a registry written now would be of an empty mount point
+            return apply(self.entries())
         try:
             return self._registry.change(apply, rebuild=self.scan)
         except OSError as error:

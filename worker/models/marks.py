@@ -77,17 +77,22 @@ class Marks:
             return frozenset(key for key, until in self._until.items() if until > just_now)
 
     def others(self) -> frozenset[str]:
-        """Return what the other live workers hold; files of dead ones are removed."""
+        """Return what the other live workers hold; files of dead ones are removed.
+
+        Raises:
+            OSError: that can't be read: whoever wants to remove a model must not.
+        """
         found: set[str] = set()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):  # nobody has held anything yet
             clock = self._clock_of_volume()
             for path in self._folder.glob(f"*{_ENDING}"):
                 if path == self._path:
                     continue
                 data = _read(path)
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(FileNotFoundError):
                     if surely_dead(data, self._owner) or clock - path.stat().st_mtime > STALE_S:
-                        path.unlink()
+                        with contextlib.suppress(OSError):  # left by another user: it says nothing either way
+                            path.unlink()
                     else:
                         found.update(key for key in data.get("models", ()) if isinstance(key, str))
         return frozenset(found)
@@ -137,6 +142,6 @@ class Marks:
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from worker.models.presence import is_broken
 from worker.models.verify import complaint
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ class Quarantine:
     def put_corrupt(self, models: Iterable[LocalModel]) -> list[LocalModel]:
         """Set aside those of `models` that are corrupt and can be fetched again; return them. Reads whole files.
 
-        For when the WebUI could not load a model. Raises OSError.
+        For when the WebUI could not load a model. Raises OSError, VolumeUnavailable.
         """
         corrupt = []
         for model in models:
-            wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
+            try:
+                wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
+            except OSError as error:
+                if is_broken(error) or self._inventory.presence.lost(model.kind) is not None:
+                    raise self._inventory.presence.unavailable(model.kind, error.strerror or "unreadable") from None
+                raise
             if wrong is not None and self.put(model, wrong) is not None:
                 corrupt.append(model)
         return corrupt

@@ -42,13 +42,19 @@ class RegistryFile:
         self._cached: tuple[Stamp, Entries] | None = None
 
     def read(self) -> Entries | None:
-        """Return the entries, from memory while the file has not changed; None when there is no usable registry."""
-        stamp = self.stamp()
-        if stamp is None:
-            return None
-        if self._cached is not None and self._cached[0] == stamp:
-            return self._cached[1]
-        entries = self._load()
+        """Return the entries, from memory while the file has not changed; None when there is no usable registry.
+
+        What was read last counts while the file can't be: an unwell volume says nothing about the models.
+        """
+        try:
+            stamp = self._stamp()
+            if stamp is None:
+                return None
+            if self._cached is not None and self._cached[0] == stamp:
+                return self._cached[1]
+            entries = self._load()
+        except OSError:
+            return self._cached[1] if self._cached is not None else None
         if entries is not None:
             self._cached = (stamp, entries)
         return entries
@@ -61,7 +67,7 @@ class RegistryFile:
             rebuild: What the folder says, for a registry that is lost or broken.
 
         Raises:
-            OSError: the volume can't be written (read-only, full).
+            OSError: the volume can't be written (read-only, full) or the registry not be read.
         """
         with self._alone():
             current = self._load()
@@ -76,7 +82,7 @@ class RegistryFile:
         try:
             with self.path.open("rb") as file:
                 return decode(file.read(MAX_REGISTRY_BYTES))[0]
-        except (OSError, BrokenRegistry):
+        except (FileNotFoundError, BrokenRegistry):
             return None
 
     def _keep_broken(self) -> None:
@@ -86,10 +92,17 @@ class RegistryFile:
             self._set_aside(aside.name)
 
     def stamp(self) -> Stamp | None:
-        """Return what changes whenever the file does; None when there is none."""
+        """Return what changes whenever the file does; None when there is none, or it can't be told."""
+        try:
+            return self._stamp()
+        except OSError:
+            return None
+
+    def _stamp(self) -> Stamp | None:
+        """Like `stamp`. Raises OSError: it can't be told."""
         try:
             facts = self.path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None
         return facts.st_ino, facts.st_size, facts.st_mtime_ns
 

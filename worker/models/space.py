@@ -117,7 +117,11 @@ class Space:
 
     def _candidates(self, folder: Path, keep: frozenset[str]) -> list[Candidate]:
         """Return fetched models on the same file system that nobody pins, uses or lists in a running job."""
-        in_use = keep | self._marks.held() | self._marks.others()
+        try:
+            in_use = keep | self._marks.held() | self._marks.others()
+        except OSError as error:
+            log.warning("nothing is removed: what other workers use can't be read (%s)", error.strerror)
+            return []
         device = _device(folder)
         found = []
         for entry in self._inventory.entries().values():

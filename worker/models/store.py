@@ -72,6 +72,7 @@ class ModelStore:
         self.volume = Volume.of(settings)
         self.inventory = Inventory(self.volume, now=now)
         owner = this_process()
+        self.presence = self.inventory.presence
         self.quarantine = Quarantine(self.inventory)
         self.marks = Marks(self.volume.store / "uses", owner)
         self.space = Space(
@@ -121,6 +122,7 @@ class ModelStore:
         Raises:
             InvalidInput: a reference can't name or address anything.
             ModelNotFound: nobody knows it.
+            VolumeUnavailable: the folder in which it should be is gone.
             ModelDamaged: a file that people put there is broken.
             DownloadFailed, DownloadRefused, HashMismatch, NoSpace: it can't be had.
         """
@@ -187,6 +189,7 @@ class ModelStore:
 
     def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
+        self.presence.note_kind(kind)
         try:
             return choose(
                 ref,
@@ -199,7 +202,12 @@ class ModelStore:
             raise InvalidInput.at(path or kind, f"{ref.ref[:200]!r}: {error}") from None
 
     def not_found(self, choice: Choice, ref: ModelRef, *, path: str = "") -> ModelNotFound:
-        """Return the error for a name that nobody knows, with what was probably meant."""
+        """Return the error for a name that nobody knows, with what was probably meant.
+
+        Raises:
+            VolumeUnavailable: the folder in which it may be is gone.
+        """
+        self.presence.require(choice.kind, file=choice.file, path=path)
         return not_found(ref, choice.kind, names=self.volume.names(choice.kind), catalog=self.catalog, path=path)
 
     def close(self) -> None:
@@ -221,6 +229,7 @@ class ModelStore:
         choice = self.choose(ref, kind, path=path)
         model = self._there(choice, path=path, fetched=fetched)
         if model is None:
+            self.presence.require(kind, file=choice.file, path=path)
             if not choice.locators:
                 raise self.not_found(choice, ref, path=path)
             if choice.file is not None:

@@ -122,6 +122,7 @@ def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[
 
     Raises:
         ModelNotFound: it is not.
+        VolumeUnavailable: its folder is gone.
         InvalidInput: it is there as several kinds, so the kind has to be said.
     """
     kinds = (kind,) if kind else KINDS
@@ -131,6 +132,8 @@ def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[
             "kind", f"{ref.ref!r} is there as {' and '.join(model.kind for model in found)}; say which"
         )
     if not found:
+        for each in kinds:
+            store.presence.require(each)
         if locate(ref) is None:
             raise store.not_found(store.choose(ref, kind), ref) if kind else without_kind(store, ref)
         raise ModelNotFound(f"{ref.ref[:200]!r} is not on the volume", hint="`models list` shows what is there.")

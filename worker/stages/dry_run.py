@@ -39,6 +39,7 @@ class DryStore:
         self._store = store
         self.find = store.find
         self.not_found = store.not_found
+        self.presence = store.presence
         self.volume = store.volume
         self.listed = store.listed
 

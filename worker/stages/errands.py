@@ -92,6 +92,7 @@ class Errands:
         if isinstance(request, WebUIGet):
             return {"raw": await self._hands.thread(inquiries.raw, request, self._backend)}
         if isinstance(request, Refresh):
+            await self._hands.thread(inquiries.reachable, request, self._store)
             return {"type": request.type, "items": await inquiries.refresh(request, self._backend)}
         if isinstance(request, Prefetch):
             told = prepare.fetching(run.on_progress)

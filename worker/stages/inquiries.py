@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from worker.contract.kinds import Listing, Prefetch, Refresh, WebUIGet
     from worker.contract.models import ModelRef
     from worker.models.local import LocalModel
+    from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.webui.backend import Backend
 
@@ -32,7 +33,13 @@ PATHS: dict[str, str] = {
 CONTROLNET = {"models": "/controlnet/model_list", "modules": "/controlnet/module_list"}
 _PLACES = frozenset({"filename", "path", "model_path", "model_url", "config", "remote"})
 """Keys whose values are paths of this machine or addresses: of no use to a client."""
-REFRESHED = ("checkpoints", "loras", "vae", "embeddings")
+REFRESHED: dict[str, ModelKind] = {
+    "checkpoints": "checkpoint",
+    "loras": "lora",
+    "vae": "vae",
+    "embeddings": "embedding",
+}
+"""What the WebUI can be told to look for, and of which kind that is."""
 
 
 def health(told: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
@@ -84,9 +91,15 @@ def without_places(value: Any) -> Any:
     return value
 
 
+def reachable(job: Refresh, store: ModelStore) -> None:
+    """Make sure that there are folders to look into: the WebUI would forget everything. Raises VolumeUnavailable."""
+    for what in job.what or REFRESHED:
+        store.presence.require(REFRESHED[what])
+
+
 async def refresh(job: Refresh, backend: Backend) -> dict[str, Any]:
     """Have the WebUI look for new files, and return the names that it lists now. Waits for a running job."""
-    wanted = tuple(dict.fromkeys(job.what)) if job.what else REFRESHED
+    wanted = tuple(dict.fromkeys(job.what)) if job.what else tuple(REFRESHED)
     catalog = await backend.relearn(refresh=wanted)
     names: dict[str, Sequence[str]] = {
         "checkpoints": [checkpoint.name for checkpoint in catalog.checkpoints],

@@ -57,6 +57,7 @@ async def prepare(
 
     Raises:
         InvalidInput, ModelNotFound: a name that nobody knows, with what was probably meant.
+        VolumeUnavailable: nobody can tell, since the folder of models is gone.
         IncompatibleModel: a LoRA made for another architecture than the checkpoint's.
     """
     catalog = backend.catalog
@@ -77,8 +78,7 @@ async def prepare(
     meant = tagged.read(texts[0], store, catalog)
     wanted = [*_wanted(job), *meant.wanted.values()]
     local, unknown, wrong = _on_the_volume(wanted, store, catalog)
-    _, more = resolve.tagged_loras(texts[0], catalog, meant.expected())
-    problems += [*wrong, *more]
+    problems += [*wrong, *_mistagged(texts[0], meant, store, catalog)]
     if problems or unknown:
         if not problems:
             raise ModelNotFound(
@@ -174,11 +174,27 @@ def _texts(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]
 def _gone(
     wanted: list[lookup.Wanted], texts: list[tuple[str, str]], store: ModelStore, catalog: Catalog
 ) -> set[ModelKind]:
-    """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more."""
+    """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
+
+    Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
+    """
     named = [(want.ref.ref, want.kind) for want in wanted]
     tagged = {tag.name for _, text in texts for tag in tags.parse(text) if tag.kind in tags.LORA_KINDS}
     both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
-    return {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
+    gone = {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
+    for kind in sorted(gone):
+        store.presence.require(kind)
+    return gone
+
+
+def _mistagged(
+    texts: list[tuple[str, str]], meant: tagged.Tagged, store: ModelStore, catalog: Catalog
+) -> list[Problem]:
+    """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
+    problems = resolve.tagged_loras(texts, catalog, meant.expected())[1]
+    if problems:
+        store.presence.require("lora")
+    return problems
 
 
 def _on_the_volume(
