@@ -217,6 +217,11 @@ def test_upscale_to_a_size(worker: Worker) -> None:
     assert size_of(answer["images"][0]) == (256, 128)
 
 
+def test_upscale_by_a_factor_is_held_to_what_a_size_is_held_to(worker: Worker) -> None:
+    found = problem(run(worker, type="upscale", image=picture(1536, 8), upscaler="Lanczos", scale=8))
+    assert (found["path"], "12288x64" in found["message"]) == ("scale", True)
+
+
 def test_upscale_without_a_name_takes_one_that_is_there(worker: Worker) -> None:
     assert run(worker, type="upscale", image=picture())["applied"]["upscalers"] == ["Lanczos"]
 

@@ -65,3 +65,14 @@ def test_the_schema_offers_a_string_or_an_object() -> None:
     forms = [form["type"] for form in schema["$defs"]["LoraRef"]["anyOf"]]
     assert forms == ["string", "object"]
     assert json.dumps(schema)
+
+
+@pytest.mark.parametrize("field", [{"scale": True}, {"weight": False}, {"trigger_words": 1}, {"trigger_words": "yes"}])
+def test_truth_values_are_no_numbers_and_words_no_truth_values(field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        LoraRef.model_validate({"name": "x", **field})
+
+
+def test_numbers_and_truth_values_may_be_text() -> None:
+    lora = LoraRef.model_validate({"name": "x", "scale": "0.8", "trigger_words": "true"})
+    assert (lora.scale, lora.trigger_words) == (0.8, True)

@@ -230,6 +230,7 @@ def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
         ({"bucketName": "../x"}, ["s3Config.bucketName"]),
         ({"bucketName": 7}, ["s3Config.bucketName"]),
         ({"region": "x y"}, ["s3Config.region"]),
+        ({"bucketname": "pics", "prefix": "a"}, ["s3Config.bucketname", "s3Config.prefix"]),
         ({"accessSecret": "s3cr3t-job\r\nX-Evil: 1"}, ["s3Config.accessSecret"]),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from worker.contract.fields import Choice, Number, Whole
+from worker.contract.fields import Choice, Number, Whole, mistake
 from worker.contract.models import ModelRef  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.part import Name, Part, Prompt, Ratio, Switch, knob
 
@@ -62,7 +62,10 @@ class ADetailerUnit(Part):
             name = key.removeprefix("ad_")
             if part is None or key in _SCREEN_ONLY:
                 continue
-            unit["enabled" if name == "tab_enable" else name] = part
+            name = "enabled" if name == "tab_enable" else name
+            if unit.get(name, part) != part:
+                raise mistake(f"has {name} twice, under two names")
+            unit[name] = part
         for switch, names in _SWITCHES.items():
             if unit.pop(switch, True) in (False, "false", 0):
                 for name in names:

@@ -131,8 +131,8 @@ class ControlNetUnit(Part):
         if isinstance(unit.get("image"), dict):
             picture = unit.pop("image")
             unit["image"] = picture.get("image")
-            if picture.get("mask") and "mask" not in unit:
-                unit["mask"] = picture["mask"]
+            if picture.get("mask") and unit.setdefault("mask", picture["mask"]) != picture["mask"]:
+                raise mistake("has mask twice, beside image and in it")
         for name in ("resize_mode", "control_mode"):
             if type(unit.get(name)) is int:
                 unit[name] = str(unit[name])

@@ -137,6 +137,21 @@ class LoraRef(ModelRef):
         description="true: put the LoRA's known trigger words into the prompt; a list: put these.",
     )
 
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"must be a number, not {str(value).lower()}")  # noqa: TRY004 - pydantic reads no other
+        return value
+
+    @field_validator("trigger_words", mode="before")
+    @classmethod
+    def _truth_value_or_words(cls, value: Any) -> Any:
+        meant = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+        if not (value is None or isinstance(meant, (bool, list))):
+            raise ValueError("must be true, false, or a list of words")
+        return meant
+
     @field_validator("trigger_words")
     @classmethod
     def _few_words(cls, value: bool | list[str] | None) -> bool | list[str] | None:  # noqa: FBT001  the field's own type

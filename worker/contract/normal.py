@@ -47,6 +47,9 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
 }
 """Fields of the WebUI's API that mean nothing to a worker: values that pass silently, and the warning for others."""
 
+_ECHOED_SAMPLER = "Euler"
+"""What the WebUI's own echo has in `sampler_index`, whatever the job's sampler was."""
+
 _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
     "firstphase_width": ((0,), "is no longer supported by the WebUI; set width and hr_resize_x"),
     "firstphase_height": ((0,), "is no longer supported by the WebUI; set height and hr_resize_y"),
@@ -138,8 +141,12 @@ def normalise(raw: Mapping[str, Any]) -> Normal:
 
 def _sampler_index(normal: Normal) -> None:
     old = normal.fields.pop("sampler_index", None)
-    if old and "sampler_name" not in normal.fields:
+    if not old:
+        return
+    if "sampler_name" not in normal.fields:
         normal.put("sampler_name", old, "sampler_index")
+    elif old not in (normal.fields["sampler_name"], _ECHOED_SAMPLER):
+        normal.warnings.append("sampler_index is ignored: sampler_name says which sampler")
 
 
 def _overrides(normal: Normal) -> None:
@@ -175,6 +182,13 @@ def _flatten(normal: Normal, name: str, targets: Mapping[str, str]) -> None:
             normal.put(target, given[key], f"{name}.{key}")
 
 
+def _prompt(part: object) -> object:
+    """Return one of several prompts as an object without nulls, which would take the job's own values away."""
+    if isinstance(part, dict):
+        return {name: value for name, value in part.items() if value is not None}
+    return {"prompt": part} if isinstance(part, str) else part
+
+
 def _shorthands(normal: Normal) -> None:
     """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `return`."""
     fields = normal.fields
@@ -186,7 +200,7 @@ def _shorthands(normal: Normal) -> None:
         fields["preset"] = [fields["preset"]]
         normal.written["preset[0]"] = "preset"
     if isinstance(fields.get("prompts"), list):
-        fields["prompts"] = [{"prompt": part} if isinstance(part, str) else part for part in fields["prompts"]]
+        fields["prompts"] = [_prompt(part) for part in fields["prompts"]]
     for name in ("controlnet", "adetailer"):
         if isinstance(fields.get(name), dict):
             fields[name] = [fields[name]]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from worker.contract.alwayson import read_scripts
 from worker.contract.jsonguard import problems_of, shown, word
-from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, Validate, infer
+from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, Validate, infer
 from worker.contract.limits import Limits
 from worker.contract.mistakes import in_order, problems_in
 from worker.contract.normal import Normal, normalise
@@ -20,6 +20,17 @@ from worker.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from worker.contract.job import Job
 
+_MASK_ECHO = {
+    "mask_blur": 4,
+    "mask_blur_x": 4,
+    "mask_blur_y": 4,
+    "mask_round": True,
+    "inpainting_fill": 0,
+    "inpaint_full_res": True,
+    "inpaint_full_res_padding": 0,
+    "inpainting_mask_invert": 0,
+}
+"""What the WebUI's echo of an img2img request without a mask says about masks; many clients always send it."""
 _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
@@ -92,6 +103,10 @@ def _kind(normal: Normal) -> str | None:
     return infer(normal.fields) if "prompt" in normal.fields or "init_images" in normal.fields else None
 
 
+def _is_echo(name: str, value: object) -> bool:
+    return name in _MASK_ECHO and type(value) in (int, bool) and value == _MASK_ECHO[name]
+
+
 def _for_kind(normal: Normal, kind: str) -> None:
     """Read what has another name in this kind of job, and note what it can't be without."""
     fields = normal.fields
@@ -99,8 +114,11 @@ def _for_kind(normal: Normal, kind: str) -> None:
         for short, name in UPSCALE_WORDS.items():
             if short in fields:
                 normal.put(name, fields.pop(short), short)
-        if "resize_mode" not in fields and ("upscaling_resize_w" in fields or "upscaling_resize_h" in fields):
+        sized = "upscaling_resize_w" in fields or "upscaling_resize_h" in fields
+        if sized and not {"resize_mode", "upscaling_resize"} & fields.keys():
             fields["resize_mode"] = 1
+    if KINDS[kind] is Img2Img:
+        normal.fields = fields = {name: value for name, value in fields.items() if not _is_echo(name, value)}
     told = {"prompt", "styles", "prompts"} & fields.keys() or any(bad.path == "prompt" for bad in normal.problems)
     if kind == "txt2img" and not told:
         normal.problems.append(Problem("prompt", "is missing"))

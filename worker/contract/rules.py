@@ -31,6 +31,7 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _several(job)
         yield from _loras(job)
         yield from _extensions(job)
+        yield from _parts(job, limits)
     if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
     if isinstance(job, Img2Img):
@@ -59,8 +60,17 @@ def warnings_between(job: Job) -> Iterator[str]:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
     if isinstance(job, Generation):
         yield from comments.warnings_of(job)
+    if isinstance(job, Upscale):
+        yield from _upscale_warnings(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:
         yield "output.quality has no effect on png"
+
+
+def _upscale_warnings(job: Upscale) -> Iterator[str]:
+    if job.resize_mode == 0 and job.upscaling_resize_w is not None:
+        yield "the size has no effect with resize_mode 0, which is by factor"
+    if job.resize_mode == 1 and job.upscaling_resize is not None:
+        yield "upscaling_resize has no effect with resize_mode 1, which is to a size"
 
 
 _IDLE: dict[str, tuple[object, ...]] = {
@@ -122,11 +132,37 @@ def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
         else:
             field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"
         yield Problem(field, f"{what} must be at most {limits.max_images} pictures, not {pictures} (this endpoint)")
+    yield from _first_pass(job, limits)
+
+
+def _first_pass(job: Generation, limits: Limits) -> Iterator[Problem]:
     first = first_size(job)
     if first.pixels > limits.max_pixels:
+        field = "height" if first.height > first.width else "width"
         yield Problem(
-            "width", f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)"
+            field, f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)"
         )
+
+
+def _parts(job: Generation, limits: Limits) -> Iterator[Problem]:
+    """Yield what one of several prompts makes of the job that the job alone does not have."""
+    if not job.prompts:
+        return
+    known = set(_of_one(job, limits))
+    for index, part in enumerate(job.prompts):
+        given = {name: getattr(part, name) for name in part.model_fields_set}
+        for problem in _of_one(job.changed({"prompts": None, **given}), limits):
+            if problem.path in given:
+                yield Problem(f"prompts[{index}].{problem.path}", problem.message)
+            elif problem not in known:
+                yield Problem(f"prompts[{index}]", f"{problem.path}: {problem.message}")
+
+
+def _of_one(job: Generation, limits: Limits) -> Iterator[Problem]:
+    yield from _first_pass(job, limits)
+    yield from _samplers(job)
+    if isinstance(job, Txt2Img):
+        yield from _hires(job, limits)
 
 
 def _several(job: Generation) -> Iterator[Problem]:
@@ -181,7 +217,7 @@ def _upscale(job: Upscale) -> Iterator[Problem]:
     sized = job.upscaling_resize_w is not None or job.upscaling_resize_h is not None
     if sized and job.upscaling_resize is not None and job.resize_mode is None:
         yield Problem("upscaling_resize", "can't be combined with a size; send one of them")
-    if sized and (job.upscaling_resize_w is None or job.upscaling_resize_h is None):
+    if (sized or job.resize_mode == 1) and (job.upscaling_resize_w is None or job.upscaling_resize_h is None):
         missing = "upscaling_resize_h" if job.upscaling_resize_h is None else "upscaling_resize_w"
         yield Problem(missing, "is missing: a size needs both sides")
     if job.upscaler_2 is not None and not job.extras_upscaler_2_visibility:
@@ -218,7 +254,7 @@ def _hires(job: Txt2Img, limits: Limits) -> Iterator[Problem]:
         yield Problem("denoising_strength", "is needed with enable_hr (0.3 to 0.7 is usual)")
     if second.work.pixels > limits.max_pixels:
         size = f"{second.work.width}x{second.work.height}"
-        field = "hr_resize_x" if job.hr_resize_x or job.hr_resize_y else "hr_scale"
+        field = "hr_resize_x" if job.hr_resize_x else "hr_resize_y" if job.hr_resize_y else "hr_scale"
         yield Problem(
             field, f"makes a picture of {size}; at most {limits.max_pixels} pixels are allowed (this endpoint)"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from worker.contract.suggest import nearest
 from worker.delivery.endpoint import Addressing, BadEndpoint, locate
 from worker.errors import InvalidInput, Problem, SettingsInvalid
 
@@ -98,6 +99,9 @@ def from_settings(settings: Settings) -> S3Target | None:
 
 
 _FIELDS = ("accessId", "accessSecret", "endpointUrl")
+_OPTIONAL = ("bucketName", "region")
+_KNOWN = (*_FIELDS, *_OPTIONAL)
+_SHOWN = 60
 
 
 def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S, link_check: LinkCheck = "once") -> S3Target:
@@ -112,7 +116,9 @@ def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S, link_chec
     if not isinstance(config, dict):
         raise InvalidInput.at("s3Config", "must be an object {accessId, accessSecret, bucketName, endpointUrl}")
     problems = [problem for name in _FIELDS if (problem := _text_problem(config, name, needed=True))]
-    problems += [problem for name in ("bucketName", "region") if (problem := _text_problem(config, name, needed=False))]
+    problems += [problem for name in _OPTIONAL if (problem := _text_problem(config, name, needed=False))]
+    others = [str(name)[:_SHOWN] for name in config if name not in _KNOWN]
+    problems += [Problem(f"s3Config.{name}", "is not a field", nearest(name, _KNOWN)) for name in others]
     if problems:
         raise InvalidInput(problems)
     try:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import LATENT, Size
-from worker.errors import ModelNotFound, WrongResult
+from worker.errors import ModelNotFound, Problem, WrongResult
 from worker.webui.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
     from worker.contract.kinds import Interrogate, Upscale
-    from worker.errors import Problem
     from worker.webui.catalog import Catalog
     from worker.webui.weights import Weights
 
@@ -21,6 +20,8 @@ INTERROGATE = "/sdapi/v1/interrogate"
 PREFERRED = ("R-ESRGAN 4x+", "SwinIR 4x", "ESRGAN_4x", "DAT x4", "Lanczos")
 """Upscalers from best to the one that needs no weights: what a job gets that names none."""
 DEFAULT_FACTOR = 2.0
+LONGEST_SIDE = 8192
+"""Of an upscaled picture, pixels: what a job may ask for by number is what it may ask for by factor."""
 _NAMED = re.compile(r"Postprocess upscaler: ([^,<]+)")
 
 
@@ -30,7 +31,7 @@ class Upscaling:
 
     body: dict[str, Any]
     upscalers: tuple[str, ...]
-    size: Size | None
+    size: Size
 
 
 def upscaling(
@@ -60,7 +61,13 @@ def upscaling(
     if job.upscaler_1 is None:
         chosen["upscaler_1"] = _best(names, catalog, weights)
     body = {**job.plain_fields(), **chosen, "image": image}
-    return Upscaling(body, tuple(chosen.values()), _expected(job, chosen.get("upscaler_1"), size)), problems
+    expected = _expected(job, chosen.get("upscaler_1"), size)
+    if max(expected.width, expected.height) > LONGEST_SIDE:
+        told = (
+            f"makes a picture of {expected.width}x{expected.height}; at most {LONGEST_SIDE} pixels a side are allowed"
+        )
+        problems.append(Problem(job.path("image" if job.upscaling_resize is None else "upscaling_resize"), told))
+    return Upscaling(body, tuple(chosen.values()), expected), problems
 
 
 def check_upscaled(asked: Upscaling, got: Size, html_info: str) -> None:
@@ -68,11 +75,10 @@ def check_upscaled(asked: Upscaling, got: Size, html_info: str) -> None:
 
     A1111 rounds a scaled size down to whole latents, so less than one of them either way is right.
     """
-    if asked.size is not None:
-        off = max(abs(asked.size.width - got.width), abs(asked.size.height - got.height))
-        if off >= LATENT:
-            wanted = f"{asked.size.width}x{asked.size.height}"
-            raise WrongResult(f"the upscaled picture is {got.width}x{got.height}, asked for {wanted}")
+    off = max(abs(asked.size.width - got.width), abs(asked.size.height - got.height))
+    if off >= LATENT:
+        wanted = f"{asked.size.width}x{asked.size.height}"
+        raise WrongResult(f"the upscaled picture is {got.width}x{got.height}, asked for {wanted}")
     named = _NAMED.search(html_info)
     if named and named[1].strip() != asked.upscalers[0]:
         raise WrongResult(f"the WebUI used upscaler {named[1].strip()!r}, asked for {asked.upscalers[0]!r}")
@@ -105,8 +111,8 @@ def _best(names: list[str], catalog: Catalog, weights: Weights | None) -> str:
     return ready[0] if ready else "Lanczos"
 
 
-def _expected(job: Upscale, upscaler: str | None, size: Size) -> Size | None:
-    """Return the size that the answer has to have, None where it can't be told."""
+def _expected(job: Upscale, upscaler: str | None, size: Size) -> Size:
+    """Return the size that the answer has to have."""
     width, height = job.upscaling_resize_w, job.upscaling_resize_h
     if job.resize_mode == 1 and width is not None and height is not None:
         if job.upscaling_crop is not False:

@@ -81,7 +81,8 @@ def test_an_api_call_takes_masks_and_floats() -> None:
 
 def test_an_api_calls_mistakes_are_reported_in_the_payload() -> None:
     assert problem(call("/sdapi/v1/txt2img", {"prompt": "a", "steps": 0})).path == "payload.steps"
-    assert problem(call("/sdapi/v1/img2img", {"prompt": "a", "steps": 5, "mask_blur": 4})).path == "payload.mask_blur"
+    no_mask = {"init_images": [PICTURE], "prompt": "a", "mask_blur": 5}
+    assert problem(call("/sdapi/v1/img2img", no_mask)).path == "payload.mask_blur"
 
 
 def test_an_api_calls_listing_is_read_as_it_is() -> None:
@@ -157,3 +158,27 @@ def test_the_operator_may_have_every_bare_body_answered_in_the_webuis_own_shape(
     bare = accept({"prompt": "a cat", "steps": 3}, bare_form="a1111")
     assert bare.answer(answer) == {"images": ["x"], "parameters": {}, "info": '{"seed": 1}'}
     assert accept({"prompt": "a cat", "clip_skip": 2}, bare_form="a1111").answer(answer) == answer
+
+
+def test_img2img_of_the_api_form_needs_a_picture_to_start_from() -> None:
+    assert problem(call("/sdapi/v1/img2img", {"prompt": "a"})).path == "payload.init_images"
+    found = accepted(call("/sdapi/v1/img2img", {"prompt": "a", "init_images": [PICTURE], "mask": PICTURE}), Inpaint)
+    assert found.form == "api"
+
+
+def test_a_payload_does_not_choose_the_kind_of_job() -> None:
+    assert problem(call("/sdapi/v1/img2img", {"prompt": "a", "type": "samplers"})).path == "payload.type"
+
+
+def test_nulls_of_a_pipelines_arguments_say_nothing() -> None:
+    plain = accept({"compat": "diffusers", "prompt": "a", "mask_image": None, "padding_mask_crop": None})
+    assert plain.job.plain_fields() == {"prompt": "a"}
+    masked = {"compat": "diffusers", "prompt": "a", "image": PICTURE, "mask_image": PICTURE, "padding_mask_crop": None}
+    assert accept(masked).job.plain_fields()["inpaint_full_res"] is False
+
+
+@pytest.mark.parametrize("skipped", [-1, 12])
+def test_a_pipelines_clip_skip_is_refused_in_its_own_numbers(skipped: int) -> None:
+    assert problem({"compat": "diffusers", "prompt": "a", "clip_skip": skipped}) == Problem(
+        "clip_skip", f"must be 0 to 11, not {skipped}"
+    )

@@ -7,6 +7,7 @@ import pytest
 
 from worker.contract.job import Generation, Hires, Refiner, Txt2Img
 from worker.contract.kinds import KINDS, Img2Img, Inpaint, Interrogate, Listing, Upscale, Validate
+from worker.contract.limits import Limits
 from worker.contract.normal import _NESTED
 from worker.contract.request import parse_job
 from worker.errors import InvalidInput, Problem
@@ -229,3 +230,66 @@ def test_the_pictures_of_all_prompts_count_together() -> None:
     assert "not 20" in problem({"prompts": ["a"] * 5, "batch_size": 4}).message
     assert problem({**CAT, "prompts": ["a"]}).path == "prompts"
     assert problem({**CAT, "seeds": [1, 2], "n_iter": 3}).path == "seeds"
+
+
+def test_a_null_in_one_of_several_prompts_leaves_the_jobs_own_value() -> None:
+    job = parse_job({"steps": 20, "prompts": [{"prompt": "a", "steps": None, "seed": None}]})
+    assert isinstance(job, Txt2Img)
+    assert job.prompts is not None
+    assert job.prompts[0].model_fields_set == {"prompt"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ({"prompts": ["a", {"prompt": "b", "width": 2048, "height": 1024}]}, "prompts[1].width"),
+        ({"width": 1024, "prompts": ["a", {"prompt": "b", "height": 2048}]}, "prompts[1].height"),
+        ({"prompts": [{"prompt": "b", "steps": 2, "sampler_name": "UniPC"}]}, "prompts[0].steps"),
+        ({"sampler_name": "UniPC", "prompts": [{"prompt": "b", "steps": 2}]}, "prompts[0].steps"),
+        ({"steps": 2, "prompts": ["a", {"prompt": "b", "sampler_name": "UniPC"}]}, "prompts[1]"),
+        ({"enable_hr": True, "denoising_strength": 0.5, "prompts": ["a", {"prompt": "b", "width": 768}]}, "prompts[1]"),
+    ],
+)
+def test_one_of_several_prompts_is_held_to_what_holds_for_a_job(raw: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_job(raw, limits=Limits(max_pixels=1024 * 1024))
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_what_is_wrong_with_the_job_is_not_said_of_each_prompt() -> None:
+    assert problem({"steps": 2, "sampler_name": "UniPC", "prompts": ["a", "b"]}).path == "steps"
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"scale": 4, "width": 512, "height": 512}, "scale"),
+        ({"resize_mode": 1}, "upscaling_resize_h"),
+        ({"resize_mode": 1, "scale": 2}, "upscaling_resize_h"),
+    ],
+)
+def test_an_upscale_job_says_one_thing_about_its_size(fields: dict[str, Any], path: str) -> None:
+    assert problem({"type": "upscale", "image": PICTURE, **fields}).path == path
+
+
+def test_the_size_that_a_resize_mode_leaves_unread_is_told() -> None:
+    echo = {"upscaling_resize": 4, "upscaling_resize_w": 512, "upscaling_resize_h": 512}
+    by_factor = parse_job({"type": "upscale", "image": PICTURE, "resize_mode": 0, **echo})
+    assert by_factor.warnings == ("the size has no effect with resize_mode 0, which is by factor",)
+    to_a_size = parse_job({"type": "upscale", "image": PICTURE, "resize_mode": 1, **echo})
+    assert to_a_size.warnings == ("upscaling_resize has no effect with resize_mode 1, which is to a size",)
+
+
+def test_the_webuis_echo_of_img2img_without_a_mask_is_taken() -> None:
+    echo = {"mask_blur_x": 4, "mask_blur_y": 4, "mask_blur": None, "mask_round": True, "inpainting_fill": 0}
+    more = {"inpaint_full_res": True, "inpaint_full_res_padding": 0, "inpainting_mask_invert": 0, "mask": None}
+    job = parse_job({**CAT, "init_images": [PICTURE], **echo, **more})
+    assert type(job) is Img2Img
+    assert job.plain_fields() == CAT
+    assert problem({**CAT, "init_images": [PICTURE], "mask_blur": 8}).path == "mask_blur"
+
+
+def test_an_old_sampler_index_that_says_something_else_is_told() -> None:
+    assert parse_job({**CAT, "sampler_name": "DDIM", "sampler_index": "Euler"}).warnings == ()
+    told = parse_job({**CAT, "sampler_name": "DDIM", "sampler_index": "Heun"}).warnings
+    assert told == ("sampler_index is ignored: sampler_name says which sampler",)

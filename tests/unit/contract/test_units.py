@@ -196,3 +196,10 @@ def test_prompts_from_file_takes_no_options() -> None:
     lines = "--prompt x --outpath_samples /tmp"
     assert problem(script={"name": "Prompts from file or textbox", "args": [lines]}).path == "script.args"
     assert problem(script_name="prompts from file or textbox", script_args=[False, lines]).path == "script_args"
+
+
+def test_one_thing_said_twice_under_two_names_is_a_mistake() -> None:
+    assert problem(adetailer={"model": "face_yolov8n.pt", "ad_model": "hand_yolov8n.pt"}).path == "adetailer[0]"
+    both = {**CANNY, "image": {"image": PICTURE, "mask": PICTURE}, "mask": f"{PICTURE}AAAA"}
+    assert problem(controlnet=both).path == "controlnet[0]"
+    job(adetailer={"model": "face_yolov8n.pt", "ad_model": "face_yolov8n.pt"})

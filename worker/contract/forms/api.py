@@ -106,6 +106,9 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
         right = "GET" if endpoint in LISTINGS | _CONTROLNET else "POST"
         raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
+    named = next((name for name in ("type", "action") if name in payload), None)
+    if named is not None:
+        raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
     return Call(endpoint, _fields(endpoint, payload))
 
 
@@ -146,9 +149,12 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return _download(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
-    if endpoint == "txt2img":
-        return {"prompt": "", **payload, "type": "txt2img"}
-    return {"prompt": "", **payload}
+    return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
+
+
+def _from_picture(payload: Mapping[str, Any]) -> str:
+    """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
+    return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
 
 
 def _download(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ NAMES: dict[str, str] = {
 }
 """Argument of a diffusers pipeline → our field."""
 
+_CLIP_LAYERS = 12
 _IGNORED = frozenset({"output_type", "return_dict", "num_inference_steps_scheduler"})
 
 
@@ -54,10 +55,13 @@ def to_job(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     if "init_images" in fields and isinstance(fields["init_images"], str):
         fields["init_images"] = [fields["init_images"]]
         written["init_images[0]"] = written.get("init_images", "init_images")
-    if type(fields.get("clip_skip")) is int:
-        fields["clip_skip"] += 1
-    if "mask" in fields and "inpaint_full_res" not in fields:
-        fields["inpaint_full_res"] = "inpaint_full_res_padding" in fields
+    skipped = fields.get("clip_skip")
+    if type(skipped) is int:
+        if not 0 <= skipped < _CLIP_LAYERS:
+            raise InvalidInput.at("clip_skip", f"must be 0 to {_CLIP_LAYERS - 1}, not {skipped}")
+        fields["clip_skip"] = skipped + 1
+    if fields.get("mask") is not None and fields.get("inpaint_full_res") is None:
+        fields["inpaint_full_res"] = fields.get("inpaint_full_res_padding") is not None
     return fields, written
 
 
