@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from worker.contract.job import Txt2Img
+from worker.contract.models import ModelRef
 from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
 from worker.telemetry.progress import Progress
-from worker.webui import prompts, resolve, tags
+from worker.webui import beside, prompts, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.contract.job import Generation
-    from worker.contract.models import ModelRef
     from worker.models.local import LocalModel
     from worker.models.progress import FetchProgress
     from worker.models.store import ModelStore
@@ -76,7 +80,7 @@ async def prepare(
     if gone and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
         catalog = await backend.relearn(refresh=sorted(REFRESH[kind] for kind in gone))
     meant = tagged.read(texts[0], store, catalog)
-    wanted = [*_wanted(job), *meant.wanted.values()]
+    wanted = [*_wanted(job), *meant.wanted.values(), *_beside(job, store, catalog)]
     local, unknown, wrong = _on_the_volume(wanted, store, catalog)
     problems += [*wrong, *_mistagged(texts[0], meant, store, catalog)]
     if problems or unknown:
@@ -159,6 +163,18 @@ def _wanted(job: Generation) -> list[lookup.Wanted]:
         found.append(lookup.Wanted(job.path("refiner_checkpoint"), job.refiner_checkpoint, "checkpoint"))
     if isinstance(job, Txt2Img) and job.hr_checkpoint_name is not None:
         found.append(lookup.Wanted(job.path("hr_checkpoint_name"), job.hr_checkpoint_name, "checkpoint"))
+    return found
+
+
+def _beside(job: Generation, store: ModelStore, catalog: Catalog) -> list[lookup.Wanted]:
+    """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
+    found: list[lookup.Wanted] = []
+    for named in beside.models(job, catalog):
+        place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
+        if place.is_relative_to(folder):
+            with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
+                ref = ModelRef(name=place.relative_to(folder).as_posix())
+                found.append(lookup.Wanted(named.path, ref, named.kind))
     return found
 
 

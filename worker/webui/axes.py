@@ -96,7 +96,7 @@ def settled(label: str, text: str, known: Mapping[str, Sequence[str]], path: str
         known: From `names`.
         path: Of the values in the job.
     """
-    values = _values(text)
+    values = values_of(text)
     form = _FORMS.get(label)
     if form is not None:
         bad = next((value for value in values if not form[0].fullmatch(value)), None)
@@ -148,7 +148,8 @@ def joined(values: Sequence[object]) -> str:
     return out.getvalue()
 
 
-def _values(text: str) -> list[str]:
+def values_of(text: str) -> list[str]:
+    """Return the values in the text of an axis; ranges are one value each."""
     rows = csv.reader(StringIO(text), skipinitialspace=True)
     return [value.strip() for row in rows for value in row if value.strip()]
 

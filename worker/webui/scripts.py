@@ -213,6 +213,13 @@ def _axes(
     return []
 
 
+def plotted(entry: Mapping[str, Any], values: Sequence[Any]) -> list[tuple[str, list[str]]]:
+    """Return label and values of each axis that an x/y/z plot with these arguments goes through."""
+    choices = (entry.get("args") or [{}])[0].get("choices") or ()
+    used = [(values[3 * number], str(values[3 * number + 1])) for number, _ in enumerate(_AXES)]
+    return [(str(choices[kind]), axes.values_of(text)) for kind, text in used if 0 < kind < len(choices)]
+
+
 def _count(text: str) -> int:
     """Return how many values the text of an axis means: ``1, 2, 5-9, 1-10(+3), 1-10[4]``."""
     total = 0

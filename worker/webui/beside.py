@@ -1,0 +1,76 @@
+"""Models that a job names beside its own fields: what a plot goes through, what lines and detectors name. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.contract.kinds import Img2Img
+from worker.webui import axes, scripts, tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from worker.contract.job import Generation
+    from worker.settings import ModelKind
+    from worker.webui.catalog import Catalog
+
+_CHECKPOINTS = frozenset({"Checkpoint name", "Refiner checkpoint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One model: where the job names it, what it is, and its file as the WebUI lists it."""
+
+    path: str
+    kind: ModelKind
+    filename: str
+
+
+def models(job: Generation, catalog: Catalog) -> list[Named]:
+    """Return the models; names that the WebUI does not list are left out, and told where their place is checked."""
+    found = [*_of_script(job, catalog), *_of_detectors(job, catalog)]
+    return list({(one.kind, one.filename): one for one in found}.values())
+
+
+def _of_script(job: Generation, catalog: Catalog) -> Iterator[Named]:
+    if job.script is None:
+        return
+    name, path = job.script.name.strip().lower(), job.path("script.args")
+    entry = scripts.find(catalog.script_info, name, img2img=isinstance(job, Img2Img))
+    if entry is None or name not in {scripts.XYZ, scripts.FROM_FILE}:
+        return
+    values, problems = scripts.arguments(entry, job.script.args, path, axes.names(catalog))
+    if problems:
+        return
+    if name == scripts.FROM_FILE:
+        yield from _of_tags([text for text in values if isinstance(text, str)], catalog, path)
+        return
+    for label, through in scripts.plotted(entry, values):
+        if label in _CHECKPOINTS:
+            rows = [(each, catalog.checkpoint(each)) for each in through]
+            yield from (Named(f"{path} {each!r}", "checkpoint", row.filename) for each, row in rows if row is not None)
+        elif label == "VAE":
+            vaes = [(each, catalog.vae(each)) for each in through]
+            yield from (Named(f"{path} {each!r}", "vae", vae.filename) for each, vae in vaes if vae is not None)
+        else:
+            yield from _of_tags(through, catalog, path)
+
+
+def _of_tags(texts: Sequence[str], catalog: Catalog, path: str) -> Iterator[Named]:
+    for text in texts:
+        for tag in tags.parse(text):
+            lora = catalog.lora(tag.name) if tag.kind in tags.LORA_KINDS else None
+            if lora is not None:
+                yield Named(f"{path} {tag.text}", "lora", lora.path)
+
+
+def _of_detectors(job: Generation, catalog: Catalog) -> Iterator[Named]:
+    for index, unit in enumerate(job.adetailer or ()):
+        path = job.path(f"adetailer[{index}]")
+        checkpoint = catalog.checkpoint_meant(unit.checkpoint.ref) if unit.checkpoint is not None else None
+        if checkpoint is not None:
+            yield Named(f"{path}.checkpoint", "checkpoint", checkpoint.filename)
+        vae = catalog.vae_meant(unit.vae.ref) if unit.vae is not None else None
+        if vae is not None:
+            yield Named(f"{path}.vae", "vae", vae.filename)
