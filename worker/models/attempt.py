@@ -145,9 +145,8 @@ class Attempt:
                 shutil.rmtree(folder, ignore_errors=True)
 
         def on_name(version: Version, suggested: str | None) -> None:
-            there = partial.spans.total if version == partial.version else 0
             told = next((each for each in (offer.name, suggested) if each and split_ending(each)[1]), None)
-            self._name(told or offer.name or suggested, version.size, there)
+            self._name(told or offer.name or suggested, version.size, partial.allocated)
 
         return Transfer(
             offer.remote,
@@ -177,7 +176,7 @@ class Attempt:
         self._file = f"{stem}{ending}"
         if size is not None:
             self._order.flight.total = size
-            if not self._room(size - there):
+            if size > there and not self._room(size - there):
                 raise self._no_space(size - there)
 
     def _room(self, size: int, *, full: bool = False) -> bool:
@@ -212,6 +211,8 @@ class Attempt:
 
     def _finish(self, partial: Partial, offer: Offer, arrived: Arrived) -> str:
         """Check the whole file, write it down, and give it its name."""
+        if arrived.size == 0:
+            raise BrokenHeader("the file has 0 bytes")
         self._compare(offer, arrived)
         facts = self._facts(partial)
         known = self._order.choice.catalog

@@ -79,7 +79,7 @@ def choose(
         file = None  # somebody gave the catalog's name to a file from elsewhere
     file = file or _same_content(ref, there)
     if file is None:
-        file = _of_catalog(known, names, there) if known else _unique(wanted, names) or _called(wanted, there)
+        file = _of_catalog(known, names, there) if known else _by_name(name or "", wanted, names, there)
     if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
         return _by_locator(ref, kind, Civitai(int(wanted)), None, names, there, catalog)
     stem = known.stem if known else safe_stem(PurePosixPath(wanted).name)
@@ -165,6 +165,12 @@ def _of_catalog(known: CatalogEntry, names: Sequence[str], there: Mapping[str, E
         if match_key(PurePosixPath(each).name) in spellings and (entry is None or entry.source in {None, *keys}):
             return each
     return None
+
+
+def _by_name(name: str, wanted: str, names: Sequence[str], there: Mapping[str, Entry]) -> str | None:
+    """Return the one file that was fetched under exactly this name, else the one of a similar name."""
+    fetched = [entry.file for entry in there.values() if entry.name == name]
+    return fetched[0] if len(fetched) == 1 else _unique(wanted, names) or _called(wanted, there)
 
 
 def _unique(wanted: str, names: Sequence[str]) -> str | None:

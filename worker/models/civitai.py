@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import orjson
 
 from worker.models.detect import known_base
+from worker.models.remote import Busy, refusal
 from worker.net.fetch import Limits
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 BASE = "https://civitai.com"
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+_FINE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,19 @@ def ask(fetcher: Fetcher, base: str, locator: Civitai, secrets: Mapping[str, str
     """Return what CivitAI says about a locator.
 
     Raises:
-        FetchError: no answer.
+        FetchError: no answer, or none of CivitAI's own.
         UnknownModel: the answer names no version.
     """
     path = f"model-versions/{locator.version}" if locator.version is not None else f"models/{locator.model}"
     bounds = Limits(limits.connect_s, limits.read_s, 4 * limits.read_s, MAX_ANSWER_BYTES, limits.redirects)
     with fetcher.open(f"{base}/api/v1/{path}", secrets=secrets, limits=bounds) as body:
-        body.raise_for_status()
+        if body.status != _FINE:
+            raise refusal(body, time.time())
         raw = body.read()
     try:
         data = orjson.loads(raw)
-    except ValueError:
-        data = None
+    except ValueError:  # a page of whoever stands before it
+        raise Busy("CivitAI answered with something else than JSON", retry_after_s=None, status=_FINE) from None
     return read_answer(data, locator)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import DownloadRefused, NoSpace, VolumeUnavailable, WorkerError
 from worker.models.attempt import Attempt
+from worker.models.references import token_is_for
 
 if TYPE_CHECKING:
     from worker.models.order import Means, Order
@@ -15,21 +16,24 @@ def bring(order: Order, means: Means) -> str:
     """Fetch a model; return its key in the registry.
 
     Raises:
-        DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound, NoSpace: from the last source tried.
+        DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound, NoSpace: from the last source tried, or the last
+            of those that may give it another time.
         VolumeUnavailable: the folder for it is gone; it is not made anew where the volume was.
         TakenOver: another worker went on with it.
         Stopped: nobody wants it any more.
     """
     means.inventory.presence.require(order.choice.kind, path=order.path)
-    last: WorkerError | None = None
-    for place, locator in enumerate(order.choice.locators):
-        token = order.ref.token.get_secret_value() if order.ref.token and place == 0 else None
+    worst: WorkerError | None = None
+    locators = order.choice.locators
+    for locator in locators:
+        own = order.ref.token if token_is_for(order.ref, locator, locators[0]) else None
         try:
-            return Attempt(means, order, locator, token).run()
+            return Attempt(means, order, locator, own.get_secret_value() if own else None).run()
         except (NoSpace, VolumeUnavailable):
             raise
         except WorkerError as error:
-            last = error
-    if last is None:
+            if worst is None or error.retryable or not worst.retryable:
+                worst = error
+    if worst is None:
         raise DownloadRefused(f"{order.path}: nothing is known about where {order.ref.ref[:200]!r} is")
-    raise last
+    raise worst

@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.models.names import safe_stem
+from worker.models.names import PICKLE_ENDINGS, safe_stem, split_ending
 from worker.models.references import HuggingFace
 from worker.models.remote import Busy, Denied, retry_after
-from worker.net.errors import FetchError, Unreachable
+from worker.net.errors import FetchError, Unreachable, passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +53,7 @@ def ask(locator: HuggingFace, *, base: str, token: str | None, timeout_s: float)
     """Return what the hub says about a file. Raises `FetchError`."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415  slow to import
 
-    url = hf_hub_url(locator.repo, locator.path, revision=locator.revision, endpoint=base)
+    url = _translated(locator, lambda: hf_hub_url(locator.repo, locator.path, revision=locator.revision, endpoint=base))
     facts = _translated(
         locator, lambda: get_hf_file_metadata(url, token=token or False, timeout=timeout_s, endpoint=base)
     )
@@ -137,16 +137,22 @@ def find_cached(locator: HuggingFace, caches: Iterable[Path]) -> Path | None:
     return None
 
 
-def link_cached(choice: Choice, volume: Volume, caches: Sequence[Path]) -> Choice:
-    """Link a file of the hub's cache into the model folder where the cache has what was chosen; return its choice."""
+def link_cached(choice: Choice, volume: Volume, caches: Sequence[Path], *, pickles: bool) -> Choice:
+    """Link a file of the hub's cache into the model folder where the cache has what was chosen; return its choice.
+
+    Only model files; formats that can run code only with `pickles`.
+    """
     for locator in choice.locators:
         if not isinstance(locator, HuggingFace):
+            continue
+        ending = split_ending(locator.path)[1]
+        if not ending or (ending in PICKLE_ENDINGS and not pickles):
             continue
         cached = find_cached(locator, caches)
         if cached is None:
             continue
         stem = choice.stem or f"{safe_stem(locator.file_name)}-{choice.suffix}"
-        file = f"{stem}{cached.suffix}"
+        file = f"{stem}{ending}"
         path = volume.path(choice.kind, file)
         with contextlib.suppress(OSError):  # read-only, or another worker was faster
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,13 +175,18 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
         raise Denied("the hub's library is in offline mode (HF_HUB_OFFLINE)", status=0, host="huggingface.co") from None
     except errors.GatedRepoError:
         raise Denied(f"{locator.repo} is gated", status=403, host="huggingface.co") from None
-    except (errors.RepositoryNotFoundError, errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
+    except (
+        errors.HFValidationError,  # a name that no repository can have
+        errors.RepositoryNotFoundError,
+        errors.EntryNotFoundError,
+        errors.RevisionNotFoundError,
+    ) as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
             raise Unreachable("huggingface.co could not be reached") from None
         raise Denied(f"huggingface.co knows no {locator.key}", status=404, host="huggingface.co") from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004  server errors
+        if passes(status):
             raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=_asked(error), status=status) from None
         raise Denied(f"huggingface.co answered HTTP {status}", status=status, host="huggingface.co") from None
     except RuntimeError:  # hf_xet's word for whatever went wrong

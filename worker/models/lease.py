@@ -64,13 +64,13 @@ class Leases:
 
     def look(self, identity: str) -> Sight | None:
         """Return the lease if somebody has it."""
+        return self._seen(self.path(identity))
+
+    def _seen(self, path: Path) -> Sight | None:
         try:
-            raw = self.path(identity).read_bytes()
+            raw = path.read_bytes()
         except OSError:
             return None
-        return self._sight(raw)
-
-    def _sight(self, raw: bytes) -> Sight:
         data = _parse(raw)
         total = data.get("total")
         return Sight(
@@ -82,7 +82,7 @@ class Leases:
 
     def dead_files(self) -> list[Path]:
         """Return the lease files whose processes are known to be gone."""
-        return [path for path in self._folder.glob("*.lease") if self._sight(path.read_bytes()).dead]
+        return [path for path in self._folder.glob("*.lease") if (sight := self._seen(path)) and sight.dead]
 
     def anybody(self) -> bool:
         """Return whether some process that is not known to be gone has a lease."""
@@ -157,8 +157,8 @@ class Lease:
     def create(self) -> bool:
         """Create the file; False when there is one."""
         temporary = self._temporary()
-        temporary.write_bytes(self._content())
         try:
+            temporary.write_bytes(self._content())
             try:
                 os.link(temporary, self._path)
             except FileExistsError:
@@ -170,7 +170,8 @@ class Lease:
                 except FileExistsError:
                     return False
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         self._thread.start()
         return True
 
@@ -179,7 +180,8 @@ class Lease:
         self._over.set()
         self._thread.join()
         if self._is_ours():
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it goes stale
+                self._path.unlink()
 
     def _keep(self) -> None:
         while not self._over.wait(self._every_s):
@@ -191,7 +193,8 @@ class Lease:
                 temporary.write_bytes(self._content())
                 temporary.replace(self._path)
             except OSError:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
 
     def _is_ours(self) -> bool:
         try:

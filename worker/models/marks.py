@@ -7,6 +7,7 @@ now and then while anything is held; models linger in it for a while, so switchi
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import Counter
@@ -122,12 +123,20 @@ class Marks:
 
     def _keep(self) -> None:
         while not self._over.wait(TOUCH_S):
-            with self._mutex:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Show that this worker lives; write the file anew when others took it for dead meanwhile."""
+        with self._mutex:
+            self._tidy(linger=0)
+            try:
+                if self._written:
+                    os.utime(self._path)
+            except FileNotFoundError:
+                self._written = frozenset()
                 self._tidy(linger=0)
-                held = bool(self._written)
-            if held:
-                with contextlib.suppress(OSError):
-                    self._path.touch()
+            except OSError:
+                return  # others see the last time
 
     def _clock_of_volume(self) -> float:
         """Return the time by the volume's clock, which is the one that stamps the files of all workers."""

@@ -24,7 +24,7 @@ from worker.models.names import short_hash
 from worker.models.spans import Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ENDING = ".part"
@@ -81,6 +81,7 @@ class Partial:
         self.spans = Spans()
         self._boot = this_boot()
         self._flushed: list[list[int]] = []
+        self._doubtful = False
         if self.path.exists():
             self._adopt(self._read(self._record))
         if adopt:
@@ -92,12 +93,18 @@ class Partial:
         """The open file's descriptor."""
         return self._fd
 
+    @property
+    def allocated(self) -> int:
+        """Bytes of the disk that it holds already; all or none of them can be used for the file that is coming."""
+        return os.fstat(self._fd).st_blocks * 512
+
     def begin(self, version: Version) -> None:
         """Say which file is coming: what is there of the same one stays, anything else goes; room is reserved.
 
         Raises:
             DiskFull: there is no room for it.
         """
+        self._doubtful = False
         if not (version.resumable and version == self.version):
             self.restart(version)
         if version.size is not None:
@@ -105,13 +112,14 @@ class Partial:
 
     def restart(self, version: Version) -> None:
         """Forget what is there. A new inode: a stopped process that wakes up can't write into this one's data."""
-        os.close(self._fd)
+        self.close()
         self._unlink(self.path)
         self._unlink(self._record)
         self.spans = Spans()
         self._flushed = []
         self.version = version
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with _space_errors():
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def write(self, data: bytes, offset: int) -> None:
         """Write at `offset`. Raises `DiskFull`; other OSErrors pass."""
@@ -123,22 +131,22 @@ class Partial:
 
     def save(self, spans: list[list[int]]) -> None:
         """Flush the data, then record that these ranges are there. Without a resumable version nothing is recorded."""
-        if not self.version.resumable:
+        if not self.version.resumable or self._doubtful:
             return
         with _space_errors():
-            os.fdatasync(self._fd)
+            self._flush(os.fdatasync)
             self._flushed = spans
             self._write_record(spans)
 
     def note(self, spans: list[list[int]]) -> None:
         """Record that these ranges were written, without flushing them: enough if this process is killed."""
-        if self.version.resumable:
+        if self.version.resumable and not self._doubtful:
             with _space_errors():
                 self._write_record(spans)
 
     def take_file(self, path: Path) -> None:
         """Put a whole file, fetched by other means on the same file system, in this partial's place."""
-        os.close(self._fd)
+        self.close()
         self._unlink(self._record)
         path.replace(self.path)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
@@ -147,7 +155,7 @@ class Partial:
         """Cut to `size` and flush; the file can be renamed now."""
         with _space_errors():
             os.ftruncate(self._fd, size)
-            os.fsync(self._fd)
+            self._flush(os.fsync)
 
     def move_to(self, final: Path) -> None:
         """Give the file its final name and make that durable.
@@ -175,6 +183,20 @@ class Partial:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _flush(self, flush: Callable[[int], None]) -> None:
+        """Flush; where that fails only what was flushed before counts: the kernel may have dropped the rest.
+
+        Network volumes and quotas refuse bytes that they took only here, and say so once.
+        """
+        try:
+            flush(self._fd)
+        except OSError:
+            self._doubtful = True
+            self.spans = Spans.from_json(self._flushed, self.version.size or 0)
+            with contextlib.suppress(OSError):
+                self._write_record(self._flushed)
+            raise
 
     @property
     def _record(self) -> Path:

@@ -110,7 +110,7 @@ _CIVITAI = re.compile(
     r"civitai:(?:(?:model|models)/(?P<page>\d{1,12})|(?P<first>\d{1,12})(?:@(?P<second>\d{1,12}))?)(?:\?(?P<query>.*))?",
     re.IGNORECASE,
 )
-_HF_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
+_HF_REPO = re.compile(r"(?!.*(?:--|\.\.|\.git$))[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -146,6 +146,19 @@ def locate(ref: ModelRef) -> Locator | None:
             raise BadReference("url must start with https://, http://, s3://, hf: or civitai:")
         return found
     return parse_locator(ref.name or "", revision=ref.revision)
+
+
+def token_is_for(ref: ModelRef, locator: Locator, first: Locator) -> bool:
+    """Return whether a reference's token is for `locator`: for the site that it names itself, else that of `first`."""
+    return _site(locate(ref) or first) == _site(locator)
+
+
+def _site(locator: Locator) -> tuple[str, ...]:
+    """Return what a token is given for: one site, or the scheme, host and port of an address."""
+    if not isinstance(locator, Web):
+        return (type(locator).__name__,)
+    parts = urlsplit(locator.url)
+    return parts.scheme, (parts.hostname or "").lower(), str(parts.port)
 
 
 def plain_name(ref: ModelRef) -> str | None:

@@ -11,7 +11,7 @@ from worker.errors import DownloadFailed, DownloadRefused, ModelNotFound, Worker
 from worker.models.header import BrokenHeader
 from worker.models.references import Civitai, HuggingFace, Locator, S3Object
 from worker.models.remote import Busy, Denied
-from worker.net.errors import BadStatus, FetchError, Refused, TooLarge
+from worker.net.errors import FetchError, Refused, TooLarge
 
 if TYPE_CHECKING:
     from worker.settings import ModelKind
@@ -32,7 +32,7 @@ def fetch_error(error: FetchError | BrokenHeader, locator: Locator, kind: ModelK
         )
     if isinstance(error, Denied):
         return _denied(error, locator, kind, at, details)
-    if isinstance(error, Busy | BadStatus) and error.retryable:
+    if isinstance(error, Busy):
         wait = error.retry_after_s
         if wait is not None:
             details["retry_after_s"] = round(wait)

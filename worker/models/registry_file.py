@@ -53,6 +53,8 @@ class RegistryFile:
             if self._cached is not None and self._cached[0] == stamp:
                 return self._cached[1]
             entries = self._load()
+        except BrokenRegistry:
+            return None
         except OSError:
             return self._cached[1] if self._cached is not None else None
         if entries is not None:
@@ -70,26 +72,32 @@ class RegistryFile:
             OSError: the volume can't be written (read-only, full) or the registry not be read.
         """
         with self._alone():
-            current = self._load()
-            if current is None:
-                self._keep_broken()
+            stamp = self.stamp()
+            try:
+                current = self._load()
+            except BrokenRegistry:
+                self._keep_broken(stamp)
+                current = None
             wanted = apply(dict(current if current is not None else rebuild()))
             if wanted != current:
                 self._write(encode(wanted))
             return wanted
 
     def _load(self) -> Entries | None:
+        """Return what is there; None when there is no registry. Raises BrokenRegistry, OSError."""
         try:
             with self.path.open("rb") as file:
                 return decode(file.read(MAX_REGISTRY_BYTES))[0]
-        except (FileNotFoundError, BrokenRegistry):
+        except FileNotFoundError:
             return None
 
-    def _keep_broken(self) -> None:
+    def _keep_broken(self, stamp: Stamp | None) -> None:
+        """Set the broken registry aside, unless another worker has put a whole one in its place."""
         aside = self.path.with_name(f"{self.path.name}.broken-{time.time_ns()}")
-        with contextlib.suppress(OSError):  # there is none, or another worker was faster
-            self.path.rename(aside)
-            self._set_aside(aside.name)
+        with contextlib.suppress(OSError):
+            if self.stamp() == stamp:
+                self.path.rename(aside)
+                self._set_aside(aside.name)
 
     def stamp(self) -> Stamp | None:
         """Return what changes whenever the file does; None when there is none, or it can't be told."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from worker.models.partial import Version
-from worker.net.errors import FetchError
-from worker.net.fetch import origin
+from worker.net.errors import FetchError, passes
+from worker.net.fetch import as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 CHUNK = 512 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_FILE_NAME = re.compile(r"filename=(?:\"([^\"]*)\"|([^;\s]*))", re.IGNORECASE)
-_FILE_NAME_EXTENDED = re.compile(r"filename\*=UTF-8''([^;\s]+)", re.IGNORECASE)
-_GONE = {401, 403, 404, 410}
+_FILE_NAME = re.compile(r"\bfilename\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]*))", re.IGNORECASE)
+_FILE_NAME_EXTENDED = re.compile(r"\bfilename\*\s*=\s*(UTF-8|ISO-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\(.)")
+_WHOLE, _PARTIAL, _TOO_SHORT = 200, 206, 416
+_GOOD = (_WHOLE, _PARTIAL)
 
 
 class Denied(FetchError):
@@ -112,8 +114,7 @@ class HttpRemote:
     ) -> None:
         self._fetcher = fetcher
         self._front = url
-        self._direct: str | None = None
-        self._direct_secrets: Mapping[str, str] = {}
+        self._direct: tuple[str, Mapping[str, str]] | None = None  # as one: threads must not see halves of two
         self._secrets = secrets
         self._limits = limits
         self._now = now
@@ -123,16 +124,15 @@ class HttpRemote:
         """See `Remote.open`."""
         direct = self._direct
         if direct is not None:
-            with self._request(direct, self._direct_secrets, start, end) as body:
-                if body.status not in _GONE:
+            with self._request(*direct, start, end) as body:
+                if body.status in _GOOD or body.status == _TOO_SHORT or passes(body.status):
                     yield self._piece(body, start)
                     return
-            self._direct = None
+            self._direct = None  # stores say 400, 401, 403 or 404 when a signature is over
         front = self._front()
         with self._request(front, self._secrets, start, end) as body:
             piece = self._piece(body, start)
-            self._direct_secrets = self._secrets if origin(body.url) == origin(front) else {}
-            self._direct = body.url
+            self._direct = body.url, self._secrets if body.at_home else {}
             yield piece
 
     def _request(
@@ -145,24 +145,28 @@ class HttpRemote:
     def _piece(self, body: Body, start: int) -> Piece:
         tag = body.headers.get("ETag") or body.headers.get("Last-Modified")
         name = suggested_name(body.headers.get("Content-Disposition", ""))
-        if body.status == 206:  # noqa: PLR2004  Partial Content
+        if body.status == _PARTIAL:
             match = _CONTENT_RANGE.fullmatch(body.headers.get("Content-Range", "").strip())
             if match is None or int(match[1]) != start:
                 raise FetchError(f"{body.host} answered with another range than it was asked for")
             size = None if match[3] == "*" else int(match[3])
             return Piece(start, Version(size, tag), ranged=True, name=name, chunks=body.chunks(CHUNK))
-        if body.status == 200:  # noqa: PLR2004  OK: ranges are not honoured
+        if body.status == _WHOLE:  # ranges are not honoured
             return Piece(0, Version(body.length, tag), ranged=False, name=name, chunks=body.chunks(CHUNK))
-        raise self._refusal(body)
+        raise refusal(body, self._now())
 
-    def _refusal(self, body: Body) -> FetchError:
-        said = f"{body.host} answered HTTP {body.status}"
-        if body.status == 416:  # noqa: PLR2004  Range Not Satisfiable: shorter than it was
-            return Changed(said)
-        if body.status in {408, 425, 429} or body.status >= 500:  # noqa: PLR2004  server errors
-            wait = retry_after(body.headers.get("Retry-After", ""), self._now())
-            return Busy(said, retry_after_s=wait, status=body.status)
-        return Denied(said, status=body.status, host=body.host)
+
+def refusal(body: Body, now: float) -> FetchError:
+    """Return what an answer without the file means; `now`: seconds since the epoch."""
+    said = f"{body.host} answered HTTP {body.status}"
+    if body.status == _TOO_SHORT:
+        if body.headers.get("Content-Range", "").replace(" ", "").endswith("*/0"):
+            return Denied(f"the file at {body.host} is empty", status=body.status, host=body.host)
+        return Changed(said)  # it is shorter than it was
+    if passes(body.status):
+        wait = retry_after(body.headers.get("Retry-After", ""), now)
+        return Busy(said, retry_after_s=wait, status=body.status)
+    return Denied(said, status=body.status, host=body.host)
 
 
 def retry_after(value: str, now: float) -> float | None:
@@ -180,6 +184,8 @@ def suggested_name(disposition: str) -> str | None:
     """Return the file name of a `Content-Disposition` header; any text, so it has to be made safe."""
     extended = _FILE_NAME_EXTENDED.search(disposition)
     if extended:
-        return unquote(extended[1])
+        return unquote(extended[2], encoding=extended[1])
     plain = _FILE_NAME.search(disposition)
-    return (plain[1] or plain[2] or None) if plain else None
+    if plain is None:
+        return None
+    return as_utf8(_ESCAPED.sub(r"\1", plain[1]) if plain[1] else plain[2] or "") or None

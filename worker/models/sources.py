@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from worker.models import civitai, hub
 from worker.models.references import Civitai, HuggingFace, Locator, S3Object, Web
 from worker.models.remote import Denied, HttpRemote
-from worker.net.errors import BadStatus, FetchError
+from worker.net.errors import FetchError
 from worker.net.fetch import Limits
 
 if TYPE_CHECKING:
@@ -101,10 +101,8 @@ class Sources:
             about = civitai.ask(self.fetcher, self.civitai_base, locator, secrets, self.limits)
         except civitai.UnknownModel:
             raise Denied(f"CivitAI knows no {locator.key}", status=404, host="civitai.com") from None
-        except FetchError as error:
+        except FetchError:
             if locator.version is None:
-                if isinstance(error, BadStatus) and not error.retryable:
-                    raise Denied(str(error), status=error.status, host="civitai.com") from None
                 raise
             about = civitai.CivitaiFile(locator.version)  # the download works without it
         newest = replace(locator, version=about.version, model=None)

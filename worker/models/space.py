@@ -7,13 +7,11 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from worker.models.partial import ENDING, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from worker.models.inventory import Inventory
     from worker.models.marks import Marks
@@ -137,13 +135,18 @@ class Space:
         """Remove partial files that nobody has touched for a day; return the bytes that became free."""
         freed = 0
         for folder in {self._inventory.volume.incoming(kind) for kind in self._inventory.volume.folders}:
-            for path in [*folder.glob(f"*{ENDING}"), *folder.glob(f"*{ENDING}{RECORD}")]:
+            for path in on_their_way(folder):
                 with contextlib.suppress(OSError):
                     facts = path.stat()
                     if self._wall() - facts.st_mtime > STALE_PARTIAL_S:
                         path.unlink()
                         freed += facts.st_blocks * 512
         return freed
+
+
+def on_their_way(folder: Path) -> list[Path]:
+    """Return the files in a folder of what is on its way, those of the hub's own library too; none where it is gone."""
+    return [Path(below, name) for below, _, names in os.walk(folder) for name in names]
 
 
 def free_bytes(folder: Path) -> int:

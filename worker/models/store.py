@@ -233,7 +233,7 @@ class ModelStore:
             if not choice.locators:
                 raise self.not_found(choice, ref, path=path)
             if choice.file is not None:
-                self.quarantine.put_file(kind, choice.file, "damaged after it was fetched")
+                self._set_aside(kind, choice.file, path)
             return None
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
@@ -245,10 +245,22 @@ class ModelStore:
                 )
         return model
 
+    def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
+        """Make way for a damaged or empty file's successor. Raises ModelDamaged where the volume does not let us."""
+        try:
+            self.quarantine.put_file(kind, file, "damaged after it was fetched")
+        except OSError as error:
+            at = f"{path}: " if path else ""
+            raise ModelDamaged(
+                f"{at}the file {kind}/{file} on the volume is damaged, and can't be set aside: {error.strerror}",
+                hint="Is the volume read-only?",
+                details={"path": path, "model": f"{kind}/{file}"},
+            ) from None
+
     def _there(self, choice: Choice, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if choice.file is None:
-            choice = hub.link_cached(choice, self.volume, self._hf_caches)
+            choice = hub.link_cached(choice, self.volume, self._hf_caches, pickles=self.settings.model_allow_pickle)
         file = self.volume.look(choice.kind, choice.file) if choice.file is not None else None
         if file is None:
             return None

@@ -7,10 +7,13 @@ fetches, the others look on, and go on with its work when it dies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.errors import InvalidInput, WorkerError
 from worker.models.attempt import TakenOver
 from worker.models.fetching import bring
 from worker.models.flight import Flight
@@ -28,6 +31,19 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2
 _THREADS = 16
 
+_Needs = tuple[str | None, str | None]
+"""The hash and the token of who wants a file: where they differ one's failure is not the other's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A flight, how it will end, and for whom it was started."""
+
+    flight: Flight
+    future: Future[bool]
+    needs: _Needs = field(repr=False)
+    path: str
+
 
 class Supply:
     """Gets files that are not there.
@@ -44,7 +60,7 @@ class Supply:
         self._gate = threading.BoundedSemaphore(at_once)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="models")
         self._mutex = threading.Lock()
-        self._flights: dict[str, tuple[Flight, Future[bool]]] = {}
+        self._flights: dict[str, _Known] = {}  # by what is fetched
 
     async def get(
         self, choose: Callable[[], Choice], ref: ModelRef, path: str, *, joined: Callable[[Flight], None]
@@ -60,23 +76,31 @@ class Supply:
         Raises:
             DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound, NoSpace: it can't be had.
         """
-        choice = choose()
         while True:
+            choice = await asyncio.to_thread(choose)
+            if choice.file is not None:
+                return False
             with self._mutex:
-                known = self._flights.get(choice.identity)
-                if known is None or not known[0].stop.is_set():
-                    flight, future = known or self._start(choose, choice, ref, path)
-                    flight.waiters += 1
-                    break
-            await asyncio.wait([asyncio.wrap_future(known[1])])  # told to stop just before: let it end
-        joined(flight)
+                known = self._flights.get(choice.identity) or self._start(choose, choice, ref, path)
+                joins = known.needs == _needs(ref) and not known.flight.stop.is_set()
+                known.flight.waiters += joins
+            joined(known.flight)
+            if joins:
+                return await self._end_of(known, path)
+            end = asyncio.shield(asyncio.wrap_future(known.future))
+            await asyncio.gather(end, return_exceptions=True)  # how it ends says nothing about this one
+
+    async def _end_of(self, known: _Known, path: str) -> bool:
+        """Return whether the flight fetched the file; an error is told at the field of who waits."""
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await asyncio.shield(asyncio.wrap_future(known.future))
+        except WorkerError as error:
+            raise _told_at(error, known.path, path) from None
         finally:
             with self._mutex:
-                flight.waiters -= 1
-                if flight.waiters == 0:
-                    flight.stop.set()
+                known.flight.waiters -= 1
+                if known.flight.waiters == 0:
+                    known.flight.stop.set()
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do something in a thread of ours."""
@@ -85,18 +109,16 @@ class Supply:
     def close(self) -> None:
         """Stop every fetch; what is there stays for a resume."""
         with self._mutex:
-            for flight, _ in self._flights.values():
-                flight.stop.set()
+            for known in self._flights.values():
+                known.flight.stop.set()
         self._pool.shutdown(wait=True)
 
-    def _start(
-        self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str
-    ) -> tuple[Flight, Future[bool]]:
+    def _start(self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str) -> _Known:
         """Start a flight; the mutex is ours."""
         flight = Flight(choice.name or ref.ref)
         future = self._pool.submit(self._fly_and_land, choose, choice, ref, path, flight)
-        self._flights[choice.identity] = (flight, future)
-        return flight, future
+        known = self._flights[choice.identity] = _Known(flight, future, _needs(ref), path)
+        return known
 
     def _fly_and_land(
         self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str, flight: Flight
@@ -108,15 +130,16 @@ class Supply:
                 del self._flights[choice.identity]
 
     def _fly(self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str, flight: Flight) -> bool:
+        """Bring what is chosen, or see it come; also return False when the reference means another file by now."""
         while True:
             with self._gate:
                 lease, free = self._try_lease(choice.identity)
                 try:
-                    choice = choose()
-                    if choice.file is not None:
+                    now = choose()
+                    if now.file is not None or now.identity != choice.identity:
                         return False
                     if free:
-                        bring(Order(choice, ref, path, flight, lease), self._means)
+                        bring(Order(now, ref, path, flight, lease), self._means)
                         return True
                 except TakenOver:
                     continue  # somebody else fetches it now
@@ -139,10 +162,23 @@ class Supply:
             if sight is None:
                 return
             if stale:
-                taken = self._leases.take(identity, instead_of=sight)
-                if taken is not None:
-                    taken.release()
+                with contextlib.suppress(OSError):  # a full disk: whoever wants the file goes on without a lease
+                    taken = self._leases.take(identity, instead_of=sight)
+                    if taken is not None:
+                        taken.release()
                 return
             flight.tell(sight.done, sight.total, waiting=True)
             if flight.stop.wait(_LOOK_S):
                 raise Stopped
+
+
+def _needs(ref: ModelRef) -> _Needs:
+    return ref.sha256, ref.token.get_secret_value() if ref.token else None
+
+
+def _told_at(error: WorkerError, was: str, path: str) -> WorkerError:
+    """Return an error that came up for one job's field as it is told to a job that named the model in another."""
+    if was == path or isinstance(error, InvalidInput):
+        return error
+    words = error.message.removeprefix(f"{was}: ") if was else error.message
+    return type(error)(f"{path}: {words}" if path else words, hint=error.hint, details={**error.details, "path": path})

@@ -25,6 +25,8 @@ from worker.net.errors import FetchError, TooLarge, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CHANGES = 2
+
 
 class Transfer:
     """One file from a remote into a partial.
@@ -67,6 +69,7 @@ class Transfer:
         self._spans = Spans()
         self._todo: deque[tuple[int, int | None]] = deque()
         self._active = 0
+        self._changes = 0
         self._failure: BaseException | None = None
         self._generation = 0  # counts the times that a file came anew from its beginning
         self._high = 0  # most bytes ever there: progress is only what exceeds it
@@ -82,15 +85,19 @@ class Transfer:
             Stopped: told to.
             Exception: whatever `check` or `on_name` raise.
         """
-        changes = 0
         while True:
             try:
                 return self._attempt()
             except Changed:
-                changes += 1
-                if changes > 2:  # noqa: PLR2004  once may be an upload, thrice is a broken source
+                if self._at_once:
                     raise
+                self._changes += 1
                 self._partial.restart(Version(None, None))
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether all has to come in one answer: once may be an upload, twice are servers that don't agree."""
+        return self._changes >= _CHANGES
 
     def _attempt(self) -> Arrived:
         with ExitStack() as stack:
@@ -119,7 +126,8 @@ class Transfer:
         while True:
             self._raise_if_stopped()
             try:
-                piece = stack.enter_context(self._remote.open(start, min(end, start + MIN_PIECE)))
+                most = None if self._at_once else min(end, start + MIN_PIECE)
+                piece = stack.enter_context(self._remote.open(start, most))
             except FetchError as error:
                 strikes += 1
                 self._wait_after(error, strikes)
@@ -134,7 +142,7 @@ class Transfer:
         if not piece.ranged:
             self._partial.restart(piece.version)
         self._partial.begin(piece.version)
-        self._size, self._ranged = size, piece.ranged and size is not None
+        self._size, self._ranged = size, piece.ranged and size is not None and not self._at_once
         self._spans = self._partial.spans
         return piece
 
@@ -147,7 +155,7 @@ class Transfer:
         count = max(1, min(self._pace.connections if self._ranged else 1, len(self._todo)))
         self._active = count
         task: _Task | None = None
-        if self._todo and self._todo[0][0] == first.start and first.ranged == self._ranged:
+        if self._todo and self._todo[0][0] == first.start and (self._at_once or first.ranged == self._ranged):
             task = _Task(*self._todo.popleft(), first, stack.pop_all())
         stack.close()
         tasks = [task, *[None] * (count - 1)]
@@ -168,23 +176,28 @@ class Transfer:
                     with self._changed:
                         strikes = 1 if self._high > mark else strikes + 1
                         mark = self._high
-                        others = self._active > 1
-                    self._give_back(broken.position, task.end)
-                    if others and isinstance(broken.cause, Busy):
-                        return  # a source that is asked too much gets fewer connections
+                        self._give_back(broken.position, task.end)
+                        if self._active > 1 and isinstance(broken.cause, Busy):
+                            self._leave()  # a source that is asked too much gets fewer connections
+                            return
                     self._wait_after(broken.cause, strikes)
                 task = None
         except BaseException as error:  # noqa: BLE001  the calling thread raises it
             self._fail(error)
-        finally:
-            with self._changed:
-                self._active -= 1
-                self._changed.notify_all()
 
     def _take(self) -> _Task | None:
+        """Return what is to be brought next; None when there is nothing: then this worker has left."""
         with self._changed:
             self._raise_if_stopped()
-            return _Task(*self._todo.popleft()) if self._todo and self._failure is None else None
+            if self._todo and self._failure is None:
+                return _Task(*self._todo.popleft())
+            self._leave()
+            return None
+
+    def _leave(self) -> None:
+        """One worker fewer; in one step with what it decided by, or all could rely on each other and go."""
+        self._active -= 1
+        self._changed.notify_all()
 
     def _give_back(self, start: int, end: int | None) -> None:
         with self._changed:

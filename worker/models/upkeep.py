@@ -13,9 +13,8 @@ from worker.models.identity import this_process
 from worker.models.lease import Leases
 from worker.models.local import LocalModel, describe
 from worker.models.names import nearest
-from worker.models.partial import ENDING, RECORD
 from worker.models.references import locate
-from worker.models.space import free_bytes
+from worker.models.space import free_bytes, on_their_way
 from worker.models.verify import complaint, sha256_of
 from worker.models.volume import KINDS
 
@@ -177,7 +176,7 @@ def tidy(store: ModelStore, *, now: Callable[[], float] = time.time) -> list[Pat
     fetching = leases.anybody()
     for kind in KINDS:
         folder = store.volume.incoming(kind)
-        for path in (*folder.glob(f"*{ENDING}"), *folder.glob(f"*{ENDING}{RECORD}*")):
+        for path in on_their_way(folder):
             if not fetching or _age(path, now) > _YOUNG_S:
                 removed += _unlinked(path)
         for path in store.volume.quarantine(kind).glob("*"):

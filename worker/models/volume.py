@@ -111,11 +111,22 @@ def _walk(folder: Path, below: str, depth: int) -> Iterator[str]:
     except OSError:
         return
     for entry in found:
+        if not _is_text(entry.name):
+            continue  # no job can name it, and no JSON tell of it
         file = f"{below}{entry.name}"
         if entry.name.lower().endswith(MODEL_ENDINGS):
             yield file
         elif depth > 1 and _is_folder(entry):
             yield from _walk(Path(entry.path), f"{file}/", depth - 1)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is Unicode: one in another encoding comes with lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

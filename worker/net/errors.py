@@ -5,7 +5,14 @@ Not errors of a job: whoever fetches knows which field of the job the URL came f
 
 from __future__ import annotations
 
-_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BUSY = frozenset({408, 425, 429})
+_SERVER_ERRORS = 500
+_NEVER = frozenset({501, 505})
+
+
+def passes(status: int) -> bool:
+    """Return whether an answer with this status may be another the next time: proxies have statuses of their own."""
+    return status in _BUSY or (status >= _SERVER_ERRORS and status not in _NEVER)
 
 
 class FetchError(Exception):
@@ -46,4 +53,4 @@ class BadStatus(FetchError):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
-        self.retryable = status in _RETRYABLE
+        self.retryable = passes(status)

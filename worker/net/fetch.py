@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
+_PLAIN = ("", "identity", "aws-chunked")
+"""Stores keep `aws-chunked` from how an object was uploaded and say it again when its plain bytes are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,20 @@ class Body:
         status: HTTP status.
         headers: Case-insensitive.
         length: Bytes announced by `Content-Length`, None when the server does not say.
+        at_home: No redirect has led to another origin than the first, so the secrets came along.
     """
 
     def __init__(
-        self, response: requests.Response, *, limits: Limits, deadline: float | None, now: Callable[[], float]
+        self,
+        response: requests.Response,
+        *,
+        at_home: bool,
+        limits: Limits,
+        deadline: float | None,
+        now: Callable[[], float],
     ) -> None:
         self.url = response.url
+        self.at_home = at_home
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         announced = response.headers.get("Content-Length", "")
@@ -118,7 +128,7 @@ class Body:
             TooLarge, TooSlow, Unreachable: as `Limits` say; a body shorter than announced is `Unreachable`.
             Refused: the server encoded the body although it was asked not to.
         """
-        if self.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        if self.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
             raise Refused(f"{self.host} sent an encoded body although it was asked for a plain one")
         most = self._limits.max_bytes
         if most is not None and self.length is not None and self.length > most:
@@ -199,9 +209,9 @@ class Fetcher:
         """
         bounds = limits or Limits()
         deadline = None if bounds.total_s is None else self._now() + bounds.total_s
-        response = self._follow(url, method, headers or {}, secrets or {}, bounds, deadline)
+        response, at_home = self._follow(url, method, headers or {}, secrets or {}, bounds, deadline)
         try:
-            yield Body(response, limits=bounds, deadline=deadline, now=self._now)
+            yield Body(response, at_home=at_home, limits=bounds, deadline=deadline, now=self._now)
         finally:
             response.close()
 
@@ -213,21 +223,20 @@ class Fetcher:
         secrets: Mapping[str, str],
         limits: Limits,
         deadline: float | None,
-    ) -> requests.Response:
-        home = origin(url)
-        guarded = bool(secrets)
+    ) -> tuple[requests.Response, bool]:
+        """Return the last answer, and whether all came from the first origin."""
+        home, at_home = origin(url), True
         for _ in range(limits.redirects + 1):
             scheme, host, port = here = origin(url)
-            if guarded and scheme == "http" and not self.guard.allow.allows_name(host, port):
+            if secrets and scheme == "http" and not self.guard.allow.allows_name(host, port):
                 raise Refused(f"a secret is not sent over plain http, and {host} is asked for with one")
-            if here != home:
-                secrets = {}
-            response = self._send(url, method, {**headers, **secrets}, limits, deadline, host)
+            at_home = at_home and here == home
+            response = self._send(url, method, {**headers, **(secrets if at_home else {})}, limits, deadline, host)
             target = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not target:
-                return response
+                return response, at_home
             response.close()
-            url = _joined(url, target)
+            url = _joined(url, as_utf8(target))
         raise Refused(f"{home[1]} redirects more than {limits.redirects} times")
 
     def _send(
@@ -245,6 +254,14 @@ class Fetcher:
     def close(self) -> None:
         """Close idle connections."""
         self._adapter.close()
+
+
+def as_utf8(value: str) -> str:
+    """Return a header's text as its sender meant it: servers write UTF-8, HTTP libraries read Latin-1."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except ValueError:
+        return value
 
 
 def _joined(url: str, target: str) -> str:

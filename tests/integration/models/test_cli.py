@@ -124,8 +124,11 @@ def test_gc_removes_what_dead_workers_left_and_rebuild_writes_the_registry(
     incoming.mkdir()
     (incoming / "abc-1.part").write_bytes(b"x")
     (incoming / "abc-1.part.ranges").write_text("{}")
+    by_the_hubs_library = incoming / "hub-1a2b3c4d/.cache/huggingface/download/y.incomplete"
+    by_the_hubs_library.parent.mkdir(parents=True)
+    by_the_hubs_library.write_bytes(b"y")
     assert _models("gc", "--dir", str(tmp_path)) == 0
-    assert list(incoming.iterdir()) == []
+    assert [path for path in incoming.rglob("*") if path.is_file()] == []
     (tmp_path / "cache_registry.json").unlink()
     assert _models("rebuild", "--dir", str(tmp_path)) == 0
     assert "1 models" in capsys.readouterr().out

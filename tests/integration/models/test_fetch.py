@@ -191,11 +191,16 @@ def test_a_file_that_changes_on_the_way_is_fetched_anew(tmp_path: Path) -> None:
     assert model.sha256 == _sha(other)
 
 
-def test_a_file_that_always_changes_is_given_up(tmp_path: Path) -> None:
+def test_a_file_that_always_changes_and_never_comes_in_one_piece_is_given_up(tmp_path: Path) -> None:
     tags = iter(range(10**6))
-    error, _ = _run(
-        tmp_path, lambda request: ranged(request, LARGE, etag=f'"{next(tags)}"'), {"url": "{server}/x.safetensors"}
-    )
+
+    def script(request: Request) -> Reply:
+        whole = ranged(request, LARGE, etag=f'"{next(tags)}"')
+        return replace(
+            whole, body=whole.body[:100_000], headers={**whole.headers, "Content-Length": str(len(whole.body))}
+        )
+
+    error, _ = _run(tmp_path, script, {"url": "{server}/x.safetensors"})
     assert isinstance(error, DownloadFailed)
     assert "changed" in error.message
     assert leftovers(tmp_path) == []
@@ -396,7 +401,8 @@ def test_errors_show_no_secret(tmp_path: Path) -> None:
         assert "sesame" not in json.dumps(error.to_answer())
 
 
-def test_an_expired_signature_is_renewed_through_the_front_door(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_an_expired_signature_is_renewed_through_the_front_door(tmp_path: Path, status: int) -> None:
     served = 0
 
     def script(request: Request) -> Reply:
@@ -405,7 +411,7 @@ def test_an_expired_signature_is_renewed_through_the_front_door(tmp_path: Path) 
             return Reply(302, headers={"Location": f"/blob?n={served}"})
         served += 1
         if served % 2 == 0 and "range" in request.headers and request.query == "n=0":
-            return Reply(403)
+            return Reply(status)
         return ranged(request, LARGE)
 
     model, seen = _run(tmp_path, script, {"name": "x", "url": "{server}/front"}, pace=replace(QUICK, connections=1))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import disks
 from tests.support import safetensors as make
-from tests.support.loopback_http import serve
+from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
-from worker.errors import NoSpace
+from worker.errors import DownloadFailed, NoSpace
+from worker.models.identity import this_process
+from worker.models.names import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +65,6 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing(small_disk: Path) -> Non
         handler.end_headers()  # type: ignore[attr-defined]  # as above
         handler.wfile.write(body)  # type: ignore[attr-defined]  # as above
 
-    from tests.support.loopback_http import Reply
-
     with serve(lambda _: Reply(raw=unannounced)) as server:
         where = store(small_disk, server.url)
         with pytest.raises(NoSpace):
@@ -96,6 +98,39 @@ def test_a_limit_on_file_sizes_is_like_a_full_disk(tmp_path: Path) -> None:
             [sys.executable, "-c", _LIMITED, str(tmp_path), server.url], capture_output=True, text=True, check=False
         )
     assert done.stdout.strip() == "told []", done.stderr
+
+
+def test_a_dead_workers_lease_on_a_full_disk_stops_nobody(small_disk: Path) -> None:
+    with serve(lambda request: ranged(request, BODY)) as server:
+        where = store(small_disk, server.url)
+        asyncio.run(fetch(where, ModelRef(url=f"{server.url}/old.safetensors")))
+        ref = ModelRef(url=f"{server.url}/new.safetensors")
+        dead = {**this_process().to_json(), "started": 1, "beat": 0}
+        leases = small_disk / ".store/leases"
+        leases.mkdir(parents=True, exist_ok=True)
+        (leases / f"{short_hash(where.choose(ref, 'lora').identity)}.lease").write_text(json.dumps(dead))
+        disks.fill(small_disk / "something")
+        assert asyncio.run(fetch(where, ref)).path.read_bytes() == BODY
+        where.close()
+    assert [path.name for path in leases.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def test_what_is_there_of_a_file_needs_no_room_a_second_time(small_disk: Path) -> None:
+    """A fetch that was cut off has reserved the room of the whole file."""
+    body, cut = make.safetensors(make.SDXL_LORA, pad_to=8_000_000), True
+
+    def script(request: Request) -> Reply:
+        whole = ranged(request, body)
+        return replace(whole, body=b"", headers={**whole.headers, "Content-Length": "9"}) if cut else whole
+
+    with serve(script) as server:
+        where = store(small_disk, server.url)
+        with pytest.raises(DownloadFailed):
+            asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        assert leftovers(small_disk) != []
+        cut = False
+        assert asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors"))).size == len(body)
+        where.close()
 
 
 def test_a_volume_that_can_not_be_written_still_serves_what_is_there(small_disk: Path) -> None:

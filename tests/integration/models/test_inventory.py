@@ -12,7 +12,9 @@ from tests.support import safetensors as make
 from worker.contract.models import ModelRef
 from worker.errors import InvalidInput, ModelDamaged
 from worker.models.catalog import CATALOG_PATH
+from worker.models.identity import this_process
 from worker.models.inventory import Inventory, registry_path
+from worker.models.marks import Marks
 from worker.models.registry import Entry
 from worker.models.store import ModelStore
 from worker.models.volume import Volume
@@ -98,6 +100,41 @@ def test_a_broken_registry_is_kept_aside_and_rebuilt(tmp_path: Path) -> None:
     inventory.flush()
     assert list(_inventory(tmp_path).entries()) == ["lora/x.safetensors"]
     assert len(list(tmp_path.glob("cache_registry.json.broken-*"))) == 1
+
+
+def test_a_registry_that_can_not_be_read_just_now_is_not_taken_for_a_broken_one(tmp_path: Path) -> None:
+    path = tmp_path / "cache_registry.json"
+    first = _inventory(tmp_path)
+    first.record(Entry("lora", "x.safetensors", 5, source="civitai:1"))
+    known = first.entries()
+    path.rename(tmp_path / "kept")
+    path.symlink_to(path)  # opening it is an error, as on a network volume now and then
+    inventory = _inventory(tmp_path)
+    inventory.record(Entry("lora", "y.safetensors", 5, source="civitai:2"))
+    (tmp_path / "kept").replace(path)
+    assert list(tmp_path.glob("*.broken-*")) == []
+    assert first.entries() == known
+    assert {**known, **inventory.entries()}.keys() == {"lora/x.safetensors", "lora/y.safetensors"}
+
+
+def test_a_file_name_that_is_not_unicode_does_no_harm(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    Path(os.fsdecode(os.fsencode(tmp_path / "loras") + b"/caf\xe9.safetensors")).write_bytes(b"from another system")
+    inventory = _inventory(tmp_path)
+    assert list(inventory.rebuild()) == ["lora/x.safetensors"]
+    assert list(_inventory(tmp_path).entries()) == ["lora/x.safetensors"]
+
+
+def test_a_worker_that_was_taken_for_dead_shows_again_what_it_holds(tmp_path: Path) -> None:
+    """Frozen for minutes, and its file removed by another worker."""
+    frozen, other = Marks(tmp_path, this_process()), Marks(tmp_path, this_process())
+    frozen.hold(["lora/x.safetensors"])
+    (file,) = tmp_path.glob("*.uses")
+    file.unlink()
+    frozen._refresh()
+    assert other.others() == {"lora/x.safetensors"}
+    frozen.close()
+    other.close()
 
 
 def test_the_older_registry_is_read_and_replaced_by_ours(tmp_path: Path) -> None:

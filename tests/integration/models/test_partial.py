@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from typing import TYPE_CHECKING
 
-from worker.models.partial import Partial, Version
+import pytest
+
+from worker.models.partial import DiskFull, Partial, Version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +54,28 @@ def test_a_taker_that_is_killed_in_turn_hands_on_what_it_took(tmp_path: Path) ->
     third = Partial(tmp_path, "x", "third")
     assert third.spans.to_json() == [[0, 400]]
     third.close()
+
+
+def test_what_a_failed_flush_may_have_lost_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network volume takes bytes into memory and refuses them when they are flushed, once."""
+    partial = Partial(tmp_path, "x", "first")
+    partial.begin(VERSION)
+    partial.write(b"a" * 100, 0)
+    partial.save([[0, 100]])
+    partial.write(b"b" * 900, 100)
+    partial.note([[0, 1000]])
+
+    def refused(_: int) -> None:
+        raise OSError(errno.EDQUOT, "over quota")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refused)
+        with pytest.raises(DiskFull):
+            partial.finish(1000)
+    partial.save([[0, 1000]])
+    partial.note([[0, 1000]])
+    assert partial.spans.to_json() == [[0, 100]]
+    partial.close()
+    taker = Partial(tmp_path, "x", "second")
+    assert taker.spans.to_json() == [[0, 100]]
+    taker.close()

@@ -111,6 +111,12 @@ def test_a_name_that_no_file_can_have_is_found_by_what_it_was_fetched_as(name: s
     assert _choose(name, fetched.file, twin.file, entries=(fetched, twin)).file is None
 
 
+@pytest.mark.parametrize("name", ["a<b>", "sub/a b", "🙂"])
+def test_the_very_name_counts_more_than_a_file_of_a_similar_one(name: str) -> None:
+    fetched = Entry("lora", "a_b-1234.safetensors", 1, source=Web(_URL).key, name=name)
+    assert _choose(name, fetched.file, "a_b.safetensors", entries=(fetched,)).file == fetched.file
+
+
 def test_a_file_of_another_source_that_ends_like_a_version_is_not_that_version() -> None:
     other = Entry("lora", "style-77.safetensors", 1, source=Web(_URL).key)
     assert _choose("civitai:77", other.file, entries=(other,)).file is None
