@@ -133,8 +133,9 @@ class Marks:
                 if self._written:
                     os.utime(self._path)
             except FileNotFoundError:
-                self._written = frozenset()
-                self._tidy(linger=0)
+                if self._folder.is_dir():  # else it is the volume that is gone
+                    self._written = frozenset()
+                    self._tidy(linger=0)
             except OSError:
                 return  # others see the last time
 

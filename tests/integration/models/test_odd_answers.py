@@ -193,7 +193,7 @@ def test_one_jobs_wrong_hash_or_token_is_not_another_jobs_failure(
             second = asyncio.create_task(fetch(where, ModelRef.model_validate({"url": url, **mine})))
             await asyncio.sleep(0)
             goes_on.set()
-            return await asyncio.gather(first, second, return_exceptions=True)
+            return [*await asyncio.gather(first, second, return_exceptions=True)]
 
         wrong, right = asyncio.run(both())
         where.close()
@@ -221,7 +221,7 @@ def test_an_error_that_two_jobs_share_names_each_ones_own_field(tmp_path: Path) 
                 _until, lambda: any(known.flight.waiters == 2 for known in list(where._supply._flights.values()))
             )
             goes_on.set()
-            return await asyncio.gather(first, second, return_exceptions=True)
+            return [*await asyncio.gather(first, second, return_exceptions=True)]
 
         errors = asyncio.run(both())
         where.close()
