@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
-from worker.contract.accept import Cache, accept
+from worker.contract.accept import Cache, accept, inside
 from worker.contract.expand import expand
 from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
 from worker.delivery.target import from_job
-from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.errors import ClientError, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size, size_bound
 from worker.serving.deadline import seconds_for
@@ -205,16 +205,24 @@ class Service:
         return {"warnings": list(request.warnings), "worker": self._worker({}), **special}
 
     async def _validated(self, request: Validate, run: Run) -> dict[str, Any]:
-        inner = accept(request.job, limits=self._limits, presets=self._house.presets).job
-        dry = await dry_run(
-            inner,
-            self._pieces(inner) if isinstance(inner, Generation) else [],
-            self._backend,
-            self._store,
-            read=lambda job: self._errands.incoming(job, run),
-            max_pixels=self._settings.max_pixels,
-            on_progress=run.on_progress,
-        )
+        accepted = accept(request.job, limits=self._limits, presets=self._house.presets)
+        inner = accepted.job
+        try:
+            self._delivery.admit(inner.output, run.target)
+            dry = await dry_run(
+                inner,
+                self._pieces(inner) if isinstance(inner, Generation) else [],
+                self._backend,
+                self._store,
+                settle=self._studio.settled,
+                read=lambda job: self._errands.incoming(job, run),
+                max_pixels=self._settings.max_pixels,
+                on_progress=run.on_progress,
+            )
+        except InvalidInput as error:
+            raise inside(accepted.placed(error)) from None
+        except ClientError as error:
+            raise inside(error) from None
         return dry.to_json(inner.kind)
 
     def _pieces(self, request: Generation) -> list[Plain]:

@@ -68,11 +68,31 @@ PLOT = {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}
             {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
             "script.args",
         ),
+        (
+            {
+                "prompt": "john x",
+                "script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": "x, doe"}},
+            },
+            "script.args",
+        ),
+        (
+            {"script": {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "cat\njohn doe"}}},
+            "script.args",
+        ),
+        ({"prompt": "a|john|doe", "script": {"name": "prompt matrix"}}, "prompt"),
+        ({"loras": [{"name": "add_detail", "trigger_words": ["john doe"]}]}, "loras[0].trigger_words"),
     ],
 )
 def test_words_that_come_by_another_way_are_refused_too(house: Worker, job: dict[str, Any], path: str) -> None:
     answer = house.run(**job)
     assert answer["details"]["problems"][0]["path"] == path, answer
+
+
+def test_a_dry_run_knows_the_rules_and_what_is_recommended(house: Worker) -> None:
+    refused = house.run_job({"input": {"type": "validate", "job": {"prompt": "john doe"}}})
+    assert refused["details"]["problems"][0]["path"] == "job.prompt"
+    advised = house.run_job({"input": {"type": "validate", "job": {"prompt": "a", "recommended": True}}})
+    assert advised["requests"][0]["body"]["width"] == 512
 
 
 def test_a_flagged_prompt_is_a_warning(house: Worker) -> None:

@@ -303,7 +303,37 @@ def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(worker: Worker) ->
 
 
 def test_a_dry_run_reports_the_mistakes_that_the_job_would(worker: Worker) -> None:
-    assert problem(run(worker, type="validate", job=small(sampler_name="Eulre")))["suggestion"] == "Euler"
+    found = problem(run(worker, type="validate", job=small(sampler_name="Eulre")))
+    assert (found["path"], found["suggestion"]) == ("job.sampler_name", "Euler")
+
+
+@pytest.mark.parametrize(
+    ("job", "path"),
+    [
+        ({"type": "upscale", "image": picture(), "upscaler": "Lanzcos"}, "job.upscaler"),
+        ({"type": "upscale", "image": "A" * 64}, "job.image"),
+        ({"type": "interrogate", "image": "A" * 64}, "job.image"),
+        ({"prompt": "a", "output": {"delivery": "s3"}}, "job.output.delivery"),
+        ({"prompt": "__nobody__", "wildcards": True}, "job.prompt"),
+        ({"compat": "diffusers", "prompt": "a", "num_inference_steps": 0}, "job.num_inference_steps"),
+        ({"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": {"steps": 0}}, "job.payload.steps"),
+        ({"prompt": "a", "preset": "nothing"}, "job.preset"),
+        ({"prompt": "a", "checkpoint": "nobody_knows"}, "job.checkpoint"),
+        ({"type": "validate", "job": {"prompt": "a", "sampler_name": "Eulre"}}, ""),
+    ],
+)
+def test_a_dry_run_names_the_field_of_the_job_inside(worker: Worker, job: dict[str, Any], path: str) -> None:
+    answer = run(worker, type="validate", job=job)
+    assert [each["path"] for each in answer.get("details", {}).get("problems", ())] == ([path] if path else [])
+
+
+def test_a_dry_run_tells_what_is_sent_for_an_errand_and_fetched_by_a_prefetch(worker: Worker) -> None:
+    upscale = run(worker, type="validate", job={"type": "upscale", "image": picture(), "upscaler": "lanczos"})
+    assert upscale["requests"] == [{"path": "/sdapi/v1/extra-single-image", "body": {"upscaler_1": "Lanczos"}}]
+    fetched = run(worker, type="validate", job={"type": "prefetch", "loras": ["Detail Tweaker XL", "add_detail"]})
+    assert [each["path"] for each in fetched["fetch"]] == ["loras[0]"]
+    unknown = run(worker, type="validate", job={"type": "prefetch", "checkpoint": "nobody_knows"})
+    assert unknown["error_code"] == "model_not_found"
 
 
 def test_validate_tells_models_that_are_there_from_those_that_would_be_fetched(worker: Worker) -> None:

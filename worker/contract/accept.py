@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from worker.contract.forms import api, bare, cached, diffusers
 from worker.contract.jsonguard import problems_of
-from worker.contract.kinds import WebUIGet
+from worker.contract.kinds import Validate, WebUIGet
 from worker.contract.limits import Limits
 from worker.contract.presets import dress
 from worker.contract.request import parse_job
 from worker.contract.written import as_written
-from worker.errors import InvalidInput, Problem
+from worker.errors import ClientError, InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,10 +89,29 @@ def accept(
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
     if raw.get("preset") is not None and not api.matches(raw):
-        return _dressed(raw, limits, presets or {})
-    accepted = _formed(raw, limits, guarded=True)
-    other = accepted.form == "native" != bare_form and bare.is_bare(raw)
-    return replace(accepted, form=bare_form) if other else accepted
+        accepted = _dressed(raw, limits, presets or {})
+    else:
+        accepted = _formed(raw, limits, guarded=True)
+        if accepted.form == "native" != bare_form and bare.is_bare(raw):
+            accepted = replace(accepted, form=bare_form)
+    if isinstance(accepted.job, Validate):
+        try:
+            accept(accepted.job.job, limits=limits, presets=presets)
+        except InvalidInput as error:
+            raise inside(error) from None
+    return accepted
+
+
+def inside(error: ClientError) -> ClientError:
+    """Return `error`, found in the job of a dry run, with its paths as they stand in that."""
+    if isinstance(error, InvalidInput):
+        return InvalidInput([_moved(problem, f"job.{problem.path}") for problem in error.problems], hint=error.hint)
+    told = [Problem(**problem) for problem in error.details.get("problems", ())]
+    if not told:
+        return error
+    moved = [_moved(problem, f"job.{problem.path}") for problem in told]
+    details = {**error.details, "problems": [problem.to_json() for problem in moved]}
+    return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
 def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:

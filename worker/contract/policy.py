@@ -102,7 +102,8 @@ def judge(texts: Mapping[str, str], rules: Sequence[Rule]) -> list[Found]:
     for path, text in texts.items():
         if not rules or not text:
             continue
-        readings = {simplified(text), simplified(_TAG.sub("", text))}  # the WebUI takes tags out of the midst of words
+        # The WebUI takes tags out of the midst of words, and its scripts put a space where they part prompts.
+        readings = {simplified(each) for each in (text, _TAG.sub("", text), text.replace("|", " "))}
         found += [
             Found(rule.name, rule.action, path)
             for rule in rules

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from worker.contract.alwayson import read_scripts
 from worker.contract.jsonguard import problems_of, shown, word
-from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, Validate, infer
+from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.contract.limits import Limits
 from worker.contract.mistakes import in_order, problems_in
 from worker.contract.normal import Normal, normalise
@@ -74,9 +74,6 @@ def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem
     if job is not None:
         problems.extend(_elsewhere(problem, normal.written) for problem in problems_between(job, limits))
         job.remember(warnings=[*normal.warnings, *warnings_between(job)], written=normal.written)
-    if isinstance(job, Validate):
-        _, inner = _read(job.job, limits)
-        problems.extend(Problem(f"job.{problem.path}", problem.message, problem.suggestion) for problem in inner)
     return job, problems
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.kinds import Interrogate, Prefetch, Upscale
 from worker.errors import InvalidInput
-from worker.stages import generate, inquiries, prepare
+from worker.stages import generate, inquiries, prepare, tools
+from worker.webui import extras
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,6 +66,7 @@ class Dry:
     """What was found out."""
 
     requests: list[Request] = field(default_factory=list)
+    errands: list[dict[str, Any]] = field(default_factory=list)
     fetch: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -74,7 +77,10 @@ class Dry:
         return {
             "valid": True,
             "type": kind,
-            "requests": [{"path": request.path, "body": request.parameters()} for request in self.requests],
+            "requests": [
+                *({"path": request.path, "body": request.parameters()} for request in self.requests),
+                *self.errands,
+            ],
             "fetch": self.fetch,
             "cost": inquiries.cost([request.body for request in self.requests], pixels),
             "warnings": list(dict.fromkeys(self.warnings)),
@@ -87,7 +93,8 @@ async def dry_run(
     backend: Backend,
     store: ModelStore,
     *,
-    read: Callable[[Generation], Awaitable[Incoming]],
+    settle: Callable[[Generation], Awaitable[tuple[Generation, list[str]]]],
+    read: Callable[[Job], Awaitable[Incoming]],
     max_pixels: int,
     on_progress: ProgressSink,
 ) -> Dry:
@@ -98,7 +105,8 @@ async def dry_run(
         pieces: The plain jobs that it means; none where it is no generation.
         backend: The WebUI.
         store: The model files.
-        read: Returns a plain job's own pictures.
+        settle: Returns a plain job as the operator's rules and its checkpoint's publisher have it, and warnings.
+        read: Returns a job's own pictures.
         max_pixels: Of one batch.
         on_progress: Told as for a real job.
 
@@ -109,20 +117,41 @@ async def dry_run(
     problems = []
     for piece in pieces:
         try:
-            incoming = await read(piece.job)
+            request, said = await settle(piece.job)
+            incoming = await read(request)
             prepared = await prepare.prepare(
-                piece.job,
+                request,
                 backend,
                 DryStore(store),  # type: ignore[arg-type]  # finds and chooses as the store does
                 default_checkpoint=backend.default,
                 on_progress=on_progress,
             )
-            dry.requests.append(generate.request_for(piece.job, prepared, incoming, backend, max_pixels=max_pixels))
-            dry.warnings += [*prepared.warnings, *incoming.warnings]
+            dry.requests.append(generate.request_for(request, prepared, incoming, backend, max_pixels=max_pixels))
+            dry.warnings += [*said, *prepared.warnings, *incoming.warnings]
         except WouldFetch as missing:
             dry.fetch += [{"path": path, "kind": kind, "ref": ref.ref} for path, ref, kind in missing.wanted]
         except InvalidInput as error:
             problems += error.problems
     if problems:
         raise InvalidInput(list(dict.fromkeys(problems)))
+    if isinstance(job, Upscale):
+        asked = tools.upscaling(job, await read(job), backend)
+        dry.errands.append({"path": extras.UPSCALE, "body": asked.told()})
+    elif isinstance(job, Interrogate):
+        await read(job)
+    elif isinstance(job, Prefetch):
+        dry.fetch += _fetched_for(job, store)
     return dry
+
+
+def _fetched_for(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:
+    """Return the models that a prefetch would fetch. Raises ModelNotFound for one that nobody knows."""
+    missing = []
+    for path, ref, kind in inquiries.wanted_of(job):
+        choice = store.choose(ref, kind, path=path)
+        if store.find(ref, kind, path=path) is not None:
+            continue
+        if not choice.locators:
+            raise store.not_found(choice, ref)
+        missing.append({"path": path, "kind": kind, "ref": ref.ref})
+    return missing

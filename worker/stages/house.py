@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.contract.job import Txt2Img
 from worker.contract.policy import PolicyInvalid, Rule, enforce, judge, read_policy
@@ -14,7 +13,7 @@ from worker.errors import SettingsInvalid
 from worker.safety.load import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from worker.contract.job import Generation
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 PRESETS = "presets.yaml"
 WILDCARDS = "wildcards"
+_MOST_REPLACED = 100
 _LARGEST_LIST = 4 * 1024 * 1024
 
 
@@ -57,9 +57,35 @@ class House:
         for number, unit in enumerate(job.adetailer or ()):
             texts[job.path(f"adetailer[{number}].prompt")] = unit.prompt or ""
             texts[job.path(f"adetailer[{number}].negative_prompt")] = unit.negative_prompt or ""
+        for number, lora in enumerate(job.loras or ()):
+            if isinstance(lora.trigger_words, list):
+                texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
         if job.script is not None:  # an axis of a plot can put words into prompts
-            texts[job.path("script.args")] = json.dumps(job.script.args, ensure_ascii=False)
+            written = list(_texts(job.script.args))
+            made = [prompt for text in written for prompt in _replaced(text, (job.prompt, job.negative_prompt or ""))]
+            texts[job.path("script.args")] = "\n".join([*written, *made])
         return enforce(judge(texts, self.rules))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside `value`."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+        yield ", ".join(part for part in value if isinstance(part, str))
+
+
+def _replaced(values: str, prompts: tuple[str, ...]) -> Iterator[str]:
+    """Yield the prompts that searching for the first of `values` and putting in the others makes (``Prompt S/R``)."""
+    wanted, *others = (value.strip() for value in values.split(","))
+    for prompt in prompts:
+        if wanted and wanted in prompt:
+            yield from (prompt.replace(wanted, other) for other in others[:_MOST_REPLACED])
 
 
 def read_house(settings: Settings) -> House:

@@ -63,15 +63,22 @@ class Studio:
         self._hands = hands
         self._files = ModelFiles(store, hands, ahead=settings.model_readahead, staging=staging)
 
+    async def settled(self, request: Generation) -> tuple[Generation, list[str]]:
+        """Return the job with what its checkpoint's publisher recommends, where it wants that, and warnings.
+
+        Raises:
+            InvalidInput: the operator's rules refuse a prompt.
+        """
+        flagged = self._house.check(request)
+        return await self._recommended(request, flagged) if request.recommended else (request, flagged)
+
     async def generated(self, request: Generation, run: Run) -> Generated:
         """Return the pictures of one plain job, proven to be what was asked for.
 
         Raises:
             WorkerError: they can't be made.
         """
-        flagged = self._house.check(request)
-        if request.recommended:
-            request, flagged = await self._recommended(request, flagged)
+        request, flagged = await self.settled(request)
         with run.phases.phase("prepare"):
             prepare_it = partial(self._prepare, request, run.on_progress)
             prepared = await self._hands.before(run.deadline, self._maker.steady(prepare_it, run.deadline))

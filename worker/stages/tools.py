@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +101,7 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
             "size": {"width": picture.width, "height": picture.height},
         },
         info={"html_info": made.html_info},
-        parameters={name: value for name, value in asked.body.items() if name != "image"},
+        parameters=asked.told(),
         warnings=tuple(warnings),
     )
 
@@ -128,8 +127,3 @@ def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
         "size": {"width": picture.width, "height": picture.height},
         "format": picture.format,
     }
-
-
-def plain_json(value: Any) -> Any:
-    """Return `value` as strict JSON: what the WebUI says may hold NaN."""
-    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)

@@ -33,6 +33,10 @@ class Upscaling:
     upscalers: tuple[str, ...]
     size: Size
 
+    def told(self) -> dict[str, Any]:
+        """Return the body as it is told to the client: without the picture."""
+        return {name: value for name, value in self.body.items() if name != "image"}
+
 
 def upscaling(
     job: Upscale, image: str, size: Size, catalog: Catalog, weights: Weights | None

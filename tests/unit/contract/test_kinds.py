@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from worker.contract.accept import accept
 from worker.contract.job import Generation, Hires, Refiner, Txt2Img
 from worker.contract.kinds import KINDS, Img2Img, Inpaint, Interrogate, Listing, Upscale, Validate
 from worker.contract.limits import Limits
@@ -163,7 +164,9 @@ def test_a_listing_knows_what_it_lists() -> None:
 
 def test_validate_reports_the_mistakes_of_the_job_inside() -> None:
     assert isinstance(parse_job({"type": "validate", "job": CAT}), Validate)
-    assert problem({"type": "validate", "job": {**CAT, "stepz": 1}}) == Problem("job.stepz", "is not a field", "steps")
+    with pytest.raises(InvalidInput) as caught:
+        accept({"type": "validate", "job": {**CAT, "stepz": 1}})
+    assert caught.value.problems == [Problem("job.stepz", "is not a field", "steps")]
 
 
 # hires and refiner as objects
