@@ -115,10 +115,14 @@ def inside(error: ClientError) -> ClientError:
 
 
 def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
-    dressed = dress(raw, presets)
+    fields, written = diffusers.to_job(raw) if diffusers.matches(raw) else (raw, {})
+    dressed = dress(fields, presets)
     if dressed.problems:
-        raise InvalidInput(dressed.problems)
-    accepted = _formed(dressed.fields, limits)
+        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
+    if diffusers.matches(raw):
+        accepted = _translated(dressed.fields, written, limits)
+    else:
+        accepted = _formed(dressed.fields, limits)
     accepted.job.remember(warnings=dressed.warnings, written={})
     return replace(accepted, preset=dressed.applied)
 
@@ -127,7 +131,7 @@ def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Ac
     if api.matches(raw):
         return _api(raw, limits)
     if diffusers.matches(raw):
-        return _diffusers(raw, limits)
+        return _translated(*diffusers.to_job(raw), limits)
     if bare.matches(raw):
         return Accepted(parse_job(bare.to_job(raw), limits=limits), "a1111")
     if "compat" in raw:
@@ -135,8 +139,7 @@ def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Ac
     return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if cached.matches(raw) else "native")
 
 
-def _diffusers(raw: dict[str, Any], limits: Limits) -> Accepted:
-    fields, written = diffusers.to_job(raw)
+def _translated(fields: dict[str, Any], written: dict[str, str], limits: Limits) -> Accepted:
     try:
         job = parse_job(fields, limits=limits)
     except InvalidInput as error:
