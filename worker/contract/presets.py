@@ -138,7 +138,7 @@ def _apply(dressed: Dressed, chosen: list[Preset], raw: Mapping[str, Any]) -> No
     for preset in chosen:
         for name, value in preset.defaults.items():
             left = _left_open(name, value, normal.fields)
-            goes_with = _BELONGS.get(name)
+            goes_with = _BELONGS.get(name, "")
             if goes_with in preset.defaults and normal.fields.get(goes_with) is not None:
                 continue  # what fits the preset's own value need not fit the client's
             if left is not None:
@@ -189,7 +189,7 @@ def _is_given(default: Mapping[str, Any], given: Mapping[str, Any], implied: Map
 def _beyond(preset: Preset, normal: Normal) -> Iterator[Problem]:
     """Yield a problem for each number of the client's that is over the preset's limit, in whatever spelling."""
     parts = normal.fields.get("prompts")
-    places = [("", normal.fields)]
+    places: list[tuple[str, Any]] = [("", normal.fields)]
     places += [(f"prompts[{index}].", part) for index, part in enumerate(parts if isinstance(parts, list) else ())]
     for prefix, fields in places:
         for name, most in preset.limits.items():
