@@ -214,6 +214,7 @@ def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
     assert target == S3Target(
         "https://s3.example.com", "pics", "us-east-1", "path", "AKIA-job", "s3cr3t-job", prefix="out", expiry_s=600
     )
+    assert from_job({**JOB, "sessionToken": "t0ken"}).session_token == "t0ken"
     assert not target.trusted
     assert target.address == ("s3.example.com", 443)
 
@@ -230,6 +231,7 @@ def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
         ({"bucketName": "../x"}, ["s3Config.bucketName"]),
         ({"bucketName": 7}, ["s3Config.bucketName"]),
         ({"region": "x y"}, ["s3Config.region"]),
+        ({"sessionToken": 7}, ["s3Config.sessionToken"]),
         ({"bucketname": "pics", "prefix": "a"}, ["s3Config.bucketname", "s3Config.prefix"]),
         ({"accessSecret": "s3cr3t-job\r\nX-Evil: 1"}, ["s3Config.accessSecret"]),
     ],

@@ -33,7 +33,8 @@ def openapi() -> dict[str, Any]:
                     "type": "object",
                     "description": "A store of the client's own, for this job's pictures.",
                     "properties": {
-                        name: {"type": "string"} for name in ("accessId", "accessSecret", "bucketName", "endpointUrl")
+                        name: {"type": "string"}
+                        for name in ("accessId", "accessSecret", "bucketName", "endpointUrl", "region", "sessionToken")
                     },
                 },
             },

@@ -31,6 +31,7 @@ _BUSY, _SERVER_ERRORS = frozenset({408, 425, 429}), 500
 _HINTS = {
     "AccessDenied": "The key may not write to this bucket; it needs s3:PutObject (and s3:GetObject for URLs).",
     "InvalidAccessKeyId": "The store does not know this access key.",
+    "ExpiredToken": "The temporary keys have expired; send new ones.",
     "SignatureDoesNotMatch": "The secret key does not belong to the access key, or the region is another.",
     "AuthorizationHeaderMalformed": "The region is probably wrong; set BUCKET_REGION (or s3Config.region).",
     "PermanentRedirect": "The bucket lives in another region; use that region's endpoint.",
@@ -39,7 +40,10 @@ _HINTS = {
     "EntityTooLarge": "The store takes no objects of this size.",
     "Refused": "A job's own store has to be at a public address, unless the operator lists its host in ALLOW_HOSTS.",
     "Certificate": "The store's TLS certificate does not fit its host.",
+    "Redirect": "Give the address that it leads to (https:// in place of http://, or another host).",
 }
+_BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 404: "NoSuchBucket", 413: "EntityTooLarge"}
+"""What a status means where whoever stands before the store gives no code."""
 _LINK_HINT = (
     'Links need s3:GetObject for the key, or a public bucket under BUCKET_PUBLIC_URL; `return: "none"` gives keys '
     "without links, and BUCKET_LINK_CHECK=off is for links that open for your clients only."
@@ -76,7 +80,8 @@ class Failure:
         """What a person should do about it."""
         if self.dead_link:
             return _LINK_HINT
-        return _HINTS.get(self.code, _RETRY_HINT if self.retryable else "Check the store's settings.")
+        known = self.code if self.code in _HINTS else _BY_STATUS.get(self.status or 0, "")
+        return _HINTS.get(known, _RETRY_HINT if self.retryable else "Check the store's settings.")
 
 
 def read_failure(error: BaseException) -> Failure:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import threading
 import time
@@ -38,6 +39,7 @@ _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PLAIN_ENCRYPTION = (None, "AES256")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class StoreFailed(Exception):
@@ -199,6 +201,8 @@ def _vouched(answer: Mapping[str, Any], md5: str) -> bool:
     compared Content-MD5 before it answered. One that looks like an MD5 and differs does.
     """
     etag = str(answer.get("ETag", "")).strip('"').lower()
+    if not etag:
+        return False  # every store gives one: whoever answered may be no store at all
     if answer.get("ServerSideEncryption") not in _PLAIN_ENCRYPTION or answer.get("SSECustomerAlgorithm"):
         return True
     return etag == md5 or not _MD5.fullmatch(etag)
@@ -206,10 +210,15 @@ def _vouched(answer: Mapping[str, Any], md5: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
-    """Return the session that all clients are made from: it keeps the service's description, 0.3 s to read."""
-    from boto3.session import Session  # noqa: PLC0415 - slow to import, see above
+    """Return the session that all clients are made from: it keeps the service's description, 0.3 s to read.
 
-    return Session()
+    It knows no profile and no file of whatever else on this machine uses AWS.
+    """
+    from boto3.session import Session  # noqa: PLC0415 - slow to import, see above
+    from botocore.session import Session as Core  # noqa: PLC0415 - as above
+
+    nothing = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    return Session(botocore_session=Core(session_vars={"profile": (None, None, None, None), **nothing}))
 
 
 def _without_expecting(params: Mapping[str, Any], **_: Any) -> None:
@@ -219,6 +228,18 @@ def _without_expecting(params: Mapping[str, Any], **_: Any) -> None:
     whole core busy (`AWSConnection._consume_headers`).
     """
     params["headers"].pop("Expect", None)
+
+
+def _without_redirects(response: tuple[Any, Any] | None, **_: Any) -> None:
+    """End a request that is redirected, unless the store says by its own headers to which region.
+
+    botocore would look for the region at the same address, be redirected again, and so on a thousand times.
+    """
+    answer = response[0] if response else None
+    if answer is not None and answer.status_code in _REDIRECTS and "x-amz-bucket-region" not in answer.headers:
+        place = urlsplit(answer.headers.get("Location", ""))
+        where = f" to {place.scheme}://{place.hostname}" if place.hostname else ""
+        raise StoreFailed(Failure("Redirect", answer.status_code, f"it redirects{where}", retryable=False))
 
 
 def _link_guard(target: S3Target, guard: Guard) -> Guard:
@@ -251,9 +272,11 @@ def _connect(target: S3Target, guard: Guard, connections: int) -> Any:
         region_name=target.region,
         aws_access_key_id=target.access_key,
         aws_secret_access_key=target.secret_key,
+        aws_session_token=target.session_token,
         config=config,
     )
     client.meta.events.register("before-call.s3", _without_expecting)
+    client.meta.events.register_first("needs-retry.s3", _without_redirects)
     if not target.trusted:
         pools = guard.pools(AWSHTTPConnectionPool, AWSHTTPSConnectionPool)
         client._endpoint.http_session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - botocore offers no other way in; a test holds it

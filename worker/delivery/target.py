@@ -34,6 +34,7 @@ class S3Target:
         prefix: Put before every key.
         expiry_s: Life of presigned URLs, seconds.
         public_url: Base of plain URLs when the bucket is public.
+        session_token: Of temporary keys; never printed, but part of presigned URLs, which end with it.
         trusted: The operator's own: its host needs no permission. A job's may lead to public addresses only.
         link_check: Whether it is looked at that links open: with the first one, with each, or not at all.
     """
@@ -47,6 +48,7 @@ class S3Target:
     prefix: str = ""
     expiry_s: int = _DAY_S
     public_url: str | None = None
+    session_token: str | None = field(default=None, repr=False)
     trusted: bool = False
     link_check: LinkCheck = "once"
 
@@ -99,7 +101,7 @@ def from_settings(settings: Settings) -> S3Target | None:
 
 
 _FIELDS = ("accessId", "accessSecret", "endpointUrl")
-_OPTIONAL = ("bucketName", "region")
+_OPTIONAL = ("bucketName", "region", "sessionToken")
 _KNOWN = (*_FIELDS, *_OPTIONAL)
 _SHOWN = 60
 
@@ -108,7 +110,7 @@ def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S, link_chec
     """Return the store that a job brings in its top-level `s3Config`.
 
     `{accessId, accessSecret, bucketName, endpointUrl}` as RunPod defines it; `bucketName` may be part of the endpoint,
-    `region` may be given where the endpoint does not tell it.
+    `region` may be given where the endpoint does not tell it, `sessionToken` belongs to temporary keys.
 
     Raises:
         InvalidInput: every mistake with its path (`s3Config.endpointUrl`); never a value of a key.
@@ -134,6 +136,7 @@ def from_job(config: Any, *, prefix: str = "", expiry_s: int = _DAY_S, link_chec
         addressing=place.addressing,
         access_key=config["accessId"].strip(),
         secret_key=config["accessSecret"].strip(),
+        session_token=(config.get("sessionToken") or "").strip() or None,
         prefix="/".join(part for part in (place.folder, prefix.strip("/")) if part),
         expiry_s=expiry_s,
         link_check=link_check,

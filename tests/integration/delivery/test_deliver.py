@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from worker.net.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.s3 import Store
     from worker.delivery.parcel import Delivered
@@ -329,6 +331,72 @@ def test_an_etag_that_is_no_md5_is_not_taken_for_one(make: Make, headers: dict[s
     with fake_store(lambda request, _number: Reply(200, headers=headers) if request.method == "PUT" else None) as fake:
         send(make(fake.target()), drawn(), output={"delivery": "s3"})
         assert fake.tries("GET") == 0
+
+
+def test_a_host_that_says_yes_to_everything_is_no_store(make: Make) -> None:
+    """The address of a store's web console, say, or of whatever stands before it."""
+    page = Reply(200, b"<html>Console</html>")
+    with fake_store(lambda _request, _number: page) as fake, pytest.raises(DeliveryFailed, match="other bytes"):
+        send(make(fake.target()), drawn(), output={"delivery": "s3"})
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_of_an_upload_is_told_with_where_it_leads(make: Make, status: int) -> None:
+    """http:// in place of https://, most of the time."""
+    to = Reply(status, headers={"Location": "https://pics.example.com/pics/x?token=hidden"})
+    with fake_store(lambda _request, _number: to) as fake:
+        with pytest.raises(DeliveryFailed, match=r"redirects to https://pics\.example\.com$") as caught:
+            send(make(fake.target()), drawn(), output={"delivery": "s3"})
+        assert len(fake.seen) == 1
+    assert caught.value.hint is not None
+    assert "https://" in caught.value.hint
+
+
+def test_the_region_that_a_store_names_is_used(make: Make) -> None:
+    def elsewhere(request: Request, _number: int) -> Reply | None:
+        if "/eu-west-1/s3/" in request.headers["authorization"]:
+            return None
+        return Reply(301, error(301, "PermanentRedirect").body, {"x-amz-bucket-region": "eu-west-1"})
+
+    with fake_store(elsewhere) as fake:
+        assert send(make(fake.target()), drawn(), output={"delivery": "s3"}).keys == list(fake.objects)
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "s3:PutObject"), (404, "does not exist"), (413, "this size")])
+def test_a_refusal_without_a_stores_words_has_a_hint(make: Make, status: int, words: str) -> None:
+    page = Reply(status, b"<html>nginx</html>")
+    with fake_store(lambda _request, _number: page) as fake, pytest.raises(DeliveryFailed) as caught:
+        send(make(fake.target()), drawn(), output={"delivery": "s3"})
+    assert words in (caught.value.hint or "")
+
+
+def test_temporary_keys_bring_their_token(make: Make) -> None:
+    with fake_store() as fake:
+        made = send(make(fake.target(session_token="t0ken")), drawn(), output={"delivery": "s3"})
+        assert fake.server.seen[0].headers["x-amz-security-token"] == "t0ken"
+    assert "X-Amz-Security-Token=t0ken" in made.images[0]
+    assert "t0ken" not in repr(fake.target(session_token="t0ken"))
+
+
+def test_what_else_on_the_machine_uses_aws_is_no_business_of_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("no config [[[")
+    code = """
+import time
+from tests.support.fake_s3 import fake_store
+from worker.delivery.s3 import S3Clients
+from worker.net.guard import Guard
+with fake_store() as fake:
+    S3Clients(Guard()).of(fake.target()).put(
+        "x", b"x", content_type="text/plain", metadata={}, deadline=time.monotonic() + 10, linked=False)
+    print(fake.objects, "x-amz-security-token" in fake.server.seen[0].headers)
+"""
+    foreign = {
+        "AWS_PROFILE": "somebody", "AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SESSION_TOKEN": "of another key",
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "config"), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    }  # fmt: skip
+    environment = {**os.environ, **foreign}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip() == "{'x': b'x'} False", done.stderr
 
 
 def test_uploads_carry_the_checksum_that_every_store_takes_and_no_newer_one(make: Make) -> None:
