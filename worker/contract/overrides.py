@@ -34,7 +34,22 @@ class OneOf:
         return found
 
 
-Reader = Flag | Number | OneOf | Text | Whole
+class Colour:
+    """A colour as Pillow reads it, which the WebUI leaves it to: ``#rrggbb``, ``rgb(…)``, or a name of CSS."""
+
+    def read(self, value: object) -> str:
+        """Return the text in `value`; raise a `mistake` otherwise."""
+        from PIL import ImageColor  # noqa: PLC0415 - one rare option needs it
+
+        text = Text(40).read(value)
+        try:
+            ImageColor.getrgb(text)
+        except ValueError:
+            raise mistake(f"must be a colour such as #ffffff or white, not {shown(value)}") from None
+        return text
+
+
+Reader = Colour | Flag | Number | OneOf | Text | Whole
 
 ALLOWED: dict[str, Reader] = {
     "CLIP_stop_at_last_layers": Whole(1, 12),
@@ -58,7 +73,7 @@ ALLOWED: dict[str, Reader] = {
     "face_restoration_model": Text(40),
     "hires_fix_refiner_pass": OneOf("first pass", "second pass", "both passes"),
     "hires_fix_use_firstpass_conds": Flag(),
-    "img2img_background_color": Text(20),
+    "img2img_background_color": Colour(),
     "img2img_color_correction": Flag(),
     "img2img_extra_noise": Number(0, 1),
     "img2img_fix_steps": Flag(),

@@ -58,13 +58,13 @@ def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
         return upright.convert("RGBA" if alpha else "RGB")
 
 
-def opaque(image: Image.Image) -> Image.Image:
-    """Return `image` without transparency; what was transparent is white, the WebUI's own background."""
+def opaque(image: Image.Image, background: str = "white") -> Image.Image:
+    """Return `image` without transparency; what was transparent has the colour of `background`, a name of Pillow's."""
     if image.mode != "RGBA":
         return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return white.convert("RGB")
+    behind = Image.new("RGB", image.size, background).convert("RGBA")
+    behind.alpha_composite(image)
+    return behind.convert("RGB")
 
 
 def as_mask(image: Image.Image) -> Image.Image:

@@ -9,17 +9,18 @@ from worker.contract.budget import split
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img
 from worker.contract.rules import first_size, largest_size
-from worker.errors import IncompatibleModel, InvalidInput, NanImage, WrongResult
+from worker.errors import IncompatibleModel, InvalidInput, NanImage, Problem, WrongResult
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
 from worker.telemetry.progress import Progress
-from worker.webui import body, outcome, tags
+from worker.webui import body, outcome, reach, tags
 from worker.webui.attach import attach
 from worker.webui.resolve import ChosenLora
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.budget import Size
     from worker.contract.job import Generation
     from worker.images.picture import Picture
     from worker.stages.incoming import Incoming
@@ -68,6 +69,12 @@ def request_for(
     """
     request = _plain_request(job, prepared, incoming, backend, max_pixels)
     request, problems = attach(request, job, backend.catalog, backend.plan.weights, incoming.units)
+    if not problems:
+        problems = [
+            Problem(job.path("script.args"), f"{value} makes {size.width}x{size.height}; {_at_most(max_pixels)}")
+            for value, size in reach.sizes(job, backend.catalog)
+            if size.pixels > max_pixels
+        ]
     if problems:
         raise InvalidInput(problems)
     return request
@@ -81,16 +88,27 @@ def _plain_request(
     if isinstance(job, Img2Img):
         size = incoming.size or first_size(job)
         if size.pixels > max_pixels:
-            message = f"makes a result of {size.width}x{size.height}; at most {max_pixels} pixels are allowed here"
+            message = f"makes a result of {size.width}x{size.height}; {_at_most(max_pixels)}"
             raise InvalidInput.at(job.path("init_images[0]"), message)
-        batches = split(size.width, size.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
+        size_of_batch = _largest(job, size, backend.catalog)
+        batches = split(*size_of_batch, job.batch_size or 1, job.n_iter or 1, max_pixels)
         start = body.Start(incoming.images, size, incoming.mask, incoming.extra)
         return body.img2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline, start=start)
     if not isinstance(job, Txt2Img):
         raise TypeError(type(job))
-    largest = largest_size(job)
-    batches = split(largest.width, largest.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
+    largest = _largest(job, largest_size(job), backend.catalog)
+    batches = split(*largest, job.batch_size or 1, job.n_iter or 1, max_pixels)
     return body.txt2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline)
+
+
+def _largest(job: Generation, size: Size, catalog: Catalog) -> tuple[int, int]:
+    """Return width and height of the largest pictures that a batch has to hold, those of a plot included."""
+    largest = max([size, *(each for _, each in reach.sizes(job, catalog))], key=lambda each: each.pixels)
+    return largest.width, largest.height
+
+
+def _at_most(max_pixels: int) -> str:
+    return f"at most {max_pixels} pixels are allowed here"
 
 
 def examine(job: Generation, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:

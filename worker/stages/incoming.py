@@ -80,7 +80,8 @@ def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadlin
     if isinstance(job, Inpaint):
         return _inpaint(job, read)
     if isinstance(job, Img2Img):
-        images = [opaque(read(text, job.path(f"init_images[{n}]"))) for n, text in enumerate(job.init_images)]
+        behind = _background(job)
+        images = [opaque(read(text, job.path(f"init_images[{n}]")), behind) for n, text in enumerate(job.init_images)]
         size, warnings = _size(job, images[0])
         return Incoming(
             tuple(to_base64(image) for image in images), size=size, units=_units(job, read), warnings=warnings
@@ -92,8 +93,13 @@ def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadlin
     return Incoming(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NOTHING
 
 
+def _background(job: Img2Img) -> str:
+    """Return the colour of what is transparent: the WebUI's option for it, which sees no transparency of ours."""
+    return str((job.override_settings or {}).get("img2img_background_color") or "white")
+
+
 def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
-    image = opaque(read(job.init_images[0], job.path("init_images[0]")))
+    image = opaque(read(job.init_images[0], job.path("init_images[0]")), _background(job))
     mask = None
     warnings: list[str] = []
     if job.mask is not None:

@@ -15,7 +15,7 @@ from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
 from worker.telemetry.progress import Progress
-from worker.webui import beside, prompts, resolve, tags
+from worker.webui import options, prompts, reach, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ async def prepare(
     catalog = backend.catalog
     sampling, hr_sampling, problems = resolve.samplings(job, catalog)
     styles, more = resolve.styles(job, catalog)
-    problems = [*problems, *more, *resolve.face_restorer(job, catalog, backend.plan.weights)]
+    named, wrong = options.settled(job, catalog, backend.plan.weights)
+    problems = [*problems, *more, *wrong, *resolve.face_restorer(job, catalog, backend.plan.weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
         hr_upscaler, more = resolve.upscaler(job, catalog, backend.plan.weights)
@@ -117,6 +118,7 @@ async def prepare(
         refiner=lookup.other_checkpoint("refiner_checkpoint", job, local, catalog),
         hr_checkpoint=lookup.other_checkpoint("hr_checkpoint_name", job, local, catalog),
         hr_upscaler=hr_upscaler,
+        options=named,
         styles=styles,
     )
     base, digest = fit.facts_of(checkpoint, store)
@@ -169,7 +171,7 @@ def _wanted(job: Generation) -> list[lookup.Wanted]:
 def _beside(job: Generation, store: ModelStore, catalog: Catalog) -> list[lookup.Wanted]:
     """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
     found: list[lookup.Wanted] = []
-    for named in beside.models(job, catalog):
+    for named in reach.models(job, catalog):
         place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
         if place.is_relative_to(folder):
             with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it

@@ -15,7 +15,7 @@ from worker.contract.kinds import Img2Img, Inpaint
 from worker.contract.suggest import nearest
 from worker.errors import Problem
 from worker.webui import axes, scripts, units
-from worker.webui.resolve import known, missing_upscaler
+from worker.webui.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def attach(
             done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
     if isinstance(job, Img2Img):
         _ultimate(done, job, catalog, weights)
-    _script(done, job, catalog)
+    _script(done, job, catalog, weights)
     # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
     done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
     if not done.alwayson and not done.body:
@@ -234,7 +234,7 @@ def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: We
     return found
 
 
-def _script(done: _Attached, job: Generation, catalog: Catalog) -> None:
+def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None) -> None:
     if job.script is None:
         return
     path = job.path("script.name")
@@ -247,7 +247,10 @@ def _script(done: _Attached, job: Generation, catalog: Catalog) -> None:
         ]
         done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
         return
-    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), axes.names(catalog))
+    restorer = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
+    ready = weights is None or weights.of_face_restorer(restorer) is None
+    through = {**axes.names(catalog), **axes.faces(restorer, ready=ready)}
+    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), through)
     if not problems:
         problems = scripts.beyond(
             name,

@@ -28,6 +28,7 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER}\s*(?:\([+-]?{_NUMBER}\s*\)|\[\s*\d+\s*\])?)?", re.ASCII)
 _WHOLES = re.compile(r"[+-]?\d+(?:\s*-\s*[+-]?\d+\s*(?:\([+-]?\d+\s*\)|\[\s*\d+\s*\])?)?", re.ASCII)
 _SIZE = re.compile(r"\d{1,5}\s*x\s*\d{1,5}", re.ASCII)
+SIZE = "Size"
 _SEEDS = (-1, LARGEST_SEED)
 _WHOLE_AXES: dict[str, tuple[float, float]] = {
     "Seed": _SEEDS, "Var. seed": _SEEDS, "Steps": (1, 150), "Hires steps": (0, 150), "Clip skip": (1, 12),
@@ -42,21 +43,24 @@ _NUMBER_AXES: dict[str, tuple[float, float]] = {
     "Token merging ratio": (0, 0.9), "Token merging ratio high-res": (0, 0.9), "Refiner switch at": (0, 1),
 }  # fmt: skip
 """Axis → what the job's own field of that meaning takes: nothing gets past its limits by being plotted."""
-_LIMITS = {**_WHOLE_AXES, **_NUMBER_AXES, "Size": (64, 2048)}
+_LIMITS = {**_WHOLE_AXES, **_NUMBER_AXES, SIZE: (64, 2048)}
 _ENDS = re.compile(rf"({_NUMBER})(?:\s*[-x]\s*({_NUMBER}))?", re.ASCII)
 _EIGHT = 8
 _SEARCH = "Prompt S/R"
 _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
     **dict.fromkeys(_WHOLE_AXES, (_WHOLES, "must be whole numbers, or ranges such as 1-10, 1-10(+3) and 1-10[4]")),
     **dict.fromkeys(_NUMBER_AXES, (_NUMBERS, "must be numbers, or ranges such as 0-1(+0.25) and 0-1[5]")),
-    "Size": (_SIZE, "must be sizes such as 512x768"),
+    SIZE: (_SIZE, "must be sizes such as 512x768"),
 }
 _TRUTHS = ("true", "false")
 _NAME_AXES = (
     *("Sampler", "Hires sampler", "Schedule type", "Checkpoint name", "Refiner checkpoint", "VAE", "Hires upscaler"),
-    *("Styles", "RNG source", "FP8 mode", "Always discard next-to-last sigma", "SGM noise multiplier"),
+    *("Styles", "RNG source", "Always discard next-to-last sigma", "SGM noise multiplier"),
 )
-CHECKED = (*_FORMS, *_NAME_AXES, _SEARCH)
+_FP8 = "FP8 mode"
+_FACES = "Face restore"
+_YES, _NO = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
+CHECKED = (*_FORMS, *_NAME_AXES, _SEARCH, _FACES, _FP8)
 """Labels of the axes whose values are checked."""
 
 
@@ -80,11 +84,20 @@ def names(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
         "Hires upscaler": (*catalog.latent_upscalers, *(upscaler.name for upscaler in catalog.upscalers)),
         "Styles": catalog.styles,
         "RNG source": ("GPU", "CPU", "NV"),
-        "FP8 mode": ("Disable", "Enable for SDXL", "Enable"),
         "Always discard next-to-last sigma": _TRUTHS,
         "SGM noise multiplier": _TRUTHS,
         _SEARCH: tuple(lora.name for lora in catalog.loras),
     }
+
+
+def faces(restorer: str, *, ready: bool) -> Mapping[str, tuple[str, ...]]:
+    """Return what the axis of face restoration can go through: the script never changes which model restores.
+
+    Args:
+        restorer: What restores faces in this job.
+        ready: It has its weights.
+    """
+    return {_FACES: (*_YES, *_NO, restorer) if ready else _NO}
 
 
 def settled(label: str, text: str, known: Mapping[str, Sequence[str]], path: str) -> tuple[str, list[Problem]]:
@@ -102,6 +115,8 @@ def settled(label: str, text: str, known: Mapping[str, Sequence[str]], path: str
         bad = next((value for value in values if not form[0].fullmatch(value)), None)
         problem = _beyond(label, values, path) if bad is None else Problem(path, f"{form[1]}, not {bad!r}")
         return text, [] if problem is None else [problem]
+    if label == _FP8:  # measured: after it plain jobs make other pictures until another checkpoint was loaded
+        return text, [Problem(path, f"the axis {_FP8} is not offered: it changes the model for later jobs too")]
     if label == _SEARCH:
         return text, unknown_tags(values, known.get(label, ()), path)
     if label not in known:
@@ -126,7 +141,7 @@ def _beyond(label: str, values: Sequence[str], path: str) -> Problem | None:
         numbers = [float(end) for end in ends.groups() if end is not None] if ends is not None else []
         if not all(low <= number <= high for number in numbers):
             return Problem(path, f"must stay within {low:g} and {high:g} on the axis {label}, not {value!r}")
-        if label == "Size" and any(number % _EIGHT for number in numbers):
+        if label == SIZE and any(number % _EIGHT for number in numbers):
             return Problem(path, f"must be sizes that are multiples of {_EIGHT}, not {value!r}")
     return None
 

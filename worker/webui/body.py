@@ -23,6 +23,7 @@ DEFAULT_SAMPLER = "Euler"
 DEFAULT_STEPS = 50
 TXT2IMG = "/sdapi/v1/txt2img"
 IMG2IMG = "/sdapi/v1/img2img"
+NOISE = "initial_noise_multiplier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,9 @@ def img2img(
     body |= {"init_images": list(start.images), "width": start.size.width, "height": start.size.height, **start.extra}
     if start.mask is not None:
         body["mask"] = start.mask
+    noise = (job.override_settings or {}).get(NOISE)
+    if noise is not None and NOISE not in body:  # as an option it comes too late (processing.py, __post_init__)
+        body[NOISE] = noise
     extras: dict[str, Any] = {}
     _refiner(body, job, chosen, extras)
     return Request(
@@ -177,7 +181,7 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
     _sampling(body, chosen.sampling, "sampler_name", "scheduler")
     if chosen.styles is not None:
         body["styles"] = list(chosen.styles)
-    overrides = dict(job.override_settings or {})
+    overrides = {**(job.override_settings or {}), **chosen.options}
     overrides["sd_model_checkpoint"] = chosen.checkpoint.title
     if job.clip_skip is not None:
         overrides["CLIP_stop_at_last_layers"] = int(job.clip_skip)

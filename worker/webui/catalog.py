@@ -26,6 +26,7 @@ LISTINGS: dict[str, str] = {
     "styles": "/sdapi/v1/prompt-styles",
     "scripts": "/sdapi/v1/scripts",
     "face_restorers": "/sdapi/v1/face-restorers",
+    "hypernetworks": "/sdapi/v1/hypernetworks",
     "script_info": "/sdapi/v1/script-info",
     "controlnet_models": "/controlnet/model_list",
     "controlnet_modules": "/controlnet/module_list",
@@ -98,6 +99,7 @@ class Catalog:
     scripts: frozenset[str] = frozenset()
     img2img_scripts: frozenset[str] = frozenset()
     face_restorers: tuple[str, ...] = ()
+    hypernetworks: tuple[str, ...] = ()
     script_info: tuple[Mapping[str, Any], ...] = ()
     control_models: tuple[str, ...] = ()
     control_modules: tuple[str, ...] = ()
@@ -189,6 +191,7 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         scripts=frozenset(str(name).lower() for name in scripts.get("txt2img") or ()),
         img2img_scripts=frozenset(str(name).lower() for name in scripts.get("img2img") or ()),
         face_restorers=tuple(str(row["name"]) for row in rows("face_restorers")),
+        hypernetworks=tuple(str(row["name"]) for row in rows("hypernetworks")),
         script_info=tuple(rows("script_info")),
         control_models=_names(listings, "controlnet_models", "model_list"),
         control_modules=_names(listings, "controlnet_modules", "module_list"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.contract.suggest import nearest
 from worker.errors import Problem
@@ -37,6 +37,7 @@ class Chosen:
         vae: The option's value (file name with ending, ``None`` or ``Automatic``).
         words: Trigger words to put into the prompt.
         renamed: The WebUI's name by name in a prompt's tag, where they differ.
+        options: Overridden options that name something, as the WebUI spells it.
     """
 
     checkpoint: Checkpoint
@@ -50,6 +51,7 @@ class Chosen:
     refiner: Checkpoint | None = None
     hr_checkpoint: Checkpoint | None = None
     hr_upscaler: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     styles: tuple[str, ...] | None = None
 
 
@@ -123,6 +125,8 @@ def face_restorer(job: Generation, catalog: Catalog, weights: Weights | None) ->
         return []
     name = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
     found, problems = known(name, catalog.face_restorers, job.path("restore_faces"), "face restorer")
+    if problems and "face_restoration_model" in (job.override_settings or {}):
+        return []  # told with the option
     missing = weights.of_face_restorer(found) if found is not None and weights is not None else None
     if missing is None:
         return problems

@@ -48,6 +48,10 @@ class Weights:
         folder = FACE_FOLDERS.get(name)
         return folder if folder is not None and folder not in self.folders else None
 
+    def has_small_vae(self, part: str) -> bool:
+        """Return whether the small VAE's `part`, encoder or decoder, is there for any architecture."""
+        return any(file.startswith("taesd") and file.endswith(f"_{part}.pth") for file in self.files)
+
 
 def look(webui: Path, arguments: str, more: Iterable[Path]) -> Weights:
     """Return the weights below the WebUI's models folder and in the folders `more`.

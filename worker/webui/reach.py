@@ -1,11 +1,14 @@
-"""Models that a job names beside its own fields: what a plot goes through, what lines and detectors name. Pure."""
+"""What a job reaches beside its own fields: models and sizes of a plot, models of lines and detectors. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.contract.budget import Size
+from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img
+from worker.contract.rules import largest_size
 from worker.webui import axes, scripts, tags
 
 if TYPE_CHECKING:
@@ -31,6 +34,25 @@ def models(job: Generation, catalog: Catalog) -> list[Named]:
     """Return the models; names that the WebUI does not list are left out, and told where their place is checked."""
     found = [*_of_script(job, catalog), *_of_detectors(job, catalog)]
     return list({(one.kind, one.filename): one for one in found}.values())
+
+
+def sizes(job: Generation, catalog: Catalog) -> list[tuple[str, Size]]:
+    """Return the largest size that each value of a plot's axis of sizes makes, hires fix included."""
+    if job.script is None or job.script.name.strip().lower() != scripts.XYZ:
+        return []
+    entry = scripts.find(catalog.script_info, scripts.XYZ, img2img=isinstance(job, Img2Img))
+    values, problems = scripts.arguments(entry, job.script.args, "", axes.names(catalog)) if entry else ([], [])
+    if entry is None or problems:
+        return []
+    found: list[tuple[str, Size]] = []
+    for label, through in scripts.plotted(entry, values):
+        for value in through if label == axes.SIZE else ():
+            width, height = (int(side) for side in value.split("x"))
+            size = Size(width, height)
+            if isinstance(job, Txt2Img):
+                size = largest_size(job.changed({"width": width, "height": height}))
+            found.append((value, size))
+    return found
 
 
 def _of_script(job: Generation, catalog: Catalog) -> Iterator[Named]:
