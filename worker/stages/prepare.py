@@ -67,7 +67,7 @@ async def prepare(
     catalog = backend.catalog
     sampling, hr_sampling, problems = resolve.samplings(job, catalog)
     styles, more = resolve.styles(job, catalog)
-    named, wrong = options.settled(job, catalog, backend.plan.weights)
+    spelt, wrong = options.settled(job, catalog, backend.plan.weights)
     problems = [*problems, *more, *wrong, *resolve.face_restorer(job, catalog, backend.plan.weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
@@ -118,7 +118,7 @@ async def prepare(
         refiner=lookup.other_checkpoint("refiner_checkpoint", job, local, catalog),
         hr_checkpoint=lookup.other_checkpoint("hr_checkpoint_name", job, local, catalog),
         hr_upscaler=hr_upscaler,
-        options=named,
+        options=spelt,
         styles=styles,
     )
     base, digest = fit.facts_of(checkpoint, store)
