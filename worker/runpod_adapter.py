@@ -155,13 +155,18 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
     async def run_jobs(self, session: Any) -> None:
         await self._open.wait()
         running: set[asyncio.Task[None]] = set()
+
+        def ended(job: dict[str, Any], task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self._ended(job)
+
         while not (self._closed.is_set() and self.jobs_queue.empty()):
             job = await unless(self._closed, self.jobs_queue.get())
             if job is not None:
                 task = asyncio.create_task(self.handle_job(session, job))
                 self.jobs_tasks[job["id"]] = task
                 running.add(task)
-                task.add_done_callback(running.discard)
+                task.add_done_callback(partial(ended, job))
         await asyncio.gather(*running, return_exceptions=True)
 
     async def monitor_stop_signals(self, session: Any) -> None:
@@ -172,11 +177,16 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             await super().handle_job(session, job)
         except Exception as error:  # noqa: BLE001 - the answer could not be posted; the other jobs go on
             _log.error("an answer was lost", job_id=job["id"], why=repr(error))
-        finally:
-            self._life.streamed.discard(job["id"])
-            self._held.discard(job["id"])
-            self._freed.set()
-            self._look_if_drained()
+
+    def _ended(self, job: dict[str, Any]) -> None:
+        """Give a job's place to the next one, also that of a job stopped before it had begun, which the SDK keeps."""
+        if self.jobs_tasks.pop(job["id"], None) is not None:
+            self.jobs_queue.task_done()
+            self.job_progress.remove(job)
+        self._life.streamed.discard(job["id"])
+        self._held.discard(job["id"])
+        self._freed.set()
+        self._look_if_drained()
 
     async def _take(self, session: Any, wanted: int) -> list[dict[str, Any]] | None:
         """Return the next jobs as soon as there are both a place and a job; None to be asked again."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 
 import pytest
 from runpod import serverless
 from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
+
+from tests.support.echo_worker import EchoHost
+from worker import runpod_adapter
+from worker.serving.life import Life
+from worker.settings import read_settings
 
 
 def parameters(function: object) -> list[str]:
@@ -58,3 +64,31 @@ def test_the_loop_is_made_by_its_name_in_its_module() -> None:
 
 def test_the_logger_has_the_levels_that_the_adapter_sets() -> None:
     assert {"DEBUG", "INFO", "WARN", "ERROR"} <= set(rp_logger.LOG_LEVELS)
+
+
+class StoppedAtOnce(dict[str, "asyncio.Task[None]"]):
+    """Stops each job in the moment in which it is known, before it has begun."""
+
+    def __setitem__(self, job_id: str, task: asyncio.Task[None]) -> None:
+        super().__setitem__(job_id, task)
+        task.cancel()
+
+
+def test_a_job_that_is_stopped_before_it_has_begun_leaves_its_place_to_the_next() -> None:
+    async def story() -> None:
+        life = Life(EchoHost(), read_settings({}))
+        scaler = runpod_adapter._Scaler({"handler": life.handle, "life": life})
+        scaler.jobs_tasks = StoppedAtOnce()
+        scaler._open.set()
+        running = asyncio.ensure_future(scaler.run_jobs(None))
+        job = {"id": "stopped", "input": {}}
+        scaler._held.add(job["id"])
+        scaler.job_progress.add(job)
+        await scaler.jobs_queue.put(job)
+        await asyncio.wait_for(scaler._freed.wait(), 5)
+        assert (scaler._held, dict(scaler.jobs_tasks), scaler.current_occupancy()) == (set(), {}, 0)
+        await asyncio.wait_for(scaler.jobs_queue.join(), 5)
+        scaler._closed.set()
+        await running
+
+    asyncio.run(story())

@@ -206,6 +206,26 @@ def test_prompt_matrix(all_installed: Worker) -> None:
     assert len(answer["images"]) == 5
 
 
+def test_a_scripts_pictures_have_the_seeds_that_they_were_made_with(all_installed: Worker) -> None:
+    lines = {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a cat\na dog"}}
+    assert all_installed.run(seed=7, n_iter=2, script=lines)["seeds"] == [7, 8, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("job", "made"),
+    [
+        ({"script": {"name": "x/y/z plot", "args": {"X type": "Seed", "X values": "1-30"}}}, 120),
+        ({"prompt": "|".join("abcdef"), "script": {"name": "prompt matrix"}}, 128),
+        ({"script": {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a\n" * 26}}}, 104),
+    ],
+)
+def test_what_a_script_makes_counts_with_the_jobs_batches(
+    all_installed: Worker, job: dict[str, Any], made: int
+) -> None:
+    answer = all_installed.run(batch_size=2, n_iter=2, **job)
+    assert f"makes {made} pictures" in answer["error"]
+
+
 def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:
     assert problems(all_installed.run(script={"name": "x/y/z plat"})) == {"script.name": "x/y/z plot"}
     args = {"X type": "Stepz", "X values": "1"}

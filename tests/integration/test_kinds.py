@@ -369,3 +369,11 @@ def test_an_embedding_for_another_model_and_a_long_prompt_are_pointed_out(worker
 def test_a_listing_of_an_extension_that_is_not_there_is_a_mistake_in_the_clients_own_words(worker: Worker) -> None:
     answer = worker.run_job({"input": {"api": {"method": "GET", "endpoint": "/controlnet/model_list"}}})
     assert [problem["path"] for problem in answer["details"]["problems"]] == ["api.endpoint"]
+
+
+def test_parameters_too_long_for_a_jpeg_are_left_out_and_that_is_said(worker: Worker) -> None:
+    long = {"prompt": "ü" * 18_000, "negative_prompt": "ü" * 18_000}
+    answer = run(worker, **small(**long, output={"format": "jpeg"}))
+    assert any("too long for a JPEG" in warning for warning in answer["warnings"])
+    kept = run(worker, **small(**long, output={"format": "webp"}))
+    assert not any("too long for a JPEG" in warning for warning in kept["warnings"])

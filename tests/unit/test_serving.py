@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.serving.answer import Answer, encoded_size, find_flaw, seal
+from worker.serving.jobs import Jobs
 from worker.serving.local import leave
 from worker.serving.reporter import Reporter
 from worker.serving.tasks import see_through, unless
@@ -241,3 +242,18 @@ def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
 def test_a_failed_local_run_leaves_its_error(tmp_path: Path) -> None:
     assert leave({"error": "invalid_input: steps"}, tmp_path)[0].startswith("The job failed (invalid_input: steps)")
     assert json.loads((tmp_path / "answer.json").read_text())["error"] == "invalid_input: steps"
+
+
+def test_answers_over_http_are_kept_up_to_a_size_the_newest_longest() -> None:
+    async def story() -> list[bool]:
+        async def handle(job: dict[str, Any]) -> dict[str, Any]:
+            return {"images": ["x" * 1000]}
+
+        jobs = Jobs(handle, at_once=1, line=9, keep_s=60, most=2500)
+        for number in range(4):
+            job = jobs.submit(f"job-{number}", {"input": {}})
+            while not job.over:
+                await job.news.wait()
+        return [jobs.get(f"job-{number}") is not None for number in range(4)]
+
+    assert asyncio.run(story()) == [False, False, True, True]

@@ -56,3 +56,19 @@ def test_errors_pass_through() -> None:
 
     with pytest.raises(ValueError, match="x"):
         asyncio.run(within(10, work()))
+
+
+def test_work_that_ends_in_spite_of_the_interrupt_leaves_no_cancel_behind() -> None:
+    async def stubborn() -> int:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 7
+        return 0
+
+    async def main() -> None:
+        assert await within(0.01, stubborn()) == 7
+        await within(0.01, asyncio.Event().wait())
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(main())

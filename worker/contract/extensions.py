@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from worker.contract.fields import Choice, Number, Whole, mistake
 from worker.contract.part import Name, Part, Ratio, Switch, knob
 
-Side = Annotated[int, Whole(8, 16_384, 8)]
 Small = Annotated[int, Whole(0, 512)]
 
 

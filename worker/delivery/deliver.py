@@ -161,6 +161,8 @@ class Delivery:
         if route == "smaller":
             whole = self._smaller(whole, budget, warnings, strip=bool(options.strip_metadata))
             parcel = parcel.reshown(whole)
+        if not options.strip_metadata and _lost_notes(pictures, parcel.pictures):
+            warnings.append("The parameters are too long for a JPEG's notes and were left out; `info` has them.")
         if options.grid and parcel.grid is None:
             warnings.append("output.grid: there is one picture, which needs no grid.")
         encoded = self._now()
@@ -303,3 +305,7 @@ class Delivery:
             warnings=[] if doubt is None else [doubt],
             bytes=sum(len(file.data) for file in files.pictures),
         )
+
+
+def _lost_notes(made: Sequence[Picture], delivered: Sequence[Picture]) -> bool:
+    return any(was.infotext and not now.infotext for was, now in zip(made, delivered, strict=True))

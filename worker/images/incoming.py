@@ -138,7 +138,8 @@ def is_empty(mask: Image.Image) -> bool:
 
 
 def to_base64(image: Image.Image) -> str:
-    """Return `image` as base64 of a PNG, written fast: it only travels over loopback."""
+    """Return `image` as base64 of a PNG of its pixels alone, written fast: it only travels over loopback."""
+    image.info.pop("icc_profile", None)
     return encode(image, "png", fast=True).base64
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED"]
 OVER: frozenset[Status] = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+KEPT = 500_000_000
+"""Characters of all jobs that are over and still kept, their pictures mostly; the oldest are forgotten first."""
 UPDATES = 500
 """Progress updates kept for a job's stream."""
 
@@ -41,6 +43,7 @@ class Job:
         pieces: Pictures that were streamed and not yet asked beyond, numbered in the same row.
         number: The last one given.
         news: Set and replaced whenever something changed.
+        weight: Characters of what it holds, once it is over.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Job:
     number: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Any] | None = None
+    weight: int = 0
 
     @property
     def over(self) -> bool:
@@ -97,6 +101,7 @@ class Jobs:
         at_once: Jobs worked on at the same time.
         line: Jobs that may wait.
         keep_s: How long an answer is kept.
+        most: Characters of all that is kept.
         on_over: Called when a job is over.
         clock: Monotonic seconds.
     """
@@ -108,6 +113,7 @@ class Jobs:
         at_once: int,
         line: int,
         keep_s: float,
+        most: int = KEPT,
         on_over: Callable[[Job], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -115,6 +121,7 @@ class Jobs:
         self._at_once = at_once
         self._line = line
         self._keep_s = keep_s
+        self._most = most
         self._on_over = on_over
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -123,6 +130,7 @@ class Jobs:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._kept = 0
         self._counts = {"completed": 0, "failed": 0, "cancelled": 0}
         self._log = get_logger("http")
 
@@ -216,12 +224,30 @@ class Jobs:
         self._advance()
 
     def _end(self, job: Job, status: Status, answer: Any) -> None:
-        job.tell(status=status, answer=answer, ended=self._clock())
+        job.tell(status=status, answer=answer, ended=self._clock(), weight=_weight([job.job, answer, *job.pieces]))
+        self._kept += job.weight
         self._counts[status.lower()] += 1
         self._on_over(job)
 
     def _forget(self) -> None:
         now = self._clock()
         old = [name for name, job in self._jobs.items() if job.ended is not None and now - job.ended > self._keep_s]
+        over = iter([name for name, job in self._jobs.items() if job.ended is not None and name not in old])
         for name in old:
-            del self._jobs[name]
+            self._kept -= self._jobs.pop(name).weight
+        while self._kept > self._most and (name := next(over, None)) is not None:
+            self._kept -= self._jobs.pop(name).weight
+
+
+def _weight(value: Any) -> int:
+    """Return the characters of all texts in `value`."""
+    total, pending = 0, [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, str):
+            total += len(one)
+        elif isinstance(one, dict):
+            pending.extend(one.values())
+        elif isinstance(one, (list, tuple)):
+            pending.extend(one)
+    return total

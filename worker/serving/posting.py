@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PAUSES_S = (1.0, 5.0, 25.0)
 TIMEOUT_S = 10.0
+MOST_BYTES = 200_000_000
+"""Of all results that wait to be posted: an address that does not answer holds each of its own for a minute."""
 FINE = range(200, 300)
 AGAIN = range(500, 600)
 
@@ -47,17 +50,31 @@ class Webhooks:
         self._sleep = sleep
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(TIMEOUT_S, TIMEOUT_S), retries=False)
         self._http.pool_classes_by_scheme = Guard(AllowList.of(allowed)).pools()
+        self._lock = threading.Lock()
+        self._bytes = 0
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="webhook")
         self._log = get_logger("webhook")
 
     def post(self, url: object, job_id: str, told: Mapping[str, Any]) -> None:
         """Post what is told of a job, if it named an address."""
-        if isinstance(url, str) and url.startswith(("http://", "https://")):
-            self._pool.submit(self._post, url, job_id, encode(dict(told)))
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            return
+        body = encode(dict(told))
+        with self._lock:
+            crowded = self._bytes > 0 and self._bytes + len(body) > MOST_BYTES
+            self._bytes += 0 if crowded else len(body)
+        if crowded:
+            self._log.warning("a webhook is left out: too much waits for others that do not answer", job_id=job_id)
+            return
+        self._pool.submit(self._post, url, job_id, body).add_done_callback(lambda _: self._posted(len(body)))
 
     def close(self) -> None:
         """Wait for what is on its way."""
         self._pool.shutdown()
+
+    def _posted(self, size: int) -> None:
+        with self._lock:
+            self._bytes -= size
 
     def _post(self, url: str, job_id: str, body: bytes) -> None:
         for pause in (*PAUSES_S, None):

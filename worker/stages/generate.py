@@ -149,7 +149,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         warnings.append(error.message)
     return Generated(
         pictures=pictures,
-        seeds=_seeds(answer, expect, len(pictures)),
+        seeds=_seeds(answer, expect, pictures),
         applied=applied(answer, prepared, request, pictures, backend.catalog),
         info=answer.info,
         parameters=request.parameters(),
@@ -259,10 +259,12 @@ def _pictures(answer: Answer, expect: Expectation) -> tuple[tuple[Picture, ...],
     return tuple(found[:count]), tuple(found[count:])
 
 
-def _seeds(answer: Answer, expect: Expectation, count: int) -> tuple[int, ...]:
-    """Return a seed per picture; a script's grid has that of its first picture."""
-    seeds = tuple(answer.seeds) or expect.seeds
+def _seeds(answer: Answer, expect: Expectation, pictures: Sequence[Picture]) -> tuple[int, ...]:
+    """Return a seed per picture; a script's pictures say their own, its grid has that of its first picture."""
+    seeds, count = tuple(answer.seeds) or expect.seeds, len(pictures)
     if not expect.free:
         return seeds[:count]
     grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0
-    return (*seeds[:1] * grids, *seeds)[:count]
+    listed = (*seeds[:1] * grids, *seeds)[:count]
+    own = [outcome.seed_of(picture) for picture in pictures]
+    return tuple(seed if seed is not None else known for seed, known in zip(own, listed, strict=True))

@@ -63,10 +63,12 @@ class Stream:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._task is None:
             return
+        told = asyncio.ensure_future(self._queue.join())
         try:
             if kind is None or issubclass(kind, Exception):  # not for a cancel
-                await asyncio.wait({asyncio.ensure_future(self._queue.join())}, timeout=LAST_POSTS_S)
+                await asyncio.wait({told}, timeout=LAST_POSTS_S)
         finally:
+            told.cancel()
             self._task.cancel()
         await asyncio.wait({self._task})
         self.lost += self._queue.qsize()

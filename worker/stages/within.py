@@ -21,7 +21,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
     task = asyncio.current_task()
     if task is None:
         raise AssertionError("a coroutine runs in a task")
-    over = False
+    over = told = False
 
     def interrupt() -> None:
         nonlocal over
@@ -33,9 +33,12 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         return await work
     except asyncio.CancelledError:
         # Since Python 3.11 a task counts who cancels it, so that a cancel from outside in the same moment is not lost.
+        told = True
         others = task.uncancel() if over and hasattr(task, "uncancel") else 0
         if over and not others:
             raise asyncio.TimeoutError from None
         raise
     finally:
         timer.cancel()
+        if over and not told and hasattr(task, "uncancel"):
+            task.uncancel()  # the work ended all the same: no later wait may take this interrupt for somebody's cancel

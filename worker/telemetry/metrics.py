@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640)
 VOLUME_EVERY_S = 60.0
 

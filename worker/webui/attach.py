@@ -258,6 +258,7 @@ def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights
             prompt=job.prompt,
             negative=job.negative_prompt or "",
             loras=[lora.name for lora in catalog.loras],
+            each=(job.batch_size or 1) * (job.n_iter or 1),
             path=job.path("script.args"),
         )
     done.problems += problems

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -86,15 +85,3 @@ def command_line(launch: Launch) -> list[str]:
     if launch.disable_safe_unpickle:
         arguments.append("--disable-safe-unpickle")
     return arguments + shlex.split(launch.extra)
-
-
-def redact(arguments: Sequence[str]) -> str:
-    """Return the command line for a log: as a shell would take it, values of secret-looking flags hidden."""
-    shown: list[str] = []
-    hide = False
-    for argument in arguments:
-        shown.append("***" if hide else argument)
-        hide = any(word in argument.lower() for word in ("auth", "token", "password", "ngrok")) and "=" not in argument
-        if "=" in argument and any(word in argument.lower() for word in ("auth", "token", "password")):
-            shown[-1] = argument.split("=", 1)[0] + "=***"
-    return shlex.join(shown)

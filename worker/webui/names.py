@@ -129,11 +129,6 @@ class Names:
             return match.label if match else AUTOMATIC
         return label
 
-    def label(self, scheduler: str) -> str | None:
-        """Return the label of a scheduler given in any form."""
-        match = self._scheduler_by_key.get(key(scheduler))
-        return match.label if match else None
-
     def _split(self, text: str) -> tuple[Sampler | None, Scheduler | None]:
         whole = key(text)
         if whole in self._sampler_by_key:

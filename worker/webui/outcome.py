@@ -84,10 +84,16 @@ def picture_mismatches(expect: Expectation, pictures: Sequence[Picture]) -> list
         if expect.size is not None and size != expect.size:
             asked, got = f"{expect.size.width}x{expect.size.height}", f"{size.width}x{size.height}"
             found.append(Mismatch(f"size of picture {index}", asked, got))
-        said = _SEED.search((picture.infotext or "").rpartition("\n")[2])
-        if said and not expect.free and index < len(expect.seeds) and int(said.group(1)) != expect.seeds[index]:
-            found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], int(said.group(1))))
+        said = seed_of(picture)
+        if said is not None and not expect.free and index < len(expect.seeds) and said != expect.seeds[index]:
+            found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], said))
     return found
+
+
+def seed_of(picture: Picture) -> int | None:
+    """Return the seed that a picture's own notes name, None where they name none."""
+    said = _SEED.search((picture.infotext or "").rpartition("\n")[2])
+    return int(said.group(1)) if said else None
 
 
 @dataclass(frozen=True, slots=True)

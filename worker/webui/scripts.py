@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MATRIX, FROM_FILE = "prompt matrix", "prompts from file or textbox"
 _MANY_PARTS = 30
+_PLACES = ("start", "end")
+"""Where prompts from file puts the job's prompt."""
 OFFERED = (
     "img2img alternative test",
     "loopback",
@@ -236,24 +238,28 @@ def _count(text: str) -> int:
 
 
 def beyond(
-    name: str, args: Sequence[Any], *, prompt: str, negative: str, loras: Sequence[str], path: str
+    name: str, args: Sequence[Any], *, prompt: str, negative: str, loras: Sequence[str], each: int, path: str
 ) -> list[Problem]:
     """Return the problems with what a script makes of its texts: too many pictures, LoRAs that are not there.
 
-    Prompt matrix makes every combination of the parts between ``|``, prompts from file one picture per line.
-    Source: `scripts/prompt_matrix.py`, `scripts/prompts_from_file.py` of A1111 v1.10.1.
+    Prompt matrix makes every combination of the parts between ``|``, prompts from file one picture per line, a plot one
+    per cell, and each of them all of the job's batches. Source: `scripts/prompt_matrix.py`,
+    `scripts/prompts_from_file.py` and `scripts/xyz_grid.py` of A1111 v1.10.1.
     """
     lines: list[str] = []
     if name == MATRIX:
         parts = (negative if "negative" in args else prompt).count("|")
         count = 2 ** min(parts, _MANY_PARTS)
     elif name == FROM_FILE:
-        lines = [line for text in args if isinstance(text, str) for line in text.splitlines() if line.strip()]
+        texts = [text for text in args if isinstance(text, str) and text not in _PLACES]
+        lines = [line for text in texts for line in text.splitlines() if line.strip()]
         count = len(lines)
+    elif name == XYZ:
+        count = cells(args)
     else:
         return []
-    if count > MOST_CELLS:
-        return [Problem(path, f"makes {count} pictures; at most {MOST_CELLS} are allowed")]
+    if count * each > MOST_CELLS:
+        return [Problem(path, f"makes {count * each} pictures; at most {MOST_CELLS} are allowed")]
     return axes.unknown_tags(lines, loras, path)
 
 

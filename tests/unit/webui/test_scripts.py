@@ -97,11 +97,13 @@ def test_an_axis_keeps_to_the_limits_of_the_field_that_it_stands_for(kind: str, 
 
 
 def test_scripts_that_make_pictures_of_texts_make_no_more_than_a_plot() -> None:
-    matrix = partial(beyond, "prompt matrix", path="script.args", loras=["there"], negative="")
+    matrix = partial(beyond, "prompt matrix", path="script.args", loras=["there"], negative="", each=1)
     assert matrix(args=[False, "positive"], prompt="a|b|c") == []
     assert "at most 100" in matrix(args=[False, "positive"], prompt="|" * 20)[0].message
     assert matrix(args=[False, "negative"], prompt="|" * 20) == []
-    lines = partial(beyond, "prompts from file or textbox", path="script.args", loras=["there"], prompt="", negative="")
+    lines = partial(
+        beyond, "prompts from file or textbox", each=1, path="script.args", loras=["there"], prompt="", negative=""
+    )
     assert lines(args=[False, False, "start", "a <lora:there:1>\n\nb"]) == []
     assert "at most 100" in lines(args=[False, False, "start", "a cat\n" * 3000])[0].message
     assert "not there" in lines(args=[False, False, "start", "a <lora:nobody:1>"])[0].message

@@ -1,4 +1,4 @@
 """Jobs as the clients of other workers send them: recognised by shape, read by one contract, answered in their shape.
 
-One module per form; each has `matches(raw)`, `to_job(raw)` and `to_answer(answer)`.
+One module per form: `matches(raw)`, and `to_job(raw)` or `to_answer(answer)` where fields or answers are not ours.
 """

@@ -18,11 +18,6 @@ def matches(raw: Mapping[str, Any]) -> bool:
     return any(isinstance(model, dict) and "url" in model and "name" in model for model in named)
 
 
-def to_job(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `raw`: its fields are ours."""
-    return dict(raw)
-
-
 def to_answer(answer: Mapping[str, Any], *, checkpoints: int, loras: int, size_bytes: int) -> dict[str, Any]:
     """Return `answer` with what the cache holds.
 

@@ -63,8 +63,3 @@ def to_job(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     if fields.get("mask") is not None and fields.get("inpaint_full_res") is None:
         fields["inpaint_full_res"] = fields.get("inpaint_full_res_padding") is not None
     return fields, written
-
-
-def to_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `answer`: there is no other shape that these clients know."""
-    return dict(answer)
