@@ -82,7 +82,7 @@ def test_a_job_that_is_stopped_before_it_has_begun_leaves_its_place_to_the_next(
         scaler._open.set()
         running = asyncio.ensure_future(scaler.run_jobs(None))
         job = {"id": "stopped", "input": {}}
-        scaler._held.add(job["id"])
+        scaler._held.add("stopped")
         scaler.job_progress.add(job)
         await scaler.jobs_queue.put(job)
         await asyncio.wait_for(scaler._freed.wait(), 5)

@@ -232,10 +232,11 @@ class Jobs:
     def _forget(self) -> None:
         now = self._clock()
         old = [name for name, job in self._jobs.items() if job.ended is not None and now - job.ended > self._keep_s]
-        over = iter([name for name, job in self._jobs.items() if job.ended is not None and name not in old])
         for name in old:
             self._kept -= self._jobs.pop(name).weight
-        while self._kept > self._most and (name := next(over, None)) is not None:
+        for name in [name for name, job in self._jobs.items() if job.ended is not None]:
+            if self._kept <= self._most:
+                break
             self._kept -= self._jobs.pop(name).weight
 
 

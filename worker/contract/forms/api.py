@@ -121,7 +121,7 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
         return {
             "images": answer.get("images", []),
             "parameters": answer.get("parameters", {}),
-            "info": info if isinstance(info, str) else json.dumps(info),
+            "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
         }
     if call.endpoint == "extra-single-image":
         said = answer.get("info", {}).get("html_info", "")

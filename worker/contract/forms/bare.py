@@ -114,5 +114,5 @@ def to_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "images": answer["images"],
         "parameters": answer.get("parameters", {}),
-        "info": info if isinstance(info, str) else json.dumps(info),
+        "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
     }
