@@ -8,8 +8,8 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
-from worker.client.answer import Answer, JobCancelled, JobFailed, JobTimedOut, Picture, State
-from worker.client.endpoint import Endpoint, EndpointError, Job
+from worker.client.answer import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
+from worker.client.endpoint import Endpoint, Job
 from worker.client.hooks import read_webhook
 from worker.serving.webhook import BadSignature
 

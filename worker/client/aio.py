@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.client.endpoint import Endpoint, Job, Watch
+from worker.client.endpoint import Endpoint, Job
+from worker.client.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -66,7 +67,8 @@ class AsyncJob:
             if self.state.over:
                 return
             await asyncio.sleep(watch.pause_s(self.sync.now()))
-            await asyncio.to_thread(self.sync.refresh)
+            with watch.patiently(self.sync.now):
+                await asyncio.to_thread(self.sync.refresh)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:
         """See `Job.pictures`."""

@@ -17,6 +17,18 @@ _SIGNATURES = ((b"\x89PNG", 0, "png"), (b"\xff\xd8\xff", 0, "jpg"), (b"WEBP", 8,
 DOWNLOAD_S = 60.0
 
 
+class EndpointError(Exception):
+    """The endpoint itself refused or could not be reached.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class JobFailed(Exception):
     """The job was answered with an error.
 
@@ -89,8 +101,12 @@ class State:
             raise JobCancelled(f"job {self.id} was cancelled")
         if self.status == "TIMED_OUT":
             raise JobTimedOut(f"job {self.id} was given up by the platform", self.id)
-        if self.status == "FAILED" or "error" in output:
+        if self.status == "FAILED" or output.get("error") is not None:
             raise JobFailed(str(output.get("error") or self.error or "the job failed"), output)
+        if self.output is None:
+            raise JobFailed(
+                "the job is done, but the platform has no output of it: too large for it, or kept no longer", {}
+            )
         return Answer(output)
 
 

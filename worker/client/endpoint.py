@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import requests
 
-from worker.client.answer import OVER, Answer, JobTimedOut, Picture, State, read_picture, read_state
+from worker.client.answer import OVER, Answer, EndpointError, Picture, State, read_picture, read_state
+from worker.client.watch import BUSY, FIRST_PAUSE_S, LONGEST_PAUSE_S, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,24 +23,11 @@ REQUEST_S = 120.0
 SHORTEST_RUNSYNC_S, RUNSYNC_S = 1.0, 90.0
 """For how long ``/runsync`` may be told to wait, on RunPod at least a second."""
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 TRIES = 4
-BUSY = (429, 502, 503, 504)
+LONGEST_ASKED_S = 30.0
 
 
 _PLACE = re.compile(r"https?://[^\s/?#]+[^\s?#]*|[A-Za-z0-9_-]+")
-
-
-class EndpointError(Exception):
-    """The endpoint itself refused or could not be reached.
-
-    Attributes:
-        status: HTTP status; 0 where there was no answer.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Endpoint:
@@ -123,7 +111,12 @@ class Endpoint:
         return self.call("GET", "health")
 
     def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, again: tuple[int, ...] = BUSY
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        again: tuple[int, ...] = BUSY,
     ) -> dict[str, Any]:
         """Send a request and return the JSON that comes back.
 
@@ -138,19 +131,23 @@ class Endpoint:
             EndpointError: refused, or not reachable.
         """
         for attempt in range(1, TRIES + 1):
+            asked = 0.0
             try:
                 answer = self._session.request(
                     method, f"{self.url}/{path}", json=body, headers=self._headers, timeout=REQUEST_S
                 )
+            except requests.exceptions.InvalidJSONError as error:
+                raise EndpointError(f"the job can't be sent as JSON: {error}") from error
             except requests.RequestException as error:
                 if method != "GET" or attempt == TRIES:
                     raise EndpointError(f"{self.url} can't be reached: {error}") from error
             else:
                 if answer.status_code < 400:  # noqa: PLR2004 - HTTP's own boundary
                     return _read(answer)
-                if answer.status_code not in again or attempt == TRIES:
+                asked = _asked_s(answer)
+                if answer.status_code not in again or attempt == TRIES or asked > LONGEST_ASKED_S:
                     raise EndpointError(_said(answer), answer.status_code)
-            self._sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt))
+            self._sleep(max(asked, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))
         raise AssertionError("the last try returns or raises")
 
     def pause(self, seconds: float) -> None:
@@ -160,45 +157,6 @@ class Endpoint:
     def now(self) -> float:
         """Return monotonic seconds."""
         return self._clock()
-
-
-class Watch:
-    """When to ask again how a job is: often after news, ever less often without; pure.
-
-    Args:
-        job_id: The job's.
-        timeout: Seconds from `now` on.
-        now: Monotonic seconds.
-    """
-
-    def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
-        self._job_id, self._timeout, self._began = job_id, timeout, now
-        self._told: State | None = None
-        self._asked = 0
-
-    def is_news(self, state: State) -> bool:
-        """Return whether `state` differs from the last one."""
-        news = state != self._told
-        if news:
-            self._told = state
-            self.hear()
-        return news
-
-    def hear(self) -> None:
-        """Take note of news of another kind."""
-        self._asked = 0
-
-    def pause_s(self, now: float) -> float:
-        """Return how long to wait before the next question.
-
-        Raises:
-            JobTimedOut: the time is over.
-        """
-        left = LONGEST_PAUSE_S if self._timeout is None else self._began + self._timeout - now
-        if left <= 0:
-            raise JobTimedOut(f"job {self._job_id} is not over after {self._timeout:g} s", self._job_id)
-        self._asked += 1
-        return min(left, LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.5 ** min(self._asked, 10))
 
 
 class Job:
@@ -223,7 +181,8 @@ class Job:
 
     def refresh(self) -> State:
         """Ask how it is."""
-        self.state = read_state(self._endpoint.call("GET", f"status/{quote(self.id, safe='')}"))
+        told = self._endpoint.call("GET", f"status/{quote(self.id, safe='')}")
+        self.state = read_state(told)
         return self.state
 
     def stream(self, timeout: float | None = None) -> Iterator[State]:
@@ -239,7 +198,8 @@ class Job:
             if self.state.over:
                 return
             self._endpoint.pause(watch.pause_s(self.now()))
-            self.refresh()
+            with watch.patiently(self.now):
+                self.refresh()
 
     def pictures(self, timeout: float | None = None) -> Iterator[Picture]:
         """Yield the pictures of a job with ``stream: true`` as they are made; the job is over after the last one.
@@ -249,7 +209,9 @@ class Job:
         """
         watch, last, seen = Watch(self.id, timeout, self.now()), 0, set[int]()
         while True:
-            told = self._endpoint.call("GET", f"stream/{quote(self.id, safe='')}?after={last}")
+            told: Mapping[str, Any] = {}
+            with watch.patiently(self.now):
+                told = self._endpoint.call("GET", f"stream/{quote(self.id, safe='')}?after={last}")
             entries = [entry for entry in told.get("stream") or () if isinstance(entry, dict)]
             for entry in entries:
                 last = max(last, int(entry.get("number") or 0))
@@ -289,6 +251,11 @@ def _read(answer: requests.Response) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise EndpointError(f"{answer.url} did not answer with a JSON object", answer.status_code)
     return told
+
+
+def _asked_s(answer: requests.Response) -> float:
+    wait = answer.headers.get("Retry-After", "")
+    return float(wait) if wait.isascii() and wait.isdigit() else 0.0
 
 
 def _said(answer: requests.Response) -> str:

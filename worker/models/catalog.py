@@ -39,7 +39,7 @@ class CatalogEntry(BaseModel):
 
     Attributes:
         sources: Tried in order, in the forms that jobs use (`worker.models.references`).
-        about_bytes: The publisher's rounded word, for space checks and tables.
+        about_bytes: The publisher's rounded word, for people who read the catalog.
         size: Bytes, exact; None until measured.
         sha256: Hex, 64 digits; None until measured.
     """

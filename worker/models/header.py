@@ -85,9 +85,11 @@ def parse_header(raw: bytes) -> Header:
         raise BrokenHeader("its header is not JSON") from None
     if not isinstance(data, dict):
         raise BrokenHeader("its header is not a JSON object")
-    metadata = data.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict):
-        raise BrokenHeader("its __metadata__ is not an object")
+    metadata = data.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise BrokenHeader("its __metadata__ is not an object of texts")  # no reader of the format takes such a file
     tensors: dict[str, Tensor] = {}
     spans: list[tuple[int, int, str]] = []
     for name, facts in data.items():
@@ -99,8 +101,7 @@ def parse_header(raw: bytes) -> Header:
         if begin != position:
             raise BrokenHeader(f"tensor {name[:80]!r} does not start where the one before it ends")
         position = end
-    text = {str(key): value for key, value in metadata.items() if isinstance(value, str)}
-    return Header(tensors, text, LENGTH_BYTES + len(raw) + position)
+    return Header(tensors, metadata, LENGTH_BYTES + len(raw) + position)
 
 
 def read_header(path: Path) -> Header:

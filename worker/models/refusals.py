@@ -60,7 +60,7 @@ def _denied(error: Denied, locator: Locator, kind: ModelKind, at: str, details: 
     if error.status in _NOT_THERE:
         return ModelNotFound(
             f"{at}there is no {kind} at {locator.key}: {error}",
-            hint="Check the id or address; the author may have removed the model.",
+            hint=_absent_hint(locator),
             details=details,
         )
     return DownloadRefused(f"{at}{locator.key} is not to be had: {error}", hint=_other_hint(locator), details=details)
@@ -79,6 +79,15 @@ def _login_hint(locator: Locator) -> str:
     if isinstance(locator, S3Object):
         return "The store's keys (BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY) must be allowed to read this object."
     return "If the address needs a login, give the model a token (sent as a bearer token) or use a signed URL."
+
+
+def _absent_hint(locator: Locator) -> str:
+    if isinstance(locator, HuggingFace):
+        return (
+            "Check repository, revision and path; a private repository is hidden from who may not read it: set "
+            "HF_TOKEN or give the model a token."
+        )
+    return "Check the id or address; the author may have removed the model."
 
 
 def _other_hint(locator: Locator) -> str:

@@ -45,6 +45,8 @@ _TENSOR = {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}
         (_file(b"{nope"), "not JSON"),
         (_file([]), "not a JSON object"),
         (_file({"a": 1}), "not described"),
+        (_file({"__metadata__": {"epoch": 3}, "a": _TENSOR}, bytes(8)), "not an object of texts"),
+        (_file({"__metadata__": [], "a": _TENSOR}, bytes(8)), "not an object of texts"),
         (_file({"a": _TENSOR}), "its header says"),
         (_file({"a": _TENSOR}, bytes(9)), "its header says"),
         (_file({"a": {**_TENSOR, "dtype": "F7"}}, bytes(8)), "unknown type"),

@@ -1,0 +1,134 @@
+"""The client against endpoints that are out of reach for a moment, busy, or odd; its clock is the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.loopback_http import Reply, Request, serve
+from worker.client import AsyncEndpoint, Endpoint, EndpointError, JobFailed, JobTimedOut
+from worker.client.answer import read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Clock:
+    """Seconds that pass when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def _json(told: Any, status: int = 200, **headers: str) -> Reply:
+    return Reply(status, json.dumps(told).encode(), {"Content-Type": "application/json", **headers})
+
+
+def _endpoint_at(url: str, clock: Clock) -> Endpoint:
+    return Endpoint(url, sleep=clock.sleep, clock=clock)
+
+
+def _away(clock: Clock, begin: float, end: float, away: Reply) -> Callable[[Request], Reply]:
+    """A job that runs until `end`; from `begin` on the endpoint answers `away`."""
+
+    def script(request: Request) -> Reply:
+        if request.path == "/run":
+            return _json({"id": "x", "status": "IN_QUEUE"})
+        if begin < clock.now < end:
+            return away
+        return _json(
+            {"id": "x", "status": "COMPLETED", "output": {"images": ["QQ=="]}}
+            if clock.now >= end
+            else {"id": "x", "status": "IN_PROGRESS"}
+        )
+
+    return script
+
+
+def test_an_endpoint_that_is_away_for_a_moment_loses_no_job() -> None:
+    clock = Clock()
+    with serve(_away(clock, 1, 20, Reply(502))) as server:
+        assert _endpoint_at(server.url, clock).run({}).wait().images == ["QQ=="]
+
+
+def test_pictures_come_though_the_endpoint_was_away() -> None:
+    clock = Clock()
+    with serve(_away(clock, 0, 20, Reply(503))) as server:
+        job = _endpoint_at(server.url, clock).run({})
+        assert list(job.pictures()) == []
+        assert job.state.over
+
+
+def test_asynchronous_code_is_as_patient() -> None:
+    clock = Clock()
+    answers = iter([502] * 6)
+
+    def script(request: Request) -> Reply:
+        if request.path == "/run":
+            return _json({"id": "x", "status": "IN_QUEUE"})
+        status = next(answers, None)
+        return Reply(status) if status else _json({"id": "x", "status": "COMPLETED", "output": {}})
+
+    async def waited() -> dict[str, Any]:
+        endpoint = AsyncEndpoint(server.url, sleep=clock.sleep, clock=clock)
+        return await (await endpoint.run({})).wait()
+
+    with serve(script) as server:
+        assert asyncio.run(waited()) == {}
+
+
+def test_an_endpoint_that_stays_away_is_given_up() -> None:
+    clock = Clock()
+    with serve(_away(clock, 1, 10_000, Reply(502))) as server, pytest.raises(EndpointError, match="502"):
+        _endpoint_at(server.url, clock).run({}).wait()
+    assert clock.now < 60
+
+
+def test_patience_ends_with_the_callers_own_time() -> None:
+    clock = Clock()
+    with serve(_away(clock, 1, 10_000, Reply(502))) as server, pytest.raises(JobTimedOut):
+        _endpoint_at(server.url, clock).run({}).wait(5)
+    assert clock.now < 15
+
+
+def test_a_refusal_is_told_at_once() -> None:
+    clock = Clock()
+    with (
+        serve(_away(clock, 1, 10_000, _json({"error": "no"}, 401))) as server,
+        pytest.raises(EndpointError, match="no"),
+    ):
+        _endpoint_at(server.url, clock).run({}).wait()
+    assert clock.now < 3
+
+
+def test_a_busy_endpoint_is_asked_again_when_it_says() -> None:
+    clock = Clock()
+
+    def script(_: Request) -> Reply:
+        if clock.now < 20:
+            return _json({"error": "busy"}, 429, **{"Retry-After": "20"})
+        return _json({"id": "x", "status": "IN_QUEUE"})
+
+    with serve(script) as server:
+        assert _endpoint_at(server.url, clock).run({}).id == "x"
+        assert len(server.seen) == 2
+
+
+def test_a_job_that_is_no_json_is_told_as_that() -> None:
+    with pytest.raises(EndpointError, match="sent as JSON"):
+        Endpoint("http://127.0.0.1:9").run({"cfg_scale": float("nan")})
+
+
+def test_a_job_that_is_done_without_an_output_has_failed() -> None:
+    with pytest.raises(JobFailed, match="no output"):
+        read_state({"id": "x", "status": "COMPLETED"}).answer()
+    assert read_state({"id": "x", "status": "COMPLETED", "output": {"error": None}}).answer() == {"error": None}

@@ -1,0 +1,73 @@
+"""When to ask how a job is, and for how long to bear with an endpoint that does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from worker.client.answer import EndpointError, JobTimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from worker.client.answer import State
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
+PATIENCE_S = 30.0
+BUSY = (429, 502, 503, 504)
+
+
+class Watch:
+    """When to ask again how a job is: often after news, ever less often without; pure.
+
+    Args:
+        job_id: The job's.
+        timeout: Seconds from `now` on.
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
+        self._job_id, self._timeout, self._began = job_id, timeout, now
+        self._told: State | None = None
+        self._asked = 0
+        self._lost_at: float | None = None
+
+    def is_news(self, state: State) -> bool:
+        """Return whether `state` differs from the last one."""
+        news = state != self._told
+        if news:
+            self._told = state
+            self.hear()
+        return news
+
+    def hear(self) -> None:
+        """Take note of news of another kind."""
+        self._asked = 0
+
+    def pause_s(self, now: float) -> float:
+        """Return how long to wait before the next question.
+
+        Raises:
+            JobTimedOut: the time is over.
+        """
+        left = LONGEST_PAUSE_S if self._timeout is None else self._began + self._timeout - now
+        if left <= 0:
+            raise JobTimedOut(f"job {self._job_id} is not over after {self._timeout:g} s", self._job_id)
+        self._asked += 1
+        return min(left, LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.5 ** min(self._asked, 10))
+
+    @contextlib.contextmanager
+    def patiently(self, now: Callable[[], float]) -> Iterator[None]:
+        """Bear for a while that a question is not answered: no net for a moment, a proxy that starts anew.
+
+        Raises:
+            EndpointError: it was refused, or nothing has been heard for `PATIENCE_S`.
+        """
+        try:
+            yield
+        except EndpointError as error:
+            self._lost_at = now() if self._lost_at is None else self._lost_at
+            if error.status not in (0, *BUSY) or now() - self._lost_at > PATIENCE_S:
+                raise
+        else:
+            self._lost_at = None
