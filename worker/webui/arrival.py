@@ -53,9 +53,11 @@ class _Arrival:
             return
         self._leave()
         try:
-            self.answer.set_result(self._finish())
+            result = self._finish()
         except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
-            self.answer.set_exception(error)
+            self._end(failure=error)
+        else:
+            self._end(result)
 
     def _in_a_thread(self) -> None:
         self._leave()
@@ -66,8 +68,17 @@ class _Arrival:
         self._timer.cancel()
 
     def _pass_on(self, done: asyncio.Future[Any]) -> None:
+        if done.cancelled():  # with its pool
+            self.answer.cancel()
+            return
         failure = done.exception()
+        self._end(done.result() if failure is None else None, failure=failure)
+
+    def _end(self, result: Any = None, *, failure: BaseException | None = None) -> None:
+        """Pass the answer on, unless nobody waits for it any more: it was read all the same, its connection is free."""
+        if self.answer.done():
+            return
         if failure is None:
-            self.answer.set_result(done.result())
+            self.answer.set_result(result)
         else:
             self.answer.set_exception(failure)

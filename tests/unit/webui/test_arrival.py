@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -134,3 +135,37 @@ def test_a_request_that_was_not_begun_is_sent_by_a_thread() -> None:
 
     with Pool(1) as pool, warm(lambda request: Reply(body=request.body)) as client:
         assert asyncio.run(play(client, pool)) == {"n": 1}
+
+
+@pytest.mark.parametrize("way", ["in the loop", "in a thread", "failed"])
+def test_an_answer_that_nobody_waits_for_any_more_is_read_in_peace(way: str) -> None:
+    go = threading.Event()
+    complaints: list[Any] = []
+
+    def script(_: Request) -> Reply:
+        go.wait(5)
+        return Reply(body={"in the loop": b"[1]", "in a thread": b'"' + b"a" * 70_000 + b'"', "failed": b"<html>"}[way])
+
+    async def play(client: WebUIClient, pool: Pool) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        begun, read = client.begin("/x", {"n": 1}), asyncio.Event()
+        assert begun is not None
+
+        def finish() -> Any:
+            try:
+                return client.post("/x", timeout=2, begun=begun)
+            finally:
+                loop.call_soon_threadsafe(read.set)
+
+        answer = arrival(client, begun, finish=finish, pool=pool, patience_s=5)
+        answer.cancel()
+        go.set()
+        await asyncio.wait_for(read.wait(), 5)
+        await loop.run_in_executor(pool, lambda: None)  # behind it: what it told the loop has been heard
+        await asyncio.sleep(0)
+        assert answer.cancelled()
+
+    with Pool(1) as pool, warm(script) as client:
+        asyncio.run(play(client, pool))
+    assert complaints == []
