@@ -16,6 +16,7 @@ from tests.support.loopback_http import Reply, Request, Server
 from worker.delivery.target import S3Target
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
     Fault = Callable[[Request, int], Reply | None]
@@ -29,13 +30,13 @@ def error(status: int, code: str) -> Reply:
 class FakeStore:
     """Attributes: `objects` by key, `seen` (method, key) in order of arrival."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, tls: ssl.SSLContext | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.seen: list[tuple[str, str]] = []
         self.deleted = threading.Event()
         self._fault = fault
         self._lock = threading.Lock()
-        self.server = Server(self._answer)
+        self.server = Server(self._answer, tls=tls)
 
     def target(self, **changes: Any) -> S3Target:
         """The operator's store; nobody looks at its links, which would be requests too, unless `changes` say so."""
@@ -63,9 +64,11 @@ class FakeStore:
 
 
 @contextmanager
-def fake_store(fault: Fault = lambda _request, _number: None) -> Iterator[FakeStore]:
+def fake_store(
+    fault: Fault = lambda _request, _number: None, *, tls: ssl.SSLContext | None = None
+) -> Iterator[FakeStore]:
     """Run a store; `fault(request, number)` sees how often the same was asked before, and None means: do it right."""
-    fake = FakeStore(fault)
+    fake = FakeStore(fault, tls)
     fake.server.start()
     try:
         yield fake

@@ -16,7 +16,7 @@ from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.net.fetch import Body
     from worker.net.guard import Guard
@@ -49,11 +49,21 @@ class Links:
     Args:
         guard: Where they may lead.
         check: `once` and then every hour, `always`, or `off`.
+        verify: See `Fetcher`; what the store's own client trusts.
+        proxies: See `Fetcher`; what the store's own client goes through.
         now: A monotonic clock in seconds.
     """
 
-    def __init__(self, guard: Guard, *, check: LinkCheck, now: Callable[[], float] = time.monotonic) -> None:
-        self._fetcher = Fetcher(guard, now=now)
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        check: LinkCheck,
+        verify: bool | str = True,
+        proxies: Callable[[str], Mapping[str, str]] = lambda _: {},
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetcher = Fetcher(guard, verify=verify, proxies=proxies, now=now)
         self._check = check
         self._now = now
         self._known_until = float("-inf")

@@ -81,7 +81,8 @@ class S3Client:
         self._sleep = sleep
         self._now = now
         self._client = _connect(target, guard, connections)
-        self.links = Links(_link_guard(target, guard), check=target.link_check, now=now)
+        verify, proxies = _way(target)
+        self.links = Links(_link_guard(target, guard), check=target.link_check, verify=verify, proxies=proxies, now=now)
 
     def put(
         self,
@@ -210,15 +211,19 @@ def _vouched(answer: Mapping[str, Any], md5: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
-    """Return the session that all clients are made from: it keeps the service's description, 0.3 s to read.
-
-    It knows no profile and no file of whatever else on this machine uses AWS.
-    """
+    """Return the session that all clients are made from: it keeps the service's description, 0.3 s to read."""
     from boto3.session import Session  # noqa: PLC0415 - slow to import, see above
-    from botocore.session import Session as Core  # noqa: PLC0415 - as above
+
+    return Session(botocore_session=_core())
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    """Return botocore's session; it knows no profile and no file of whatever else on this machine uses AWS."""
+    from botocore.session import Session as Core  # noqa: PLC0415 - slow to import, see above
 
     nothing = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-    return Session(botocore_session=Core(session_vars={"profile": (None, None, None, None), **nothing}))
+    return Core(session_vars={"profile": (None, None, None, None), **nothing})
 
 
 def _without_expecting(params: Mapping[str, Any], **_: Any) -> None:
@@ -248,6 +253,22 @@ def _link_guard(target: S3Target, guard: Guard) -> Guard:
         return guard
     hosts = [urlsplit(url).hostname or "" for url in (target.endpoint, target.public_url or "")]
     return Guard(AllowList.of([*hosts, f"{target.bucket}.{hosts[0]}"]))
+
+
+def _way(target: S3Target) -> tuple[bool | str, Callable[[str], Mapping[str, str]]]:
+    """Return the roots and proxies of links to `target`: what boto3 takes from the environment for the store.
+
+    A job's own store is reached without proxies, see `_connect`; links elsewhere are trusted as everybody does.
+    """
+    from botocore.utils import get_environ_proxies  # noqa: PLC0415 - slow, see above
+
+    home = urlsplit(target.public_url or target.endpoint).hostname or ""
+    store = urlsplit(target.endpoint).hostname or ""
+    roots = _core().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return (
+        roots if home == store or home.endswith(f".{store}") else True,
+        get_environ_proxies if target.trusted else lambda _: {},
+    )
 
 
 def _connect(target: S3Target, guard: Guard, connections: int) -> Any:

@@ -166,6 +166,7 @@ class Fetcher:
         verify: Verify TLS against the system's roots (True) or those in this file.
         connections: Kept open per host.
         user_agent: How the worker names itself.
+        proxies: URL → proxies by scheme; none by default: a proxy connects for us, past the guard.
         now: A monotonic clock in seconds.
     """
 
@@ -176,11 +177,13 @@ class Fetcher:
         verify: bool | str = True,
         connections: int = 16,
         user_agent: str = "a1111-worker",
+        proxies: Callable[[str], Mapping[str, str]] = lambda _: {},
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.guard = guard
         self._now = now
         self._verify = verify
+        self._proxies = proxies
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
         self._adapter = GuardedAdapter(guard, connections)
 
@@ -249,7 +252,8 @@ class Fetcher:
         with _translated(host):
             request = requests.Request(method, url, headers={**self._headers, **headers}).prepare()
             # not through a Session: it reads a redirect's body to the end, and that may have none
-            return self._adapter.send(request, stream=True, timeout=timeout, verify=self._verify)  # type: ignore[arg-type]  # urllib3's Timeout passes through
+            way = self._proxies(url)
+            return self._adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies=way)  # type: ignore[arg-type]  # urllib3's Timeout passes through
 
     def close(self) -> None:
         """Close idle connections."""

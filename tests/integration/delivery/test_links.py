@@ -10,6 +10,7 @@ import pytest
 from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import png
+from tests.support.tls import server_context
 from worker.contract.job import Output
 from worker.delivery.deliver import Delivery
 from worker.delivery.links import PROVEN_S, Links
@@ -20,6 +21,7 @@ from worker.net.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.s3 import Store
     from worker.delivery.parcel import Delivered
@@ -193,3 +195,44 @@ def test_what_was_proven_is_looked_at_again_after_an_hour() -> None:
             clock[0] = second
             links.prove(f"{server.url}/x", second + 100)
         assert len(server.seen) == 2
+
+
+# the operator's ways to the store
+
+
+def test_a_store_behind_the_operators_proxy_is_looked_at_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_store() as fake:  # the proxy as well: it is asked for whole URLs
+        monkeypatch.setenv("HTTP_PROXY", fake.server.url)
+        monkeypatch.setenv("http_proxy", fake.server.url)
+        (made,) = send(fake.target(endpoint="http://store.invalid", link_check="once"), "proxied")
+        assert (made.route, made.warnings) == ("s3", [])
+        assert fake.tries("GET") == 1
+
+
+def test_a_jobs_own_store_is_looked_at_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_store() as fake, fake_store() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.server.url)
+        monkeypatch.setenv("http_proxy", proxy.server.url)
+        delivery = Delivery(Guard(AllowList.of(["127.0.0.1"])))
+        target, deadline = fake.target(trusted=False, link_check="once"), time.monotonic() + 20
+        made = delivery.deliver(
+            "own", [inspect(png())], [7], options=Output(delivery="s3"), store=target, deadline=deadline
+        )
+        delivery.close()
+        assert (made.route, made.warnings) == ("s3", [])
+        assert (fake.tries("GET"), proxy.seen) == (1, [])
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_store_with_a_certificate_of_the_operators_own_is_trusted_alike(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, roots = server_context(tmp_path, "localhost")
+    for each in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(variable, str(roots))
+    with fake_store(tls=context) as fake:
+        endpoint = fake.server.url.replace("127.0.0.1", "localhost")
+        (made,) = send(fake.target(endpoint=endpoint, link_check="once"), "own-roots")
+        assert (made.route, made.warnings) == ("s3", [])
+        assert fake.tries("GET") == 1
