@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
@@ -32,7 +31,7 @@ from worker.stages.judged import judged, refuse_nothing
 from worker.stages.run import Run
 from worker.stages.studio import Studio
 from worker.telemetry.logs import bound, get_logger
-from worker.telemetry.phases import Phases
+from worker.telemetry.phases import Phases, in_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,10 +147,13 @@ class Service:
         except Exception as defect:  # noqa: BLE001 - the boundary: a client never sees a traceback
             self._log.exception("job failed by a defect")
             return InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
-        carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
-        line = partial(self._log.info, "job done", **carried, **self._maker.memory, **phases.to_json())
-        asyncio.get_running_loop().call_soon(line)  # the answer need not wait for it
+        # The answer need not wait for its line.
+        asyncio.get_running_loop().call_soon(self._log_done, phases, phases.seconds(), answer)
         return answer
+
+    def _log_done(self, phases: Phases, seconds: Mapping[str, float], answer: Any) -> None:
+        carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
+        self._log.info("job done", **carried, **self._maker.memory, **in_ms(seconds))
 
     @property
     def gpu(self) -> GpuQueue:

@@ -37,15 +37,14 @@ def warnings_of(job: Generation) -> Iterator[str]:
     """Yield a warning for each prompt of `job` that has a comment."""
     if not _are_comments(job):
         return
-    texts = [(job.path(name), getattr(job, name, None)) for name in FIELDS]
+    commented = [job.path(name) for name in FIELDS if "#" in (getattr(job, name, None) or "")]
     for index, part in enumerate(job.prompts or ()):
-        texts += [(f"prompts[{index}].{name}", getattr(part, name, None)) for name in FIELDS]
-    for path, text in texts:
-        if isinstance(text, str) and "#" in text:
-            yield (
-                f"{path}: '#' begins a comment; it and the rest of its line are left out "
-                f"(override_settings.{OPTION}: false has them read)"
-            )
+        commented += [f"prompts[{index}].{name}" for name in FIELDS if "#" in (getattr(part, name, None) or "")]
+    for path in commented:
+        yield (
+            f"{path}: '#' begins a comment; it and the rest of its line are left out "
+            f"(override_settings.{OPTION}: false has them read)"
+        )
 
 
 def _are_comments(job: Generation) -> bool:

@@ -49,7 +49,7 @@ class Whole:
 
     def read(self, value: object) -> int:
         """Return the integer in `value`; raise a `mistake` otherwise."""
-        number = self._number(value)
+        number = value if type(value) is int else self._number(value)
         if not self.low <= number <= self.high:
             raise mistake(f"must be {self._range()}, not {number}", min(max(number, self.low), self.high))
         if number % self.step:
@@ -58,8 +58,6 @@ class Whole:
         return number
 
     def _number(self, value: object) -> int:
-        if type(value) is int:
-            return value
         if type(value) is float and value.is_integer():
             return int(value)
         if isinstance(value, bool) and (self.low, self.high) == (0, 1):

@@ -6,10 +6,11 @@ because a default that is restated changes pictures; only `model_fields_set` is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from worker.contract.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.controlnet import ControlNetUnit  # noqa: TC001 - as above
@@ -20,7 +21,7 @@ from worker.contract.part import Name, Part, Prompt, Ratio, Switch, knob
 from worker.contract.written import as_written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -65,6 +66,15 @@ class Output(Part):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Remarks:
+    warnings: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOTHING = _Remarks()
+
+
 class Job(Part):
     """What every kind of job has."""
 
@@ -89,32 +99,38 @@ class Job(Part):
         max_length=8,
     )
 
-    _warnings: list[str] = PrivateAttr(default_factory=list)
-    _written: dict[str, str] = PrivateAttr(default_factory=dict)
+    # Not a private attribute, which pydantic takes ten times as long to make and to find: every job asks a dozen times.
+    __slots__ = ("_remarks",)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the client should know although the job is accepted, for the answer's `warnings`."""
-        return tuple(self._warnings)
+        return self._remarked().warnings
 
     def path(self, field: str) -> str:
         """Return where the client wrote `field`: ``clip_skip`` may have come as an override setting."""
-        # Not `self._written`, which pydantic takes ten times as long to find; every job asks a dozen times.
-        written = (self.__pydantic_private__ or {}).get("_written")
+        written = self._remarked().written
         return as_written(field, written) if written else field
 
-    def remember(self, *, warnings: list[str], written: dict[str, str]) -> None:
+    def remember(self, *, warnings: Sequence[str], written: Mapping[str, str]) -> None:
         """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""
-        self._warnings.extend(warnings)
-        self._written.update(written)
+        before = self._remarked()
+        remarks = _Remarks((*before.warnings, *warnings), {**before.written, **written})
+        object.__setattr__(self, "_remarks", remarks)
+
+    def _remarked(self) -> _Remarks:
+        try:  # not `getattr` with a default, for which pydantic looks everywhere else first
+            remarks: _Remarks = object.__getattribute__(self, "_remarks")
+        except AttributeError:
+            return _NOTHING
+        return remarks
 
     def changed(self, changes: Mapping[str, Any], written: Mapping[str, str] | None = None) -> Self:
         """Return this job with other values; None takes a field away. `written`: where the new values stand."""
         copy = self.model_copy(update=dict(changes))
         copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
-        copy._warnings = list(self._warnings)  # noqa: SLF001 - its own copy
-        kept = {name: place for name, place in self._written.items() if name not in changes}
-        copy._written = {**kept, **(written or {})}  # noqa: SLF001 - its own copy
+        kept = {name: place for name, place in self._remarked().written.items() if name not in changes}
+        copy.remember(warnings=self.warnings, written={**kept, **(written or {})})
         return copy
 
     def plain_fields(self) -> dict[str, Any]:

@@ -230,15 +230,22 @@ class Delivery:
 
     def at_once(
         self, pictures: Sequence[Picture], options: Output, store: S3Target | None, overhead_bytes: int
-    ) -> bool:
-        """Return whether `deliver` would only pass small pictures on, which is over before a thread has begun."""
-        if any((options.format, options.quality, options.lossless, options.strip_metadata)):
-            return False
+    ) -> Delivered | None:
+        """Return what `deliver` would where it only passes small pictures on, sooner than a thread could begin to.
+
+        None where there is more to do, or the answer may be too large.
+        """
+        if any((options.format, options.quality, options.lossless, options.strip_metadata, options.record)):
+            return None
         if store is not None or options.thumbnail is not None or options.blurhash or options.grid:
-            return False
+            return None
         if (options.delivery or self._wish) not in ("auto", "base64"):
-            return False
-        return inline_bytes(pictures) <= SMALL and Budget(self._limit, overhead_bytes).fits(pictures)
+            return None
+        size = inline_bytes(pictures)
+        if size > min(SMALL, self._limit - overhead_bytes):
+            return None
+        whole = sum(len(one.data) for one in pictures)
+        return Delivered([one.base64 for one in pictures], "inline", list(pictures), whole)
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""

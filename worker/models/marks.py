@@ -54,7 +54,8 @@ class Marks:
     def hold(self, keys: Iterable[str]) -> None:
         """Hold models; each call needs one `release` with the same keys."""
         with self._mutex:
-            self._held.update(keys)
+            for key in keys:
+                self._held[key] += 1
             self._tidy(linger=LINGER_S)
 
     def release(self, keys: Iterable[str]) -> None:
@@ -110,8 +111,11 @@ class Marks:
         """Write the file when it lacks a held model; the mutex is ours."""
         clock = self._now()
         self._until = {key: until for key, until in self._until.items() if until > clock}
+        written = self._held.keys() <= self._written
+        if written and linger:
+            return
         wanted = frozenset(self._held) | frozenset(self._until)
-        if frozenset(self._held) <= self._written and (linger or wanted == self._written):
+        if written and wanted == self._written:
             return
         with contextlib.suppress(OSError):  # read-only: nobody can remove anything either
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ class RegistryFile:
 
     def __init__(self, path: Path, lock: Path, *, set_aside: Callable[[str], None]) -> None:
         self.path = path
+        self._name = str(path)
         self._lock = lock
         self._set_aside = set_aside
         self._cached: tuple[Stamp, Entries] | None = None
@@ -109,7 +110,7 @@ class RegistryFile:
     def _stamp(self) -> Stamp | None:
         """Like `stamp`. Raises OSError: it can't be told."""
         try:
-            facts = self.path.stat()
+            facts = os.stat(self._name)  # noqa: PTH116 - the method of paths takes three times as long
         except FileNotFoundError:
             return None
         return facts.st_ino, facts.st_size, facts.st_mtime_ns

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker.errors import DeadlineExceeded, WebUICrashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from typing_extensions import Self
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Flight:
-    """One request under way.
+    """One request, under way inside ``with flight``.
 
     Attributes:
         condemned: An earlier request found the process broken while this one was under way.
@@ -57,8 +56,12 @@ class Flight:
             if flight is not self:
                 flight.condemned = True
 
-    def end(self) -> None:
-        """Take note that the request has ended."""
+    def __enter__(self) -> Self:
+        self._flights.under_way.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flights.under_way.remove(self)
         self._earlier = ()  # else each would hold the one before it, and so on for ever
         self._ended.set()
 
@@ -70,16 +73,9 @@ class Flights:
         self.clock = clock
         self.under_way: list[Flight] = []
 
-    @contextmanager
-    def flight(self) -> Iterator[Flight]:
-        """Count a request as under way inside the block."""
-        flight = Flight(self, tuple(self.under_way))
-        self.under_way.append(flight)
-        try:
-            yield flight
-        finally:
-            self.under_way.remove(flight)
-            flight.end()
+    def flight(self) -> Flight:
+        """Return a request that counts as under way inside its ``with`` block."""
+        return Flight(self, tuple(self.under_way))
 
 
 class Turn:

@@ -213,7 +213,10 @@ class Keeper:
             before = self._life.state
             self._life = self._life.after(event)
             after = self._life.state
-        if after is not before:
-            usual = State.BUSY if before is State.READY else State.READY if before is State.BUSY else None
-            level = self._log.debug if after is usual else self._log.info
-            level("state", state=after.value, was=before.value, event_=event.value, **facts)
+        if after is before:
+            return
+        if (before is State.READY and after is State.BUSY) or (before is State.BUSY and after is State.READY):
+            if self._log.hears("debug"):  # twice a job
+                self._log.debug("state", state=after.value, was=before.value, event_=event.value, **facts)
+        else:
+            self._log.info("state", state=after.value, was=before.value, event_=event.value, **facts)

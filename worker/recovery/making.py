@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -24,7 +23,7 @@ from worker.webui.calm import whole
 from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from worker.recovery.keeper import Keeper
     from worker.settings import Settings
@@ -141,7 +140,7 @@ class Maker:
                 self._looks.after_a_job(order.request.expect.models)
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
-                async with self._turn(order, request):
+                with await self._turn(order, request):
                     await whole(self._take_care(action, error))
             first = self._backend.began_with(request.expect.checkpoint)
             self._experience.failed(error, order.request, request, action, began_with=first)
@@ -202,7 +201,7 @@ class Maker:
 
     async def _generated(self, order: Order[T], request: Request, tries: Tries) -> Made:
         """Return the WebUI's answer; after a failure the WebUI is fit for the next request, or being restarted."""
-        async with self._turn(order, request) as turn:
+        with await self._turn(order, request) as turn:
             left = order.deadline - self._clock()
             if left <= 0:
                 raise DeadlineExceeded("the job's time was over before the GPU was free")
@@ -247,13 +246,10 @@ class Maker:
             raise
         return turn
 
-    @asynccontextmanager
-    async def _turn(self, order: Order[T], request: Request) -> AsyncIterator[Turn]:
-        """Hold the GPU until released or left."""
+    async def _turn(self, order: Order[T], request: Request) -> Turn:
+        """Wait for the GPU as `take_gpu` does."""
         with order.phases.phase("queue"):
-            turn = await self.take_gpu(order.deadline, request.expect.checkpoint.name)
-        with turn:
-            yield turn
+            return await self.take_gpu(order.deadline, request.expect.checkpoint.name)
 
     async def _take_care(self, action: Action, error: WorkerError) -> None:
         """Do to the WebUI what it needs; where that takes a restart, begin it."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from worker.contract.job import Generation, Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.early import Early, Piece
+    from worker.delivery.parcel import Delivered
     from worker.images.picture import Picture
     from worker.recovery.results import Results
     from worker.stages.generate import Generated
@@ -84,9 +85,16 @@ class Handover:
         """
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
         overhead = self._bound_of(answer) + ENVELOPE_BYTES
-        direct = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
-        if not direct:
-            overhead = self._size_of(answer) + ENVELOPE_BYTES
+        delivered = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
+        with run.phases.phase("deliver"):
+            if delivered is None:
+                delivered = await self._delivered(answer, result, request, run, early)
+        run.phases.bytes += delivered.bytes
+        return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
+
+    async def _delivered(
+        self, answer: dict[str, Any], result: Generated, request: Job, run: Run, early: Early | None
+    ) -> Delivered:
         deliver = partial(
             self._delivery.deliver,
             run.id,
@@ -94,17 +102,14 @@ class Handover:
             result.seeds,
             options=request.output,
             store=run.target,
-            overhead_bytes=overhead,
+            overhead_bytes=self._size_of(answer) + ENVELOPE_BYTES,
             answer=answer,
             deadline=run.deadline,
             early=early,
         )
-        with run.phases.phase("deliver"):
-            try:
-                delivered = deliver() if direct else await self._hands.thread(deliver)
-            except DeliveryFailed as error:
-                kept = await self._hands.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
-                error.details["kept"] = kept
-                raise
-        run.phases.bytes += delivered.bytes
-        return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
+        try:
+            return await self._hands.thread(deliver)
+        except DeliveryFailed as error:
+            kept = await self._hands.thread(self._results.keep_pictures, run.id, result.pictures, result.seeds)
+            error.details["kept"] = kept
+            raise

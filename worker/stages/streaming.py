@@ -44,10 +44,9 @@ class Stream:
         self._sink = sink
         self._deliver = deliver
         self._thread = thread
-        self._queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._number = 0
-        self._log = get_logger("stream")
         self.early = Early(keeps=sink is not None)
         """What the job's delivery need not do again."""
         self.told = 0
@@ -57,11 +56,12 @@ class Stream:
 
     async def __aenter__(self) -> Self:
         if self._sink is not None:
-            self._task = asyncio.ensure_future(self._tell(self._sink))
+            self._queue = asyncio.Queue()
+            self._task = asyncio.ensure_future(self._tell(self._sink, self._queue))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._task is None:
+        if self._task is None or self._queue is None:
             return
         told = asyncio.ensure_future(self._queue.join())
         try:
@@ -75,7 +75,7 @@ class Stream:
 
     def add(self, part: Part) -> None:
         """Tell the pictures of one piece of the job, or what kept them from being made."""
-        if self._sink is None:
+        if self._queue is None:
             return
         if part.result is not None:
             for picture, seed in zip(part.result.pictures, part.result.seeds, strict=False):
@@ -84,18 +84,18 @@ class Stream:
         if part.error is not None:
             self._queue.put_nowait(partial(self._failure, part.path, part.error))
 
-    async def _tell(self, sink: PieceSink) -> None:
+    async def _tell(self, sink: PieceSink, queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]]) -> None:
         while True:
-            make = await self._queue.get()
+            make = await queue.get()
             try:
                 piece = await make()
                 await sink(piece)
                 self.told += "error" not in piece
             except Exception as error:  # noqa: BLE001 - the pictures are in the answer too; the job must not fail over it
                 self.lost += 1
-                self._log.warning("a piece could not be posted", why=type(error).__name__)
+                get_logger("stream").warning("a piece could not be posted", why=type(error).__name__)
             finally:
-                self._queue.task_done()
+                queue.task_done()
 
     async def _picture(self, number: int, picture: Picture, seed: int, path: str) -> dict[str, Any]:
         place = {"index": number, "seed": seed, **({"path": path} if path else {})}

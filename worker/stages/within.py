@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
 
 T = TypeVar("T")
 
@@ -18,6 +18,12 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         asyncio.TimeoutError: the time was over first.
         asyncio.CancelledError: the task was cancelled by somebody else.
     """
+    steps = work.__await__()
+    try:
+        first = next(steps)
+    except StopIteration as done:  # it never had to wait, as most that is waited for: no limit was needed
+        value: T = done.value
+        return value
     task = asyncio.current_task()
     if task is None:
         raise AssertionError("a coroutine runs in a task")
@@ -30,7 +36,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
 
     timer = asyncio.get_running_loop().call_later(max(0.0, seconds), interrupt)
     try:
-        return await work
+        return await _Rest(steps, first)
     except asyncio.CancelledError:
         # Since Python 3.11 a task counts who cancels it, so that a cancel from outside in the same moment is not lost.
         told = True
@@ -42,3 +48,25 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         timer.cancel()
         if over and not told and hasattr(task, "uncancel"):
             task.uncancel()  # the work ended all the same: no later wait may take this interrupt for somebody's cancel
+
+
+class _Rest(Generic[T]):
+    """What is left of a coroutine after its first step, which gave `first` to wait for."""
+
+    def __init__(self, steps: Generator[Any, Any, T], first: Any) -> None:
+        self._steps = steps
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waits_for = self._first
+        while True:
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - a cancel: it is for the coroutine to say what follows
+                try:
+                    waits_for = self._steps.throw(error)
+                except StopIteration as done:
+                    value: T = done.value
+                    return value
+            else:
+                return (yield from self._steps)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from worker.telemetry.lines import hide, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from worker.errors import WorkerError
 
@@ -52,6 +52,10 @@ class Logger:
 
     def __init__(self, part: str) -> None:
         self._part = part
+
+    def hears(self, level: str) -> bool:
+        """Whether lines of `level` are written at all."""
+        return LEVELS[level] >= _State.config.least
 
     def debug(self, event: str, /, **fields: Any) -> None:
         """For whoever looks for a defect."""
@@ -134,14 +138,19 @@ def cannot_start(log: Logger, error: WorkerError) -> int:
     return 1
 
 
-@contextlib.contextmanager
-def bound(**fields: Any) -> Iterator[None]:
+class bound:  # noqa: N801 - used as a function
     """Have every line that is logged inside the block, in this task or thread, carry `fields`."""
-    token = _context.set({**_context.get(), **fields})
-    try:
-        yield
-    finally:
-        _context.reset(token)
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._token = _context.set({**_context.get(), **self._fields})
+
+    def __exit__(self, *_: object) -> None:
+        _context.reset(self._token)
 
 
 def _as_text(told: Mapping[str, Any], now: datetime) -> str:

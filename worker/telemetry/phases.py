@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
 
@@ -52,5 +52,9 @@ class Phases:
 
     def to_json(self) -> dict[str, float]:
         """Return ``{phase: ms, …, "total": ms}``, rounded to a tenth."""
-        spent = {name: round(seconds * 1000, 1) for name, seconds in self._spent.items()}
-        return {**spent, "total": round((self._clock() - self._began) * 1000, 1)}
+        return in_ms(self.seconds())
+
+
+def in_ms(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return `seconds` as milliseconds, rounded to a tenth."""
+    return {name: round(each * 1000, 1) for name, each in seconds.items()}

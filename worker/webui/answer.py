@@ -61,7 +61,8 @@ class Answer:
         extra = self.info.get("extra_generation_params") or {}
         if extra.get("Schedule type"):
             return str(extra["Schedule type"])
-        match = _SCHEDULE.search(self.infotexts[0].rpartition("\n")[2]) if self.infotexts else None
+        texts = self.infotexts
+        match = _SCHEDULE.search(texts[0].rpartition("\n")[2]) if texts else None
         return match.group(1) if match else None
 
     def parameter(self, name: str) -> Any:

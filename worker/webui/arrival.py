@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from worker.webui.client import WebUIClient
-    from worker.webui.transport import Begun
+    from worker.webui.replies import Begun
 
 
 def arrival(
-    client: WebUIClient, begun: Begun | None, *, finish: Callable[[], Any], pool: Executor, patience_s: float
+    client: WebUIClient,
+    begun: Begun | None,
+    *,
+    finish: Callable[[], Any],
+    pool: Executor,
+    patience_s: float,
+    on_end: Callable[[], None] = lambda: None,
 ) -> asyncio.Future[Any]:
     """Return a future of what `finish` returns or raises: the answer to `begun`.
 
@@ -24,20 +30,53 @@ def arrival(
         finish: Waits for the answer. It runs in the loop when a small one is there, all of it; else in a thread.
         pool: Where threads come from.
         patience_s: Seconds until a thread looks after it, which knows what silence means.
+        on_end: Called when the future is done, where possible in the same turn of the loop.
     """
     if begun is None or begun.failure is not None:
-        return asyncio.get_running_loop().run_in_executor(pool, finish)
-    return _Arrival(client, begun, finish, pool, patience_s).answer
+        answer = asyncio.get_running_loop().run_in_executor(pool, finish)
+    else:
+        answer = _Arrival(client, begun, finish, pool, patience_s, on_end).answer
+    answer.add_done_callback(lambda _: on_end())
+    return answer
+
+
+class Bell:
+    """Wakes the task that waits for it, in the turn of the loop after the one in which it rings."""
+
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wake whoever waits now."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when it rings, or when `seconds` have passed."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self.ring)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
 
 
 class _Arrival:
     def __init__(
-        self, client: WebUIClient, begun: Begun, finish: Callable[[], Any], pool: Executor, patience_s: float
+        self,
+        client: WebUIClient,
+        begun: Begun,
+        finish: Callable[[], Any],
+        pool: Executor,
+        patience_s: float,
+        on_end: Callable[[], None],
     ) -> None:
         self._client = client
         self._begun = begun
         self._finish = finish
         self._pool = pool
+        self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._number = begun.connection.fileno()
         self.answer: asyncio.Future[Any] = self._loop.create_future()
@@ -82,3 +121,4 @@ class _Arrival:
             self.answer.set_result(result)
         else:
             self.answer.set_exception(failure)
+        self._on_end()

@@ -21,7 +21,7 @@ from worker.webui.transport import ExchangeFailed, Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.webui.transport import Begun
+    from worker.webui.replies import Begun
 
 LISTING_TIMEOUT_S = 60.0
 

@@ -83,10 +83,12 @@ def was_interrupted(lines: Sequence[str]) -> bool:
     One that was sent for the request before it may be carried out late, when the WebUI was too busy to listen. Only
     what came after the request's own beginning counts. Source: `modules/shared_state.py`.
     """
+    if not any(_INTERRUPT in line for line in lines):
+        return False
     began = max((number for number, line in enumerate(lines) if _BEGAN.search(line)), default=None)
     return began is not None and any(_INTERRUPT in line for line in lines[began:])
 
 
 def starved_loras(lines: Sequence[str]) -> list[str]:
     """Return the lines that tell of LoRA layers left out for want of memory; the WebUI answers 200 all the same."""
-    return [line for line in lines if is_no_memory(line) and _LAYER.search(line)]
+    return [line for line in lines if _LAYER.search(line) and is_no_memory(line)]

@@ -59,8 +59,9 @@ def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list
     if expect.schedule is not None:
         said = answer.schedule() or "Automatic"
         found += _differ("scheduler", expect.schedule, names.effective(str(info.get("sampler_name")), said))
-    if answer.seeds:
-        found += _differ("seeds", list(expect.seeds), answer.seeds)
+    seeds = answer.seeds
+    if seeds:
+        found += _differ("seeds", list(expect.seeds), seeds)
     lost = [tag for tag in expect.tags if not all(tag in prompt for prompt in answer.prompts)]
     if lost:
         found.append(Mismatch("LoRA tags in the prompt", lost, []))

@@ -209,6 +209,8 @@ def twice(tagged: Sequence[ChosenLora], loras: Sequence[ChosenLora]) -> list[Pro
         loras: Of the job's list, which hold for both.
     """
     problems: list[Problem] = []
+    if len(tagged) + len(loras) <= 1:
+        return problems
     seen: dict[tuple[str, str], str] = {}
     passes = dict.fromkeys(lora.path for lora in tagged) or {"": None}
     for lora, paths in [*((each, [each.path]) for each in tagged), *((each, list(passes)) for each in loras)]:

@@ -22,7 +22,7 @@ from worker.errors import (
 from worker.telemetry.logs import get_logger
 from worker.webui import answer as answers
 from worker.webui import calm, halves, live, swallowed
-from worker.webui.arrival import arrival
+from worker.webui.arrival import Bell, arrival
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.outcome import Findings
 from worker.webui.process import describe_exit
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan
     from worker.webui.process import WebUIProcess
-    from worker.webui.transport import Begun
+    from worker.webui.replies import Begun
 
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
@@ -86,9 +86,9 @@ class Sending:
         self._process = process
         self._pool = pool
         self._abandon = abandon
-        self._log = get_logger("webui")
         self._span = GpuSpan(lambda _: None, lambda: None)
         self._loads = False
+        self._bell = Bell()
 
     def read(self, line: str) -> None:
         """Take note of a line of the WebUI's log."""
@@ -125,7 +125,7 @@ class Sending:
         pulse = self._pulse(loads=loads)
         watched = live.is_watched(self._request)
         every = self._plan.preview_every if watched else PROGRESS_S
-        watching = _Later(every, lambda: self._watch(pulse, on_state, every, watched=watched))
+        watching = _Watch(time.monotonic() + every, lambda: self._watch(pulse, on_state, every, watched=watched))
 
         def freed() -> None:
             watching.cancel()  # from now on it would be told of the next request
@@ -136,10 +136,12 @@ class Sending:
         begun = self._client.begin(self._request.path, self._request.body)
         patience_s = timeout + self._plan.idle_timeout
         finish = partial(self._post, mark, patience_s, begun)
-        sending = arrival(self._client, begun, finish=finish, pool=self._pool, patience_s=patience_s)
+        sending = arrival(
+            self._client, begun, finish=finish, pool=self._pool, patience_s=patience_s, on_end=self._bell.ring
+        )
         sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         try:
-            why = await self._wait(sending, pulse, end)
+            why = await self._wait(sending, pulse, end, watching)
         except asyncio.CancelledError:
             await self._calm(sending)
             raise
@@ -184,18 +186,20 @@ class Sending:
             load_s=self._plan.boot_timeout if loads else 0.0,
         )
 
-    async def _wait(self, sending: asyncio.Future[Any], pulse: Pulse, end: float) -> WorkerError | None:
+    async def _wait(
+        self, sending: asyncio.Future[Any], pulse: Pulse, end: float, watching: _Watch
+    ) -> WorkerError | None:
         """Return None when the request was answered, else why it has to be interrupted."""
-        while True:
+        while not sending.done():
             now = time.monotonic()
+            watching.begin(now)
             if now >= end:
                 return DeadlineExceeded("the generation was not done at the job's deadline and was interrupted")
             if pulse.left(now) <= 0:
                 return GenerationStalled(f"the WebUI made no progress for {pulse.limit:.0f} s and was interrupted")
             # Looked at again and again: with the first step the time for loading a model is no longer due.
-            await asyncio.wait({sending}, timeout=max(0.001, min(end - now, pulse.left(now), PROGRESS_S)))
-            if sending.done():
-                return None
+            await self._bell.wait(max(0.001, min(end - now, pulse.left(now), PROGRESS_S)))
+        return None
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
@@ -239,7 +243,7 @@ class Sending:
             try:
                 calm.interrupt(self._client)
             except WorkerError as error:
-                self._log.warning("interrupt failed", error=error.message)
+                get_logger("webui").warning("interrupt failed", error=error.message)
 
         answered, again = await calm.see_out(
             sending, self._span, interrupt=partial(self._thread, interrupt), limit_s=self._plan.idle_timeout
@@ -259,18 +263,22 @@ class Sending:
         return True
 
 
-class _Later:
-    """A coroutine that runs as a task after a while, unless it was cancelled by then: most jobs never need the task."""
+class _Watch:
+    """A coroutine that runs as a task from monotonic second `due` on: most jobs are over by then."""
 
-    def __init__(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, due: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._due = due
+        self._work = work
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin, work)
+        self._over = False
+
+    def begin(self, now: float) -> None:
+        """Begin it if it is due, unless it was begun or cancelled before."""
+        if now >= self._due and self._task is None and not self._over:
+            self._task = asyncio.ensure_future(self._work())
 
     def cancel(self) -> None:
         """End it, or see that it does not begin."""
-        self._timer.cancel()
+        self._over = True
         if self._task is not None:
             self._task.cancel()
-
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._task = asyncio.ensure_future(work())

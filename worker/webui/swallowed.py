@@ -35,6 +35,8 @@ class Swallowed(NamedTuple):
 def swallowed(lines: Sequence[str]) -> list[Swallowed]:
     """Return the exceptions whose tracebacks are in a request's log, but for those that were answered with an error."""
     found: list[Swallowed] = []
+    if not any(_TRACEBACK in line for line in lines):
+        return found
     indent: int | None = None
     header = ""
     for line in lines:

@@ -54,8 +54,11 @@ def closed(prompt: str) -> int:
 
 def parse(prompt: str) -> list[Tag]:
     """Return the tags of `prompt` in order."""
-    tags = []
-    for match in _TAG.finditer(prompt, 0, closed(prompt)):
+    tags: list[Tag] = []
+    end = closed(prompt)
+    if not end:  # most prompts have none, and each is asked for them often
+        return tags
+    for match in _TAG.finditer(prompt, 0, end):
         name, *rest = match.group(2).split(":")
         named = [tuple(part.split("=", 1)) for part in rest if "=" in part]
         tags.append(
@@ -85,8 +88,10 @@ def renamed(prompt: str, names: Mapping[str, str]) -> str:
             return match.group(0)
         return f"<{match.group(1)}:{names[name]}{colon}{rest}>"
 
+    if not names:
+        return prompt
     end = closed(prompt)
-    return _TAG.sub(new, prompt[:end]) + prompt[end:] if names else prompt
+    return _TAG.sub(new, prompt[:end]) + prompt[end:]
 
 
 def can_name(lora: str) -> bool:
