@@ -225,6 +225,36 @@ def test_an_answer_that_comes_in_pieces_is_put_together(client: Client, cut: int
         assert [webui.get("/x", tries=1) for _ in range(2)] == [[1, 234]] * 2
 
 
+def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(client: Client) -> None:
+    ports: list[int] = []
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        ports.append(handler.client_address[1])
+        handler.close_connection = False
+        handler.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[2]"
+        )
+
+    with serve(lambda _: Reply(raw=write)) as server:
+        webui = client(server.url)
+        assert [webui.get("/x", tries=1) for _ in range(2)] == [[1], [1]]
+    assert len(set(ports)) == 2
+
+
+@pytest.mark.parametrize("cut", [10, 45, 60])
+def test_chunks_whose_head_comes_in_pieces_are_put_together(client: Client, cut: int) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n4\r\n, 2]\r\n0\r\n\r\n"
+
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        for piece in (whole[:cut], whole[cut:]):
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(0.02)  # the kernel would join the pieces, and which of them were read nobody tells
+
+    with serve(lambda _: Reply(raw=slowly)) as server:
+        assert client(server.url).get("/x") == [1, 2]
+
+
 @pytest.mark.parametrize(
     "head", ["HTTP/1.1 200 OK\r\nContent-Length: -1", "HTTP/1.1 200 OK\r\nContent-Length: 1x", "nonsense"]
 )

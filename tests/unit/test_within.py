@@ -72,3 +72,30 @@ def test_work_that_ends_in_spite_of_the_interrupt_leaves_no_cancel_behind() -> N
 
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(main())
+
+
+def test_work_that_never_waits_needs_no_task_and_no_time() -> None:
+    async def work() -> int:
+        return 7
+
+    steps = within(0, work())
+    with pytest.raises(StopIteration) as done:
+        steps.send(None)
+    assert done.value.value == 7
+
+
+def test_work_may_outlive_a_cancel_at_its_first_step() -> None:
+    async def stubborn() -> str:
+        for _ in range(2):
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return "done"
+
+    async def main() -> str:
+        task = asyncio.ensure_future(within(10, stubborn()))
+        for _ in range(2):
+            await asyncio.sleep(0)
+            task.cancel()
+        return await task
+
+    assert asyncio.run(main()) == "done"
