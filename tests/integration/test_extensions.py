@@ -86,6 +86,16 @@ def test_a_controlnet_unit_runs_and_its_map_stays_apart(all_installed: Worker) -
     assert told["image"].startswith("<picture")
 
 
+def test_masks_of_a_unit_come_in_the_shape_that_the_extension_reads(all_installed: Worker) -> None:
+    half = {"mask": picture(32, 32), "effective_region_mask": picture(64, 64)}
+    answer = all_installed.run(controlnet=[unit(**half)])
+    assert len(answer["images"]) == 1, answer
+    (sent,) = bodies(all_installed)[-1]["alwayson_scripts"]["controlnet"]["args"]
+    assert size_of(sent["mask"]) == (64, 64)
+    with Image.open(io.BytesIO(base64.b64decode(sent["effective_region_mask"]))) as region:
+        assert region.mode == "RGB"
+
+
 def test_the_webuis_own_form_of_a_unit_is_the_same_job(all_installed: Worker) -> None:
     one = all_installed.run(controlnet=[unit()])
     args = [{"enabled": True, "module": "canny", "model": CANNY, "input_image": unit()["image"], "is_ui": False}]

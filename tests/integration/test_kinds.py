@@ -130,8 +130,48 @@ def test_inpaint_sends_a_fitted_mask_and_keeps_the_size(worker: Worker) -> None:
     assert "inpaint_full_res" not in body
 
 
+def patch(width: int, height: int, colour: str = "white") -> str:
+    """A black mask with a patch in its middle."""
+    mask = Image.new("L", (width, height), 0)
+    mask.paste(colour, (width // 3, height // 3, width // 2, height // 2))
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"width": 64, "height": 64}, (200, 120)),
+        ({"width": 64, "height": 64, "inpaint_full_res": True, "resize_mode": 1}, (200, 120)),
+        ({}, (200, 120)),
+        ({"width": 64, "height": 64, "inpaint_full_res": False}, (64, 64)),
+        ({"width": 64, "height": 64, "override_settings": {"overlay_inpaint": False}}, (64, 64)),
+    ],
+)
+def test_what_is_made_anew_at_another_size_is_put_back_into_the_picture(
+    worker: Worker, fields: dict[str, Any], size: tuple[int, int]
+) -> None:
+    answer = run(worker, **small(init_images=[picture(200, 120)], mask=patch(200, 120), **fields))
+    assert (size_of(answer["images"][0]), answer["warnings"]) == (size, [])
+    assert answer["applied"]["size"] == {"width": size[0], "height": size[1]}
+
+
+def test_an_odd_picture_keeps_its_size_when_a_part_of_it_is_put_back(worker: Worker) -> None:
+    answer = run(worker, **small(init_images=[picture(101, 67)], mask=patch(101, 67)))
+    assert (size_of(answer["images"][0]), answer["warnings"]) == ((101, 67), [])
+
+
 def test_an_empty_mask_is_refused(worker: Worker) -> None:
     assert problem(run(worker, **small(init_images=[picture()], mask=picture(colour="black"))))["path"] == "mask"
+    inverted = small(init_images=[picture()], mask=picture(colour="white"), inpainting_mask_invert=1)
+    assert "white all over" in problem(run(worker, **inverted))["message"]
+
+
+def test_a_grey_mask_counts_when_it_is_not_rounded(worker: Worker) -> None:
+    job = small(init_images=[picture()], mask=patch(96, 64, "#646464"))
+    assert problem(run(worker, **job))["path"] == "mask"
+    assert "images" in run(worker, **job, mask_round=False)
 
 
 def test_outpainting_grows_the_picture(worker: Worker) -> None:

@@ -67,12 +67,15 @@ def opaque(image: Image.Image, background: str = "white") -> Image.Image:
     return behind.convert("RGB")
 
 
-def as_mask(image: Image.Image) -> Image.Image:
-    """Return `image` as a mask of grey values: its transparency where it has any, else its brightness."""
+def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
+    """Return `image` as a mask of grey values: its transparency where it has any, else its brightness.
+
+    As A1111 does (`create_binary_mask` of v1.10.1), `rounded` makes transparency all or nothing, and only that.
+    """
     if image.mode == "RGBA":
         alpha = image.getchannel("A")
         if alpha.getextrema() != (_OPAQUE, _OPAQUE):
-            return alpha
+            return alpha.point(lambda value: _OPAQUE if value > _HALF else 0) if rounded else alpha
     return image.convert("L")
 
 
@@ -131,10 +134,10 @@ def grown(
     return canvas, new
 
 
-def is_empty(mask: Image.Image) -> bool:
-    """Return whether no pixel of `mask` is white enough to count."""
+def is_empty(mask: Image.Image, *, rounded: bool = True) -> bool:
+    """Return whether no pixel of `mask` is white enough to count: half white where it is `rounded`, else any grey."""
     low_high = mask.getextrema()
-    return isinstance(low_high[1], (int, float)) and low_high[1] < _HALF
+    return isinstance(low_high[1], (int, float)) and low_high[1] < (_HALF if rounded else 1)
 
 
 def to_base64(image: Image.Image) -> str:

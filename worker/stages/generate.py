@@ -92,7 +92,7 @@ def _plain_request(
             raise InvalidInput.at(job.path("init_images[0]"), message)
         size_of_batch = _largest(job, size, backend.catalog)
         batches = split(*size_of_batch, job.batch_size or 1, job.n_iter or 1, max_pixels)
-        start = body.Start(incoming.images, size, incoming.mask, incoming.extra)
+        start = body.Start(incoming.images, size, incoming.mask, incoming.extra, incoming.result)
         return body.img2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline, start=start)
     if not isinstance(job, Txt2Img):
         raise TypeError(type(job))

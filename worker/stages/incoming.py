@@ -46,10 +46,11 @@ class Incoming:
     Attributes:
         images: To start from.
         mask: White is made anew.
-        size: Of the result, where the pictures decide; None without start pictures.
+        size: Of what is worked on, where the pictures decide; None without start pictures.
         units: ``<unit>.image`` and the like, of ControlNet.
         extra: Fields that follow from the pictures (outpainting works on the whole picture).
         warnings: What was done to them that the client may not expect.
+        result: Size of what comes back, where that is another.
     """
 
     images: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class Incoming:
     units: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    result: Size | None = None
 
 
 NOTHING = Incoming()
@@ -104,16 +106,17 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
     warnings: list[str] = []
     if job.mask is not None:
         path = job.path("mask")
-        mask = as_mask(read(job.mask, path))
+        rounded = job.mask_round is not False
+        mask = as_mask(read(job.mask, path), rounded=rounded)
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
-        if is_empty(mask) and not job.inpainting_mask_invert and job.outpaint is None:
-            raise InvalidInput.at(path, "is black all over: white is what is made anew")
+        _something_to_make(mask, job, path, rounded=rounded)
     if job.outpaint is None:
         size, more = _size(job, image)
-        text = None if mask is None else to_base64(mask)
-        return Incoming((to_base64(image),), text, size, _units(job, read), warnings=(*warnings, *more))
+        result = Size(*image.size) if _is_put_back(job) else None
+        text, told = None if mask is None else to_base64(mask), warnings if result else [*warnings, *more]
+        return Incoming((to_base64(image),), text, size, _units(job, read), warnings=tuple(told), result=result)
     if job.inpainting_mask_invert and mask is not None:
         mask = mask.point(lambda value: 255 - value)
     sides = job.outpaint
@@ -127,6 +130,22 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
     if job.inpaint_full_res is None:
         extra["inpaint_full_res"] = False
     return Incoming((to_base64(canvas),), to_base64(new), Size(*canvas.size), _units(job, read), extra, tuple(warnings))
+
+
+def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -> None:
+    """Raise InvalidInput for a mask without anything to be made anew: the WebUI works on the whole picture then."""
+    if job.outpaint is not None:
+        return
+    if job.inpainting_mask_invert:
+        if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
+            raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
+    elif is_empty(mask, rounded=rounded):
+        raise InvalidInput.at(path, "is black all over: white is what is made anew")
+
+
+def _is_put_back(job: Inpaint) -> bool:
+    """Whether what is made anew is put back into the picture, which keeps its size then (inpaint_full_res)."""
+    return job.inpaint_full_res is not False and (job.override_settings or {}).get("overlay_inpaint") is not False
 
 
 def _odd(image: Image) -> bool:
@@ -162,11 +181,14 @@ def _units(job: Generation, read: Callable[[str, str], Image]) -> dict[str, str]
         if not unit.is_on:
             continue
         path = job.path(f"controlnet[{index}]")
-        if unit.image is not None:
-            found[f"{place}.image"] = to_base64(opaque(read(unit.image, f"{path}.image")))
-        for name in ("mask", "effective_region_mask"):
-            text = getattr(unit, name)
-            if text is not None:
-                found[f"{place}.{name}"] = to_base64(as_mask(read(text, f"{path}.{name}")))
+        image = None if unit.image is None else opaque(read(unit.image, f"{path}.image"))
+        if image is not None:
+            found[f"{place}.image"] = to_base64(image)
+        if unit.mask is not None:
+            mask = as_mask(read(unit.mask, f"{path}.mask"))
+            found[f"{place}.mask"] = to_base64(mask if image is None else fitted(mask, image.size))
+        if unit.effective_region_mask is not None:
+            region = as_mask(read(unit.effective_region_mask, f"{path}.effective_region_mask"))
+            found[f"{place}.effective_region_mask"] = to_base64(region.convert("RGB"))  # it fails on grey
         place += 1
     return found

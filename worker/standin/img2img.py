@@ -93,6 +93,8 @@ class ImageToImage:
         if p.value("inpainting_fill") != KEEP_MASKED:
             given = Image.blend(given, drawn, 0.5)
         new = Image.blend(given, drawn, share)
+        if not self._webui.options.get("overlay_inpaint"):
+            return new
         original = self._originals[place]
         if self._box is None:
             new = new.resize(original.size, Image.Resampling.LANCZOS)
@@ -147,13 +149,12 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 
 def binary_mask(image: Image.Image, *, rounded: bool) -> Image.Image:
-    """The mask in grey: from the alpha channel where that says something, black and white when `rounded`."""
+    """The mask in grey: from the alpha channel where that says something, all or nothing then when `rounded`."""
     image.load()
     if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):
         grey = image.getchannel("A")
-    else:
-        grey = image.convert("L")
-    return grey.point(lambda value: 255 if value > 128 else 0) if rounded else grey  # noqa: PLR2004 # half of a byte
+        return grey.point(lambda value: 255 if value > 128 else 0) if rounded else grey  # noqa: PLR2004 # half of a byte
+    return image.convert("L")
 
 
 def resize_image(mode: int, image: Image.Image, width: int, height: int) -> Image.Image:

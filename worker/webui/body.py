@@ -88,15 +88,17 @@ class Start:
 
     Attributes:
         images: base64 of PNGs.
-        size: Of the result, pixels.
+        size: Of what is worked on, pixels.
         mask: base64; white is made anew.
         extra: Fields that follow from the pictures.
+        result: Of what comes back, where that is another size.
     """
 
     images: tuple[str, ...]
     size: Size
     mask: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    result: Size | None = None
 
 
 def txt2img(
@@ -155,7 +157,7 @@ def img2img(
     return Request(
         IMG2IMG,
         body,
-        _expectation(job, chosen, names, body, start.size, extras, baseline),
+        _expectation(job, chosen, names, body, start.result or start.size, extras, baseline),
         steps=job.steps or DEFAULT_STEPS,
     )
 

@@ -66,6 +66,19 @@ def test_a_mask_is_the_transparency_where_there_is_any_else_the_brightness() -> 
     assert is_empty(as_mask(Image.new("RGB", (4, 4), "black")))
 
 
+def test_the_transparency_of_a_rounded_mask_is_all_or_nothing_as_the_webui_has_it() -> None:
+    shades = [as_mask(Image.new("RGBA", (4, 4), (9, 9, 9, alpha)), rounded=True) for alpha in (128, 129)]
+    assert [shade.getpixel((0, 0)) for shade in shades] == [0, 255]
+    assert as_mask(Image.new("L", (4, 4), 100), rounded=True).getpixel((0, 0)) == 100
+
+
+def test_a_grey_mask_counts_only_where_it_is_not_rounded() -> None:
+    grey = Image.new("L", (4, 4), 100)
+    assert is_empty(grey)
+    assert not is_empty(grey, rounded=False)
+    assert is_empty(Image.new("L", (4, 4), 0), rounded=False)
+
+
 def test_a_mask_is_fitted_to_its_picture() -> None:
     assert fitted(Image.new("L", (10, 10)), (64, 32)).size == (64, 32)
 

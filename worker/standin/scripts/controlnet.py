@@ -208,6 +208,8 @@ class ControlNet(Extension):
         self._loaded.add(path)
 
     def _image_of(self, webui: WebUI, p: Processing, unit: Unit) -> Image.Image:
+        if unit.region is not None and decode(unit.region, webui.options).mode == "L":
+            raise WebUIError("EinopsError", "Expected 3 dimensions, got 2")
         if unit.image is None:
             if not p.init_images:
                 raise WebUIError("ValueError", "controlnet is enabled but no input image is given")

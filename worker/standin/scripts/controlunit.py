@@ -39,6 +39,7 @@ class Unit:
     weight: float
     image: str | None
     mask: str | None
+    region: str | None
     resize_mode: str
     control_mode: str
     processor_res: Any
@@ -107,6 +108,7 @@ def parse_unit(raw: Mapping[str, Any], names: Mapping[str, str], modules: Mappin
         weight=weight if weight is not None else 1.0,
         image=image,
         mask=mask,
+        region=fields.get("effective_region_mask"),
         resize_mode=resize,
         control_mode=control,
         processor_res=shown[0],
