@@ -41,7 +41,6 @@ class Img2Img(Generation):
     )
     image_cfg_scale: Annotated[float, Number(0, 30)] | None = knob("For instruct-pix2pix models.", group="start")
     initial_noise_multiplier: Annotated[float, Number(0, 1.5)] | None = knob("Noise put on the picture.", group="start")
-    include_init_images: Switch | None = knob("Echo the start pictures in `parameters`.", group="start", plain=False)
     ultimate_upscale: UltimateUpscale | None = knob(
         "Upscale tile by tile with Ultimate SD upscale.", group="extensions", plain=False
     )

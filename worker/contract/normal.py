@@ -41,6 +41,7 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
     "do_not_save_samples": ((False, True), ""),
     "do_not_save_grid": ((False, True), ""),
     "send_images": ((True,), "pictures are always in the answer"),
+    "include_init_images": ((False,), "the answer does not repeat the job's own pictures"),
     "show_extras_results": ((True,), "pictures are always in the answer"),
     "override_settings_restore_afterwards": ((True,), "no job changes the options of another"),
     "force_task_id": (("",), "jobs are known by the id that the platform gives them"),

@@ -296,3 +296,10 @@ def test_an_old_sampler_index_that_says_something_else_is_told() -> None:
     assert parse_job({**CAT, "sampler_name": "DDIM", "sampler_index": "Euler"}).warnings == ()
     told = parse_job({**CAT, "sampler_name": "DDIM", "sampler_index": "Heun"}).warnings
     assert told == ("sampler_index is ignored: sampler_name says which sampler",)
+
+
+def test_a_wish_for_the_jobs_own_pictures_in_the_answer_is_told_to_be_none() -> None:
+    start = {**CAT, "init_images": [PICTURE]}
+    assert parse_job({**start, "include_init_images": False}).warnings == ()
+    (told,) = parse_job({**start, "include_init_images": True}).warnings
+    assert told.startswith("include_init_images is ignored")
