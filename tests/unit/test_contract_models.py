@@ -50,6 +50,20 @@ def test_a_token_has_to_fit_into_a_header(token: str) -> None:
         ModelRef.model_validate({"name": "x", "token": token})
 
 
+@pytest.mark.parametrize(
+    ("ref", "shown"),
+    [
+        ("https://me:s3cret@h.example/x.safetensors", "https://…@h.example/x.safetensors"),
+        ("https://h.example/x?token=s3cret", "https://h.example/x?…"),
+        ("civitai:77?token=s3cret", "civitai:77?…"),
+        ("ftp://s3cret@h.example", "ftp://…@h.example"),
+        ("LoRA: who? me@home", "LoRA: who? me@home"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(ref: str, shown: str) -> None:
+    assert ModelRef(name=ref).shown == shown
+
+
 def test_a_token_does_not_show() -> None:
     ref = ModelRef.model_validate({"name": "x", "token": "sesame"})
     assert "sesame" not in repr(ref)

@@ -39,21 +39,26 @@ def main(argv: list[str], *, environment: Mapping[str, str] | None = None) -> in
     options = _parser().parse_args(argv)
     if getattr(options, "sha256", None) and len(options.refs) != 1:
         _parser().error("--sha256 is about one model: give one REF")
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = _console(stderr=True)
     store: ModelStore | None = None
     try:
         store = ModelStore(_settings(options, environment if environment is not None else os.environ))
-        code: int = options.run(store, options, Console(highlight=False, soft_wrap=True))
+        code: int = options.run(store, options, _console())
     except WorkerError as error:
         _complain(errors, error)
         return FAILED
     except OSError as error:
-        errors.print(f"the volume can't be used: {error}", markup=False)
+        errors.print(f"the volume can't be used: {error}")
         return FAILED
     finally:
         if store is not None:
             store.close()
     return code
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return where people read, as it is written: names hold what rich takes for marks, `style_[v2]`, `a:art:b`."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,7 +129,7 @@ def _ref(text: str, **more: Any) -> ModelRef:
 def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     items = list(upkeep.listed(store, (options.kind,) if options.kind else KINDS))
     if options.json:
-        out.print(json.dumps([item.to_json() for item in items], indent=2), markup=False)
+        out.print(json.dumps([item.to_json() for item in items], indent=2))
         return 0
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "name", "base", "size", "used", "uses", "source"):
@@ -139,13 +144,13 @@ def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     out.print(table)
     totals = upkeep.summary(store)
     free = size(totals["free_bytes"])
-    out.print(f"{totals['models']} models, {size(totals['bytes'])}; {free} free", markup=False)
+    out.print(f"{totals['models']} models, {size(totals['bytes'])}; {free} free")
     return 0
 
 
 def _pull(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     failed = 0
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = _console(stderr=True)
     for text in options.refs:
         try:
             ref = _ref(text, **({"sha256": options.sha256} if options.sha256 else {}))
@@ -158,7 +163,7 @@ def _pull(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
             _complain(errors, error)
         else:
             what = "fetched" if model.fetched else "there already"
-            out.print(f"{model.kind}/{model.name}: {what}, {size(model.size)}, {model.path}", markup=False)
+            out.print(f"{model.kind}/{model.name}: {what}, {size(model.size)}, {model.path}")
     return FAILED if failed else 0
 
 
@@ -166,9 +171,9 @@ def _fetch(store: ModelStore, ref: ModelRef, kind: ModelKind, errors: Console) -
     wanted = [("", ref, kind)]
     if not errors.is_terminal:
         return asyncio.run(store.prepare(wanted, on_progress=_lines(errors)))[0]
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
-        task = bar.add_task(ref.ref[:60], total=None)
+        task = bar.add_task(ref.shown[:60], total=None)
 
         def show(state: FetchProgress) -> None:
             waiting = " (another worker fetches it)" if state.waiting else ""
@@ -187,7 +192,7 @@ def _lines(errors: Console) -> Callable[[FetchProgress], None]:
             return
         last = time.monotonic()
         of = f" of {size(state.total)}" if state.total else ""
-        errors.print(f"{state.name}: {size(state.done)}{of}, {size(int(state.speed))}/s", markup=False)
+        errors.print(f"{state.name}: {size(state.done)}{of}, {size(int(state.speed))}/s")
 
     return show
 
@@ -202,7 +207,7 @@ def _verify(store: ModelStore, options: argparse.Namespace, out: Console) -> int
         wrong = upkeep.verify(store, item, measure=options.measure)
         known = item.entry.sha256 is not None or options.measure
         good = "header and hash are right" if known else "header is right, no hash known"
-        out.print(f"{item.model.key}: {wrong or good}", markup=False)
+        out.print(f"{item.model.key}: {wrong or good}")
         if wrong is not None:
             bad += 1
             if options.quarantine:
@@ -215,26 +220,26 @@ def _pin(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
         file = store.volume.look(model.kind, model.key.partition("/")[2])
         if file is not None:
             store.inventory.pin(file, pinned=not options.off)
-            out.print(f"{model.key}: {'no longer pinned' if options.off else 'pinned'}", markup=False)
+            out.print(f"{model.key}: {'no longer pinned' if options.off else 'pinned'}")
     return 0
 
 
 def _remove(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     for model, _ in _required(store, options):
         freed = upkeep.remove(store, model)
-        out.print(f"{model.key}: removed, {size(freed)} freed", markup=False)
+        out.print(f"{model.key}: removed, {size(freed)} freed")
     return 0
 
 
 def _gc(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
     for path in upkeep.tidy(store):
-        out.print(f"removed {path}", markup=False)
+        out.print(f"removed {path}")
     return 0
 
 
 def _rebuild(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
     entries = store.inventory.rebuild()
-    out.print(f"{len(entries)} models in the registry", markup=False)
+    out.print(f"{len(entries)} models in the registry")
     return FAILED if store.inventory.read_only else 0
 
 
@@ -243,7 +248,7 @@ def _info(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     for item in upkeep.listed(store):
         if item.model.key in keys:
             facts = {**item.to_json(), "path": str(item.model.path)}
-            out.print(json.dumps(facts, indent=2, ensure_ascii=False), markup=False)
+            out.print(json.dumps(facts, indent=2, ensure_ascii=False))
     return 0
 
 
@@ -252,9 +257,9 @@ def _required(store: ModelStore, options: argparse.Namespace) -> Sequence[tuple[
 
 
 def _complain(errors: Console, error: WorkerError) -> None:
-    errors.print(f"{error.code}: {error.message}", markup=False)
+    errors.print(f"{error.code}: {error.message}")
     if error.hint:
-        errors.print(f"  {error.hint}", markup=False)
+        errors.print(f"  {error.hint}")
 
 
 def size(count: int) -> str:

@@ -20,6 +20,9 @@ MAX_REF_LENGTH = 2048
 _FULL_SHA256 = 64
 _AUTO_V2 = 10
 _HEX = re.compile(r"[0-9a-f]+")
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//|(?:hf|huggingface|civitai|urn):", re.IGNORECASE)
+_USER = re.compile(r"//[^/?#]*@")
+_QUERY = re.compile(r"[?#].*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _REF_DESCRIPTION = (
@@ -107,8 +110,16 @@ class ModelRef(BaseModel):
 
     @property
     def ref(self) -> str:
-        """What a person would call it: the name, else the address."""
+        """What a person would call it: the name, else the address; may hold a secret, so it is never shown."""
         return self.name or self.url or ""
+
+    @property
+    def shown(self) -> str:
+        """`ref` for messages: without user information and query, and not longer than a line."""
+        text = _USER.sub("//…@", self.ref)
+        if _ADDRESS.match(text):
+            text = _QUERY.sub("?…", text)
+        return text[:200]
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

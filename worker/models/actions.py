@@ -83,5 +83,5 @@ def _kind(store: ModelStore, ref: KindedRef, path: str) -> ModelKind:
     if kind is None and locate(ref) is None:
         raise upkeep.without_kind(store, ref)
     if kind is None:
-        raise InvalidInput.at(f"{path}.kind", f"say what {ref.ref[:200]!r} is: {', '.join(KINDS)}")
+        raise InvalidInput.at(f"{path}.kind", f"say what {ref.shown!r} is: {', '.join(KINDS)}")
     return kind

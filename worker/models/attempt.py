@@ -176,6 +176,7 @@ class Attempt:
         self._file = f"{stem}{ending}"
         if size is not None:
             self._order.flight.total = size
+            self._fits_the_catalog(size)
             if size > there and not self._room(size - there):
                 raise self._no_space(size - there)
 
@@ -241,6 +242,7 @@ class Attempt:
 
     def _compare(self, offer: Offer, arrived: Arrived) -> None:
         """Compare with what the job, the catalog and the source say the file is. Raises `HashMismatch`."""
+        self._fits_the_catalog(arrived.size)
         catalog = self._order.choice.catalog.sha256 if self._order.choice.catalog else None
         for said_by, expected in (
             ("the job", self._order.ref.sha256),
@@ -253,6 +255,16 @@ class Attempt:
                     hint="The file was not kept. Check the hash, or that the address leads to the right version.",
                     details={"path": self._order.path, "expected": expected, "measured": arrived.sha256},
                 )
+
+    def _fits_the_catalog(self, size: int) -> None:
+        """Raise HashMismatch where the catalog knows the file's size and it is another."""
+        expected = self._order.choice.catalog.size if self._order.choice.catalog else None
+        if expected is not None and size != expected:
+            raise HashMismatch(
+                f"{self._order.at}{self._locator.key} has {size} bytes; the catalog says {expected}",
+                hint="The file was not kept. Its source has changed it, or the address leads elsewhere.",
+                details={"path": self._order.path, "expected_bytes": expected, "bytes": size},
+            )
 
     def _facts(self, partial: Partial) -> Facts:
         if not self._file.endswith(".safetensors"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import DownloadRefused, NoSpace, VolumeUnavailable, WorkerError
 from worker.models.attempt import Attempt
-from worker.models.references import token_is_for
+from worker.models.references import token_for
 
 if TYPE_CHECKING:
     from worker.models.order import Means, Order
@@ -26,14 +26,13 @@ def bring(order: Order, means: Means) -> str:
     worst: WorkerError | None = None
     locators = order.choice.locators
     for locator in locators:
-        own = order.ref.token if token_is_for(order.ref, locator, locators[0]) else None
         try:
-            return Attempt(means, order, locator, own.get_secret_value() if own else None).run()
+            return Attempt(means, order, locator, token_for(order.ref, locator, locators[0])).run()
         except (NoSpace, VolumeUnavailable):
             raise
         except WorkerError as error:
             if worst is None or error.retryable or not worst.retryable:
                 worst = error
     if worst is None:
-        raise DownloadRefused(f"{order.path}: nothing is known about where {order.ref.ref[:200]!r} is")
+        raise DownloadRefused(f"{order.path}: nothing is known about where {order.ref.shown!r} is")
     raise worst

@@ -183,7 +183,7 @@ class Inventory:
     def flush_is_due(self) -> bool:
         """Return whether there are uses that have waited long enough to be worth a write."""
         with self._mutex:
-            return bool(self._uses) and self.now() - self._flushed_at > FLUSH_EVERY_S
+            return bool(self._uses) and abs(self.now() - self._flushed_at) > FLUSH_EVERY_S
 
     def flush(self) -> None:
         """Merge the uses counted so far, and this process's entries that another worker's merge has lost."""

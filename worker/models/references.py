@@ -36,7 +36,7 @@ class Web:
     def key(self) -> str:
         """``https://host/path`` with a hash in the place of the query."""
         parts = urlsplit(self.url)
-        query = [pair for pair in parse_qsl(parts.query) if not _is_signature(pair[0])]
+        query = _unsigned(parts.query)
         tail = f"?{short_hash(urlencode(sorted(query)))}" if query else ""
         host = (parts.hostname or "").lower()
         port = f":{parts.port}" if parts.port else ""
@@ -110,6 +110,13 @@ _CIVITAI = re.compile(
     r"civitai:(?:(?:model|models)/(?P<page>\d{1,12})|(?P<first>\d{1,12})(?:@(?P<second>\d{1,12}))?)(?:\?(?P<query>.*))?",
     re.IGNORECASE,
 )
+_SIGNATURES = {
+    "awsaccesskeyid", "ossaccesskeyid", "googleaccessid", "security-token", "signature", "expires", "key-pair-id",
+    "policy", "authorization",
+}  # fmt: skip
+"""Parameters of signed addresses, besides those that begin like S3's: of CloudFront, B2 and older forms."""
+_AZURE = {"sig", "se", "sp", "st", "sv", "sr", "spr", "sip", "skoid", "sktid", "skt", "ske", "sks", "skv"}
+"""The same of Azure's, short enough to mean something else where there is no ``sig``."""
 _HF_REPO = re.compile(r"(?!.*(?:--|\.\.|\.git$))[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -148,9 +155,19 @@ def locate(ref: ModelRef) -> Locator | None:
     return parse_locator(ref.name or "", revision=ref.revision)
 
 
-def token_is_for(ref: ModelRef, locator: Locator, first: Locator) -> bool:
-    """Return whether a reference's token is for `locator`: for the site that it names itself, else that of `first`."""
-    return _site(locate(ref) or first) == _site(locator)
+def token_for(ref: ModelRef, locator: Locator, first: Locator) -> str | None:
+    """Return a reference's token if it is for `locator`: for the site that it names itself, else that of `first`."""
+    return own_token(ref) if _site(locate(ref) or first) == _site(locator) else None
+
+
+def own_token(ref: ModelRef) -> str | None:
+    """Return the token that a reference brings: in its field, or in the address as CivitAI's own examples write it."""
+    if ref.token is not None:
+        return ref.token.get_secret_value()
+    if not isinstance(locate(ref), Civitai):
+        return None
+    inside = dict(parse_qsl((ref.url or ref.name or "").partition("?")[2])).get("token", "")
+    return inside if inside.isascii() and inside.isprintable() and inside else None
 
 
 def _site(locator: Locator) -> tuple[str, ...]:
@@ -246,8 +263,11 @@ def _air(text: str) -> Civitai:
 
 
 def _hugging_face_page(path: str, revision: str | None) -> HuggingFace | None:
-    match = re.fullmatch(r"/([^/]+/[^/]+)/(?:resolve|blob|raw)/([^/]+)/(.+)", unquote(path))
-    return _checked_hf(match[1], match[3], revision or match[2]) if match else None
+    match = re.fullmatch(r"/([^/]+/[^/]+)/(?:resolve|blob|raw)/([^/]+)/(.+)", path)
+    if match is None:
+        return None
+    repo, named, file = (unquote(part) for part in match.groups())  # a revision's own slash is written as %2F
+    return _checked_hf(repo, file, revision or named)
 
 
 def _hugging_face(rest: str, revision: str | None) -> HuggingFace:
@@ -275,9 +295,9 @@ def _s3(text: str) -> S3Object:
     return S3Object(bucket, path)
 
 
-def _is_signature(name: str) -> bool:
-    """Whether a query parameter is part of a signature over the path: it changes, what it leads to does not."""
-    lowered = name.lower()
-    return lowered.startswith(("x-amz-", "x-goog-")) or lowered in {
-        "awsaccesskeyid", "signature", "expires", "sig", "se", "sp", "key-pair-id", "policy",
-    }  # fmt: skip
+def _unsigned(query: str) -> list[tuple[str, str]]:
+    """Return the parameters of a query but those of a signature over the path: what it leads to does not change."""
+    pairs = [(name, value, name.lower()) for name, value in parse_qsl(query)]
+    signed = _SIGNATURES | _AZURE if any(lowered == "sig" for _, _, lowered in pairs) else _SIGNATURES
+    kept = [pair for pair in pairs if pair[2] not in signed and not pair[2].startswith(("x-amz-", "x-goog-", "x-oss-"))]
+    return [(name, value) for name, value, _ in kept]

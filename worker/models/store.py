@@ -199,7 +199,7 @@ class ModelStore:
                 catalog=self.catalog,
             )
         except BadReference as error:
-            raise InvalidInput.at(path or kind, f"{ref.ref[:200]!r}: {error}") from None
+            raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
 
     def not_found(self, choice: Choice, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant.

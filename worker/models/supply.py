@@ -19,6 +19,7 @@ from worker.models.fetching import bring
 from worker.models.flight import Flight
 from worker.models.order import Order
 from worker.models.pace import Stopped
+from worker.models.references import own_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +116,7 @@ class Supply:
 
     def _start(self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str) -> _Known:
         """Start a flight; the mutex is ours."""
-        flight = Flight(choice.name or ref.ref)
+        flight = Flight(choice.name or ref.shown)
         future = self._pool.submit(self._fly_and_land, choose, choice, ref, path, flight)
         known = self._flights[choice.identity] = _Known(flight, future, _needs(ref), path)
         return known
@@ -173,7 +174,7 @@ class Supply:
 
 
 def _needs(ref: ModelRef) -> _Needs:
-    return ref.sha256, ref.token.get_secret_value() if ref.token else None
+    return ref.sha256, own_token(ref)
 
 
 def _told_at(error: WorkerError, was: str, path: str) -> WorkerError:

@@ -39,7 +39,7 @@ def not_found(ref: ModelRef, kind: ModelKind, *, names: Iterable[str], catalog: 
     if other is not None:
         asked = f"; {other.name!r} is known as a {other.kind}"
     return ModelNotFound(
-        f"{f'{path}: ' if path else ''}no {kind} {ref.ref[:200]!r} on the volume or in the catalog{asked}",
+        f"{f'{path}: ' if path else ''}no {kind} {ref.shown!r} on the volume or in the catalog{asked}",
         hint=_HINT,
         details={"path": path, "kind": kind, "suggestions": suggestions},
     )

@@ -106,13 +106,13 @@ def kind_of(store: ModelStore, ref: ModelRef) -> ModelKind | None:
 def without_kind(store: ModelStore, ref: ModelRef) -> WorkerError:
     """Return the error for a model of which nothing tells the kind: an unknown name, or an address alone."""
     if locate(ref) is not None:
-        return InvalidInput.at("kind", f"nothing tells what {ref.ref[:200]!r} is; say one of {', '.join(KINDS)}")
+        return InvalidInput.at("kind", f"nothing tells what {ref.shown!r} is; say one of {', '.join(KINDS)}")
     known = [name for entry in store.catalog.entries for name in (entry.name, *entry.aliases)]
     known += [PurePosixPath(name).stem for kind in KINDS for name in store.volume.names(kind)]
     suggestions = nearest(ref.ref, known)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     return ModelNotFound(
-        f"{ref.ref[:200]!r} is neither on the volume nor in the catalog{asked}", details={"suggestions": suggestions}
+        f"{ref.shown!r} is neither on the volume nor in the catalog{asked}", details={"suggestions": suggestions}
     )
 
 
@@ -128,14 +128,14 @@ def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[
     found = [model for each in kinds if (model := store.find(ref, each)) is not None]
     if len(found) > 1:
         raise InvalidInput.at(
-            "kind", f"{ref.ref!r} is there as {' and '.join(model.kind for model in found)}; say which"
+            "kind", f"{ref.shown!r} is there as {' and '.join(model.kind for model in found)}; say which"
         )
     if not found:
         for each in kinds:
             store.presence.require(each)
         if locate(ref) is None:
             raise store.not_found(store.choose(ref, kind), ref) if kind else without_kind(store, ref)
-        raise ModelNotFound(f"{ref.ref[:200]!r} is not on the volume", hint="`models list` shows what is there.")
+        raise ModelNotFound(f"{ref.shown!r} is not on the volume", hint="`models list` shows what is there.")
     model = found[0]
     file = store.volume.look(model.kind, model.key.partition("/")[2])
     if file is None:

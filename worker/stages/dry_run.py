@@ -129,7 +129,7 @@ async def dry_run(
             dry.requests.append(generate.request_for(request, prepared, incoming, backend, max_pixels=max_pixels))
             dry.warnings += [*said, *prepared.warnings, *incoming.warnings]
         except WouldFetch as missing:
-            dry.fetch += [{"path": path, "kind": kind, "ref": ref.ref} for path, ref, kind in missing.wanted]
+            dry.fetch += [{"path": path, "kind": kind, "ref": ref.shown} for path, ref, kind in missing.wanted]
         except InvalidInput as error:
             problems += error.problems
     if problems:
@@ -153,5 +153,5 @@ def _fetched_for(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:
             continue
         if not choice.locators:
             raise store.not_found(choice, ref)
-        missing.append({"path": path, "kind": kind, "ref": ref.ref})
+        missing.append({"path": path, "kind": kind, "ref": ref.shown})
     return missing

@@ -113,7 +113,7 @@ def other_checkpoint(
     path = job.path(field)
     found = row(local[path], catalog) if path in local else catalog.checkpoint_meant(ref.ref)
     if found is None:
-        raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {ref.ref!r}")
+        raise ModelNotFound(f"{path}: the WebUI does not list checkpoint {ref.shown!r}")
     return found
 
 
@@ -127,7 +127,7 @@ def vae(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) -> s
     path = job.path("vae")
     found = catalog.vae(local[path].path.name) if path in local else catalog.vae_meant(job.vae.ref)
     if found is None:
-        raise ModelNotFound(f"{path}: the WebUI does not list VAE {job.vae.ref!r}")
+        raise ModelNotFound(f"{path}: the WebUI does not list VAE {job.vae.shown!r}")
     return found.name
 
 

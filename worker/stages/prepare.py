@@ -246,7 +246,7 @@ def _unknown(error: ModelNotFound, want: lookup.Wanted, catalog: Catalog) -> Pro
     suggestions = error.details.get("suggestions") or []
     near = nearest(want.ref.ref, [*listed, *suggestions]) or next(iter(suggestions), None)
     there = f"; the WebUI has: {', '.join(listed[:40])}" if listed else ""
-    return Problem(want.path, f"no {want.kind} {want.ref.ref[:200]!r} on the volume or in the catalog{there}", near)
+    return Problem(want.path, f"no {want.kind} {want.ref.shown!r} on the volume or in the catalog{there}", near)
 
 
 async def _listed_by_now(local: dict[str, LocalModel], backend: Backend) -> Catalog:

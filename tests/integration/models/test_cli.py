@@ -100,6 +100,17 @@ def test_list_info_pin_verify_and_remove(tmp_path: Path, capsys: pytest.CaptureF
     assert "model_not_found" in capsys.readouterr().err
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """rich reads brackets as marks and words between colons as emoji."""
+    name = "style_[v2] a:art:b"
+    make.write(tmp_path / f"loras/{name}.safetensors", make.SDXL_LORA)
+    for command in (["list"], ["list", "--json"], ["info", name]):
+        assert _models(*command, "--dir", str(tmp_path)) == 0
+        assert name in capsys.readouterr().out
+    assert _models("info", "none [/b]", "--dir", str(tmp_path)) == 1
+    assert "none [/b]" in capsys.readouterr().err
+
+
 def test_verify_finds_a_damaged_file_and_sets_it_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
     where = ["--dir", str(tmp_path)]

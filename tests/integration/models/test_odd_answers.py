@@ -14,7 +14,7 @@ from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
-from worker.errors import DownloadFailed, DownloadRefused, InvalidInput, ModelNotFound, WorkerError
+from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
 from worker.models.catalog import Catalog, CatalogEntry
 from worker.models.remote import suggested_name
 
@@ -150,6 +150,24 @@ def test_a_source_that_may_give_it_later_counts_more_than_one_that_never_will(tm
         with pytest.raises(DownloadFailed):
             asyncio.run(fetch(where, ModelRef(name="Nice")))
         where.close()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_size_that_the_catalog_knows_is_held_to(tmp_path: Path, *, announced: bool) -> None:
+    def unannounced(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY)
+
+    with serve(lambda request: ranged(request, BODY) if announced else Reply(raw=unannounced)) as server:
+        right, wrong = (
+            CatalogEntry(name=f"Nice {size}", kind="lora", sources=(f"{server.url}/{size}",), size=size)
+            for size in (len(BODY), len(BODY) + 1)
+        )
+        where = store(tmp_path, server.url, catalog=Catalog((right, wrong)))
+        assert asyncio.run(fetch(where, ModelRef(name=right.name))).size == len(BODY)
+        with pytest.raises(HashMismatch, match="the catalog says"):
+            asyncio.run(fetch(where, ModelRef(name=wrong.name)))
+        where.close()
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from worker.models.references import (
     S3Object,
     Web,
     locate,
+    own_token,
     parse_locator,
     plain_name,
     relative_path,
+    token_for,
 )
 
 
@@ -61,6 +63,36 @@ def test_the_key_of_a_url_holds_no_secret_and_survives_a_new_signature() -> None
     assert "sesame" not in first
     assert first == Web("https://h.example/x?v=1&X-Amz-Signature=other").key
     assert first != Web("https://h.example/x?v=2").key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sv=1&st=2024-01-01&se=2025&sr=b&sp=r&sig=abc&skt=1", "sv=1&st=2024-02-01&se=2026&sr=b&sp=r&sig=xyz&skt=2"),
+        ("Authorization=3_abc", "Authorization=3_xyz"),
+        ("x-oss-date=1&x-oss-signature=a", "x-oss-date=2&x-oss-signature=b"),
+    ],
+)
+def test_a_newly_signed_address_is_the_same_source(one: str, other: str) -> None:
+    assert Web(f"https://h.example/x?{one}").key == Web(f"https://h.example/x?{other}").key
+
+
+def test_a_short_parameter_without_a_signature_means_something() -> None:
+    assert Web("https://h.example/x?st=1").key != Web("https://h.example/x?st=2").key
+
+
+def test_a_revision_with_a_slash_is_read_from_a_page() -> None:
+    page = "https://huggingface.co/o/r/resolve/refs%2Fpr%2F1/a%20b/x.safetensors"
+    assert parse_locator(page) == HuggingFace("o/r", "a b/x.safetensors", "refs/pr/1")
+
+
+def test_a_token_in_an_address_of_civitai_is_its_token_and_no_other_sites() -> None:
+    ref = ModelRef(url="https://civitai.com/api/download/models/77?type=Model&token=mine")
+    here, elsewhere = Civitai(77, choices=(("type", "Model"),)), Web("https://h.example/x")
+    assert token_for(ref, here, here) == "mine"
+    assert token_for(ref, elsewhere, here) is None
+    assert "mine" not in here.key
+    assert own_token(ModelRef(url="https://h.example/x?token=mine")) is None
 
 
 def test_revision_and_version_are_part_of_the_reference() -> None:
