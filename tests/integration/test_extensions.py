@@ -242,6 +242,16 @@ def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:
     assert problems(all_installed.run(script={"name": "x/y/z plot", "args": args})) == {"script.args.X type": "Steps"}
 
 
+@pytest.mark.parametrize(
+    ("name", "args"), [("SD upscale", [None, 64, "Lanczos", 2]), ("Poor man's outpainting", [64, 4, "fill", ["left"]])]
+)
+def test_tiles_that_overlap_entirely_are_a_mistake_of_the_job(
+    all_installed: Worker, name: str, args: list[Any]
+) -> None:
+    answer = all_installed.run(init_images=[picture()], script_name=name, script_args=args)
+    assert problems(answer) == {"script_args": None}
+
+
 def test_an_axis_with_a_name_that_is_not_there_is_a_mistake_of_the_job(all_installed: Worker) -> None:
     args: dict[str, Any] = {"X type": "Sampler", "X values": "Euler, Eulr a", "Y type": "Steps", "Y values": "2"}
     answer = all_installed.run(script={"name": "x/y/z plot", "args": args})

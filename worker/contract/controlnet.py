@@ -133,6 +133,8 @@ class ControlNetUnit(Part):
             unit["image"] = picture.get("image")
             if picture.get("mask") and unit.setdefault("mask", picture["mask"]) != picture["mask"]:
                 raise mistake("has mask twice, beside image and in it")
+        if unit.get("module") == "None":  # as the extension's screen has it; its API knows the small word alone
+            unit["module"] = "none"
         for name in ("resize_mode", "control_mode"):
             if type(unit.get(name)) is int:
                 unit[name] = str(unit[name])

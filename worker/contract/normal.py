@@ -52,8 +52,8 @@ _ECHOED_SAMPLER = "Euler"
 """What the WebUI's own echo has in `sampler_index`, whatever the job's sampler was."""
 
 _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
-    "firstphase_width": ((0,), "is no longer supported by the WebUI; set width and hr_resize_x"),
-    "firstphase_height": ((0,), "is no longer supported by the WebUI; set height and hr_resize_y"),
+    "firstphase_width": ((0,), "is read by the WebUI otherwise than it was; set width and hr_resize_x"),
+    "firstphase_height": ((0,), "is read by the WebUI otherwise than it was; set height and hr_resize_y"),
     "firstpass_image": (("",), "is internal to the WebUI and can't be sent"),
     "latent_mask": ((), "is internal to the WebUI and can't be sent; send mask"),
     "comments": (({},), "is internal to the WebUI and can't be sent"),

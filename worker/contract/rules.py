@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract import comments
+from worker.contract import brackets, comments
 from worker.contract.budget import HiresSize, Size, hires_size
 from worker.contract.job import Generation, Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint, Upscale
@@ -30,6 +30,7 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _refiner(job)
         yield from _several(job)
         yield from _loras(job)
+        yield from brackets.problems_of(job)
         yield from _extensions(job)
         yield from _parts(job, limits)
     if isinstance(job, Txt2Img):
@@ -60,6 +61,7 @@ def warnings_between(job: Job) -> Iterator[str]:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
     if isinstance(job, Generation):
         yield from comments.warnings_of(job)
+        yield from brackets.warnings_of(job)
     if isinstance(job, Upscale):
         yield from _upscale_warnings(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:

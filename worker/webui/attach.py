@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.budget import Size
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint
+from worker.contract.rules import DEFAULT_SIDE
 from worker.contract.suggest import nearest
 from worker.errors import Problem
 from worker.webui import axes, scripts, units
@@ -73,7 +74,8 @@ def attach(
             done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
     if isinstance(job, Img2Img):
         _ultimate(done, job, catalog, weights)
-    _script(done, job, catalog, weights)
+    tile = Size(int(request.body.get("width", DEFAULT_SIDE)), int(request.body.get("height", DEFAULT_SIDE)))
+    _script(done, job, catalog, weights, tile)
     # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
     done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
     if not done.alwayson and not done.body:
@@ -234,7 +236,7 @@ def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: We
     return found
 
 
-def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None) -> None:
+def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None, tile: Size) -> None:
     if job.script is None:
         return
     path = job.path("script.name")
@@ -260,7 +262,7 @@ def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights
             loras=[lora.name for lora in catalog.loras],
             each=(job.batch_size or 1) * (job.n_iter or 1),
             path=job.path("script.args"),
-        )
+        ) or scripts.overlapping(name, args, tile, job.path("script.args"))
     done.problems += problems
     if not problems:
         done.body |= {"script_name": name, "script_args": args}

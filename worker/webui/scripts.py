@@ -18,6 +18,8 @@ from worker.webui import axes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.budget import Size
+
 MATRIX, FROM_FILE = "prompt matrix", "prompts from file or textbox"
 _MANY_PARTS = 30
 _PLACES = ("start", "end")
@@ -34,6 +36,8 @@ OFFERED = (
 )
 """Scripts that a job may select; Ultimate SD upscale has a field of its own."""
 XYZ = "x/y/z plot"
+_OVERLAPS = {"sd upscale": 1, "poor man's outpainting": 0}
+"""Script → the place of the argument by how much its tiles overlap."""
 _NONE_KNOWN: Mapping[str, Sequence[str]] = MappingProxyType({})
 MOST_CELLS = 100
 _AXES = ("X", "Y", "Z")
@@ -261,6 +265,17 @@ def beyond(
     if count * each > MOST_CELLS:
         return [Problem(path, f"makes {count * each} pictures; at most {MOST_CELLS} are allowed")]
     return axes.unknown_tags(lines, loras, path)
+
+
+def overlapping(name: str, args: Sequence[Any], tile: Size, path: str) -> list[Problem]:
+    """Return the problem with tiles that overlap by all that they measure: the WebUI divides by what is left of them.
+
+    `tile` is what the job's width and height are to such a script.
+    """
+    place = _OVERLAPS.get(name)
+    if place is None or args[place] < min(tile.width, tile.height):
+        return []
+    return [Problem(path, f"makes tiles of {tile.width}x{tile.height} overlap by {args[place]}; it must be less")]
 
 
 def cells(values: Sequence[Any]) -> int:

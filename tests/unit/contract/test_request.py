@@ -130,7 +130,7 @@ def test_an_unknown_field_that_is_like_nothing_gets_no_suggestion() -> None:
         ("output", "png", "must be an object, not 'png'"),
         ("checkpoint", 5, "must be a name or an object with name or url, not 5"),
         ("override_settings", [], "must be an object, not a list"),
-        ("firstphase_width", 512, "is no longer supported by the WebUI; set width and hr_resize_x"),
+        ("firstphase_width", 512, "is read by the WebUI otherwise than it was; set width and hr_resize_x"),
         ("on_mismatch", "explode", "must be one of error, warn, not 'explode'"),
         ("negative_prompt", "\ud800", "has half a character (a lone surrogate) at position 0"),
         ("negative_prompt", "a\x00", "must not contain the character NUL"),
