@@ -38,9 +38,10 @@ _Needs = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A flight, how it will end, and for whom it was started."""
+    """A flight, what it brings, how it will end, and for whom it was started."""
 
     flight: Flight
+    choice: Choice
     future: Future[bool]
     needs: _Needs = field(repr=False)
     path: str
@@ -82,8 +83,9 @@ class Supply:
             if choice.file is not None:
                 return False
             with self._mutex:
-                known = self._flights.get(choice.identity) or self._start(choose, choice, ref, path)
-                joins = known.needs == _needs(ref) and not known.flight.stop.is_set()
+                known = self._bringing(choice) or self._start(choose, choice, ref, path)
+                same = known.choice.identity == choice.identity and known.needs == _needs(ref)
+                joins = same and not known.flight.stop.is_set()
                 known.flight.waiters += joins
             joined(known.flight)
             if joins:
@@ -114,11 +116,21 @@ class Supply:
                 known.flight.stop.set()
         self._pool.shutdown(wait=True)
 
+    def _bringing(self, choice: Choice) -> _Known | None:
+        """Return the flight to the chosen file, else one that brings the same under another name; the mutex is ours."""
+        sources = {locator.key for locator in choice.locators}
+        alike = (
+            known
+            for known in self._flights.values()
+            if known.choice.kind == choice.kind and sources.intersection(each.key for each in known.choice.locators)
+        )
+        return self._flights.get(choice.identity) or next(alike, None)
+
     def _start(self, choose: Callable[[], Choice], choice: Choice, ref: ModelRef, path: str) -> _Known:
         """Start a flight; the mutex is ours."""
         flight = Flight(choice.name or ref.shown)
         future = self._pool.submit(self._fly_and_land, choose, choice, ref, path, flight)
-        known = self._flights[choice.identity] = _Known(flight, future, _needs(ref), path)
+        known = self._flights[choice.identity] = _Known(flight, choice, future, _needs(ref), path)
         return known
 
     def _fly_and_land(

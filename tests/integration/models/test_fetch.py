@@ -458,6 +458,22 @@ def test_jobs_that_want_the_same_share_one_fetch(tmp_path: Path) -> None:
     assert len(server.seen) == 1
 
 
+def test_one_address_under_two_names_is_fetched_once(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        refs = [ModelRef(name=name, url=f"{server.url}/x.safetensors") for name in ("one", "two")]
+        alone = ModelRef(url=f"{server.url}/x.safetensors")
+        wanted = [(f"loras[{n}]", ref, "lora") for n, ref in enumerate([*refs, alone])]
+        made = asyncio.run(where.prepare(wanted))
+        sizes = sum(request.method == "GET" for request in server.seen)
+        assert asyncio.run(where.prepare(wanted)) == [replace(each, fetched=False) for each in made]
+    assert len({each.path for each in made}) == 1
+    assert sorted(each.fetched for each in made) == [False, False, True]
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        asyncio.run(fetch(store(tmp_path / "other", server.url), ModelRef(url=f"{server.url}/x.safetensors")))
+        assert sizes == sum(request.method == "GET" for request in server.seen), "as often as for one"
+
+
 def test_an_unknown_name_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     with serve(lambda request: ranged(request, SMALL)) as server:
         where = store(tmp_path, server.url)
