@@ -223,6 +223,7 @@ class Attempt:
             file=self._file,
             size=arrived.size,
             sha256=arrived.sha256,
+            changed=partial.path.stat().st_mtime_ns,
             source=self._locator.key,
             also=offer.also,
             name=self._order.choice.name,

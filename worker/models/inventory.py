@@ -15,7 +15,7 @@ from worker.models.catalog import CATALOG_PATH
 from worker.models.detect import Facts, detect, split_words
 from worker.models.header import BrokenHeader, read_header
 from worker.models.presence import Presence
-from worker.models.registry import Entries, Entry, Use, used
+from worker.models.registry import Entries, Entry, Use, as_measured, used
 from worker.models.registry_file import RegistryFile
 from worker.models.volume import KINDS, STORE
 
@@ -81,12 +81,11 @@ class Inventory:
 
     def entry(self, file: ModelFile) -> Entry:
         """Return what is known of a file: the registry's entry if it is of this very file, else its header's word."""
-        entry = self.entries().get(file.key)
-        same = entry is not None and entry.size == file.size
-        if entry is not None and same and (entry.base_model is not None or _is_measured(entry)):
+        entry = self._of(file)
+        if entry is not None and (entry.base_model is not None or _is_measured(entry)):
             return entry
         facts = self.facts(file)
-        if entry is not None and same:  # of an older registry
+        if entry is not None:  # of an older registry
             base, words = entry.base_model or facts.base_model, entry.trigger_words or facts.trigger_words
             return replace(entry, base_model=base, trigger_words=words)
         return Entry(
@@ -99,14 +98,23 @@ class Inventory:
             last_used=file.modified,
         )
 
+    def _of(self, file: ModelFile) -> Entry | None:
+        entry = self.entries().get(file.key)
+        return as_measured(entry, file.size, file.modified_ns) if entry is not None else None
+
+    def written_hash(self, key: str) -> str | None:
+        """Return the hash in the registry, whatever has become of the file since: what it should still have."""
+        entry = self.entries().get(key)
+        return entry.sha256 if entry is not None else None
+
     def facts(self, file: ModelFile) -> Facts:
         """Return what the header of a file tells; nothing for formats without one."""
         return self._look_inside(file)[0]
 
     def damage(self, file: ModelFile) -> str | None:
         """Return what is wrong with the header of a file; None if nothing, or if it was checked when it was fetched."""
-        entry = self.entries().get(file.key)
-        if entry is not None and entry.size == file.size and _is_measured(entry):
+        entry = self._of(file)
+        if entry is not None and _is_measured(entry):
             return None
         return self._look_inside(file)[1]
 

@@ -35,7 +35,7 @@ class Quarantine:
         corrupt = []
         for model in models:
             try:
-                wrong = complaint(model.path, sha256=model.sha256) if model.source is not None else None
+                wrong = self._complaint(model) if model.source is not None else None
             except OSError as error:
                 if is_broken(error) or self._inventory.presence.lost(model.kind) is not None:
                     raise self._inventory.presence.unavailable(model.kind, error.strerror or "unreadable") from None
@@ -43,6 +43,9 @@ class Quarantine:
             if wrong is not None and self.put(model, wrong) is not None:
                 corrupt.append(model)
         return corrupt
+
+    def _complaint(self, model: LocalModel) -> str | None:
+        return complaint(model.path, sha256=self._inventory.written_hash(model.key))
 
     def put_file(self, kind: ModelKind, file: str, reason: str) -> Path | None:
         """Like `put`, of the file of that name in the folder of `kind`."""

@@ -44,6 +44,7 @@ class Entry:
         last_used: Seconds since the epoch.
         uses: Jobs that used it.
         pinned: Never evicted.
+        changed: The file's time of change when it was measured, nanoseconds; None where that was not written down.
     """
 
     kind: ModelKind
@@ -60,6 +61,7 @@ class Entry:
     last_used: float = 0.0
     uses: int = 0
     pinned: bool = False
+    changed: int | None = None
 
     @property
     def key(self) -> str:
@@ -73,6 +75,22 @@ class Entry:
 
 
 Entries = dict[str, Entry]
+_SECOND = 10**9
+
+
+def as_measured(entry: Entry, size: int, modified_ns: int) -> Entry | None:
+    """Return what an entry says of a file of this size and time of change; None when it is of another.
+
+    Of a file that has changed since it was measured nobody knows the hash. File systems that keep whole seconds tell
+    no more than those.
+    """
+    if entry.size != size:
+        return None
+    if entry.sha256 is None or entry.changed is None or entry.changed == modified_ns:
+        return entry
+    coarse = entry.changed % _SECOND == 0 or modified_ns % _SECOND == 0
+    same = coarse and entry.changed // _SECOND == modified_ns // _SECOND
+    return entry if same else replace(entry, sha256=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +165,7 @@ def _entry(facts: Any) -> Entry | None:
         file=cast("str", file),
         size=cast("int", size),
         sha256=_hash(facts.get("sha256")),
+        changed=cast("int", facts.get("changed")) if _is_count(facts.get("changed")) else None,
         source=_text(facts.get("source")),
         also=_texts(facts.get("also")),
         name=_text(facts.get("name")),

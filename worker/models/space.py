@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.models.registry import as_measured
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -126,8 +128,11 @@ class Space:
             if not evictable(entry) or entry.key in in_use:
                 continue
             file = self._inventory.volume.look(entry.kind, entry.file)
-            if file is None or file.linked or file.size != entry.size or _device(file.path.parent) != device:
+            if file is None or file.linked or _device(file.path.parent) != device:
                 continue
+            now = as_measured(entry, file.size, file.modified_ns)
+            if now is None or now.sha256 != entry.sha256:
+                continue  # people have put another file in its place
             found.append(Candidate(entry.key, file.size, self._inventory.last_used(entry)))
         return found
 

@@ -15,7 +15,8 @@ from worker.models.local import LocalModel, describe
 from worker.models.names import nearest
 from worker.models.references import locate
 from worker.models.space import free_bytes, on_their_way
-from worker.models.verify import complaint, sha256_of
+from worker.models.verify import complaint
+from worker.models.verify import measure as measured
 from worker.models.volume import KINDS
 
 if TYPE_CHECKING:
@@ -151,9 +152,9 @@ def verify(store: ModelStore, item: Listed, *, measure: bool) -> str | None:
         item: The model.
         measure: Also measure files without a known hash and write the hash down.
     """
-    wrong = complaint(item.model.path, sha256=item.entry.sha256)
+    wrong = complaint(item.model.path, sha256=store.inventory.written_hash(item.model.key))
     if wrong is None and measure and item.entry.sha256 is None:
-        store.inventory.record(replace(item.entry, sha256=sha256_of(item.model.path)))
+        measured(store.inventory, item.model)
     return wrong
 
 

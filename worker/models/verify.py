@@ -29,12 +29,18 @@ def sha256_of(path: Path) -> str:
 
 
 def measure(inventory: Inventory, model: LocalModel) -> str:
-    """Measure a file that nobody has measured, and write the result down, so that it is done once."""
-    digest = sha256_of(model.path)
+    """Measure a file that nobody has measured as it is now, and write the result down, so that it is done once.
+
+    One that was replaced by another of the same size does not come from where the old one came from.
+    """
     _, _, file = model.key.partition("/")
+    before = inventory.volume.look(model.kind, file)
+    digest = sha256_of(model.path)
     seen = inventory.volume.look(model.kind, file)
-    if seen is not None and seen.size == model.size:
-        inventory.record(replace(inventory.entry(seen), sha256=digest))
+    if seen is not None and seen == before and seen.size == model.size:
+        entry = replace(inventory.entry(seen), sha256=digest, changed=seen.modified_ns)
+        written = inventory.written_hash(model.key)
+        inventory.record(entry if written in {None, digest} else replace(entry, source=None, also=(), etag=None))
     return digest
 
 

@@ -32,7 +32,7 @@ class ModelFile:
     Attributes:
         file: Path below the kind's folder, with ``/``.
         size: Bytes.
-        modified: Seconds since the epoch, by the file system's clock.
+        modified_ns: Nanoseconds since the epoch, by the file system's clock.
         linked: It is a symbolic link: removing it frees nothing.
     """
 
@@ -40,8 +40,13 @@ class ModelFile:
     file: str
     path: Path
     size: int
-    modified: float
+    modified_ns: int
     linked: bool
+
+    @property
+    def modified(self) -> float:
+        """Seconds since the epoch."""
+        return self.modified_ns / 1e9
 
     @property
     def key(self) -> str:
@@ -87,7 +92,7 @@ class Volume:
             return None
         if not path.is_file() or facts.st_size == 0:
             return None
-        return ModelFile(kind, file, path, facts.st_size, facts.st_mtime, path.is_symlink())
+        return ModelFile(kind, file, path, facts.st_size, facts.st_mtime_ns, path.is_symlink())
 
     def names(self, kind: ModelKind) -> list[str]:
         """Return the model files of a kind as paths below its folder, sub-folders included, hidden ones not; sorted.

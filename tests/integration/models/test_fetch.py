@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -456,6 +457,45 @@ def test_jobs_that_want_the_same_share_one_fetch(tmp_path: Path) -> None:
         where.close()
     assert len({model.path for model in models}) == 1
     assert len(server.seen) == 1
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_is_measured_anew(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        other = SMALL[:-1] + bytes([SMALL[-1] ^ 1])
+        model.path.write_bytes(other)
+        found = where.find(ModelRef(name=model.name), "lora")
+        assert found is not None
+        assert found.sha256 is None, "nobody has looked yet"
+        with pytest.raises(HashMismatch, match=_sha(other)):
+            asyncio.run(fetch(where, ModelRef(name=model.name, sha256=_sha(SMALL))))
+        assert asyncio.run(fetch(where, ModelRef(name=model.name, sha256=_sha(other)))).sha256 == _sha(other)
+        again = where.find(ModelRef(name=model.name), "lora")
+        assert again is not None
+        assert (again.sha256, again.source) == (_sha(other), None), "it does not come from there"
+
+
+def test_a_file_that_was_only_touched_keeps_what_is_known_once_it_was_measured(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        os.utime(model.path, ns=(1, 1))
+        again = asyncio.run(fetch(where, ModelRef(name=model.name, sha256=_sha(SMALL))))
+        assert (again.sha256, again.source) == (model.sha256, model.source)
+        seen = where.find(ModelRef(name=model.name), "lora")
+        assert seen is not None
+        assert seen.sha256 == model.sha256
+
+
+def test_a_file_that_people_put_in_the_place_of_a_fetched_one_is_not_removed_for_room(tmp_path: Path) -> None:
+    with serve(lambda request: ranged(request, SMALL)) as server:
+        where = store(tmp_path, server.url)
+        model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        model.path.write_bytes(SMALL[:-1] + bytes([SMALL[-1] ^ 1]))
+        assert not where.space.make_room(tmp_path / "loras", 10**15, keep=frozenset(), full=True)
+        assert not where.space.make_room(tmp_path / "loras", 1, keep=frozenset(), full=True)
+        assert model.path.exists()
 
 
 def test_one_address_under_two_names_is_fetched_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.registry import BrokenRegistry, Entry, Use, decode, encode, used
+from worker.models.registry import BrokenRegistry, Entry, Use, as_measured, decode, encode, used
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -104,3 +104,22 @@ def test_uses_add_up_and_time_never_goes_back() -> None:
     merged = used({"lora/x": entry}, {"lora/x": Use(3, 40.0), "lora/gone": Use(1, 60.0)})
     assert (merged["lora/x"].uses, merged["lora/x"].last_used) == (5, 50.0)
     assert list(merged) == ["lora/x"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "now", "known"),
+    [
+        (1_700_000_000_123_456_789, 1_700_000_000_123_456_789, True),
+        (1_700_000_000_123_456_789, 1_700_000_000_123_456_790, False),
+        (1_700_000_000_123_456_789, 1_700_000_000_000_000_000, True),  # seen through a mount that keeps seconds
+        (1_700_000_000_000_000_000, 1_700_000_001_000_000_000, False),
+        (None, 1_700_000_000_000_000_000, True),  # of an older registry
+    ],
+)
+def test_a_hash_holds_as_long_as_the_file_has_not_changed(changed: int | None, now: int, *, known: bool) -> None:
+    entry = Entry("lora", "x.safetensors", 100, sha256="a" * 64, source="url:x", changed=changed)
+    found = as_measured(entry, 100, now)
+    assert found is not None
+    assert (found.sha256 is not None, found.source) == (known, "url:x")
+    assert as_measured(entry, 99, now) is None
+    assert decode(encode({entry.key: entry}))[0] == {entry.key: entry}
