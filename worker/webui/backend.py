@@ -67,6 +67,7 @@ class Backend:
         self._catalog: Catalog | None = None
         self._spawning = threading.Lock()
         self._closed = False
+        self._worked = False
         self._deadline = 0.0
 
     @cached_property
@@ -99,6 +100,7 @@ class Backend:
             BootFailed: the program can't be run, or the backend was closed meanwhile.
         """
         self._deadline = time.monotonic() + self.plan.boot_timeout
+        self._worked = False
         if self.plan.program is None:
             return
         if self.plan.options_file is not None and self.plan.options is not None:
@@ -123,7 +125,7 @@ class Backend:
         from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         ready = boot.make_ready(self.plan, self.client, self, learn=self._learn)
-        self._catalog, self.baseline = ready.catalog, ready.baseline
+        self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
         self.loaded, self.default, self._last_model = ready.loaded, ready.default, ready.default
         self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
@@ -139,7 +141,7 @@ class Backend:
         """End the process group, if it is ours, for good."""
         with self._spawning:
             self._closed = True
-        self.stop(grace if self._catalog is not None else 0.0)  # one that never worked has nothing to finish
+        self.stop(grace if self._worked else 0.0)  # one that has not worked yet has nothing to finish
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
