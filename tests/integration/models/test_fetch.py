@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.progress import FetchProgress
+    from worker.settings import ModelKind
 
 SMALL = make.safetensors(make.SDXL_LORA, metadata={"modelspec.trigger_phrase": "ohwx"})
 LARGE = make.safetensors(make.SDXL_LORA, pad_to=20 * 1024 * 1024, fill=bytes(range(251)))
@@ -503,7 +504,9 @@ def test_one_address_under_two_names_is_fetched_once(tmp_path: Path) -> None:
         where = store(tmp_path, server.url)
         refs = [ModelRef(name=name, url=f"{server.url}/x.safetensors") for name in ("one", "two")]
         alone = ModelRef(url=f"{server.url}/x.safetensors")
-        wanted = [(f"loras[{n}]", ref, "lora") for n, ref in enumerate([*refs, alone])]
+        wanted: list[tuple[str, ModelRef, ModelKind]] = [
+            (f"loras[{n}]", ref, "lora") for n, ref in enumerate([*refs, alone])
+        ]
         made = asyncio.run(where.prepare(wanted))
         sizes = sum(request.method == "GET" for request in server.seen)
         assert asyncio.run(where.prepare(wanted)) == [replace(each, fetched=False) for each in made]
