@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,6 +286,27 @@ def test_a_pictures_notes_give_back_the_job_that_makes_it(worker: Worker) -> Non
     assert notes["job"]["sampler_name"] == "Euler a"
     assert notes["parameters"]["Seed"] == "42"
     assert worker.run_job({"input": notes["job"]})["images"] == made["images"]
+
+
+def png(width: int, height: int, *more: tuple[bytes, bytes]) -> str:
+    """A PNG with only the beginning of its pixels and more chunks before them."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), *more, (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()
+
+
+def test_the_notes_of_a_very_large_picture_are_read_without_its_pixels(worker: Worker) -> None:
+    Image.MAX_IMAGE_PIXELS = 89_478_485  # Pillow's own, which decoding another picture lifts
+    notes = run(worker, type="png_info", image=png(30_000, 30_000, (b"tEXt", b"Title\0A field")))
+    assert (notes["size"]["width"], notes["items"]) == (30_000, {"Title": "A field"})
+
+
+def test_notes_that_inflate_without_end_are_no_usable_picture(worker: Worker) -> None:
+    bomb = (b"zTXt", b"Title\0\0" + zlib.compress(b"a" * 80_000_000))
+    assert problem(run(worker, type="png_info", image=png(64, 64, bomb)))["path"] == "image"
 
 
 def test_a_picture_without_notes_says_nothing(worker: Worker) -> None:

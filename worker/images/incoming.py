@@ -6,7 +6,6 @@ What goes on to the WebUI is always encoded anew, so nothing of the client's fil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 
 from PIL import Image, ImageOps
 
@@ -144,12 +143,6 @@ def to_base64(image: Image.Image) -> str:
     """Return `image` as base64 of a PNG of its pixels alone, written fast: it only travels over loopback."""
     image.info.pop("icc_profile", None)
     return encode(image, "png", fast=True).base64
-
-
-def png_text(picture: Picture) -> dict[str, str]:
-    """Return the text chunks of a picture file other than its infotext."""
-    with Image.open(BytesIO(picture.data)) as image:
-        return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 _PILLOW = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 
 
+def texts(picture: Picture) -> dict[str, str]:
+    """Return the texts that a picture file carries, its infotext among them; no pixel is decoded.
+
+    Raises:
+        BrokenPicture: Pillow can't read its notes.
+    """
+    with _opened(picture, pixels=False) as image:
+        return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
+
+
 @contextmanager
 def opened(picture: Picture) -> Iterator[Image.Image]:
     """Yield the picture with all its pixels decoded.
@@ -23,10 +33,17 @@ def opened(picture: Picture) -> Iterator[Image.Image]:
     Raises:
         BrokenPicture: Pillow can't decode it.
     """
+    with _opened(picture, pixels=True) as image:
+        yield image
+
+
+@contextmanager
+def _opened(picture: Picture, *, pixels: bool) -> Iterator[Image.Image]:
     Image.MAX_IMAGE_PIXELS = None  # the header's size is known here, and whoever takes pictures in has judged it
     try:
         image = Image.open(BytesIO(picture.data), formats=[_PILLOW[picture.format]])
-        image.load()
+        if pixels:
+            image.load()
     except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise nearly everything
         raise BrokenPicture(f"a {picture.format.upper()} that can't be decoded: {error}") from None
     with image:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_ENDLESS_MS = 1e15
+
+
 def seconds_for(job: Mapping[str, Any], wish: float | None, limit: float) -> float:
     """Return the seconds that a job gets.
 
@@ -19,6 +22,6 @@ def seconds_for(job: Mapping[str, Any], wish: float | None, limit: float) -> flo
     seconds = [limit] if wish is None else [limit, wish]
     policy = job.get("policy")
     platform = policy.get("executionTimeout") if isinstance(policy, dict) else None
-    if isinstance(platform, (int, float)) and not isinstance(platform, bool) and platform > 0:
+    if isinstance(platform, (int, float)) and not isinstance(platform, bool) and 0 < platform < _ENDLESS_MS:
         seconds.append(platform / 1000)
     return min(seconds)

@@ -167,12 +167,21 @@ async def _order(request: Request, max_bytes: int) -> tuple[str, dict[str, Any]]
             raise Refused(400, "the body is not JSON") from None
     if not isinstance(job, dict) or "input" not in job:
         raise Refused(400, 'the body must be {"input": {…}}')
-    given, webhook = job.get("id"), job.get("webhook")
+    given, webhook, policy = job.get("id"), job.get("webhook"), job.get("policy")
+    if policy is not None and not _is_policy(policy):
+        raise Refused(400, "policy: must be an object; its executionTimeout is a number of milliseconds")
     if given is not None and not (isinstance(given, str) and JOB_ID.fullmatch(given)):
         raise Refused(400, "id: must be a text of 1 to 128 letters, digits and the signs . _ -")
     if webhook is not None and not (isinstance(webhook, str) and webhook.startswith(("http://", "https://"))):
         raise Refused(400, "webhook: must be an http(s) address")
     return given or uuid.uuid4().hex, job
+
+
+def _is_policy(policy: object) -> bool:
+    if not isinstance(policy, dict):
+        return False
+    limit = policy.get("executionTimeout")
+    return limit is None or (type(limit) in (int, float) and limit >= 0)
 
 
 def _check_key(request: Request, api_key: str | None) -> None:

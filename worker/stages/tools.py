@@ -9,9 +9,9 @@ from worker.contract.again import job_from
 from worker.contract.budget import Size
 from worker.errors import InvalidInput, WrongResult
 from worker.images import infotext
-from worker.images.incoming import png_text
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
+from worker.images.pixels import texts
 from worker.stages.generate import Generated
 from worker.webui import extras, outcome
 
@@ -114,8 +114,8 @@ def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
     """
     try:
         picture = inspect(decode_base64(data) if isinstance(data, str) else data)
-        notes = png_text(picture)
-    except (BrokenPicture, OSError) as broken:
+        notes = texts(picture)
+    except BrokenPicture as broken:
         raise InvalidInput.at(job.path("image"), f"is not a usable picture: {broken}") from None
     text = picture.infotext or ""
     read = infotext.parse(text)

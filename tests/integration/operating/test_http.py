@@ -173,9 +173,13 @@ def test_an_id_stands_for_one_job_only(served: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"id": 7}, {"id": "a/b"}, {"id": ".."}, {"id": "x" * 200}, {"webhook": 7}, {"webhook": "ftp://x"}]
+    "more",
+    [
+        *({"id": 7}, {"id": "a/b"}, {"id": ".."}, {"id": "x" * 200}, {"webhook": 7}, {"webhook": "ftp://x"}),
+        *({"policy": []}, {"policy": {"executionTimeout": "5000"}}, {"policy": {"executionTimeout": -1}}),
+    ],
 )
-def test_an_id_or_a_webhook_that_can_not_be_one_is_refused(served: Endpoint, more: dict[str, Any]) -> None:
+def test_what_can_be_no_id_webhook_or_policy_is_refused(served: Endpoint, more: dict[str, Any]) -> None:
     with pytest.raises(EndpointError, match=next(iter(more))) as caught:
         served.run(JOB, **more)
     assert caught.value.status == 400
