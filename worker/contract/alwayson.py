@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import PydanticCustomError
+
+from worker.contract.fields import Flag
 from worker.contract.jsonguard import shown, word
 from worker.contract.suggest import nearest
 from worker.errors import Problem
@@ -50,11 +53,14 @@ _ULTIMATE_POSITIONS = (
     "", "tile_width", "tile_height", "mask_blur", "padding", "seam_width", "seam_denoise", "seam_padding", "upscaler",
     "", "redraw", "", "seam_mask_blur", "seam_fix", "target", "width", "height", "scale",
 )  # fmt: skip
+_ULTIMATE_TARGETS = (0, 1, 2)
+"""The size of the img2img request, a size of its own, a factor."""
 _ULTIMATE_WORDS: dict[str, tuple[str, ...]] = {
     "upscaler": ("None", "Lanczos", "Nearest"),
     "redraw": ("linear", "chess", "none"),
     "seam_fix": ("none", "band_pass", "half_tile", "half_tile_intersections"),
 }
+_ADETAILER_FLAGS = 2
 _FROM_FILE = "prompts from file or textbox"
 _KNOWN = ("controlnet", "adetailer", "refiner", "dynamic prompts", *_POSITIONS, *_OWN_FIELDS)
 
@@ -86,12 +92,14 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
     if script in readers:
         readers[script]()
     elif script.startswith("dynamic prompts"):
-        if not args or args[0] not in (False, "false", 0):
+        if not args or args[0] is None or _is_on(normal, args[0], f"{path}.args[0]"):
             normal.put("wildcards", value=True, written=path)
     elif script in _POSITIONS:
         field, names = _POSITIONS[script]
         unit = {key: part for key, part in zip(names, args, strict=False) if key and part is not None}
-        if unit.get("enabled") in (True, "true", 1):
+        normal.written.update({f"{field}.{key}": f"{path}.args[{index}]" for index, key in enumerate(names) if key})
+        if _is_on(normal, unit.pop("enabled", None), f"{path}.args[0]"):
+            unit["enabled"] = True
             if field == "tiled_diffusion" and (len(args) < 3 or args[2] is not True):  # noqa: PLR2004 - its third switch
                 unit = {key: part for key, part in unit.items() if key not in {"width", "height"}}
             normal.put(field, unit, path)
@@ -114,15 +122,24 @@ def _controlnet(normal: Normal, args: list[Any], path: str) -> None:
         normal.put("controlnet", units, path)
 
 
+def _is_on(normal: Normal, value: object, path: str) -> bool:
+    """Return whether a script's switch is on; it is off where it is left out. What is no switch is a mistake."""
+    try:
+        return value is not None and Flag().read(value)
+    except PydanticCustomError as error:
+        normal.problems.append(Problem(path, error.message()))
+        return False
+
+
 def _adetailer(normal: Normal, args: list[Any], path: str) -> None:
-    flags = [part for part in args if isinstance(part, bool)]
-    if flags and flags[0] is False:
+    if args and args[0] is False:
         return
-    if len(flags) > 1 and flags[1]:
+    if len(args) > 1 and isinstance(args[0], bool) and args[1] is True:
         normal.problems.append(Problem(f"{path}[1]", "skip_img2img is not offered; use denoising_strength 0.01 or so"))
     units: list[Any] = []
     for index, unit in enumerate(args):
-        if isinstance(unit, bool) or unit is None or (isinstance(unit, dict) and unit.get("ad_model") == "None"):
+        is_flag = isinstance(unit, bool) and index < _ADETAILER_FLAGS
+        if is_flag or unit is None or (isinstance(unit, dict) and unit.get("ad_model") == "None"):
             continue
         normal.written[f"adetailer[{len(units)}]"] = f"{path}[{index}]"
         units.append(unit)
@@ -132,7 +149,7 @@ def _adetailer(normal: Normal, args: list[Any], path: str) -> None:
 
 def _refiner(normal: Normal, args: list[Any], path: str) -> None:
     enabled, checkpoint, switch_at = [*args, None, None, None][:3]
-    if enabled in (True, "true", 1):
+    if _is_on(normal, enabled, f"{path}[0]"):
         for index, (target, value) in enumerate(
             (("refiner_checkpoint", checkpoint), ("refiner_switch_at", switch_at)), 1
         ):
@@ -177,6 +194,8 @@ def _ultimate(normal: Normal, args: object) -> None:
         normal.written[f"ultimate_upscale.{key}"] = f"script_args[{index}]"
         unit[key] = value
     target = unit.pop("target", 0)
+    if target not in _ULTIMATE_TARGETS:
+        normal.problems.append(Problem("script_args[14]", f"must be 0, 1 or 2, not {shown(target)}"))
     if target == 0:
         unit.update({key: normal.fields[key] for key in ("width", "height") if key in normal.fields})
     dropped = {"scale"} if target in (0, 1) else {"width", "height"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}(\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_LONG = 10**20
 _FLAGS = {"true": True, "false": False}
 
 
@@ -36,6 +37,10 @@ def mistake(message: str, suggestion: object = None) -> PydanticCustomError:
 
 def _between(low: float, high: float) -> str:
     return f"{low:g} to {high:g}" if high < 1e15 else f"{low:g} or more"  # noqa: PLR2004 - no one types that number
+
+
+def _short(number: int) -> str:
+    return str(number) if abs(number) < _LONG else f"{number:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,10 @@ class Whole:
         """Return the integer in `value`; raise a `mistake` otherwise."""
         number = value if type(value) is int else self._number(value)
         if not self.low <= number <= self.high:
-            raise mistake(f"must be {self._range()}, not {number}", min(max(number, self.low), self.high))
+            raise mistake(f"must be {self._range()}, not {_short(number)}", min(max(number, self.low), self.high))
         if number % self.step:
             near = min(max(round(number / self.step) * self.step, self.low), self.high)
-            raise mistake(f"must be a multiple of {self.step}, not {number}", near)
+            raise mistake(f"must be a multiple of {self.step}, not {_short(number)}", near)
         return number
 
     def _number(self, value: object) -> int:

@@ -181,6 +181,8 @@ def _flatten(normal: Normal, name: str, targets: Mapping[str, str]) -> None:
     for key, target in targets.items():
         if given.get(key) is not None:
             normal.put(target, given[key], f"{name}.{key}")
+        elif target not in normal.fields:
+            normal.written[target] = f"{name}.{key}"  # where it is missing, if it is
 
 
 def _prompt(part: object) -> object:

@@ -197,7 +197,7 @@ def test_hires_and_refiner_objects_become_the_webuis_fields() -> None:
 def test_mistakes_in_hires_are_reported_there() -> None:
     assert problem({**CAT, "hires": {"steps": 500, "denoising_strength": 0.5}}).path == "hires.steps"
     assert problem({**CAT, "hires": {"denoising_strength": 0.5, "stepz": 5}}).suggestion == "steps"
-    assert problem({**CAT, "hires": {"scale": 2}}).path == "denoising_strength"
+    assert problem({**CAT, "hires": {"scale": 2}}).path == "hires.denoising_strength"
     assert problem({**CAT, "hires": {"scale": 2, "denoising_strength": 0.5}, "hr_scale": 3}).path == "hires.scale"
 
 
@@ -303,3 +303,20 @@ def test_a_wish_for_the_jobs_own_pictures_in_the_answer_is_told_to_be_none() -> 
     assert parse_job({**start, "include_init_images": False}).warnings == ()
     (told,) = parse_job({**start, "include_init_images": True}).warnings
     assert told.startswith("include_init_images is ignored")
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"hires": {"scale": 2}}, "hires.denoising_strength"),
+        ({"refiner": {"checkpoint": "x"}}, "refiner.switch_at"),
+        ({"enable_hr": True}, "denoising_strength"),
+        ({"hires": {"denoising_strength": 0.5}, "width": 2048, "height": 2048}, "hires.scale"),
+    ],
+)
+def test_what_is_missing_is_named_where_it_belongs(fields: dict[str, Any], path: str) -> None:
+    assert problem({**CAT, **fields}).path == path
+
+
+def test_a_number_of_hundreds_of_digits_is_not_repeated() -> None:
+    assert problem({**CAT, "steps": 1e308}).message == "must be 1 to 150, not 1e+308"

@@ -203,3 +203,24 @@ def test_one_thing_said_twice_under_two_names_is_a_mistake() -> None:
     both = {**CANNY, "image": {"image": PICTURE, "mask": PICTURE}, "mask": f"{PICTURE}AAAA"}
     assert problem(controlnet=both).path == "controlnet[0]"
     job(adetailer={"model": "face_yolov8n.pt", "ad_model": "face_yolov8n.pt"})
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "path"),
+    [
+        ("refiner", ["zzz", "m", 0.8], "args[0]"),
+        ("tiled vae", [{}], "args[0]"),
+        ("tiled vae", [True, 7], "args[1]"),
+        ("dynamic prompts v2.17.1", [[]], "args[0]"),
+        ("ADetailer", ["zzz", False, {"ad_model": "face_yolov8n.pt"}], "args[0]"),
+        ("ADetailer", [True, False, True], "args[2]"),
+    ],
+)
+def test_what_is_no_switch_of_a_script_is_a_mistake_at_its_place(script: str, args: list[Any], path: str) -> None:
+    assert problem(alwayson_scripts={script: {"args": args}}).path == f"alwayson_scripts.{script}.{path}"
+
+
+def test_an_ultimate_upscale_of_an_unknown_target_is_a_mistake() -> None:
+    args = [None, 512, 0, 8, 32, 64, 0.35, 16, 1, False, 0, False, 4, 0, "zzz", 2048, 2048, 2]
+    found = problem(init_images=[PICTURE], script_name="ultimate sd upscale", script_args=args)
+    assert found == Problem("script_args[14]", "must be 0, 1 or 2, not 'zzz'")

@@ -60,6 +60,6 @@ def to_job(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         if not 0 <= skipped < _CLIP_LAYERS:
             raise InvalidInput.at("clip_skip", f"must be 0 to {_CLIP_LAYERS - 1}, not {skipped}")
         fields["clip_skip"] = skipped + 1
-    if fields.get("mask") is not None and fields.get("inpaint_full_res") is None:
+    if fields.get("mask") and fields.get("inpaint_full_res") is None:
         fields["inpaint_full_res"] = fields.get("inpaint_full_res_padding") is not None
     return fields, written
