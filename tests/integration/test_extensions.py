@@ -216,6 +216,14 @@ def test_prompt_matrix(all_installed: Worker) -> None:
     assert len(answer["images"]) == 5
 
 
+def test_tiles_make_no_picture_that_no_memory_holds(all_installed: Worker) -> None:
+    wide = {"init_images": [picture(1024)], "width": 64, "height": 64}
+    answer = all_installed.run(**wide, ultimate_upscale={"scale": 16})
+    assert list(problems(answer)) == ["ultimate_upscale.scale"]
+    answer = all_installed.run(**wide, tiled_diffusion={"upscaler": "Lanczos", "scale": 8.0}, batch_size=1)
+    assert "error" not in answer
+
+
 def test_a_scripts_pictures_have_the_seeds_that_they_were_made_with(all_installed: Worker) -> None:
     lines = {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a cat\na dog"}}
     assert all_installed.run(seed=7, n_iter=2, script=lines)["seeds"] == [7, 8, 7, 8]

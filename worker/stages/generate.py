@@ -12,6 +12,7 @@ from worker.contract.rules import first_size, largest_size
 from worker.errors import IncompatibleModel, InvalidInput, NanImage, Problem, WrongResult
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
+from worker.stages.incoming import LARGEST_SIDE
 from worker.telemetry.progress import Progress
 from worker.webui import body, outcome, reach, tags
 from worker.webui.attach import attach
@@ -90,13 +91,18 @@ def _plain_request(
         if size.pixels > max_pixels:
             message = f"makes a result of {size.width}x{size.height}; {_at_most(max_pixels)}"
             raise InvalidInput.at(job.path("init_images[0]"), message)
+        _refuse_the_enormous(job, incoming)
         size_of_batch = _largest(job, size, backend.catalog)
         batches = split(*size_of_batch, job.batch_size or 1, job.n_iter or 1, max_pixels)
         start = body.Start(incoming.images, size, incoming.mask, incoming.extra, incoming.result)
         return body.img2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline, start=start)
     if not isinstance(job, Txt2Img):
         raise TypeError(type(job))
-    largest = _largest(job, largest_size(job), backend.catalog)
+    size = largest_size(job)
+    if size.pixels > max_pixels:  # what a publisher recommends may be more than this endpoint allows
+        message = f"makes a picture of {size.width}x{size.height}; {_at_most(max_pixels)}"
+        raise InvalidInput.at(job.path("width"), message)
+    largest = _largest(job, size, backend.catalog)
     batches = split(*largest, job.batch_size or 1, job.n_iter or 1, max_pixels)
     return body.txt2img(job, chosen, names, seed=seed, batches=batches, baseline=baseline)
 
@@ -109,6 +115,20 @@ def _largest(job: Generation, size: Size, catalog: Catalog) -> tuple[int, int]:
 
 def _at_most(max_pixels: int) -> str:
     return f"at most {max_pixels} pixels are allowed here"
+
+
+def _refuse_the_enormous(job: Img2Img, incoming: Incoming) -> None:
+    """Raise InvalidInput where tiles would make a picture that no memory holds: they know no limit of the GPU's."""
+    own, tiles, tiled = incoming.own, job.ultimate_upscale, job.tiled_diffusion
+    factors = {
+        "ultimate_upscale": (tiles.scale or 2.0) if tiles is not None and tiles.width is None else 1.0,
+        "tiled_diffusion": (tiled.scale or 2.0) if tiled is not None and tiled.upscaler is not None else 1.0,
+    }
+    for name, factor in factors.items():
+        if own is not None and factor * max(own.width, own.height) > LARGEST_SIDE:
+            size = f"{own.width * factor:.0f}x{own.height * factor:.0f}"
+            message = f"makes a picture of {size}; at most {LARGEST_SIDE} a side are allowed"
+            raise InvalidInput.at(job.path(f"{name}.scale"), message)
 
 
 def examine(job: Generation, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:

@@ -47,6 +47,7 @@ class Incoming:
         images: To start from.
         mask: White is made anew.
         size: Of what is worked on, where the pictures decide; None without start pictures.
+        own: Of the picture to start from.
         units: ``<unit>.image`` and the like, of ControlNet.
         extra: Fields that follow from the pictures (outpainting works on the whole picture).
         warnings: What was done to them that the client may not expect.
@@ -60,6 +61,7 @@ class Incoming:
     extra: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     result: Size | None = None
+    own: Size | None = None
 
 
 NOTHING = Incoming()
@@ -86,7 +88,11 @@ def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadlin
         images = [opaque(read(text, job.path(f"init_images[{n}]")), behind) for n, text in enumerate(job.init_images)]
         size, warnings = _size(job, images[0])
         return Incoming(
-            tuple(to_base64(image) for image in images), size=size, units=_units(job, read), warnings=warnings
+            tuple(to_base64(image) for image in images),
+            size=size,
+            units=_units(job, read),
+            warnings=warnings,
+            own=Size(*images[0].size),
         )
     if isinstance(job, (Upscale, Interrogate)):
         image = read(job.image, job.path("image"))
