@@ -91,19 +91,12 @@ class Looks:
         self._pool = pool
         self._recycle = recycle
         self._recycling: set[asyncio.Task[None]] = set()
-        self._due_in: asyncio.AbstractEventLoop | None = None
 
     def after_a_job(self, models: Iterable[str]) -> None:
-        """Look soon, once for all jobs until then; the job had these models."""
+        """Look soon; the job had these models."""
         self._recycler.used(models)
         loop = asyncio.get_running_loop()
-        if self._due_in is not loop:
-            self._due_in = loop
-            loop.call_later(LOOK_AFTER_S, self._begin, loop)
-
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._due_in = None
-        self._pool.submit(self._look, loop)
+        loop.call_later(LOOK_AFTER_S, self._pool.submit, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         why = self._recycler.creeping()

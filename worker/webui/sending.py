@@ -122,18 +122,18 @@ class Sending:
         mark = self._process.log.mark() if self._process is not None else 0
         self._loads = loads
         end = time.monotonic() + timeout
-        pulse = self._pulse(loads=loads)
-        watched = live.is_watched(self._request)
-        every = self._plan.preview_every if watched else PROGRESS_S
-        watching = _Watch(time.monotonic() + every, lambda: self._watch(pulse, on_state, every, watched=watched))
 
-        def freed() -> None:
+        def freed() -> None:  # in a later turn of the loop
             watching.cancel()  # from now on it would be told of the next request
             pulse.left_the_gpu()
             on_gpu_free()
 
         self._span = GpuSpan(loop.call_soon_threadsafe, freed)
-        begun = self._client.begin(self._request.path, self._request.body)
+        begun = self._client.begin(self._request.path, self._request.body)  # what follows is done beside its work
+        pulse = self._pulse(loads=loads)
+        watched = live.is_watched(self._request)
+        every = self._plan.preview_every if watched else PROGRESS_S
+        watching = _Watch(time.monotonic() + every, lambda: self._watch(pulse, on_state, every, watched=watched))
         patience_s = timeout + self._plan.idle_timeout
         finish = partial(self._post, mark, patience_s, begun)
         sending = arrival(

@@ -206,7 +206,8 @@ class Transport:
             kept.connection.close()
 
     def _keep(self, connection: socket.socket) -> None:
-        connection.settimeout(None)  # what is sent at once and looked at without waiting needs no limit
+        if connection.gettimeout() is not None:
+            connection.settimeout(None)  # what is sent at once and looked at without waiting needs no limit
         now = self._clock()
         with self._lock:
             self._idle.append(_Kept(connection, now))
