@@ -77,7 +77,7 @@ async def prepare(
     texts = _texts(job)
     if crowd := resolve.crowded([*texts[0], *texts[1]]):
         raise InvalidInput([*problems, *crowd])
-    gone = _gone(_wanted(job), texts[0], store, catalog)
+    gone = _gone([*_wanted(job), *_beside(job, store, catalog)], texts[0], store, catalog)
     if gone and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
         catalog = await backend.relearn(refresh=sorted(REFRESH[kind] for kind in gone))
     meant = tagged.read(texts[0], store, catalog)

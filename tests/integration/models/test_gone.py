@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.conftest import Worker
+from tests.support import models
 from tests.support.webui_dir import running_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+
+def plot(label: str, *values: str) -> dict[str, Any]:
+    return {"script": {"name": "x/y/z plot", "args": {"X type": label, "X values": list(values)}}}
+
+
 GONE: dict[str, tuple[str, dict[str, Any]]] = {
     "a checkpoint": ("checkpoints/Other_v1.safetensors", {"checkpoint": "Other_v1"}),
     "a LoRA": ("loras/style_two.safetensors", {"loras": ["style_two"]}),
     "a LoRA's tag": ("loras/add_detail.safetensors", {"prompt": "a cat <lora:add_detail:1>"}),
     "a VAE": ("vae/tinyvae.safetensors", {"vae": "tinyvae"}),
+    "a plotted checkpoint": ("checkpoints/plotted.safetensors", plot("Checkpoint name", "plotted")),
+    "a plotted LoRA": ("loras/plotted.safetensors", plot("Prompt S/R", "cat", "cat <lora:plotted:1>")),
     "an embedding": ("embeddings/goodemb.safetensors", {"embeddings": ["goodemb"]}),
 }
 
@@ -25,6 +33,9 @@ GONE: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def own_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Path]]:
     folder = tmp_path_factory.mktemp("gone")
+    models.model_folders(folder / "models")
+    models.checkpoint(folder / "models/checkpoints/plotted.safetensors")
+    models.lora(folder / "models/loras/plotted.safetensors")
     with running_host(folder) as host:
         yield Worker(host), folder / "models"
 

@@ -28,6 +28,9 @@ NAMED: dict[str, dict[str, Any]] = {
     "a tag that the WebUI does not know": {"prompt": "a cat <lora:put_there_yesterday:1>"},
     "a VAE": {"vae": "tinyvae"},
     "an embedding": {"embeddings": ["goodemb"]},
+    "a plotted checkpoint": {
+        "script": {"name": "x/y/z plot", "args": {"X type": "Checkpoint name", "X values": "Other_v1"}}
+    },
     "a refresh": {"type": "refresh"},
     "a list": {"type": "models.list"},
     "a question": {"type": "validate", "job": {"prompt": "a cat", "checkpoint": "Other_v1"}},
