@@ -233,7 +233,7 @@ def test_a_scripts_pictures_have_the_seeds_that_they_were_made_with(all_installe
     ("job", "made"),
     [
         ({"script": {"name": "x/y/z plot", "args": {"X type": "Seed", "X values": "1-30"}}}, 120),
-        ({"prompt": "|".join("abcdef"), "script": {"name": "prompt matrix"}}, 128),
+        ({"prompt": "|".join("abcdefgh"), "script": {"name": "prompt matrix"}}, 128),
         ({"script": {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a\n" * 26}}}, 104),
     ],
 )
@@ -242,6 +242,11 @@ def test_what_a_script_makes_counts_with_the_jobs_batches(
 ) -> None:
     answer = all_installed.run(batch_size=2, n_iter=2, **job)
     assert f"makes {made} pictures" in answer["error"]
+
+
+def test_a_prompt_matrix_is_made_in_batches_of_the_jobs_size(all_installed: Worker) -> None:
+    answer = all_installed.run(batch_size=4, prompt="|".join("abcdef"), script={"name": "prompt matrix"})
+    assert "error" not in answer
 
 
 def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:

@@ -247,13 +247,13 @@ def beyond(
     """Return the problems with what a script makes of its texts: too many pictures, LoRAs that are not there.
 
     Prompt matrix makes every combination of the parts between ``|``, prompts from file one picture per line, a plot one
-    per cell, and each of them all of the job's batches. Source: `scripts/prompt_matrix.py`,
+    per cell; all of the job's batches each, but for the matrix. Source: `scripts/prompt_matrix.py`,
     `scripts/prompts_from_file.py` and `scripts/xyz_grid.py` of A1111 v1.10.1.
     """
     lines: list[str] = []
     if name == MATRIX:
         parts = (negative if "negative" in args else prompt).count("|")
-        count = 2 ** min(parts, _MANY_PARTS)
+        count, each = 2 ** min(parts, _MANY_PARTS), 1  # it has batches of its own
     elif name == FROM_FILE:
         texts = [text for text in args if isinstance(text, str) and text not in _PLACES]
         lines = [line for text in texts for line in text.splitlines() if line.strip()]
