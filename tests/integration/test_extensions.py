@@ -178,6 +178,16 @@ def test_ultimate_upscale_doubles_the_picture_and_saves_nothing(all_installed: W
     assert (len(args), args[8], args[9], args[11]) == (18, 1, False, False)
 
 
+@pytest.mark.parametrize(("seam_fix", "checkpoint"), [("none", None), ("band_pass", "Deliberate_v6")])
+def test_ultimate_upscale_without_redrawing_is_no_picture_of_another_model(
+    all_installed: Worker, seam_fix: str, checkpoint: str | None
+) -> None:
+    how = {"scale": 2, "redraw": "none", "seam_fix": seam_fix}
+    answer = all_installed.run(init_images=[picture(128, 128)], ultimate_upscale=how)
+    assert [size_of(image) for image in answer["images"]] == [(256, 256)], answer
+    assert answer["applied"]["checkpoint"] == checkpoint
+
+
 def test_ultimate_upscale_with_seams_fixed_returns_the_last_picture(all_installed: Worker) -> None:
     answer = all_installed.run(
         init_images=[picture(128, 128)], ultimate_upscale={"width": 256, "height": 256, "seam_fix": "half_tile"}

@@ -223,6 +223,8 @@ def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights 
     done.expect["size"] = Size(unit.width, unit.height) if unit.width is not None and unit.height is not None else None
     if unit.seam_fix not in {None, "none"}:
         done.expect["steps_back"] = 1
+    elif unit.redraw == "none":
+        done.expect |= {"free": True, "loras": ()}  # nothing is diffused: no model is named
     done.expect["maps"] = 0  # it returns none
 
 

@@ -81,9 +81,9 @@ def upscale(webui: WebUI, p: Processing, arguments: list[Any]) -> Processed:
         }
     )
     timestamp, skip = webui.state.job_timestamp, webui.options.get("CLIP_stop_at_last_layers")
-    if given["redraw_mode"] == NO_REDRAW:
-        return result(p, [larger], seed=seed, info="", timestamp=timestamp, clip_skip=skip)
-    picture, text = _redraw(webui, p, larger, given["mask_blur"], given["padding"])
+    picture, text = larger, ""
+    if given["redraw_mode"] != NO_REDRAW:
+        picture, text = _redraw(webui, p, larger, given["mask_blur"], given["padding"])
     pictures = [picture]
     seam = given["seams_fix_type"]
     if seam:
