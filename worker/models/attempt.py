@@ -218,6 +218,7 @@ class Attempt:
         facts = self._facts(partial)
         known = self._order.choice.catalog
         clock = self._means.inventory.now()
+        before = self._means.inventory.entries().get(f"{self._kind}/{self._file}")
         entry = Entry(
             kind=self._kind,
             file=self._file,
@@ -232,6 +233,7 @@ class Attempt:
             etag=arrived.tag,
             fetched_at=clock,
             last_used=clock,
+            pinned=before is not None and before.pinned,
         )
         self._means.marks.hold([entry.key])
         try:

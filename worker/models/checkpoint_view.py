@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.models.names import MODEL_ENDINGS
+from worker.models.names import MODEL_ENDINGS, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,7 +64,7 @@ class CheckpointView:
             if link.readlink() == target:
                 return
         link.parent.mkdir(parents=True, exist_ok=True)
-        temporary = link.with_name(f".{link.name}.new")
+        temporary = link.with_name(f".{short_hash(link.name)}.new")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         temporary.replace(link)

@@ -62,7 +62,7 @@ class Inventory:
         self._flushed_at = now()
         self._changes = 0
         self._mine: Entries = {}  # merged by this process: put back should another worker's merge lose them
-        self._seen: dict[tuple[str, int, float], tuple[Facts, str | None]] = {}
+        self._seen: dict[tuple[str, int, int], tuple[Facts, str | None]] = {}
         self._registry = RegistryFile(
             registry_path(volume.root),
             volume.store / "registry.lock",
@@ -119,7 +119,7 @@ class Inventory:
         return self._look_inside(file)[1]
 
     def _look_inside(self, file: ModelFile) -> tuple[Facts, str | None]:
-        memo = (file.key, file.size, file.modified)
+        memo = (file.key, file.size, file.changed)
         known = self._seen.get(memo)
         if known is None:
             known = Facts(None, None), None

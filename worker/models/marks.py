@@ -7,6 +7,7 @@ now and then while anything is held; models linger in it for a while, so switchi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from worker.models.identity import Owner, surely_dead
+from worker.models.partial import SPACE_ERRORS
 from worker.models.registry_file import write_whole
 
 if TYPE_CHECKING:
@@ -117,9 +119,15 @@ class Marks:
         wanted = frozenset(self._held) | frozenset(self._until)
         if written and wanted == self._written:
             return
+        raw = orjson.dumps({**self._owner.to_json(), "models": sorted(wanted)})
         with contextlib.suppress(OSError):  # read-only: nobody can remove anything either
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, orjson.dumps({**self._owner.to_json(), "models": sorted(wanted)}))
+            try:
+                write_whole(self._path, raw)
+            except OSError as error:
+                if error.errno not in SPACE_ERRORS:
+                    raise
+                _overwrite(self._path, raw)
             self._written = wanted
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep, name="marks", daemon=True)
@@ -151,6 +159,15 @@ class Marks:
             return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _overwrite(path: Path, raw: bytes) -> None:
+    """Write into the room that a file has: on a full disk others look for what they may remove. Raises OSError."""
+    with path.open("r+b", buffering=0) as file:
+        if len(raw) > os.fstat(file.fileno()).st_blocks * 512:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write(raw)
+        file.truncate()
 
 
 def _read(path: Path) -> dict[str, Any]:

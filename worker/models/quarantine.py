@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from typing import TYPE_CHECKING
 
+from worker.models.names import short_hash
 from worker.models.presence import is_broken
 from worker.models.verify import complaint
 
@@ -16,9 +19,13 @@ if TYPE_CHECKING:
     from worker.models.local import LocalModel
     from worker.settings import ModelKind
 
+FETCHED, OWN = ".corrupt", ".set-aside"
+"""How files that can be fetched again end there, and those that people put on the volume."""
+_LONGEST = 180
+
 
 class Quarantine:
-    """The quarantine of one volume; emptied by `python -m worker models gc`."""
+    """The quarantine of one volume; emptied by `python -m worker models gc`, of what was fetched also to make room."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -53,11 +60,16 @@ class Quarantine:
         folder = volume.quarantine(kind)
         folder.mkdir(parents=True, exist_ok=True)
         path = volume.path(kind, file)
-        target = folder / f"{time.time_ns()}-{path.name}.corrupt"
+        entry = self._inventory.entries().get(f"{kind}/{file}")
+        name = path.name if len(os.fsencode(path.name)) <= _LONGEST else f"{short_hash(path.name)}{path.suffix}"
+        ending = FETCHED if entry is not None and entry.source is not None else OWN
+        target = folder / f"{time.time_ns()}-{name}{ending}"
         try:
             path.rename(target)
         except FileNotFoundError:
             return None
-        target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
-        self._inventory.forget(f"{kind}/{file}")
+        with contextlib.suppress(OSError):  # a full disk
+            target.with_name(f"{target.name}.txt").write_text(f"{reason[:1000]}\n")
+        if entry is None or not entry.pinned:  # the pin is for what comes in its place
+            self._inventory.forget(f"{kind}/{file}")
         return target

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.models.quarantine import FETCHED
 from worker.models.registry import as_measured
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Space:
         need = size + self._floor - (0 if full else self._free(folder))
         if need <= 0:
             return True
-        need -= self._remove_old_partials()
+        need -= self._remove_old_partials() + self._remove_corrupt()
         if need <= 0:
             return True
         if not self._evict:
@@ -146,6 +147,17 @@ class Space:
                     if self._wall() - facts.st_mtime > STALE_PARTIAL_S:
                         path.unlink()
                         freed += facts.st_blocks * 512
+        return freed
+
+    def _remove_corrupt(self) -> int:
+        """Remove what was fetched and proved corrupt; return the bytes that became free."""
+        freed = 0
+        for kind in self._inventory.volume.folders:
+            for path in self._inventory.volume.quarantine(kind).glob(f"*{FETCHED}"):
+                with contextlib.suppress(OSError):
+                    blocks = path.lstat().st_blocks
+                    path.unlink()
+                    freed += blocks * 512
         return freed
 
 

@@ -231,7 +231,7 @@ class ModelStore:
         if model is None:
             self.presence.require(kind, file=choice.file, path=path)
             if not choice.locators:
-                raise self.not_found(choice, ref, path=path)
+                raise self._nothing_in(choice, path) if choice.file else self.not_found(choice, ref, path=path)
             if choice.file is not None:
                 self._set_aside(kind, choice.file, path)
             return None
@@ -244,6 +244,14 @@ class ModelStore:
                     details={"path": path, "expected": ref.sha256, "measured": model.sha256},
                 )
         return model
+
+    def _nothing_in(self, choice: Choice, path: str) -> ModelDamaged:
+        key = f"{choice.kind}/{choice.file}"
+        return ModelDamaged(
+            f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
+            hint="If it is still being copied, try again; else put a whole file in its place.",
+            details={"path": path, "model": key},
+        )
 
     def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
         """Make way for a damaged or empty file's successor. Raises ModelDamaged where the volume does not let us."""

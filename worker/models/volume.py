@@ -34,6 +34,8 @@ class ModelFile:
         size: Bytes.
         modified_ns: Nanoseconds since the epoch, by the file system's clock.
         linked: It is a symbolic link: removing it frees nothing.
+        changed: When its content or anything about it changed last, by the same clock, in nanoseconds: programs that
+            copy files set `modified` back.
     """
 
     kind: ModelKind
@@ -42,6 +44,7 @@ class ModelFile:
     size: int
     modified_ns: int
     linked: bool
+    changed: int = 0
 
     @property
     def modified(self) -> float:
@@ -92,7 +95,8 @@ class Volume:
             return None
         if not path.is_file() or facts.st_size == 0:
             return None
-        return ModelFile(kind, file, path, facts.st_size, facts.st_mtime_ns, path.is_symlink())
+        link = path.is_symlink()
+        return ModelFile(kind, file, path, facts.st_size, facts.st_mtime_ns, link, facts.st_ctime_ns)
 
     def names(self, kind: ModelKind) -> list[str]:
         """Return the model files of a kind as paths below its folder, sub-folders included, hidden ones not; sorted.

@@ -133,6 +133,39 @@ def test_what_is_there_of_a_file_needs_no_room_a_second_time(small_disk: Path) -
         where.close()
 
 
+def test_what_a_worker_begins_to_use_on_a_full_disk_is_not_removed(small_disk: Path) -> None:
+    with serve(lambda request: ranged(request, BODY)) as server:
+        one, other = store(small_disk, server.url), store(small_disk, server.url)
+        first, second = (
+            asyncio.run(fetch(one, ModelRef(url=f"{server.url}/{name}.safetensors"))) for name in ("first", "second")
+        )
+        with one.holding([first]):  # as the checkpoint that a worker starts with
+            disks.fill(small_disk / "something")
+            with one.holding([second]):
+                assert other.marks.others() >= {first.key, second.key}
+                with pytest.raises(NoSpace):
+                    asyncio.run(fetch(other, ModelRef(url=f"{server.url}/third.safetensors")))
+                assert second.path.exists()
+        one.close()
+        other.close()
+
+
+def test_a_corrupt_file_that_was_set_aside_makes_room_for_its_successor_and_keeps_its_pin(small_disk: Path) -> None:
+    body = make.safetensors(make.SDXL_LORA, pad_to=6_000_000)
+    with serve(lambda request: ranged(request, body)) as server:
+        where = store(small_disk, server.url)
+        ref = ModelRef(url=f"{server.url}/x.safetensors")
+        model = asyncio.run(fetch(where, ref))
+        file = where.volume.look("lora", model.path.name)
+        assert file is not None
+        where.inventory.pin(file, pinned=True)
+        where.quarantine.put(model, "SafetensorError")
+        again = asyncio.run(fetch(where, ref))
+        assert again.fetched
+        assert where.inventory.entries()[again.key].pinned
+        where.close()
+
+
 def test_a_volume_that_can_not_be_written_still_serves_what_is_there(small_disk: Path) -> None:
     make.write(small_disk / "loras/mine.safetensors", make.SDXL_LORA)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

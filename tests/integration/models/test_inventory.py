@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -115,6 +116,47 @@ def test_a_registry_that_can_not_be_read_just_now_is_not_taken_for_a_broken_one(
     assert list(tmp_path.glob("*.broken-*")) == []
     assert first.entries() == known
     assert {**known, **inventory.entries()}.keys() == {"lora/x.safetensors", "lora/y.safetensors"}
+
+
+def test_a_damaged_file_that_was_mended_with_its_old_time_is_whole(tmp_path: Path) -> None:
+    """rsync and `cp -p` set the time of change back."""
+    path = make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))
+    os.utime(path, (1e9, 1e9))
+    where = ModelStore(_settings(tmp_path), hf_caches=())
+    with pytest.raises(ModelDamaged):
+        where.find(ModelRef(name="x"), "lora")
+    path.write_bytes(whole)
+    os.utime(path, (1e9, 1e9))
+    assert where.find(ModelRef(name="x"), "lora") is not None
+    where.close()
+
+
+@pytest.mark.parametrize("case", ["empty", "folder", "link"])
+def test_a_name_with_nothing_behind_it_is_told_as_that(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "loras/x.safetensors"
+    path.parent.mkdir()
+    if case == "folder":
+        path.mkdir()
+    elif case == "link":
+        path.symlink_to("nowhere")
+    else:
+        path.touch()
+    where = ModelStore(_settings(tmp_path), hf_caches=())
+    with pytest.raises(ModelDamaged, match="leads nowhere"):
+        asyncio.run(where.prepare([("loras[0]", ModelRef(name="x"), "lora")]))
+    where.close()
+
+
+def test_the_longest_name_can_be_set_aside(tmp_path: Path) -> None:
+    name = "x" * 243
+    make.write(tmp_path / f"loras/{name}.safetensors", make.SDXL_LORA)
+    where = ModelStore(_settings(tmp_path), hf_caches=())
+    model = where.find(ModelRef(name=name), "lora")
+    assert model is not None
+    assert where.quarantine.put(model, "bad") is not None
+    where.close()
 
 
 def test_a_file_name_that_is_not_unicode_does_no_harm(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from worker.models.checkpoint_view import CheckpointView
 from worker.models.staging import Staging
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ def test_the_view_has_every_file_of_the_folder_and_none_that_is_hidden(folder: P
         assert shown.readlink() == folder / "sub/two.safetensors"
         assert made.true(str(shown)) == str(folder / "sub/two.safetensors")
         assert made.true("/elsewhere/x.safetensors") == "/elsewhere/x.safetensors"
+
+
+def test_the_longest_name_is_shown_too(folder: Path, tmp_path: Path) -> None:
+    name = f"{'x' * 243}.safetensors"
+    (folder / name).write_bytes(b"x")
+    view = CheckpointView(folder, tmp_path / "view")
+    view.update(view.files(), {})
+    assert (tmp_path / "view" / name).read_bytes() == b"x"
 
 
 def test_a_checkpoint_that_is_used_gets_a_copy_under_the_same_name(folder: Path, tmp_path: Path) -> None:
