@@ -159,6 +159,15 @@ def test_what_is_made_anew_at_another_size_is_put_back_into_the_picture(
     assert answer["applied"]["size"] == {"width": size[0], "height": size[1]}
 
 
+def test_a_mask_over_a_picture_whose_latent_alone_is_stretched_is_refused(worker: Worker) -> None:
+    job = small(init_images=[picture(200, 120)], mask=patch(200, 120), resize_mode=3, width=64, height=64)
+    assert problem(run(worker, **job, inpaint_full_res=False))["path"] == "resize_mode"
+    assert "images" in run(worker, **job)
+    raw = {"init_images": job["init_images"], "mask": job["mask"], "resize_mode": 3, "width": 64, "height": 64}
+    sent_raw = requests.post(f"{worker.url}/sdapi/v1/img2img", json={**raw, "inpaint_full_res": False}, timeout=10)
+    assert sent_raw.json()["errors"] == "images do not match"
+
+
 def test_an_odd_picture_keeps_its_size_when_a_part_of_it_is_put_back(worker: Worker) -> None:
     answer = run(worker, **small(init_images=[picture(101, 67)], mask=patch(101, 67)))
     assert (size_of(answer["images"][0]), answer["warnings"]) == ((101, 67), [])

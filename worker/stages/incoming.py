@@ -37,6 +37,7 @@ LARGEST_SIDE = 8192
 """Of a picture whose own size the result takes; what is really made is limited by the operator's pixels."""
 
 _OVERLAP = 16
+_STRETCH_LATENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
         _something_to_make(mask, job, path, rounded=rounded)
     if job.outpaint is None:
         size, more = _size(job, image)
+        _can_be_laid_over(job, size, image)
         result = Size(*image.size) if _is_put_back(job) else None
         text, told = None if mask is None else to_base64(mask), warnings if result else [*warnings, *more]
         return Incoming((to_base64(image),), text, size, _units(job, read), warnings=tuple(told), result=result)
@@ -151,7 +153,21 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
 
 def _is_put_back(job: Inpaint) -> bool:
     """Whether what is made anew is put back into the picture, which keeps its size then (inpaint_full_res)."""
-    return job.inpaint_full_res is not False and (job.override_settings or {}).get("overlay_inpaint") is not False
+    return job.inpaint_full_res is not False and _is_overlaid(job)
+
+
+def _is_overlaid(job: Inpaint) -> bool:
+    return (job.override_settings or {}).get("overlay_inpaint") is not False
+
+
+def _can_be_laid_over(job: Inpaint, size: Size, image: Image) -> None:
+    """Raise InvalidInput where the WebUI would lay a picture over one of another size, and fail on it."""
+    kept = job.resize_mode == _STRETCH_LATENT and job.inpaint_full_res is False and _is_overlaid(job)
+    if kept and image.size != (size.width, size.height):
+        message = (
+            f"3 leaves the picture at {image.width}x{image.height}, and can't put it behind what the mask makes anew"
+        )
+        raise InvalidInput.at(job.path("resize_mode"), f"{message} at {size.width}x{size.height}; send 0, 1 or 2")
 
 
 def _odd(image: Image) -> bool:
