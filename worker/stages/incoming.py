@@ -153,16 +153,12 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
 
 def _is_put_back(job: Inpaint) -> bool:
     """Whether what is made anew is put back into the picture, which keeps its size then (inpaint_full_res)."""
-    return job.inpaint_full_res is not False and _is_overlaid(job)
-
-
-def _is_overlaid(job: Inpaint) -> bool:
-    return (job.override_settings or {}).get("overlay_inpaint") is not False
+    return job.inpaint_full_res is not False and (job.override_settings or {}).get("overlay_inpaint") is not False
 
 
 def _can_be_laid_over(job: Inpaint, size: Size, image: Image) -> None:
     """Raise InvalidInput where the WebUI would lay a picture over one of another size, and fail on it."""
-    kept = job.resize_mode == _STRETCH_LATENT and job.inpaint_full_res is False and _is_overlaid(job)
+    kept = job.resize_mode == _STRETCH_LATENT and job.inpaint_full_res is False
     if kept and image.size != (size.width, size.height):
         message = (
             f"3 leaves the picture at {image.width}x{image.height}, and can't put it behind what the mask makes anew"

@@ -42,10 +42,9 @@ class ImageToImage:
             flatten(image, self._webui.options.get("img2img_background_color")) for image in p.init_images
         ]
         mode = p.value("resize_mode")
-        if mode == LATENT_RESIZE and self._mask is not None and self._box is None:
-            laid_over = self._webui.options.get("overlay_inpaint")
-            if laid_over and any(image.size != (p.width, p.height) for image in self._originals):
-                raise WebUIError("ValueError", "images do not match")
+        whole_masked = self._mask is not None and self._box is None
+        if mode == LATENT_RESIZE and whole_masked and any(one.size != (p.width, p.height) for one in self._originals):
+            raise WebUIError("ValueError", "images do not match")
         if self._box is None:
             self._originals = [resize_image(mode, image, p.width, p.height) for image in self._originals]
             self._inits = self._originals
