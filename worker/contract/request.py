@@ -116,6 +116,8 @@ def _for_kind(normal: Normal, kind: str) -> None:
             fields["resize_mode"] = 1
     if KINDS[kind] is Img2Img:
         normal.fields = fields = {name: value for name, value in fields.items() if not _is_echo(name, value)}
+    if issubclass(KINDS[kind], Img2Img) and fields.get("enable_hr") is False:
+        del fields["enable_hr"]  # of a body that was written for both; there is no hires fix anyway
     told = {"prompt", "styles", "prompts"} & fields.keys() or any(bad.path == "prompt" for bad in normal.problems)
     if kind == "txt2img" and not told:
         normal.problems.append(Problem("prompt", "is missing"))

@@ -199,7 +199,9 @@ def test_a_file_that_always_changes_and_never_comes_in_one_piece_is_given_up(tmp
     def script(request: Request) -> Reply:
         whole = ranged(request, LARGE, etag=f'"{next(tags)}"')
         return replace(
-            whole, body=whole.body[:100_000], headers={**whole.headers, "Content-Length": str(len(whole.body))}
+            whole,
+            body=whole.body[:100_000],
+            headers={**whole.headers, "Content-Length": str(len(whole.body)), "Connection": "close"},
         )
 
     error, _ = _run(tmp_path, script, {"url": "{server}/x.safetensors"})

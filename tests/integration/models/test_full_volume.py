@@ -121,7 +121,8 @@ def test_what_is_there_of_a_file_needs_no_room_a_second_time(small_disk: Path) -
 
     def script(request: Request) -> Reply:
         whole = ranged(request, body)
-        return replace(whole, body=b"", headers={**whole.headers, "Content-Length": "9"}) if cut else whole
+        broken = {**whole.headers, "Content-Length": "9", "Connection": "close"}
+        return replace(whole, body=b"", headers=broken) if cut else whole
 
     with serve(script) as server:
         where = store(small_disk, server.url)

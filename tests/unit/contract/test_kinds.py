@@ -283,6 +283,11 @@ def test_the_size_that_a_resize_mode_leaves_unread_is_told() -> None:
     assert to_a_size.warnings == ("upscaling_resize has no effect with resize_mode 1, which is to a size",)
 
 
+@pytest.mark.parametrize("off", [{"enable_hr": False}, {"hires": {"enabled": False}}])
+def test_hires_fix_that_is_off_is_nothing_to_a_start_picture(off: dict[str, Any]) -> None:
+    assert parse_job({**CAT, "init_images": [PICTURE], **off}).kind == "img2img"
+
+
 def test_the_webuis_echo_of_img2img_without_a_mask_is_taken() -> None:
     echo = {"mask_blur_x": 4, "mask_blur_y": 4, "mask_blur": None, "mask_round": True, "inpainting_fill": 0}
     more = {"inpaint_full_res": True, "inpaint_full_res_padding": 0, "inpainting_mask_invert": 0, "mask": None}
