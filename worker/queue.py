@@ -81,11 +81,11 @@ class GpuQueue:
             DeadlineExceeded: monotonic second `deadline` came first.
             asyncio.CancelledError: nothing is held.
         """
+        if self._held_since is None and not self._waiting:
+            self._loaded, self._held_since = model, self._clock()
+            return Turn(self._release)
         place = Waiting(model, self._clock(), asyncio.get_running_loop().create_future())
         self._waiting.append(place)
-        self._advance()
-        if place.turn.done():
-            return Turn(self._release)
         try:  # not `wait_for`, which may lose a turn that comes just at its end (Python < 3.12)
             await asyncio.wait({place.turn}, timeout=max(0.001, deadline - self._clock()))
         except asyncio.CancelledError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.contract.budget import split
@@ -48,7 +48,7 @@ def expand(
     Raises:
         InvalidInput: a wildcard that does not exist, a template that can't be read.
     """
-    plain = (replace(piece, job=uncommented(piece.job)) for piece in _pieces(job))
+    plain = (Piece(uncommented(piece.job), piece.path) for piece in _pieces(job))
     pieces = [single for piece in plain for single in _singles(_seeded(piece, draw))]
     if job.wildcards:
         pieces = [part for piece in pieces for part in _varied(piece, lists)]

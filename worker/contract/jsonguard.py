@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from worker.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from worker.contract.limits import Limits
 
 _KEY_LENGTH = 200
@@ -42,8 +40,10 @@ def problems_of(raw: object, limits: Limits) -> list[Problem]:
             problems.append(Problem(path, complaint))
             if len(problems) >= limits.max_problems:
                 break
-        elif isinstance(value, (dict, list)):
-            pending.extend((child_path, child, depth + 1) for child_path, child in _children(path, value))
+        elif isinstance(value, dict):
+            pending += [(f"{path}.{key}" if path else key, value[key], depth + 1) for key in reversed(value)]
+        elif isinstance(value, list):
+            pending += [(f"{path}[{index}]", value[index], depth + 1) for index in range(len(value) - 1, -1, -1)]
     return problems
 
 
@@ -90,15 +90,6 @@ def _keys_complaint(value: dict[object, object]) -> str | None:
         if _text_complaint(key) is not None:
             return "has a name with a character that is not text"
     return None
-
-
-def _children(path: str, value: dict[str, object] | list[object]) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key in reversed(value):
-            yield f"{path}.{key}" if path else key, value[key]
-    else:
-        for index in range(len(value) - 1, -1, -1):
-            yield f"{path}[{index}]", value[index]
 
 
 def word(value: object) -> str:

@@ -142,6 +142,9 @@ class Keeper:
             WebUICrashed: it will not come back.
             DeadlineExceeded: not by `deadline` (monotonic).
         """
+        life = self._life
+        if life.up and life.over is None:  # asked twice a job, so without the future's locks
+            return
         up = self._up
         if not up.done():
             import asyncio  # noqa: PLC0415 - after the WebUI was spawned

@@ -137,7 +137,8 @@ class Maker:
                 cared = action.care is not Care.RESTART or not self._keeper.may_restart()
             else:
                 self._experience.made(order.request, request, tries)
-                self._looks.after_a_job(order.request.expect.models)
+                models = order.request.expect.models
+                asyncio.get_running_loop().call_soon(self._looks.after_a_job, models)  # the answer need not wait for it
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 with await self._turn(order, request):
