@@ -68,7 +68,6 @@ class Delivery:
         self._store = store
         self._wish: Wish = wish
         self._limit = limit
-        self._now = now
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
         self.clients = S3Clients(guard, connections=threads, now=now)
@@ -131,7 +130,6 @@ class Delivery:
             DeliveryFailed: the store did not take every picture; those it took are removed, as far as it lets us.
             WrongResult: a picture can't be decoded to be converted.
         """
-        started = self._now()
         done = early or Early()
         apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
         ready = list(apply(lambda one: self._ready(done, one[0], one[1], options), enumerate(pictures)))
@@ -165,7 +163,6 @@ class Delivery:
             warnings.append("The parameters are too long for a JPEG's notes and were left out; `info` has them.")
         if options.grid and parcel.grid is None:
             warnings.append("output.grid: there is one picture, which needs no grid.")
-        encoded = self._now()
         made: Delivered | None = None
         if route == "s3" and target is not None:
             try:
@@ -178,8 +175,7 @@ class Delivery:
             made = parcel.inline()
             if options.record:
                 warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
-        phases = {"encode": (encoded - started) * 1000, "upload": (self._now() - encoded) * 1000}
-        return replace(made, warnings=[*warnings, *made.warnings], phase_ms=phases)
+        return replace(made, warnings=[*warnings, *made.warnings])
 
     def piece(
         self,

@@ -31,7 +31,6 @@ class Delivered:
         grid: All pictures on one sheet, base64 or a URL.
         record: URL of the file that tells how the pictures were made.
         warnings: What the client should know: a smaller format, a store that failed.
-        phase_ms: `encode` and `upload`, in milliseconds.
     """
 
     images: list[str] = field(repr=False)
@@ -43,7 +42,6 @@ class Delivered:
     grid: str | None = field(default=None, repr=False)
     record: str | None = None
     warnings: list[str] = field(default_factory=list)
-    phase_ms: dict[str, float] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
         """Return what goes into the answer besides the warnings."""

@@ -42,7 +42,7 @@ def _fetched(root: Path, script: Callable[[Request], Reply], ref: str, **options
 def _until(seen: Callable[[], object]) -> None:
     deadline = time.monotonic() + 5
     while not seen() and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(0.005)  # what another thread does inside the store is told to nobody
 
 
 def test_a_redirect_whose_address_is_not_ascii_is_followed(tmp_path: Path) -> None:
