@@ -2,9 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+UV := $(VENV)/bin/uv
+# The locks are complete, so nothing is left to resolve: `--no-deps` keeps old versions of pip from trying.
+LOCKED := --quiet --no-deps --require-hashes --requirement
+
 # Most tests wait for processes that they started: two at a time use two cores.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+
+COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint chaos audit bench image-test image-lock clean lock docs
@@ -12,13 +18,20 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.worker: requirements/worker.lock
+# uv installs in seconds what takes pip a minute; where it cannot be had, pip does the same.
+define install
+	if $(UV) --version >/dev/null 2>&1 && $(UV) pip install --python $(PY) $(LOCKED) $(1); then :; \
+	else $(PY) -m pip install --disable-pip-version-check $(LOCKED) $(1); fi
+endef
+
+$(VENV)/.worker: requirements/uv.lock requirements/worker.lock
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) requirements/worker.lock
+	@$(PY) -m pip install --disable-pip-version-check $(LOCKED) requirements/uv.lock 2>/dev/null || true
+	@$(call install,requirements/worker.lock)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
-	$(INSTALL) requirements/dev.lock
+	@$(call install,requirements/dev.lock)
 	@touch $@
 
 run: $(VENV)/.worker ## test_input.json to a picture in out/
@@ -32,10 +45,11 @@ test-all: $(VENV)/.dev ## everything, the long tests too
 	$(MAKE) --no-print-directory lint
 	$(PY) -m pytest $(SIDE_BY_SIDE)
 
-lint: $(VENV)/.dev ## ruff and mypy strict
+lint: $(VENV)/.dev ## ruff, mypy strict and declared dependencies
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m deptry .
 
 chaos: $(VENV)/.dev ## three workers, hundreds of jobs, everything that can go wrong; SEED=… replays a run, JOBS=…
 	$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
@@ -53,15 +67,13 @@ image-test: $(VENV)/.dev ## build the image's worker stage and run it (needs Doc
 docs: $(VENV)/.dev ## write the generated tables of README and docs
 	$(PY) -m worker docs
 
-lock: $(VENV)/.dev ## pin requirements/*.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --no-header --quiet --output-file requirements/worker.lock
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --no-header --quiet --constraint requirements/worker.lock \
-		--output-file requirements/dev.lock
+lock: $(VENV)/.dev ## pin requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	$(COMPILE) pyproject.toml --excludes requirements/excluded.txt --output-file requirements/worker.lock
+	$(COMPILE) --group dev --constraint requirements/worker.lock --output-file requirements/dev.lock
+	echo uv | $(COMPILE) - --constraint requirements/dev.lock --output-file requirements/uv.lock
 
-image-lock: ## pin docker/*.lock anew from docker/*.in (needs uv)
-	docker/lock.sh
+image-lock: $(VENV)/.dev ## pin docker/*.lock anew from docker/*.in
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" docker/lock.sh
 
 clean: ## remove what make made
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
