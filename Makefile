@@ -65,7 +65,7 @@ image-test: $(VENV)/.dev ## build the image's worker stage and run it (needs Doc
 	IMAGE_TEST=required $(PY) -m pytest tests/image -m "not network"
 
 docs: $(VENV)/.dev ## write the generated tables of README and docs
-	$(PY) -m worker docs
+	$(PY) -m tools.docs
 
 lock: $(VENV)/.dev ## pin requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(COMPILE) pyproject.toml --excludes requirements/excluded.txt --output-file requirements/worker.lock

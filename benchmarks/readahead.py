@@ -34,7 +34,7 @@ NAMES = ("Deliberate_v6", "Other_v1")
 WEBUI = f"""import os, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 time.sleep(float(os.environ["IMPORT_S"]))
-import worker.standin.model as model
+import standin.model as model
 load = model.load_weights
 
 def whole(checkpoint):
@@ -47,9 +47,9 @@ def whole(checkpoint):
     return load(checkpoint)
 
 model.load_weights = whole
-sys.argv[0] = "worker.standin"
+sys.argv[0] = "standin"
 import runpy
-runpy.run_module("worker.standin", run_name="__main__", alter_sys=True)
+runpy.run_module("standin", run_name="__main__", alter_sys=True)
 """
 
 

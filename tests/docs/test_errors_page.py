@@ -15,7 +15,7 @@ from tests.support.loopback_http import Reply, serve
 from tests.support.pages import ROOT
 from tests.support.webui_dir import running_host
 from tests.support.workerproc import WorkerProcess
-from worker.cli.error_page import COUNSEL
+from tools.error_page import COUNSEL
 from worker.errors import all_errors
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LANGUAGES = {"bash", "json", "python"}
+LANGUAGES = {"bash", "json", "python", "mermaid"}
 A_HASH = "0123456789"
 """Stands in the pages for the hash of a file at an address."""
 

@@ -27,9 +27,8 @@ TAG = "a1111-worker:image-test"
 USER = 10001
 PYTHON = "/opt/worker-env/bin/python"
 LAUNCH = """import runpy, sys
-sys.path.insert(0, "/app")
-sys.argv[0] = "worker.standin"
-runpy.run_module("worker.standin", run_name="__main__")
+sys.argv[0] = "standin"
+runpy.run_module("standin", run_name="__main__")
 """
 
 
@@ -60,8 +59,8 @@ def build() -> None:
 
 
 def webui(folder: Path) -> Path:
-    """Write a folder that stands for the WebUI's checkout and starts the stand-in."""
-    folder.mkdir(parents=True)
+    """Write a folder that stands for the WebUI's checkout: the stand-in, which is no part of the image."""
+    shutil.copytree(ROOT / "standin", folder / "standin", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "launch.py").write_text(LAUNCH, encoding="utf-8")
     return folder
 

@@ -77,7 +77,7 @@ def command(arguments: Sequence[str]) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "worker.standin",
+        "standin",
         *["--api", "--nowebui", "--server-name", "127.0.0.1", "--port", "0"],
         *arguments,
     ]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = f"""import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
-sys.argv[0] = "worker.standin"
-runpy.run_module("worker.standin", run_name="__main__")
+sys.argv[0] = "standin"
+runpy.run_module("standin", run_name="__main__")
 """
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.docs import TABLES, fill
+from tools.docs import TABLES, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -30,3 +30,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} → {target}"
+
+
+def test_every_folder_and_file_in_the_architecture_picture_exists() -> None:
+    pictures = re.findall(
+        r"```mermaid\n(.*?)```", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    names = re.findall(r'\["([\w.]+(?:/|\.py)): ', pictures[0])
+    assert len(names) >= 10
+    for name in names:
+        assert (ROOT / name).exists() or (ROOT / "worker" / name).exists(), name

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from worker.standin import infotext, samplers
-from worker.standin.drawing import Look, draw
-from worker.standin.faults import CATALOG, parse
-from worker.standin.img2img import expand, resize_image
-from worker.standin.knobs import read_knobs
-from worker.standin.txt2img import second_pass
+from standin import infotext, samplers
+from standin.drawing import Look, draw
+from standin.faults import CATALOG, parse
+from standin.img2img import expand, resize_image
+from standin.knobs import read_knobs
+from standin.txt2img import second_pass
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_stand_in_imports_nothing_from_the_rest_of_the_worker() -> None:
-    folder = ROOT / "worker/standin"
+    folder = ROOT / "standin"
     for path in folder.rglob("*.py"):
         above = "." * (len(path.relative_to(folder).parts) + 1)
         imports = re.findall(r"^\s*(?:from|import)\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -26,7 +26,7 @@ def test_the_stand_in_imports_nothing_from_the_rest_of_the_worker() -> None:
 def test_every_fault_and_variable_is_documented() -> None:
     page = (ROOT / "docs/stand-in.md").read_text(encoding="utf-8")
     assert [name for name in CATALOG if f"`{name}`" not in page] == []
-    source = (ROOT / "worker/standin/knobs.py").read_text(encoding="utf-8")
+    source = (ROOT / "standin/knobs.py").read_text(encoding="utf-8")
     assert [name for name in re.findall(r"STANDIN_[A-Z_]+", source) if f"`{name}`" not in page] == []
 
 

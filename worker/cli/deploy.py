@@ -9,8 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from worker.cli.deploy_plan import NEW, Found, PlanRefused, Step, Wanted, plan
-from worker.cli.hub import INIT_TIMEOUT_S
-from worker.cli.presets import CUDA_VERSIONS, GPU_TYPES, PRESETS
+from worker.cli.presets import CUDA_VERSIONS, GPU_TYPES, INIT_TIMEOUT_S, PRESETS
 from worker.cli.runpod_rest import ADDRESS, Rest, RestFailed
 from worker.errors import WorkerError
 from worker.settings import read_settings, rows

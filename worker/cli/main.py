@@ -26,7 +26,6 @@ COMMANDS: dict[str, Command] = {
     "deploy": Command("worker.cli.deploy", "make or change an endpoint on RunPod, the plan first"),
     "plan": Command("worker.cli.plan", "how many workers a load needs, by simulation"),
     "schema": Command("worker.cli.schema", "the job contract as JSON Schema"),
-    "docs": Command("worker.cli.docs", "write the generated tables of README and docs"),
 }
 
 

@@ -44,6 +44,9 @@ GPU_TYPES = (
 )
 """RunPod's type ids as its REST reference lists them; new ones may have come, so others are only asked about."""
 
+INIT_TIMEOUT_S = 900
+"""RUNPOD_INIT_TIMEOUT: RunPod gives up on a worker that is not ready after 7 minutes, ours may take BOOT_TIMEOUT_S."""
+
 SD15 = "Deliberate v6"
 SDXL = "Jib Mix Illustrious Realistic v2.0 Revelation"
 

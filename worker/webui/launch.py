@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 A1111 = "a1111"
 STAND_IN = "stand-in"
+STAND_IN_PACKAGE = "standin"
 SECRETS = (
     "BUCKET_ACCESS_KEY_ID",
     "BUCKET_SECRET_ACCESS_KEY",
@@ -48,7 +50,7 @@ def kind(settings: Settings) -> str:
     """Return which WebUI is meant: ``a1111`` or ``stand-in``.
 
     Raises:
-        BootFailed: production without a WebUI; the stand-in is for local runs only.
+        BootFailed: no WebUI, in production or where there is no stand-in either; that is for local runs only.
     """
     if settings.webui_url is not None or webui_dir(settings) is not None:
         return A1111
@@ -57,6 +59,8 @@ def kind(settings: Settings) -> str:
             "there is no WebUI here, and the stand-in never serves production jobs",
             hint=f"Set WEBUI_DIR or WEBUI_URL, or use the image, which has A1111 in {IMAGE_WEBUI_DIR}.",
         )
+    if importlib.util.find_spec(STAND_IN_PACKAGE) is None:
+        raise BootFailed("there is no WebUI here, and no stand-in for one", hint="Set WEBUI_DIR or WEBUI_URL.")
     return STAND_IN
 
 
@@ -96,7 +100,7 @@ def plan(
         program: tuple[str, ...] = (
             sys.executable,
             "-m",
-            "worker.standin",
+            STAND_IN_PACKAGE,
             *(("--demo-models",) if demo_models else ()),
         )
         port, cwd, xformers = machine.free_port(), Path.cwd(), False

@@ -334,4 +334,4 @@ def test_requests_are_recorded(standin: StandIn) -> None:
 
 
 def test_the_command_line_is_the_webuis_own() -> None:
-    assert command(["--xformers"])[1:3] == ["-m", "worker.standin"]
+    assert command(["--xformers"])[1:3] == ["-m", "standin"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from worker.cli import hub
+from tools import hub
 from worker.cli.presets import CUDA_VERSIONS, PRESETS, SDXL
 from worker.contract.request import parse_job
 from worker.settings import read_settings, rows

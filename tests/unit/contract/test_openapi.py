@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from worker.cli.docs import OPENAPI
+from tools.docs import OPENAPI
 from worker.contract.kinds import KINDS
 from worker.contract.openapi import openapi
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from worker.standin.scripts.catalog import Catalog
+from standin.scripts.catalog import Catalog
 from worker.webui import axes, scripts
 from worker.webui.axes import settled
 from worker.webui.scripts import MOST_CELLS, arguments, beyond, cells, find

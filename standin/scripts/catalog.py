@@ -12,7 +12,7 @@ from ..errors import WebUIError, http_error, type_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PACKAGE = "worker.standin"
+PACKAGE = "standin"
 LAST = ("refiner", "sampler", "seed")
 """Always-on scripts that stand behind those of extensions."""
 

@@ -147,9 +147,7 @@ def parse_flags(arguments: list[str], *, working_folder: Path, extensions: tuple
     `working_folder` is the folder of the installation where `--data-dir` is not given. `--demo-models` is the
     stand-in's own.
     """
-    parser = argparse.ArgumentParser(
-        prog="worker.standin", description="A stand-in for the WebUI: draws, does not diffuse."
-    )
+    parser = argparse.ArgumentParser(prog="standin", description="A stand-in for the WebUI: draws, does not diffuse.")
     parser.add_argument("--demo-models", action="store_true", help="write tiny models where a model folder is empty")
     for name in SWITCHES_BEFORE_PATHS + SWITCHES:
         parser.add_argument("-f" if name == "f" else f"--{name.replace('_', '-')}", action="store_true")

@@ -1,4 +1,4 @@
-"""`python -m worker.standin [the WebUI's flags]`."""
+"""`python -m standin [the WebUI's flags]`."""
 
 from __future__ import annotations
 

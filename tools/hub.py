@@ -6,14 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker import knobs
-from worker.cli.presets import CUDA_VERSIONS, PRESETS
+from worker.cli.presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.knobs import Knob
-
-INIT_TIMEOUT_S = 900
-"""RUNPOD_INIT_TIMEOUT: RunPod gives up on a worker that is not ready after 7 minutes, ours may take BOOT_TIMEOUT_S."""
 
 _OF_THE_IMAGE = {"webui_dir", "webui_url", "webui_python", "webui_port", "out_dir"}
 _BASIC = {

@@ -1,4 +1,4 @@
-"""``python -m worker docs``: the tables of README and docs that are made from the code."""
+"""``python -m tools.docs``: the generated tables of README and docs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.cli import error_page, hub, pictures
+from tools import error_page, hub
 from worker.errors import all_errors
 from worker.settings import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 HUB = ROOT / ".runpod" / "hub.json"
 OPENAPI = ROOT / "docs" / "openapi.json"
 
 
 def main(argv: list[str]) -> int:
     """Write every generated table anew, or with ``--check`` name the files that have drifted (exit 1)."""
-    parser = argparse.ArgumentParser(prog="python -m worker docs", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when something drifted")
     options = parser.parse_args(argv)
     drifted = []
-    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB, OPENAPI, *drawn()]):
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), HUB, OPENAPI]):
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         fresh = _fresh(path, text)
         if fresh != text:
@@ -40,18 +40,11 @@ def main(argv: list[str]) -> int:
     return 1 if options.check and drifted else 0
 
 
-def drawn() -> list[Path]:
-    """Return the pictures that are drawn from texts beside them."""
-    return [source.with_suffix(".svg") for source in (ROOT / "docs" / "pictures").glob("*.txt")]
-
-
 def _fresh(path: Path, text: str) -> str:
     if path == HUB:
         return hub.render()
     if path == OPENAPI:
         return _openapi()
-    if path.suffix == ".svg":
-        return pictures.draw(path.with_suffix(".txt").read_text(encoding="utf-8"))
     return fill(text)
 
 
@@ -120,9 +113,10 @@ def figures_table() -> str:
 
 
 def modules_table() -> str:
-    """Return every module of the worker with the first sentence that it says of itself, folder by folder."""
+    """Return every module with the first sentence of its docstring, folder by folder."""
     lines: list[str] = []
-    for folder in sorted({path.parent for path in (ROOT / "worker").rglob("*.py")}):
+    programs = [path for name in ("worker", "standin", "tools") for path in sorted((ROOT / name).rglob("*.py"))]
+    for folder in dict.fromkeys(path.parent for path in programs):
         package = folder / "__init__.py"
         about = _first_line(package) if package.exists() else ""
         head = f"## {folder.relative_to(ROOT).as_posix()}"
@@ -143,3 +137,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": errors_table,
     "modules": modules_table,
 }
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

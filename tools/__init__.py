@@ -1,0 +1,1 @@
+"""Programs that write this repository's documentation; no part of the worker."""
