@@ -82,19 +82,17 @@ EOF
 FROM base AS tools
 COPY docker/tools.lock /tmp/tools.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip install --quiet --disable-pip-version-check --require-hashes --target /opt/tools --requirement /tmp/tools.lock
+    python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target /opt/tools --requirement /tmp/tools.lock
 
 # -------------------------------------------------------------------------------------------------------- environments
 
 FROM base AS worker-env
 ENV UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,source=requirements/worker.lock,target=/tmp/worker.lock \
-    --mount=type=bind,source=docker/slim.py,target=/tmp/slim.py <<'EOF'
+    --mount=type=bind,source=requirements/worker.lock,target=/tmp/worker.lock <<'EOF'
 /opt/tools/bin/uv venv --quiet --python /usr/local/bin/python /opt/worker-env
 /opt/tools/bin/uv pip install --quiet --python /opt/worker-env/bin/python --require-hashes --no-deps --compile-bytecode \
     --requirement /tmp/worker.lock
-/opt/worker-env/bin/python /tmp/slim.py
 EOF
 
 FROM base AS webui-none
@@ -184,15 +182,7 @@ WORKDIR /app
 COPY LICENSE handler.py start.sh test_input.json ./
 COPY --chown=worker:worker models models
 COPY worker worker
-RUN --mount=type=bind,source=docker/sbom.py,target=/tmp/sbom.py <<'EOF'
-python -m compileall -q /app/worker /app/handler.py
-mkdir /usr/share/sbom
-for env in worker webui; do
-    if [ -x "/opt/${env}-env/bin/python" ]; then
-        "/opt/${env}-env/bin/python" /tmp/sbom.py >"/usr/share/sbom/${env}.cdx.json"
-    fi
-done
-EOF
+RUN python -m compileall -q /app/worker /app/handler.py
 
 # Baked models live on the container's disk; without any, the volume's folders are used (MODELS_DIR empty: by default).
 ENV MODELS_DIR=${BAKE:+/opt/models}

@@ -55,8 +55,8 @@ chaos: $(VENV)/.dev ## three workers, hundreds of jobs, everything that can go w
 	$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages (asks the package index), and their licences
-	$(PY) -m tests.support.licences
-	$(PY) -m pip_audit --requirement requirements/worker.lock --require-hashes --disable-pip
+	$(VENV)/bin/pip-licenses --packages $$(sed -n 's/==.*//p' requirements/worker.lock)
+	$(PY) -m pip_audit --requirement requirements/worker.lock --no-deps --require-hashes --disable-pip
 
 bench: $(VENV)/.dev ## every benchmark, or NAME=… alone
 	$(PY) -m benchmarks $(NAME)

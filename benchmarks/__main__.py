@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import plot
 from benchmarks.figures import Figure, keep, table
 from benchmarks.harness import machine
 
@@ -55,7 +54,6 @@ def main(argv: Sequence[str]) -> int:
             figures += importlib.import_module(f"benchmarks.{name}").run(Path(folder), **less)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     keep(figures, machine(), whole=not options.names)
-    plot.write()
     print(table(figures))
     return 1 if any(figure.met is False for figure in figures) else 0
 

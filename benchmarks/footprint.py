@@ -1,4 +1,4 @@
-"""What the worker takes while nobody asks for anything: memory, and its environment's size on disk."""
+"""Memory of an idle worker, and the size of its environment on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks.figures import Figure
 from benchmarks.harness import run_jobs, worker
-from tests.support.slim_env import image_environment, whole_environment
+from tests.support.locked_environment import make_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,20 +29,13 @@ def run(folder: Path) -> list[Figure]:
         run_jobs(running, [job] * JOBS, timeout=60)
         time.sleep(SETTLE_S)
         later = process.memory_info().rss
-    whole, image = sizes(whole_environment(folder / "whole")), sizes(image_environment(folder / "image"))
+    packages = sizes(make_environment(folder / "packages"))
     figures = [
         Figure("footprint.memory_idle", idle / 1e6, "MB", target="<= 120"),
         Figure("footprint.memory_after_jobs", later / 1e6, "MB", idle / 1e6, "before the first job"),
-        Figure(
-            "footprint.environment",
-            sum(image.values()) / 1e6,
-            "MB on disk",
-            sum(whole.values()) / 1e6,
-            "everything that its packages ask for",
-            "<= 120",
-        ),
+        Figure("footprint.environment", sum(packages.values()) / 1e6, "MB on disk"),
     ]
-    largest = sorted(image.items(), key=lambda item: -item[1])[:8]
+    largest = sorted(packages.items(), key=lambda item: -item[1])[:8]
     return figures + [Figure(f"footprint.package.{name}", size / 1e6, "MB on disk") for name, size in largest]
 
 

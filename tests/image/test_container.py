@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -205,18 +204,9 @@ def test_root_is_left_without_a_volume(source: JobSource, volume: Path, webui: P
         assert worker_user(container) == engine.USER
 
 
-def test_the_bill_of_materials_lists_the_worker_s_packages() -> None:
-    listed = json.loads(docker("run", "--rm", "--entrypoint=cat", engine.TAG, "/usr/share/sbom/worker.cdx.json"))
-    packages = {item["name"]: item for item in listed["components"]}
-    assert {"runpod", "pydantic", "boto3"} <= packages.keys()
-    assert "torch" not in packages
-    without = [name for name, item in packages.items() if "licenses" not in item]
-    assert len(without) <= len(packages) // 20, without
-
-
 def test_no_secret_and_no_test_is_inside() -> None:
     listed = docker("run", "--rm", "--entrypoint=sh", engine.TAG, "-c", "ls -A /app /app/* | sort | uniq")
-    assert not {".git", "tests", ".env", "docker"} & set(listed.split())
+    assert not {".git", "tests", "tools", "standin", ".env", "docker"} & set(listed.split())
     assert "TOKEN" not in docker("image", "inspect", "--format={{json .Config.Env}}", engine.TAG)
 
 

@@ -163,6 +163,30 @@ def test_locks_carry_hashes_and_no_addresses() -> None:
             assert "--hash=sha256:" in block, (lock, block)
 
 
+def installing() -> list[tuple[str, str]]:
+    """Every command of the repository that installs from a lock, with the file that it stands in."""
+    files = [
+        *(ROOT / name for name in ("Makefile", "Dockerfile", "README.md", "CONTRIBUTING.md")),
+        *(
+            file
+            for folder in ("docker", "docs", ".github", ".ci", "tests/image")
+            for file in (ROOT / folder).rglob("*")
+        ),
+    ]
+    found = []
+    for file in files:
+        if file.is_file() and file.suffix != ".lock" and file != Path(__file__):
+            text = re.sub(r"\\\n\s*", " ", file.read_text(encoding="utf-8", errors="replace"))
+            found += [(file.name, line) for line in text.splitlines() if "--require-hashes" in line]
+    return found
+
+
+def test_whatever_installs_from_a_lock_resolves_nothing() -> None:
+    commands = installing()
+    assert {name for name, _ in commands} >= {"Makefile", "Dockerfile", "deploy.md", "test_install.py"}
+    assert [command for command in commands if "--no-deps" not in command[1]] == []
+
+
 def test_the_worker_has_no_torch() -> None:
     names = {name.lower() for name, _ in PIN.findall((ROOT / "requirements/worker.lock").read_text(encoding="utf-8"))}
     assert not names & {"torch", "xformers", "tensorflow", "jax"}

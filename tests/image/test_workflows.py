@@ -22,8 +22,8 @@ def steps(file: Path) -> list[dict[str, Any]]:
     return [step for job in read(file)["jobs"].values() for step in job["steps"]]
 
 
-def test_there_are_workflows_for_tests_image_and_release() -> None:
-    assert [file.stem for file in FILES] == ["ci", "image", "release"]
+def test_there_are_workflows_for_tests_image_locks_and_release() -> None:
+    assert [file.stem for file in FILES] == ["ci", "image", "locks", "release"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -46,7 +46,10 @@ def test_permissions_are_the_least_that_will_do(file: Path) -> None:
     workflow = read(file)
     assert workflow["permissions"] == {"contents": "read"}
     more = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
-    assert more == ({"publish": {"contents": "read", "packages": "write"}} if file.stem == "release" else {})
+    assert more == {
+        "release": {"publish": {"contents": "read", "packages": "write"}},
+        "locks": {"renew": {"contents": "write", "pull-requests": "write"}},
+    }.get(file.stem, {})
     for step in steps(file):
         if str(step.get("uses", "")).startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
@@ -86,3 +89,24 @@ def test_the_make_targets_exist(file: Path) -> None:
 def test_only_the_release_sees_a_secret() -> None:
     for file in FILES:
         assert ("secrets." in file.read_text(encoding="utf-8")) == (file.stem == "release")
+
+
+def test_what_is_released_carries_a_bill_of_materials_and_its_provenance() -> None:
+    (build,) = [one for one in steps(ROOT / ".github/workflows/release.yml") if "build-push" in str(one.get("uses"))]
+    assert build["with"]["push"] is True
+    assert build["with"]["sbom"] is True
+    assert build["with"]["provenance"] == "mode=max"
+
+
+def test_every_supported_python_is_tested() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    supported = re.findall(r"Python :: (3\.\d+)", project)
+    assert read(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
+
+
+def test_locks_are_renewed_by_the_clock_and_proposed() -> None:
+    locks = ROOT / ".github/workflows/locks.yml"
+    assert read(locks)[True]["schedule"]
+    scripts = [str(step.get("run", "")) for step in steps(locks)]
+    assert "make lock UPGRADE=1" in scripts
+    assert "gh pr create" in scripts[-1]

@@ -1,32 +1,42 @@
-"""The image's Python environment, in which what the worker never imports is left out, does all of the worker's work."""
+"""The worker in an environment made from `requirements/worker.lock` alone does all of its work."""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from packaging.requirements import Requirement
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from tests.support import webui_dir
 from tests.support.jobsource import JobSource
+from tests.support.locked_environment import ROOT, locked_distributions, locked_names, make_environment, normalise
+from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
-from tests.support.slim_env import ROOT, image_environment
 from tests.support.workerproc import WorkerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LARGEST = 120e6
-EXTRAS = {"numpy", "onnxruntime"}
-"""Of the check on pictures, which says so where they are missing; the image leaves them to whoever wants it."""
+OPTIONAL = {"numpy", "onnxruntime"}
+"""Of the check on pictures, which says so where they are missing; an extra of the package."""
 
+EXCLUDED = ROOT / "requirements" / "excluded.txt"
+UNUSED_BY_THE_WORKER = {
+    ("runpod", "inquirerpy"),
+    ("runpod", "prettytable"),
+    ("runpod", "watchdog"),
+    ("paramiko", "invoke"),
+}
 BUCKET = "pictures"
 PROGRAM = """
 import importlib, sys
@@ -40,7 +50,17 @@ JOB = {"prompt": "a lighthouse", "steps": 1, "width": 64, "height": 64, "seed": 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return image_environment(tmp_path_factory.mktemp("slim") / "packages")
+    return make_environment(tmp_path_factory.mktemp("locked") / "packages")
+
+
+def search_path(packages: Path) -> dict[str, str]:
+    return {"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"}
+
+
+def patient_session() -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(total=300, backoff_factor=0.1, backoff_max=0.1)))
+    return session
 
 
 def imports() -> set[str]:
@@ -52,24 +72,50 @@ def imports() -> set[str]:
                 found |= {f"{alias.name}:" for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found |= {f"{node.module}:{alias.name}" for alias in node.names}
-    known = {"__future__", "_typeshed", *EXTRAS, *sys.stdlib_module_names}
+    known = {"__future__", "_typeshed", *OPTIONAL, *sys.stdlib_module_names}
     return {name for name in found if name.partition(":")[0].partition(".")[0] not in known}
 
 
-def test_it_is_small(packages: Path) -> None:
-    assert sum(path.stat().st_size for path in packages.rglob("*") if path.is_file()) <= LARGEST
+def test_only_the_sdk_requires_what_the_lock_leaves_out() -> None:
+    excluded = set(re.findall(r"^[a-z][a-z0-9-]*", EXCLUDED.read_text(encoding="utf-8"), re.MULTILINE))
+    assert excluded
+    assert not excluded & locked_names()
+    found = set()
+    for package in locked_distributions():
+        for requirement in map(Requirement, package.requires or ()):
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if wanted and normalise(requirement.name) in excluded:
+                found.add((normalise(package.metadata["Name"]), normalise(requirement.name)))
+    assert found <= UNUSED_BY_THE_WORKER
 
 
 def test_everything_that_the_worker_imports_is_there(packages: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-c", PROGRAM, *sorted(imports())],
-        env={"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"},
+        env=search_path(packages),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_hugging_face_client_reaches_a_server(packages: Path) -> None:
+    program = (
+        "import sys, huggingface_hub as hub\nprint(hub.HfApi(endpoint=sys.argv[1]).model_info('org/repository').sha)\n"
+    )
+    told = json.dumps({"id": "org/repository", "sha": "abc123", "siblings": []}).encode()
+    with serve(lambda _: Reply(200, told, {"Content-Type": "application/json"})) as hub:
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", program, hub.url],
+            env=search_path(packages),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.stdout.strip(), done.returncode) == ("abc123", 0), done.stderr[-3000:]
 
 
 def test_the_sdks_loop_takes_jobs_and_delivers_pictures_inline_and_to_a_store(packages: Path, tmp_path: Path) -> None:
@@ -79,7 +125,7 @@ def test_the_sdks_loop_takes_jobs_and_delivers_pictures_inline_and_to_a_store(pa
             tmp_path,
             {
                 **source.worker_env(),
-                "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}",
+                **search_path(packages),
                 "BUCKET_ENDPOINT_URL": store.url,
                 "BUCKET_NAME": BUCKET,
                 "BUCKET_ACCESS_KEY_ID": ACCESS_KEY,
@@ -100,11 +146,19 @@ def test_the_sdks_loop_takes_jobs_and_delivers_pictures_inline_and_to_a_store(pa
 
 def test_it_serves_jobs_over_http(packages: Path, tmp_path: Path) -> None:
     port = str(free_port())
-    more = {"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}", "HTTP_PORT": port}
+    more = {**search_path(packages), "HTTP_PORT": port}
     with WorkerProcess(["-S", "-m", "worker", "serve"], webui_dir.environment(tmp_path, more), tmp_path) as process:
-        session = requests.Session()
-        session.mount("http://", HTTPAdapter(max_retries=Retry(total=200, backoff_factor=0.1, backoff_max=0.1)))
-        answer = session.post(f"http://127.0.0.1:{port}/runsync", json={"input": JOB}, timeout=60).json()
+        url = f"http://127.0.0.1:{port}/runsync"
+        answer = patient_session().post(url, json={"input": JOB}, timeout=60).json()
         assert answer["status"] == "COMPLETED"
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_the_sdks_own_test_server_answers_a_job(packages: Path, tmp_path: Path) -> None:
+    port = str(free_port())
+    arguments = ["-S", str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", port]
+    with WorkerProcess(arguments, webui_dir.environment(tmp_path, search_path(packages)), tmp_path) as process:
+        answer = patient_session().post(f"http://127.0.0.1:{port}/runsync", json={"input": JOB}, timeout=60).json()
+        assert answer["status"] == "COMPLETED", process.log[-3000:]
+        assert answer["output"]["seeds"] == [1]
