@@ -385,7 +385,8 @@ def test_a_random_seed_is_drawn_by_the_worker_and_told(worker: Worker) -> None:
 def test_only_what_the_client_set_is_sent(worker: Worker) -> None:
     worker.run_job({"input": {"prompt": "a cat", "steps": 2, "width": 64, "height": 64}})
     body = worker.sent()[-1]
-    assert set(body) == {"prompt", "steps", "width", "height", "seed", "override_settings"}
+    # The subseed marks the request; without a strength it changes no picture.
+    assert set(body) == {"prompt", "steps", "width", "height", "seed", "subseed", "override_settings"}
     assert set(body["override_settings"]) == {"sd_model_checkpoint"}
 
 

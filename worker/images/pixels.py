@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from worker.images.picture import BrokenPicture, Picture
 
@@ -56,3 +56,30 @@ def extremes(picture: Picture) -> tuple[int, int]:
         bands = [image.convert("RGB").getextrema()]
         pairs = [pair for band in bands for pair in band if isinstance(pair, tuple)]
     return int(min(low for low, _ in pairs)), int(max(high for _, high in pairs))
+
+
+def is_flat(picture: Picture) -> bool:
+    """Return whether all pixels have the same colour."""
+    with opened(picture) as image:
+        return all(low == high for low, high in _ranges(image.convert("RGB")))
+
+
+def neighbours_alike(picture: Picture) -> tuple[float, float]:
+    """Return the correlation of each pixel's brightness with that of the pixel to its right, and of the one below."""
+    with opened(picture) as image:
+        grey = image.convert("L")
+        width, height = grey.size
+        spread = ImageStat.Stat(grey).var[0]
+        if spread == 0:
+            return 1.0, 1.0
+        first, right = grey.crop((0, 0, width - 1, height)), grey.crop((1, 0, width, height))
+        upper, below = grey.crop((0, 0, width, height - 1)), grey.crop((0, 1, width, height))
+    return _correlation(first, right, spread), _correlation(upper, below, spread)
+
+
+def _correlation(one: Image.Image, other: Image.Image, spread: float) -> float:
+    return 1.0 - ImageStat.Stat(ImageChops.difference(one, other)).rms[0] ** 2 / (2 * spread)
+
+
+def _ranges(image: Image.Image) -> list[tuple[int, int]]:
+    return [band.getextrema() for band in image.split()]  # type: ignore[misc]  # pairs of bytes for an 8-bit band

@@ -16,6 +16,7 @@ from worker.stages.incoming import LARGEST_SIDE
 from worker.telemetry.progress import Progress
 from worker.webui import body, outcome, reach, tags
 from worker.webui.attach import attach
+from worker.webui.parameters import DEFAULT_STEPS, refiner_takes_over
 from worker.webui.resolve import ChosenLora
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
         NanImage: every pixel of a picture is black.
     """
-    answer, expect, names = made.answer, request.expect, backend.catalog.names
+    answer, expect = made.answer, request.expect
     pictures, extras = _pictures(answer, expect)
     black = [index for index, picture in enumerate(pictures) if is_black(picture)]
     if black:
@@ -152,8 +153,8 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
             hint="Try another VAE, or a checkpoint in full precision.",
         )
     mismatches = [
-        *outcome.answer_mismatches(expect, answer, names),
-        *outcome.picture_mismatches(expect, pictures),
+        *outcome.answer_mismatches(expect, answer, backend.catalog),
+        *outcome.picture_mismatches(expect, pictures, answer),
     ]
     log = outcome.read_log(made.log)
     error = (
@@ -180,10 +181,15 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
 
 def _unused_refiner(job: Generation, prepared: Prepared, mismatches: Sequence[outcome.Mismatch]) -> InvalidInput | None:
     """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
-    if [(each.what, each.got) for each in mismatches] != [("Refiner", None)]:
+    if {each.what for each in mismatches} - {"Refiner"} or not mismatches or mismatches[0].got is not None:
         return None
     if prepared.chosen.refiner == prepared.chosen.checkpoint:
         return InvalidInput.at(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
+    steps = job.steps or DEFAULT_STEPS
+    if isinstance(job, Txt2Img) and job.enable_hr:
+        steps = job.hr_second_pass_steps or steps
+    if job.refiner_switch_at is not None and refiner_takes_over(job.refiner_switch_at, steps):
+        return None
     message = f"the refiner never came in: no step is beyond {job.refiner_switch_at:g}; lower it, or take more steps"
     return InvalidInput.at(job.path("refiner_switch_at"), message)
 

@@ -96,6 +96,7 @@ class Catalog:
     embeddings: frozenset[str] = frozenset()
     skipped_embeddings: frozenset[str] = frozenset()
     styles: tuple[str, ...] = ()
+    style_texts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     scripts: frozenset[str] = frozenset()
     img2img_scripts: frozenset[str] = frozenset()
     face_restorers: tuple[str, ...] = ()
@@ -188,6 +189,10 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         embeddings=frozenset(embeddings.get("loaded") or ()),
         skipped_embeddings=frozenset(embeddings.get("skipped") or ()),
         styles=tuple(str(row["name"]) for row in rows("styles")),
+        style_texts={
+            str(row["name"]): (str(row.get("prompt") or ""), str(row.get("negative_prompt") or ""))
+            for row in rows("styles")
+        },
         scripts=frozenset(str(name).lower() for name in scripts.get("txt2img") or ()),
         img2img_scripts=frozenset(str(name).lower() for name in scripts.get("img2img") or ()),
         face_restorers=tuple(str(row["name"]) for row in rows("face_restorers")),
