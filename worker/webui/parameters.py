@@ -197,14 +197,14 @@ def text_differences(
 
     Args:
         asked: The request's.
-        text: The infotext; one that names no parameters is not judged.
+        text: The infotext; an empty one is not judged.
         seed: Of the picture.
         index: Its place among the pictures.
         prompts: The positive and the negative prompt as `info` has them; None: not compared.
     """
-    said = infotext.parse(text).fields
-    if "Steps" not in said:
+    if not text:
         return
+    said = infotext.parse(text).fields
     if prompts is not None and not _plain(text).startswith(_plain(_head(*prompts))):
         yield Difference("prompts", _head(*prompts), text[: len(_head(*prompts))])
     for name, number in asked.numbers.items():
