@@ -15,6 +15,7 @@ from worker.images.picture import BrokenPicture
 from worker.stages.incoming import LARGEST_SIDE
 from worker.telemetry.progress import Progress
 from worker.webui import body, outcome, reach, tags
+from worker.webui.applied import extras_of
 from worker.webui.attach import attach
 from worker.webui.parameters import DEFAULT_STEPS, refiner_takes_over
 from worker.webui.resolve import ChosenLora
@@ -215,9 +216,13 @@ def applied(
     sampler = str(info.get("sampler_name", ""))
     bases = dict(prepared.bases)
     clip_skip = info.get("clip_skip")
+    text = (answer.infotexts[answer.first :] or ("",))[0]
+    extras = extras_of(text, catalog.embeddings)
+    made = _which(info.get("sd_model_name"), request.expect.checkpoint, catalog)
+    alone = extras["refiner"] is not None and extras["refiner"].get("switch_at") == 0
     return {
-        "checkpoint": _which(info.get("sd_model_name"), request.expect.checkpoint, catalog),
-        "checkpoint_hash": info.get("sd_model_hash") or prepared.checkpoint_hash,
+        "checkpoint": extras["refiner"]["checkpoint"] if alone else made,
+        "checkpoint_hash": None if alone else info.get("sd_model_hash") or prepared.checkpoint_hash,
         "vae": info.get("sd_vae_name"),
         "loras": [
             {"name": lora.name, "scale": lora.scale, "base_model": bases.get(lora.name)}
@@ -227,6 +232,7 @@ def applied(
         "scheduler": catalog.names.effective(sampler, answer.schedule()),
         "clip_skip": int(clip_skip) if isinstance(clip_skip, (int, float)) else None,
         "size": {"width": pictures[0].width, "height": pictures[0].height} if pictures else None,
+        **extras,
     }
 
 
@@ -288,6 +294,8 @@ def _pictures(answer: Answer, expect: Expectation) -> tuple[tuple[Picture, ...],
 def _seeds(answer: Answer, expect: Expectation, pictures: Sequence[Picture]) -> tuple[int, ...]:
     """Return a seed per picture; a script's pictures say their own, its grid has that of its first picture."""
     seeds, count = tuple(answer.seeds) or expect.seeds, len(pictures)
+    if expect.seeds_of_tiles:
+        return tuple(expect.seeds[0] + index for index in range(count))
     if not expect.free:
         return seeds[:count]
     grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0

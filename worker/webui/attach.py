@@ -280,4 +280,4 @@ def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights
     done.problems += problems
     if not problems:
         done.body |= {"script_name": name, "script_args": args}
-        done.expect |= {"free": True, "maps": 0, "size": None}
+        done.expect |= {"free": True, "maps": 0, "size": None, "seeds_of_tiles": name == scripts.SD_UPSCALE}

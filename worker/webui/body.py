@@ -46,6 +46,7 @@ class Expectation:
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
         steps_back: Pictures before the last that are not the result (a script's intermediate one).
         free: A script decides how many pictures there are and how each is made; only that there are any is judged.
+        seeds_of_tiles: The answer's seeds are those of tiles; each picture begins with the request's, counted up.
         from_picture: It starts from a picture, which may be of one colour or noise itself.
         tiled: A script redraws the picture tile by tile: its notes are those of a tile.
         parameters: Of the infotext, as far as the request settles them; None: not judged.
@@ -65,6 +66,7 @@ class Expectation:
     maps: int = 0
     steps_back: int = 0
     free: bool = False
+    seeds_of_tiles: bool = False
     from_picture: bool = False
     tiled: bool = False
     parameters: Parameters | None = None

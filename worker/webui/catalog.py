@@ -11,7 +11,7 @@ from worker.contract.suggest import plain
 from worker.webui.names import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 LISTINGS: dict[str, str] = {
@@ -128,6 +128,10 @@ class Catalog:
     def vae(self, wanted: str) -> Vae | None:
         """Return the VAE named `wanted`, with or without its ending."""
         return next((vae for vae in self.vaes if wanted in {vae.name, PurePath(vae.name).stem}), None)
+
+    def texts_of(self, styles: Iterable[str]) -> list[str]:
+        """Return the prompts and negative prompts of these styles."""
+        return [text for style in styles for text in self.style_texts.get(style, ())]
 
     def checkpoint_meant(self, wanted: str) -> Checkpoint | None:
         """Return the checkpoint with this name or title, else the only one in another spelling of the name."""

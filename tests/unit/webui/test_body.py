@@ -21,7 +21,7 @@ OTHER = Checkpoint("other", "other.safetensors", "/models/other.safetensors")
 NAMES = Names(
     [Sampler("Euler"), Sampler("Euler a"), Sampler("DPM++ 2M", scheduler="karras")], [Scheduler("karras", "Karras")]
 )
-HIRES = {"enable_hr": True, "denoising_strength": 0.5}
+HIRES: dict[str, Any] = {"enable_hr": True, "denoising_strength": 0.5}
 SENT = "A" * 64
 
 
@@ -142,7 +142,7 @@ def test_every_lora_has_to_be_read_and_applied() -> None:
 
 @pytest.mark.parametrize(("strength", "seeds"), [(None, (5, 6, 7)), (0, (5, 6, 7)), (0.5, (5, 5, 5))])
 def test_with_a_variation_the_seed_stays_the_same(strength: float | None, seeds: tuple[int, ...]) -> None:
-    fields = {} if strength is None else {"subseed": 3, "subseed_strength": strength}
+    fields: dict[str, Any] = {} if strength is None else {"subseed": 3, "subseed_strength": strength}
     assert expected(batches=(3, 1), **fields).seeds == seeds
 
 
