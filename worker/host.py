@@ -10,7 +10,6 @@ import importlib
 import resource
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ class Host:
         self._tell: Callable[[WorkerError], None] | None = None
         self._kind = launch.kind(settings)
         self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
-        self.settings = replace(settings, models_dir=_demo_models(settings)) if self._demo else settings
+        self.settings = settings.model_copy(update={"models_dir": _demo_models(settings)}) if self._demo else settings
         self._backend: Backend | None = None
         self._keeper: Keeper | None = None
         self._store: ModelStore | None = None

@@ -20,7 +20,9 @@ def plain(word: str) -> str:
     return "".join(letter for letter in word.casefold() if letter.isalnum() or letter == "+")
 
 
-def nearest(word: str, candidates: Iterable[str], *, similarity: float = _LEAST_SIMILARITY) -> str | None:
+def nearest(
+    word: str, candidates: Iterable[str], *, similarity: float = _LEAST_SIMILARITY, prefix: bool = True
+) -> str | None:
     """Return the candidate that `word` was probably meant to be, or None when nothing is near.
 
     A candidate that differs only in case and punctuation wins, then the most similar one, then the only one that
@@ -30,6 +32,7 @@ def nearest(word: str, candidates: Iterable[str], *, similarity: float = _LEAST_
         word: As it was written.
         candidates: The names that exist.
         similarity: The least ratio, as `difflib` counts it, at which two names count as near.
+        prefix: Whether the beginning of a name is enough.
     """
     wanted = plain(word) if len(word) <= LONGEST_WORD else ""
     if not wanted:
@@ -40,7 +43,7 @@ def nearest(word: str, candidates: Iterable[str], *, similarity: float = _LEAST_
     close = get_close_matches(wanted, by_key, n=1, cutoff=similarity)
     if close:
         return by_key[close[0]]
-    starts = [key for key in by_key if len(wanted) >= _LEAST_PREFIX and key.startswith(wanted)]
+    starts = [key for key in by_key if prefix and len(wanted) >= _LEAST_PREFIX and key.startswith(wanted)]
     return by_key[starts[0]] if len(starts) == 1 else None
 
 

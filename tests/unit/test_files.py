@@ -40,9 +40,9 @@ def test_the_file_is_flushed_before_it_gets_its_name_where_it_has_to_be_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "a.json"
+    pattern = temporary_pattern(target.name)
     flushed: list[list[str]] = []
     monkeypatch.setattr(os, "fsync", lambda _: flushed.append([path.name for path in tmp_path.glob(pattern)]))
-    pattern = temporary_pattern(target.name)
     write_atomically(target, b"1", durable=False)
     assert flushed == []
     write_atomically(target, b"2")

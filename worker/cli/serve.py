@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.allocator import return_large_blocks
@@ -45,7 +44,7 @@ def main(argv: list[str]) -> int:
     try:
         settings = read_settings(os.environ)
         wishes = {"http_host": options.host, "http_port": options.port}
-        settings = replace(settings, **{name: wish for name, wish in wishes.items() if wish is not None})
+        settings = settings.model_copy(update={name: wish for name, wish in wishes.items() if wish is not None})
         logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
         if settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
