@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from worker import first
 from worker.doctor.quick import refuse_the_hopeless
 from worker.settings import MODEL_KINDS
-from worker.telemetry.logs import configure_libraries, get_logger
+from worker.telemetry.logs import get_logger
 from worker.webui import launch
 from worker.webui.backend import Backend
 from worker.webui.disk import disk_errors
@@ -114,7 +114,6 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
-        configure_libraries()
         for module in NEEDED_TO_WAIT:  # before the other thread imports: see `Beside`
             importlib.import_module(module)
 

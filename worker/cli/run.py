@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         if options.out is not None:
             settings = settings.model_copy(update={"out_dir": options.out})
         level = settings.log_level if "LOG_LEVEL" in os.environ else "warning"
-        logs.configure(level=level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        logs.configure_from(settings, os.environ, level=level)
         host = Host(settings, os.environ)
         host.spawn()
         host.wait_ready()
