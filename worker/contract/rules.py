@@ -8,8 +8,8 @@ from worker.contract import brackets, comments
 from worker.contract.budget import HiresSize, Size, hires_size
 from worker.contract.job import Generation, Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint, Upscale
-from worker.contract.suggest import plain
 from worker.errors import Problem
+from worker.suggestions import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from worker.contract.job import Txt2Img
 from worker.contract.models import ModelRef
-from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
+from worker.suggestions import nearest
 from worker.telemetry.progress import Progress
 from worker.webui import options, prompts, reach, resolve, tags
 from worker.webui.resolve import Chosen

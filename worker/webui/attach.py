@@ -13,8 +13,8 @@ from worker.contract.budget import Size
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint
 from worker.contract.rules import DEFAULT_SIDE
-from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.suggestions import nearest
 from worker.webui import axes, scripts, units
 from worker.webui.parameters import asked_for, marked
 from worker.webui.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.contract.suggest import plain
+from worker.suggestions import plain
 from worker.webui.names import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.jsonguard import shown
-from worker.contract.suggest import nearest, plain
 from worker.errors import Problem
+from worker.suggestions import nearest, plain
 from worker.webui import axes
 
 if TYPE_CHECKING:
