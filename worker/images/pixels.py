@@ -63,20 +63,18 @@ def extremes(picture: Picture) -> tuple[int, int]:
 
 def is_flat(picture: Picture) -> bool:
     """Return whether all pixels have the same colour."""
-    with opened(picture) as image:
-        return all(low == high for low, high in _ranges(image.convert("RGB")))
+    return all(low == high for low, high in _ranges(decoded(picture).convert("RGB")))
 
 
 def neighbours_alike(picture: Picture) -> tuple[float, float]:
     """Return the correlation of each pixel's brightness with that of the pixel to its right, and of the one below."""
-    with opened(picture) as image:
-        grey = image.convert("L")
-        width, height = grey.size
-        spread = ImageStat.Stat(grey).var[0]
-        if spread == 0:
-            return 1.0, 1.0
-        first, right = grey.crop((0, 0, width - 1, height)), grey.crop((1, 0, width, height))
-        upper, below = grey.crop((0, 0, width, height - 1)), grey.crop((0, 1, width, height))
+    grey = decoded(picture).convert("L")
+    width, height = grey.size
+    spread = ImageStat.Stat(grey).var[0]
+    if spread == 0:
+        return 1.0, 1.0
+    first, right = grey.crop((0, 0, width - 1, height)), grey.crop((1, 0, width, height))
+    upper, below = grey.crop((0, 0, width, height - 1)), grey.crop((0, 1, width, height))
     return _correlation(first, right, spread), _correlation(upper, below, spread)
 
 
