@@ -27,7 +27,7 @@ from worker.env_fields import (
     variables_of,
 )
 from worker.errors import SettingsInvalid
-from worker.redaction import is_secret_name, url_credentials
+from worker.redaction import hide_url_credentials, is_secret_name, url_credentials
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -429,6 +429,10 @@ class Settings(BaseSettings):
         if self.delivery == "s3" and self.bucket_endpoint_url is None:
             raise ValueError("DELIVERY=s3 needs BUCKET_ENDPOINT_URL")
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, hide_url_credentials(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
