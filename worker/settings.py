@@ -74,7 +74,10 @@ SdkLogLevel = Annotated[Literal["notset", "trace", "debug", "info", "warn", "err
 
 
 def _shell_words(value: str) -> str:
-    shlex.split(value)
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"must be quoted as in a shell ({error})") from None
     return value
 
 
@@ -85,7 +88,7 @@ def _host_names(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """The worker's configuration; immutable. `read_settings` makes one, and only from the mapping that it is given."""
+    """The worker's configuration; immutable. `read_settings` makes one from a mapping of environment variables."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True
@@ -443,7 +446,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Have values come from the constructor alone: nothing reads the process's environment behind its back."""
+        """Take values from the constructor alone; the process's environment is never read implicitly."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
