@@ -10,11 +10,11 @@ from worker.models.fits import fits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
-    from worker.webui.catalog import Catalog, Checkpoint
-    from worker.webui.resolve import Chosen
+    from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.resolve import Chosen
 
 LOOKED_THROUGH = 1000
 """Files whose headers are read for a refusal's `fitting`."""

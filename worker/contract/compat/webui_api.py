@@ -1,0 +1,174 @@
+"""``{"api": {"method", "endpoint"}, "payload": {…}}``: a request to the WebUI's API, by allow-list, answered raw.
+
+What makes pictures goes through the same typed jobs as everything else; listings are read from the WebUI as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.base.json_guard import shown
+from worker.errors import InvalidInput
+from worker.suggestions import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LONGEST_PATH = 500
+LISTINGS = frozenset(
+    {
+        "cmd-flags",
+        "embeddings",
+        "extensions",
+        "face-restorers",
+        "hypernetworks",
+        "latent-upscale-modes",
+        "loras",
+        "memory",
+        "options",
+        "prompt-styles",
+        "realesrgan-models",
+        "samplers",
+        "schedulers",
+        "script-info",
+        "scripts",
+        "sd-models",
+        "sd-vae",
+        "upscalers",
+    }
+)
+_CONTROLNET = frozenset(
+    {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
+)
+_KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
+_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
+_DIFFUSING = frozenset({"txt2img", "img2img"})
+_REFRESHED = {
+    "refresh-checkpoints": "checkpoints",
+    "refresh-embeddings": "embeddings",
+    "refresh-loras": "loras",
+    "refresh-vae": "vae",
+}
+_FOLDERS = {
+    "lora": "loras",
+    "stable-diffusion": "checkpoint",
+    "checkpoints": "checkpoint",
+    "vae": "vae",
+    "embeddings": "embeddings",
+}
+_NOT_OFFERED = {
+    "options": "sets options for every later job; send override_settings with the job that needs them",
+    "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
+}
+ENDPOINTS = frozenset({*LISTINGS, *_CONTROLNET, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
+"""Every endpoint that is known, without ``/sdapi/v1/``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What such a job means: a job of ours in `fields`, or a listing to be read at `listing`."""
+
+    endpoint: str
+    fields: dict[str, Any] | None
+    listing: str | None = None
+
+
+def matches(raw: Mapping[str, Any]) -> bool:
+    """Whether `raw` has this form."""
+    return "api" in raw
+
+
+def to_job(raw: Mapping[str, Any]) -> Call:
+    """Return what `raw` means.
+
+    Raises:
+        InvalidInput: an endpoint or a method that is not offered.
+    """
+    api = raw["api"]
+    if not isinstance(api, dict):
+        raise InvalidInput.at("api", f"must be an object with method and endpoint, not {shown(api)}")
+    more = next((name for name in raw if name not in {"api", "payload"}), None)
+    if more is not None:
+        raise InvalidInput.at(more, "is not a field of this form; its fields are api and payload")
+    endpoint, method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
+    payload = raw.get("payload")
+    if payload is None:
+        payload = {}
+    if not isinstance(payload, dict):
+        raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
+    if method == "GET" and endpoint in LISTINGS | _CONTROLNET:
+        root = "" if endpoint in _CONTROLNET else "sdapi/v1/"
+        return Call(endpoint, None, f"/{root}{endpoint}")
+    if endpoint in _NOT_OFFERED and method == "POST":
+        raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
+    if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
+        right = "GET" if endpoint in LISTINGS | _CONTROLNET else "POST"
+        raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
+    named = next((name for name in ("type", "action") if name in payload), None)
+    if named is not None:
+        raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
+    return Call(endpoint, _fields(endpoint, payload))
+
+
+def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
+    """Return `answer` (ours) as the WebUI's own answer to `call`."""
+    if "raw" in answer:
+        return answer["raw"]
+    if call.endpoint in _DIFFUSING:
+        info = answer.get("info", {})
+        return {
+            "images": answer.get("images", []),
+            "parameters": answer.get("parameters", {}),
+            "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
+        }
+    if call.endpoint == "extra-single-image":
+        said = answer.get("info", {}).get("html_info", "")
+        return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
+    if call.endpoint in _ANSWERED:
+        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+    return {} if call.endpoint in _REFRESHED else dict(answer)
+
+
+def _endpoint(api: Mapping[str, Any]) -> str:
+    given = api.get("endpoint")
+    if not isinstance(given, str):
+        raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
+    endpoint = given[:_LONGEST_PATH].strip().strip("/").removeprefix("sdapi/v1/")
+    if endpoint not in ENDPOINTS:
+        near = nearest(endpoint, sorted(ENDPOINTS))
+        raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
+    return endpoint
+
+
+def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
+    if endpoint in _REFRESHED:
+        return {"type": "refresh", "what": [_REFRESHED[endpoint]]}
+    if endpoint == "v1/download":
+        return _download(payload)
+    if endpoint in _KINDS:
+        return {**payload, "type": _KINDS[endpoint]}
+    return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
+
+
+def _from_picture(payload: Mapping[str, Any]) -> str:
+    """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
+    return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
+
+
+def _download(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the prefetch of one file; its kind is read from the folder that the client names."""
+    url, path = payload.get("source_url"), payload.get("download_path")
+    if not isinstance(url, str) or not isinstance(path, str):
+        raise InvalidInput.at("payload", "needs source_url and download_path, both text")
+    if len(path) > _LONGEST_PATH:
+        raise InvalidInput.at("payload.download_path", f"must have at most {_LONGEST_PATH} characters, not {len(path)}")
+    folders = [part.lower() for part in path.strip("/").split("/")]
+    kind = next((_FOLDERS[part] for part in reversed(folders) if part in _FOLDERS), None)
+    if kind is None:
+        wanted = ", ".join(sorted(_FOLDERS))
+        raise InvalidInput.at("payload.download_path", f"must name a folder of models ({wanted}), not {shown(path)}")
+    name = path.rstrip("/").rpartition("/")[2]
+    model = {"name": name, "url": url} if "." in name else {"url": url}
+    return {"type": "prefetch", kind: model if kind in {"checkpoint", "vae"} else [model]}

@@ -1,0 +1,217 @@
+"""What clients send through `alwayson_scripts` and `script_name`, as the typed units that the contract has for it.
+
+Nothing of a client's lists is passed on: the WebUI lays them over its defaults by position, cuts what is too long and
+switches on what is missing. A script that has no typed unit is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticCustomError
+
+from worker.contract.base.json_guard import shown, word
+from worker.contract.types.fields import Flag
+from worker.errors import Problem
+from worker.suggestions import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.contract.parse.normalise import Normal
+
+_POSITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "tiled diffusion": (
+        "tiled_diffusion",
+        (
+            "enabled", "method", "", "keep_input_size", "width", "height", "tile_width", "tile_height", "overlap",
+            "batch_size", "upscaler", "scale", "noise_inversion", "noise_inversion_steps", "retouch",
+            "renoise_strength", "renoise_kernel", "control_on_cpu",
+        ),
+    ),
+    "tiled vae": (
+        "tiled_vae",
+        ("enabled", "encoder_tile", "decoder_tile", "vae_on_gpu", "fast_decoder", "fast_encoder", "color_fix"),
+    ),
+    "soft inpainting": (
+        "soft_inpainting",
+        (
+            "enabled", "schedule_bias", "preservation_strength", "transition_contrast_boost", "mask_influence",
+            "difference_threshold", "difference_contrast",
+        ),
+    ),
+}  # fmt: skip
+"""Script → our field, and the meaning of its arguments by position (empty: not taken)."""
+
+_OWN_FIELDS = {
+    "seed": "seed, subseed and their like",
+    "sampler": "steps, sampler_name and scheduler",
+    "extra options": "override_settings",
+}
+_ULTIMATE = "ultimate sd upscale"
+_ULTIMATE_POSITIONS = (
+    "", "tile_width", "tile_height", "mask_blur", "padding", "seam_width", "seam_denoise", "seam_padding", "upscaler",
+    "", "redraw", "", "seam_mask_blur", "seam_fix", "target", "width", "height", "scale",
+)  # fmt: skip
+_ULTIMATE_TARGETS = (0, 1, 2)
+"""The size of the img2img request, a size of its own, a factor."""
+_ULTIMATE_WORDS: dict[str, tuple[str, ...]] = {
+    "upscaler": ("None", "Lanczos", "Nearest"),
+    "redraw": ("linear", "chess", "none"),
+    "seam_fix": ("none", "band_pass", "half_tile", "half_tile_intersections"),
+}
+_ADETAILER_FLAGS = 2
+_FROM_FILE = "prompts from file or textbox"
+_KNOWN = ("controlnet", "adetailer", "refiner", "dynamic prompts", *_POSITIONS, *_OWN_FIELDS)
+
+
+def read_scripts(normal: Normal) -> None:
+    """Turn `alwayson_scripts`, `script_name` and `script_args` of `normal` into typed fields."""
+    given = normal.fields.pop("alwayson_scripts", None)
+    if isinstance(given, dict):
+        for name, value in given.items():
+            _read_one(normal, name, value)
+    elif given is not None:
+        normal.problems.append(Problem("alwayson_scripts", f"must be an object, not {shown(given)}"))
+    _read_selected(normal)
+    _check_script(normal)
+
+
+def _read_one(normal: Normal, name: str, value: object) -> None:
+    path = f"alwayson_scripts.{name}"
+    args = value.get("args") if isinstance(value, dict) else None
+    if not isinstance(args, list):
+        normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
+        return
+    script = word(name)
+    readers: dict[str, Callable[[], None]] = {
+        "controlnet": lambda: _controlnet(normal, args, f"{path}.args"),
+        "adetailer": lambda: _adetailer(normal, args, f"{path}.args"),
+        "refiner": lambda: _refiner(normal, args, f"{path}.args"),
+    }
+    if script in readers:
+        readers[script]()
+    elif script.startswith("dynamic prompts"):
+        if not args or args[0] is None or _is_on(normal, args[0], f"{path}.args[0]"):
+            normal.put("wildcards", value=True, written=path)
+    elif script in _POSITIONS:
+        field, names = _POSITIONS[script]
+        unit = {key: part for key, part in zip(names, args, strict=False) if key and part is not None}
+        normal.written.update({f"{field}.{key}": f"{path}.args[{index}]" for index, key in enumerate(names) if key})
+        if _is_on(normal, unit.pop("enabled", None), f"{path}.args[0]"):
+            unit["enabled"] = True
+            if field == "tiled_diffusion" and (len(args) < 3 or args[2] is not True):  # noqa: PLR2004 - its third switch
+                unit = {key: part for key, part in unit.items() if key not in {"width", "height"}}
+            normal.put(field, unit, path)
+    elif script in _OWN_FIELDS:
+        if args:
+            normal.problems.append(Problem(path, f"is not taken; send {_OWN_FIELDS[script]}"))
+    else:
+        near = nearest(script, _KNOWN)
+        normal.problems.append(Problem(path, "is not a script that this worker offers", near))
+
+
+def _controlnet(normal: Normal, args: list[Any], path: str) -> None:
+    units: list[Any] = []
+    for index, unit in enumerate(args):
+        if unit is None or (isinstance(unit, dict) and unit.get("enabled") in (False, "false", 0)):
+            continue
+        normal.written[f"controlnet[{len(units)}]"] = f"{path}[{index}]"
+        units.append(unit)
+    if units:
+        normal.put("controlnet", units, path)
+
+
+def _is_on(normal: Normal, value: object, path: str) -> bool:
+    """Return whether a script's switch is on; it is off where it is left out. What is no switch is a mistake."""
+    try:
+        return value is not None and Flag().read(value)
+    except PydanticCustomError as error:
+        normal.problems.append(Problem(path, error.message()))
+        return False
+
+
+def _adetailer(normal: Normal, args: list[Any], path: str) -> None:
+    if args and args[0] is False:
+        return
+    if len(args) > 1 and isinstance(args[0], bool) and args[1] is True:
+        normal.problems.append(Problem(f"{path}[1]", "skip_img2img is not offered; use denoising_strength 0.01 or so"))
+    units: list[Any] = []
+    for index, unit in enumerate(args):
+        is_flag = isinstance(unit, bool) and index < _ADETAILER_FLAGS
+        if is_flag or unit is None or (isinstance(unit, dict) and unit.get("ad_model") == "None"):
+            continue
+        normal.written[f"adetailer[{len(units)}]"] = f"{path}[{index}]"
+        units.append(unit)
+    if units:
+        normal.put("adetailer", units, path)
+
+
+def _refiner(normal: Normal, args: list[Any], path: str) -> None:
+    enabled, checkpoint, switch_at = [*args, None, None, None][:3]
+    if _is_on(normal, enabled, f"{path}[0]"):
+        for index, (target, value) in enumerate(
+            (("refiner_checkpoint", checkpoint), ("refiner_switch_at", switch_at)), 1
+        ):
+            if value is not None:
+                normal.put(target, value, f"{path}[{index}]")
+
+
+def _read_selected(normal: Normal) -> None:
+    name = normal.fields.pop("script_name", None)
+    args = normal.fields.pop("script_args", None)
+    if name is None:
+        if args:
+            normal.problems.append(Problem("script_args", "has no effect without script_name"))
+        return
+    if not isinstance(name, str):
+        normal.problems.append(Problem("script_name", f"must be text, not {shown(name)}"))
+        return
+    args = [] if args is None else args
+    if word(name) == _ULTIMATE:
+        _ultimate(normal, args)
+        return
+    normal.put("script", {"name": name, "args": args}, "script_name")
+    normal.written["script.name"] = "script_name"
+    normal.written["script.args"] = "script_args"
+
+
+def _ultimate(normal: Normal, args: object) -> None:
+    if not isinstance(args, list) or len(args) > len(_ULTIMATE_POSITIONS):
+        normal.problems.append(Problem("script_args", f"must be a list of {len(_ULTIMATE_POSITIONS)} for {_ULTIMATE}"))
+        return
+    unit: dict[str, Any] = {}
+    for index, (key, value) in enumerate(zip(_ULTIMATE_POSITIONS, args, strict=False)):
+        if not key or value is None:
+            continue
+        words = _ULTIMATE_WORDS.get(key)
+        if words and type(value) is int:
+            if not 0 <= value < len(words):
+                message = f"is a number that differs between workers; send ultimate_upscale.{key} by name"
+                normal.problems.append(Problem(f"script_args[{index}]", message))
+                continue
+            value = words[value]  # noqa: PLW2901 - the word for the number
+        normal.written[f"ultimate_upscale.{key}"] = f"script_args[{index}]"
+        unit[key] = value
+    target = unit.pop("target", 0)
+    if target not in _ULTIMATE_TARGETS:
+        normal.problems.append(Problem("script_args[14]", f"must be 0, 1 or 2, not {shown(target)}"))
+    if target == 0:
+        unit.update({key: normal.fields[key] for key in ("width", "height") if key in normal.fields})
+    dropped = {"scale"} if target in (0, 1) else {"width", "height"}
+    normal.put("ultimate_upscale", {key: part for key, part in unit.items() if key not in dropped}, "script_args")
+
+
+def _check_script(normal: Normal) -> None:
+    """Refuse what a script would do outside the job: options inside the lines of prompts-from-file write files."""
+    script = normal.fields.get("script")
+    if not isinstance(script, dict):
+        return
+    name = word(script.get("name"))
+    if name == _ULTIMATE:
+        normal.problems.append(Problem("script.name", "has a field of its own: ultimate_upscale"))
+    args = script.get("args")
+    texts = args.values() if isinstance(args, dict) else args if isinstance(args, list) else ()
+    if name == _FROM_FILE and any(isinstance(text, str) and "--" in text for text in texts):
+        where = normal.written.get("script.args", "script.args")
+        normal.problems.append(Problem(where, "must not contain options (--…); send prompts: [...] with overrides"))

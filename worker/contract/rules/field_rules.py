@@ -1,0 +1,272 @@
+"""Rules between fields: what each field allows alone but the WebUI fails on, or ignores, together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.contract.rules import brackets, comments
+from worker.contract.rules.sizes import HiresSize, Size, hires_size
+from worker.contract.types.job import Generation, Txt2Img
+from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
+from worker.errors import Problem
+from worker.suggestions import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.contract.base.limits import Limits
+    from worker.contract.types.job import Job
+
+DEFAULT_SIDE = 512
+"""Width and height where the job gives none (the WebUI's own default)."""
+UNIPC_STEPS = 3
+
+
+def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
+    """Yield the problems that only several fields together make."""
+    if isinstance(job, Generation):
+        yield from _pictures(job, limits)
+        yield from _samplers(job)
+        yield from _refiner(job)
+        yield from _several(job)
+        yield from _loras(job)
+        yield from brackets.problems_of(job)
+        yield from _extensions(job)
+        yield from _parts(job, limits)
+    if isinstance(job, Txt2Img):
+        yield from _hires(job, limits)
+    if isinstance(job, Img2Img):
+        yield from _start(job)
+    if isinstance(job, Inpaint):
+        yield from _mask(job)
+    if isinstance(job, Upscale):
+        yield from _upscale(job)
+    yield from _output(job)
+
+
+def _loras(job: Generation) -> Iterator[Problem]:
+    if job.loras and job.disable_extra_networks:
+        yield Problem("loras", "does nothing with disable_extra_networks: true; leave one of them out")
+
+
+def warnings_between(job: Job) -> Iterator[str]:
+    """Yield what the client should know about fields that have no effect."""
+    if isinstance(job, Txt2Img) and not job.enable_hr:
+        idle = sorted(
+            name for name in job.model_fields_set if name.startswith("hr_") and getattr(job, name) not in _IDLE[name]
+        )
+        if idle and "enable_hr" not in job.model_fields_set:
+            yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
+    if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
+        yield "refiner_switch_at has no effect without refiner_checkpoint"
+    if isinstance(job, Generation) and job.refiner_checkpoint is not None:
+        if job.refiner_switch_at == 1:
+            yield "refiner_switch_at 1 leaves the refiner no step: the checkpoint makes the picture alone"
+        elif job.refiner_switch_at == 0:
+            yield "refiner_switch_at 0 leaves the checkpoint no step: the refiner makes the picture alone"
+    if isinstance(job, Generation):
+        yield from comments.warnings_of(job)
+        yield from brackets.warnings_of(job)
+    if isinstance(job, Upscale):
+        yield from _upscale_warnings(job)
+    if job.output.quality is not None and job.output.format in {None, "png"}:
+        yield "output.quality has no effect on png"
+
+
+def _upscale_warnings(job: Upscale) -> Iterator[str]:
+    if job.resize_mode == 0 and job.upscaling_resize_w is not None:
+        yield "the size has no effect with resize_mode 0, which is by factor"
+    if job.resize_mode == 1 and job.upscaling_resize is not None:
+        yield "upscaling_resize has no effect with resize_mode 1, which is to a size"
+
+
+_IDLE: dict[str, tuple[object, ...]] = {
+    "hr_scale": (2.0,),
+    "hr_resize_x": (0,),
+    "hr_resize_y": (0,),
+    "hr_upscaler": (),
+    "hr_second_pass_steps": (0,),
+    "hr_checkpoint_name": (),
+    "hr_sampler_name": (),
+    "hr_scheduler": (),
+    "hr_prompt": ("",),
+    "hr_negative_prompt": ("",),
+}
+"""Values of the WebUI's own echo, which clients send back."""
+
+
+def first_size(job: Generation) -> Size:
+    """Return the size of the first pass, the WebUI's default where the job gives none."""
+    return Size(job.width or DEFAULT_SIDE, job.height or DEFAULT_SIDE)
+
+
+def second_size(job: Txt2Img) -> HiresSize | None:
+    """Return the sizes of the hires pass, None without one."""
+    if not job.enable_hr:
+        return None
+    return hires_size(first_size(job), scale=job.hr_scale, resize_x=job.hr_resize_x, resize_y=job.hr_resize_y)
+
+
+def final_size(job: Txt2Img) -> Size:
+    """Return the size that the pictures have to have."""
+    second = second_size(job)
+    return second.final if second else first_size(job)
+
+
+def largest_size(job: Txt2Img) -> Size:
+    """Return the largest size that the GPU has to hold for one picture."""
+    first, second = first_size(job), second_size(job)
+    return second.work if second and second.work.pixels > first.pixels else first
+
+
+def picture_count(job: Generation) -> int:
+    """Return how many pictures `job` asks for, all its prompts together."""
+    starts = len(job.init_images) if isinstance(job, Img2Img) else 1
+    each = len(job.seeds) if job.seeds else (job.batch_size or 1) * (job.n_iter or 1)
+    if not job.prompts:
+        return each * starts
+    return starts * sum(
+        (part.batch_size or job.batch_size or 1) * (part.n_iter or job.n_iter or 1) for part in job.prompts
+    )
+
+
+def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
+    pictures = picture_count(job)
+    if pictures > limits.max_images:
+        if job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
+            field = "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
+            what = "the job"
+        else:
+            field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"
+        yield Problem(field, f"{what} must be at most {limits.max_images} pictures, not {pictures} (this endpoint)")
+    yield from _first_pass(job, limits)
+
+
+def _first_pass(job: Generation, limits: Limits) -> Iterator[Problem]:
+    first = first_size(job)
+    if first.pixels > limits.max_pixels:
+        field = "height" if first.height > first.width else "width"
+        yield Problem(
+            field, f"width x height must be at most {limits.max_pixels} pixels, not {first.pixels} (this endpoint)"
+        )
+
+
+def _parts(job: Generation, limits: Limits) -> Iterator[Problem]:
+    """Yield what one of several prompts makes of the job that the job alone does not have."""
+    if not job.prompts:
+        return
+    known = set(_of_one(job, limits))
+    for index, part in enumerate(job.prompts):
+        given = {name: getattr(part, name) for name in part.model_fields_set}
+        for problem in _of_one(job.changed({"prompts": None, **given}), limits):
+            if problem.path in given:
+                yield Problem(f"prompts[{index}].{problem.path}", problem.message)
+            elif problem not in known:
+                yield Problem(f"prompts[{index}]", f"{problem.path}: {problem.message}")
+
+
+def _of_one(job: Generation, limits: Limits) -> Iterator[Problem]:
+    yield from _first_pass(job, limits)
+    yield from _samplers(job)
+    if isinstance(job, Txt2Img):
+        yield from _hires(job, limits)
+
+
+def _several(job: Generation) -> Iterator[Problem]:
+    if job.seeds and job.prompts:
+        yield Problem("seeds", "can't be combined with prompts; give each prompt its seed")
+    if job.seeds and job.seed is not None:
+        yield Problem("seeds", "can't be combined with seed; send one of them")
+    pictures = (job.batch_size or 1) * (job.n_iter or 1)
+    if job.seeds and pictures not in {1, len(job.seeds)}:
+        yield Problem("seeds", f"has {len(job.seeds)} seeds for {pictures} pictures (batch_size x n_iter)")
+    if job.prompts and job.prompt:
+        yield Problem("prompts", "can't be combined with prompt; put it in front of each")
+
+
+def _extensions(job: Generation) -> Iterator[Problem]:
+    for index, unit in enumerate(job.controlnet or ()):
+        path = f"controlnet[{index}]"
+        if not unit.is_on:
+            continue
+        if unit.model in {None, "None"} and not (unit.module or "").startswith(("reference", "revision")):
+            yield Problem(f"{path}.model", "is missing: without a model the unit does nothing")
+        if unit.image is None and isinstance(job, Txt2Img):
+            yield Problem(f"{path}.image", "is missing: without a picture the unit does nothing")
+    for index, detailer in enumerate(job.adetailer or ()):
+        if detailer.enabled is not False and detailer.model in {None, "None"}:
+            yield Problem(f"adetailer[{index}].model", "is missing: without a model the pass does nothing")
+    if job.script is not None and isinstance(job, Img2Img) and job.ultimate_upscale is not None:
+        yield Problem("script", "can't run together with ultimate_upscale, which is a script too")
+    if job.script is not None and (job.seeds or job.prompts):
+        yield Problem("script", "can't be combined with seeds or prompts")
+
+
+def _start(job: Img2Img) -> Iterator[Problem]:
+    if len(job.init_images) > 1 and isinstance(job, Inpaint):
+        yield Problem("init_images", "must be one picture when there is a mask")
+    if job.image_cfg_scale is not None and not job.prompt and not job.prompts:
+        yield Problem("image_cfg_scale", "needs a prompt")
+
+
+def _mask(job: Inpaint) -> Iterator[Problem]:
+    if job.mask is None and job.outpaint is None:
+        yield Problem("mask", "is missing: white is what is made anew (or send outpaint)")
+    if job.outpaint is not None:
+        sides = job.outpaint
+        if not any((sides.left, sides.right, sides.top, sides.bottom)):
+            yield Problem("outpaint", "must grow the picture on one side at least")
+        if job.width is not None or job.height is not None:
+            yield Problem("outpaint", "can't be combined with width and height: the size follows from the picture")
+
+
+def _upscale(job: Upscale) -> Iterator[Problem]:
+    sized = job.upscaling_resize_w is not None or job.upscaling_resize_h is not None
+    if sized and job.upscaling_resize is not None and job.resize_mode is None:
+        yield Problem("upscaling_resize", "can't be combined with a size; send one of them")
+    if (sized or job.resize_mode == 1) and (job.upscaling_resize_w is None or job.upscaling_resize_h is None):
+        missing = "upscaling_resize_h" if job.upscaling_resize_h is None else "upscaling_resize_w"
+        yield Problem(missing, "is missing: a size needs both sides")
+    if job.upscaler_2 is not None and not job.extras_upscaler_2_visibility:
+        yield Problem("extras_upscaler_2_visibility", "is missing: without it upscaler_2 does nothing")
+
+
+def _samplers(job: Generation) -> Iterator[Problem]:
+    if _is_unipc(job.sampler_name) and job.steps is not None and job.steps < UNIPC_STEPS:
+        yield Problem("steps", f"UniPC needs at least {UNIPC_STEPS} steps, not {job.steps}")
+    if not isinstance(job, Txt2Img):
+        return
+    second = job.hr_second_pass_steps or job.steps
+    if job.enable_hr and _is_unipc(job.hr_sampler_name) and second is not None and second < UNIPC_STEPS:
+        field = "hr_second_pass_steps" if job.hr_second_pass_steps else "steps"
+        yield Problem(field, f"UniPC needs at least {UNIPC_STEPS} steps, not {second}")
+
+
+def _is_unipc(sampler: str | None) -> bool:
+    return sampler is not None and "unipc" in plain(sampler)
+
+
+def _refiner(job: Generation) -> Iterator[Problem]:
+    if job.refiner_checkpoint is not None and job.refiner_switch_at is None:
+        yield Problem(
+            "refiner_switch_at", "is needed with refiner_checkpoint (0.8 is usual): without it no refiner runs"
+        )
+
+
+def _hires(job: Txt2Img, limits: Limits) -> Iterator[Problem]:
+    second = second_size(job)
+    if second is None:
+        return
+    if job.denoising_strength is None:
+        yield Problem("denoising_strength", "is needed with enable_hr (0.3 to 0.7 is usual)")
+    if second.work.pixels > limits.max_pixels:
+        size = f"{second.work.width}x{second.work.height}"
+        field = "hr_resize_x" if job.hr_resize_x else "hr_resize_y" if job.hr_resize_y else "hr_scale"
+        yield Problem(
+            field, f"makes a picture of {size}; at most {limits.max_pixels} pixels are allowed (this endpoint)"
+        )
+
+
+def _output(job: Job) -> Iterator[Problem]:
+    if job.output.lossless and job.output.format == "jpeg":
+        yield Problem("output.lossless", "jpeg is never lossless; use png or webp")

@@ -1,0 +1,92 @@
+"""ADetailer's passes, by allow-list: find, mask, inpaint."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
+
+from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.fields import Choice, Number, Whole, mistake
+from worker.contract.types.model_ref import ModelRef  # noqa: TC001 - pydantic reads the annotations
+
+
+class ADetailerUnit(Part):
+    """One pass of ADetailer: find, mask, inpaint. Fields may also be written with the extension's `ad_` before them."""
+
+    enabled: Switch | None = knob("Default true.", group="adetailer")
+    model: Name | None = knob("Detector (`face_yolov8n.pt`, `mediapipe_face_full` …).", group="adetailer")
+    prompt: Prompt | None = knob("Empty: the job's; [PROMPT], [SEP], [SKIP] are understood.", group="adetailer")
+    negative_prompt: Prompt | None = knob("Empty: the job's.", group="adetailer")
+    confidence: Ratio | None = knob("Least confidence of a detection; default 0.3.", group="adetailer")
+    mask_filter_method: Annotated[Literal["Area", "Confidence"], Choice()] | None = knob(
+        "What mask_k counts by.", group="adetailer"
+    )
+    mask_k: Annotated[int, Whole(0, 100)] | None = knob("At most that many detections; 0: all.", group="adetailer")
+    mask_min_ratio: Ratio | None = knob("Least share of the picture.", group="adetailer")
+    mask_max_ratio: Ratio | None = knob("Largest share of the picture.", group="adetailer")
+    dilate_erode: Annotated[int, Whole(-128, 128)] | None = knob("Grow the mask, pixels.", group="adetailer")
+    x_offset: Annotated[int, Whole(-200, 200)] | None = knob("Move the mask, pixels.", group="adetailer")
+    y_offset: Annotated[int, Whole(-200, 200)] | None = knob("Move the mask, pixels.", group="adetailer")
+    mask_merge_invert: Annotated[Literal["None", "Merge", "Merge and Invert"], Choice()] | None = knob(
+        "What is done with several masks.", group="adetailer"
+    )
+    mask_blur: Annotated[int, Whole(0, 64)] | None = knob("Pixels.", group="adetailer")
+    denoising_strength: Ratio | None = knob("Default 0.4.", group="adetailer")
+    inpaint_only_masked: Switch | None = knob("Default true.", group="adetailer")
+    inpaint_only_masked_padding: Annotated[int, Whole(0, 256)] | None = knob("Pixels.", group="adetailer")
+    inpaint_width: Annotated[int, Whole(64, 2048, 8)] | None = knob("Own size.", group="adetailer")
+    inpaint_height: Annotated[int, Whole(64, 2048, 8)] | None = knob("Own size.", group="adetailer")
+    steps: Annotated[int, Whole(1, 150)] | None = knob("Own steps.", group="adetailer")
+    cfg_scale: Annotated[float, Number(0, 30)] | None = knob("Own CFG scale.", group="adetailer")
+    sampler: Name | None = knob("Own sampler.", group="adetailer")
+    scheduler: Name | None = knob("Own noise schedule.", group="adetailer")
+    noise_multiplier: Annotated[float, Number(0.5, 1.5)] | None = knob("Own noise multiplier.", group="adetailer")
+    clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Own clip skip.", group="adetailer")
+    checkpoint: ModelRef | None = knob("Own checkpoint.", group="adetailer", plain=False)
+    vae: ModelRef | None = knob("Own VAE.", group="adetailer", plain=False)
+    restore_face: Switch | None = knob("Run the face restorer.", group="adetailer")
+    controlnet_model: Name | None = knob("ControlNet inside the pass, or Passthrough.", group="adetailer")
+    controlnet_module: Name | None = knob("Its preprocessor.", group="adetailer")
+    controlnet_weight: Ratio | None = knob("Its strength.", group="adetailer")
+    controlnet_guidance_start: Ratio | None = knob("Share of the steps.", group="adetailer")
+    controlnet_guidance_end: Ratio | None = knob("Share of the steps.", group="adetailer")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        unit: dict[str, Any] = {}
+        for key, part in value.items():
+            name = key.removeprefix("ad_")
+            if part is None or key in _SCREEN_ONLY:
+                continue
+            name = "enabled" if name == "tab_enable" else name
+            if unit.get(name, part) != part:
+                raise mistake(f"has {name} twice, under two names")
+            unit[name] = part
+        for switch, names in _SWITCHES.items():
+            if unit.pop(switch, True) in (False, "false", 0):
+                for name in names:
+                    unit.pop(name, None)
+        return unit
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this pass runs."""
+        return self.enabled is not False and self.model not in {None, "None"}
+
+
+_SWITCHES = {
+    "use_inpaint_width_height": ("inpaint_width", "inpaint_height"),
+    "use_steps": ("steps",),
+    "use_cfg_scale": ("cfg_scale",),
+    "use_checkpoint": ("checkpoint",),
+    "use_vae": ("vae",),
+    "use_sampler": ("sampler", "scheduler"),
+    "use_noise_multiplier": ("noise_multiplier",),
+    "use_clip_skip": ("clip_skip",),
+}
+"""The extension's switches: here a value that is given is used, and one whose switch is off is left out."""
+_SCREEN_ONLY = frozenset({"is_api", "ad_model_classes", "ad_api_only"})

@@ -1,0 +1,311 @@
+"""What every job has, and what every job that diffuses a picture has.
+
+Field names are those of the WebUI's own API wherever it has one. Every field is optional in the type (None: not sent)
+because a default that is restated changes pictures; only `model_fields_set` is ever forwarded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from worker.contract.base.paths import as_written
+from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
+from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
+from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
+from worker.contract.types.fields import Choice, Number, Whole
+from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Self
+
+LARGEST_SEED = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly; the WebUI itself takes more."""
+MOST_PROMPTS = 100
+
+Side = Annotated[int, Whole(64, 2048, 8)]
+Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
+
+
+class Output(Part):
+    """How the pictures come back."""
+
+    format: Annotated[Literal["png", "jpeg", "webp", "avif"], Choice({"jpg": "jpeg"})] | None = knob(
+        "Picture format; default png.", group="output"
+    )
+    quality: Annotated[int, Whole(1, 100)] | None = knob("Of jpeg, webp (default 95) and avif (85).", group="output")
+    lossless: Switch | None = knob("webp without loss, avif nearly.", group="output")
+    delivery: (
+        Annotated[
+            Literal["auto", "base64", "s3", "none"],
+            Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"}),
+        ]
+        | None
+    ) = knob(
+        "Inline, as URLs, or not at all (stored where there is a store, then named in `keys`); default: the "
+        "endpoint's setting.",
+        group="output",
+    )
+    strip_metadata: Switch | None = knob("Leave the generation parameters out of the picture file.", group="output")
+    allow_smaller: Switch | None = knob(
+        "A picture too large for the answer may be delivered as a smaller format instead of failing.", group="output"
+    )
+    thumbnail: Annotated[int, Whole(16, 512)] | None = knob(
+        "Longest side of a small JPEG of each picture, in `previews`.", group="output"
+    )
+    grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
+    blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    record: Switch | None = knob(
+        "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Remarks:
+    warnings: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOTHING = _Remarks()
+
+
+class Job(Part):
+    """What every kind of job has."""
+
+    kind: ClassVar[str] = ""
+
+    output: Output = Field(
+        default_factory=Output, description="How the pictures come back.", json_schema_extra={"group": "job"}
+    )
+    on_mismatch: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = knob(
+        "When the WebUI did something else than asked (model, sampler, size, …): fail (default) or warn.",
+        group="job",
+        plain=False,
+    )
+    timeout_s: Annotated[float, Number(1, 86_400)] | None = knob(
+        "Deadline of this job, seconds; the endpoint's own deadline holds too.", group="job", plain=False
+    )
+
+    preset: list[Name] | None = knob(
+        "Presets of this endpoint by name, one or several: values for what the job leaves out.",
+        group="job",
+        plain=False,
+        max_length=8,
+    )
+
+    # Not a private attribute, which pydantic takes ten times as long to make and to find: every job asks a dozen times.
+    __slots__ = ("_remarks",)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the client should know although the job is accepted, for the answer's `warnings`."""
+        return self._remarked().warnings
+
+    def path(self, field: str) -> str:
+        """Return where the client wrote `field`: ``clip_skip`` may have come as an override setting."""
+        written = self._remarked().written
+        return as_written(field, written) if written else field
+
+    def remember(self, *, warnings: Sequence[str], written: Mapping[str, str]) -> None:
+        """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""
+        before = self._remarked()
+        remarks = _Remarks((*before.warnings, *warnings), {**before.written, **written})
+        object.__setattr__(self, "_remarks", remarks)
+
+    def _remarked(self) -> _Remarks:
+        try:  # not `getattr` with a default, for which pydantic looks everywhere else first
+            remarks: _Remarks = object.__getattribute__(self, "_remarks")
+        except AttributeError:
+            return _NOTHING
+        return remarks
+
+    def changed(self, changes: Mapping[str, Any], written: Mapping[str, str] | None = None) -> Self:
+        """Return this job with other values; None takes a field away. `written`: where the new values stand."""
+        copy = self.model_copy(update=dict(changes))
+        copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
+        kept = {name: place for name, place in self._remarked().written.items() if name not in changes}
+        copy.remember(warnings=self.warnings, written={**kept, **(written or {})})
+        return copy
+
+    def plain_fields(self) -> dict[str, Any]:
+        """Return the fields that the client set and that go to the WebUI as they are, under their own names."""
+        given = self.model_fields_set
+        return {name: getattr(self, name) for name in _plain_names(type(self)) if name in given}
+
+
+@cache
+def _plain_names(kind: type[Job]) -> tuple[str, ...]:
+    told = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return tuple(name for name, extra in told.items() if isinstance(extra, dict) and extra.get("plain"))
+
+
+class PromptPart(Part):
+    """One of several prompts of a job, with what it changes."""
+
+    prompt: Prompt = Field(description="What to draw.")
+    negative_prompt: Prompt | None = knob("What to keep out.")
+    seed: Seed | None = knob("Of its first picture.")
+    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
+    sampler_name: Name | None = knob("Sampler.")
+    scheduler: Name | None = knob("Noise schedule.")
+    width: Side | None = knob("Pixels, a multiple of 8.")
+    height: Side | None = knob("Pixels, a multiple of 8.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
+    clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Layers of CLIP to stop before the end.", plain=False)
+    loras: list[LoraRef] | None = knob("LoRAs instead of the job's.", plain=False, max_length=50)
+
+
+class Refiner(Part):
+    """A second model that takes over; the same as `refiner_checkpoint` and `refiner_switch_at`."""
+
+    checkpoint: ModelRef | None = knob("Model, like `checkpoint`.", group="refiner")
+    switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+
+
+class Generation(Job):
+    """What jobs that diffuse a picture have in common."""
+
+    prompt: Prompt = Field("", description="What to draw.", json_schema_extra={"group": "picture", "plain": True})
+    negative_prompt: Prompt | None = knob("What to keep out.")
+    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
+    width: Side | None = knob("Pixels, a multiple of 8.")
+    height: Side | None = knob("Pixels, a multiple of 8.")
+    sampler_name: Name | None = knob("Sampler by name, alias or common spelling (`DPM++ 2M Karras`, `euler a`).")
+    scheduler: Name | None = knob("Noise schedule by name or label; wins over one inside `sampler_name`.")
+    seed: Seed | None = knob("Of the first picture, the next ones count up; -1: random.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
+
+    seeds: list[Seed] | None = knob(
+        "A seed for each picture, instead of `seed` and the number of pictures.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=1000,
+    )
+    prompts: list[PromptPart] | None = knob(
+        "Several prompts in one job: texts, or objects with what each changes. One that fails leaves the others.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=MOST_PROMPTS,
+    )
+    wildcards: Switch | None = knob(
+        "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
+    )
+
+    live_previews: Switch | None = knob(
+        "The unfinished picture in the progress now and then (a JPEG of at most 512 pixels), where the endpoint allows "
+        "it; costs GPU time.",
+        group="job",
+        plain=False,
+    )
+
+    stream: Switch | None = knob(
+        "Each picture is told on `/stream` as soon as it is made, before the answer.", group="job", plain=False
+    )
+
+    recommended: Switch | None = knob(
+        "Clip skip, size and sampler as the checkpoint's publisher recommends, for what the job leaves out.",
+        group="models",
+        plain=False,
+    )
+    checkpoint: ModelRef | None = knob(
+        "Model: a name, file, URL or reference, or `{name, url, hash}`; default: the endpoint's.",
+        group="models",
+        plain=False,
+    )
+    vae: ModelRef | None = knob("VAE, like `checkpoint`.", group="models", plain=False)
+    loras: list[LoraRef] | None = knob(
+        "LoRAs, stacked in order: names or `{name, url, scale, hash}`.", group="models", plain=False, max_length=50
+    )
+    embeddings: list[ModelRef] | None = knob(
+        "Embeddings that must be there for the prompt to use, like `checkpoint`.",
+        group="models",
+        plain=False,
+        max_length=50,
+    )
+    clip_skip: Annotated[int, Whole(1, 12)] | None = knob(
+        "Layers of CLIP to stop before the end.", group="models", plain=False
+    )
+
+    subseed: Seed | None = knob("Variation seed; -1: random.", group="variation")
+    subseed_strength: Ratio | None = knob("0: only `seed`, 1: only `subseed`.", group="variation")
+    seed_resize_from_w: Annotated[int, Whole(-1, 2048)] | None = knob(
+        "Width whose noise is reused; -1 or 0: off.", group="variation"
+    )
+    seed_resize_from_h: Annotated[int, Whole(-1, 2048)] | None = knob(
+        "Height whose noise is reused; -1 or 0: off.", group="variation"
+    )
+
+    styles: list[Name] | None = knob("Prompt styles of the WebUI, by name.", group="details", max_length=50)
+    restore_faces: Switch | None = knob("Run the face restorer.", group="details")
+    tiling: Switch | None = knob("A picture that tiles.", group="details")
+    denoising_strength: Ratio | None = knob("How much a picture (or the hires pass) may change.", group="details")
+    eta: Ratio | None = knob("Noise of ancestral samplers and DDIM.", group="details")
+    s_min_uncond: Annotated[float, Number(0, 15)] | None = knob("Skip the negative prompt below.", group="details")
+    s_churn: Annotated[float, Number(0, 100)] | None = knob("Sampler's churn.", group="details")
+    s_tmin: Annotated[float, Number(0, 10)] | None = knob("Sampler's tmin.", group="details")
+    s_tmax: Annotated[float, Number(0, 999)] | None = knob("Sampler's tmax.", group="details")
+    s_noise: Annotated[float, Number(0, 1.1)] | None = knob("Sampler's noise.", group="details")
+    disable_extra_networks: Switch | None = knob("Ignore LoRA tags in the prompt.", group="details")
+    override_settings: dict[str, Any] | None = knob(
+        "Options of the WebUI for this job alone, by allow-list.", group="details"
+    )
+
+    refiner: Refiner | None = knob("Second model for the last steps.", group="refiner", plain=False)
+    refiner_checkpoint: ModelRef | None = knob("The same by the WebUI's names.", group="refiner", plain=False)
+    refiner_switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+
+    controlnet: list[ControlNetUnit] | None = knob("ControlNet units.", group="extensions", plain=False, max_length=10)
+    adetailer: list[ADetailerUnit] | None = knob("ADetailer passes.", group="extensions", plain=False, max_length=10)
+    tiled_diffusion: TiledDiffusion | None = knob("Tiled Diffusion.", group="extensions", plain=False)
+    tiled_vae: TiledVae | None = knob("Tiled VAE.", group="extensions", plain=False)
+    script: Script | None = knob("A script of the WebUI.", group="extensions", plain=False)
+
+
+class Hires(Part):
+    """A second pass at a higher size; the same as `enable_hr` and the `hr_` fields."""
+
+    enabled: Switch | None = knob("Default true.", group="hires")
+    scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
+    width: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width.", group="hires")
+    height: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height.", group="hires")
+    upscaler: Name | None = knob("Upscaler by name.", group="hires")
+    steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
+    denoising_strength: Ratio | None = knob("How much the pass may change.", group="hires")
+    checkpoint: ModelRef | None = knob("Other model.", group="hires")
+    sampler: Name | None = knob("Other sampler.", group="hires")
+    scheduler: Name | None = knob("Other noise schedule.", group="hires")
+    prompt: Prompt | None = knob("Other prompt.", group="hires")
+    negative_prompt: Prompt | None = knob("Other negative prompt.", group="hires")
+
+
+class Txt2Img(Generation):
+    """A picture from a prompt."""
+
+    kind: ClassVar[str] = "txt2img"
+
+    type: Annotated[Literal["txt2img"], Choice()] | None = knob("The kind of job.", group="job", plain=False)
+
+    hires: Hires | None = knob("Second pass at a higher size.", group="hires", plain=False)
+    enable_hr: Switch | None = knob("The same by the WebUI's names.", group="hires")
+    hr_scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
+    hr_resize_x: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width, 0: by scale.", group="hires")
+    hr_resize_y: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height, 0: by scale.", group="hires")
+    hr_upscaler: Name | None = knob("Upscaler by name.", group="hires")
+    hr_second_pass_steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
+    hr_checkpoint_name: ModelRef | None = knob("Other model, like `checkpoint`.", group="hires", plain=False)
+    hr_sampler_name: Name | None = knob("Other sampler.", group="hires")
+    hr_scheduler: Name | None = knob("Other noise schedule.", group="hires")
+    hr_prompt: Prompt | None = knob("Other prompt; empty: the same.", group="hires")
+    hr_negative_prompt: Prompt | None = knob("Other negative prompt; empty: the same.", group="hires")

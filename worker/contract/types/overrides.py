@@ -1,0 +1,160 @@
+"""The WebUI's options that one job may override, by allow-list, with their types.
+
+Only what shapes this job's pictures is here. What would touch files, other jobs or the process is not, and what the
+contract has its own field for (checkpoint, VAE, clip skip, picture format) is moved there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticCustomError
+
+from worker.contract.base.json_guard import shown, word
+from worker.contract.types.fields import Flag, Number, Text, Whole, mistake
+from worker.errors import Problem
+from worker.suggestions import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class OneOf:
+    """One of the words that the WebUI knows for an option, in any case: it takes its default in silence for another."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = {each.lower(): each for each in words}
+
+    def read(self, value: object) -> str:
+        """Return the word in `value`; raise a `mistake` otherwise."""
+        found = self._words.get(word(value))
+        if found is None:
+            near = nearest(value, self._words.values()) if isinstance(value, str) else None
+            raise mistake(f"must be one of {', '.join(self._words.values())}, not {shown(value)}", near)
+        return found
+
+
+class Colour:
+    """A colour as Pillow reads it, which the WebUI leaves it to: ``#rrggbb``, ``rgb(…)``, or a name of CSS."""
+
+    def read(self, value: object) -> str:
+        """Return the text in `value`; raise a `mistake` otherwise."""
+        from PIL import ImageColor  # noqa: PLC0415 - one rare option needs it
+
+        text = Text(40).read(value)
+        try:
+            ImageColor.getrgb(text)
+        except ValueError:
+            raise mistake(f"must be a colour such as #ffffff or white, not {shown(value)}") from None
+        return text
+
+
+Reader = Colour | Flag | Number | OneOf | Text | Whole
+
+ALLOWED: dict[str, Reader] = {
+    "CLIP_stop_at_last_layers": Whole(1, 12),
+    "DAT_tile": Whole(0, 512, 16),
+    "DAT_tile_overlap": Whole(0, 48),
+    "ESRGAN_tile": Whole(0, 512, 16),
+    "ESRGAN_tile_overlap": Whole(0, 48),
+    "always_discard_next_to_last_sigma": Flag(),
+    "beta_dist_alpha": Number(0.01, 1),
+    "beta_dist_beta": Number(0.01, 1),
+    "code_former_weight": Number(0, 1),
+    "comma_padding_backtrack": Whole(0, 74),
+    "ddim_discretize": OneOf("uniform", "quad"),
+    "emphasis": OneOf("None", "Ignore", "Original", "No norm"),
+    "enable_batch_seeds": Flag(),
+    "enable_prompt_comments": Flag(),
+    "eta_ancestral": Number(0, 1),
+    "eta_ddim": Number(0, 1),
+    "eta_noise_seed_delta": Whole(0, 2**32 - 1),
+    "extra_networks_default_multiplier": Number(0, 2),
+    "face_restoration_model": Text(40),
+    "hires_fix_refiner_pass": OneOf("first pass", "second pass", "both passes"),
+    "hires_fix_use_firstpass_conds": Flag(),
+    "img2img_background_color": Colour(),
+    "img2img_color_correction": Flag(),
+    "img2img_extra_noise": Number(0, 1),
+    "img2img_fix_steps": Flag(),
+    "initial_noise_multiplier": Number(0, 1.5),
+    "inpainting_mask_weight": Number(0, 1),
+    "no_dpmpp_sde_batch_determinism": Flag(),
+    "overlay_inpaint": Flag(),
+    "pad_cond_uncond": Flag(),
+    "pad_cond_uncond_v0": Flag(),
+    "randn_source": OneOf("GPU", "CPU", "NV"),
+    "refiner_switch_by_sample_steps": Flag(),
+    "rho": Number(0, 100),
+    "s_churn": Number(0, 100),
+    "s_min_uncond": Number(0, 15),
+    "s_min_uncond_all": Flag(),
+    "s_noise": Number(0, 1.1),
+    "s_tmax": Number(0, 999),
+    "s_tmin": Number(0, 10),
+    "sd_hypernetwork": Text(200),
+    "sd_model_checkpoint": Text(500),
+    "sd_noise_schedule": OneOf("Default", "Zero Terminal SNR"),
+    "sd_vae": Text(500),
+    "sd_vae_decode_method": OneOf("Full", "TAESD"),
+    "sd_vae_encode_method": OneOf("Full", "TAESD"),
+    "sdxl_clip_l_skip": Flag(),
+    "sdxl_crop_left": Whole(0, 4096),
+    "sdxl_crop_top": Whole(0, 4096),
+    "sdxl_refiner_high_aesthetic_score": Number(0, 10),
+    "sdxl_refiner_low_aesthetic_score": Number(0, 10),
+    "sgm_noise_multiplier": Flag(),
+    "sigma_max": Number(0, 60),
+    "sigma_min": Number(0, 2),
+    "skip_early_cond": Number(0, 1),
+    "tiling": Flag(),
+    "token_merging_ratio": Number(0, 0.9),
+    "token_merging_ratio_hr": Number(0, 0.9),
+    "token_merging_ratio_img2img": Number(0, 0.9),
+    "uni_pc_lower_order_final": Flag(),
+    "uni_pc_order": Whole(1, 50),
+    "uni_pc_skip_type": OneOf("time_uniform", "time_quadratic", "logSNR"),
+    "uni_pc_variant": OneOf("bh1", "bh2", "vary_coeff"),
+    "upcast_attn": Flag(),
+    "upscaler_for_img2img": Text(200),
+    "use_downcasted_alpha_bar": Flag(),
+    "use_old_emphasis_implementation": Flag(),
+    "use_old_hires_fix_width_height": Flag(),
+    "use_old_karras_scheduler_sigmas": Flag(),
+    "use_old_scheduling": Flag(),
+}
+"""Option → how its value is read. Ranges are those of the WebUI's own sliders."""
+
+MOVED: dict[str, str] = {
+    "sd_model_checkpoint": "checkpoint",
+    "sd_vae": "vae",
+    "CLIP_stop_at_last_layers": "clip_skip",
+    "samples_format": "output.format",
+    "jpeg_quality": "output.quality",
+    "webp_lossless": "output.lossless",
+}
+"""Option → the job's own field for the same thing."""
+
+
+def read_overrides(given: Mapping[str, Any], path: str = "override_settings") -> tuple[dict[str, Any], list[Problem]]:
+    """Return the options with their values read, and a problem for each that is unknown or wrong.
+
+    Null values and the options of `MOVED` are left out.
+    """
+    kept: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, value in given.items():
+        if name in MOVED or value is None:
+            continue
+        reader = ALLOWED.get(name)
+        if reader is None:
+            problems.append(
+                Problem(f"{path}.{name}", "is not an option that a job may override", nearest(name, ALLOWED))
+            )
+            continue
+        try:
+            kept[name] = reader.read(value)
+        except PydanticCustomError as error:
+            suggestion = (error.context or {}).get("suggestion")
+            problems.append(Problem(f"{path}.{name}", error.message(), None if suggestion is None else str(suggestion)))
+    return kept, problems

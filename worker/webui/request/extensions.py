@@ -1,0 +1,283 @@
+"""Extensions and scripts of a job, checked against what the running WebUI has and attached to its request. Pure.
+
+An extension never fails: what it does not know it skips, answers 200 and claims the feature all the same. So every name
+is checked before, and what can be counted in the answer is counted after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.rules.field_rules import DEFAULT_SIDE
+from worker.contract.rules.sizes import Size
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Img2Img, Inpaint
+from worker.errors import Problem
+from worker.suggestions import nearest
+from worker.webui.names.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
+from worker.webui.request import extension_args, scripts, xyz_plot
+from worker.webui.request.parameters import asked_for, marked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.contract.types.adetailer import ADetailerUnit
+    from worker.contract.types.controlnet import ControlNetUnit
+    from worker.contract.types.job import Generation
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.weights import Weights
+    from worker.webui.request.body import Request
+    from worker.webui.request.parameters import Parameters
+
+_FREE_MODULES = frozenset(
+    {"reference_only", "reference_adain", "reference_adain+attn", "revision_clipvision", "revision_ignore_prompt"}
+)
+"""ControlNet's preprocessors that work without a model."""
+_IN_THE_IMAGE = 'is not installed in this worker\'s WebUI; build the image with --build-arg EXTENSIONS="… {}"'
+_NON_COMMERCIAL = (
+    "is not installed in this worker's WebUI (its licence is for non-commercial use; the operator decides)"
+)
+_SCRIPT_WITHOUT = "is not a script of this worker's WebUI"
+
+
+@dataclass(slots=True)
+class _Attached:
+    """What is put into a request, and what its answer then has to show."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    alwayson: dict[str, Any] = field(default_factory=dict)
+    expect: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def attach(
+    request: Request, job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]
+) -> tuple[Request, list[Problem]]:
+    """Return `request` with the job's extensions and script, and a problem for each name that the WebUI lacks.
+
+    Args:
+        request: As built from the job's plain fields.
+        job: The job.
+        catalog: What the WebUI lists.
+        weights: What is on this machine; None: unknown.
+        pictures: Of ControlNet's units; see `units.controlnet`.
+    """
+    done = _Attached()
+    installed = catalog.img2img_scripts if isinstance(job, Img2Img) else catalog.scripts
+    _controlnet(done, job, catalog, installed, pictures)
+    _adetailer(done, job, catalog, installed)
+    _tiled(done, job, catalog, weights, installed)
+    if isinstance(job, Inpaint) and job.soft_inpainting is not None and job.soft_inpainting.enabled is not False:
+        if "soft inpainting" in installed:
+            done.alwayson |= extension_args.soft_inpainting(job.soft_inpainting)
+        else:
+            done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
+    if isinstance(job, Img2Img):
+        _ultimate(done, job, catalog, weights)
+    tile = Size(int(request.body.get("width", DEFAULT_SIDE)), int(request.body.get("height", DEFAULT_SIDE)))
+    _script(done, job, catalog, weights, tile)
+    # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
+    done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
+    body = {**request.body, **done.body}
+    if done.alwayson:
+        body["alwayson_scripts"] = done.alwayson
+    body = marked(body)
+    extras = {**request.expect.extras, **done.extras}
+    expect = replace(request.expect, extras=extras, parameters=_parameters(body, done), **done.expect)
+    return replace(request, body=body, expect=expect), done.problems
+
+
+def _parameters(body: Mapping[str, Any], done: _Attached) -> Parameters:
+    """Return the parameters that the answer has to name; a script that works tile by tile changes some of them."""
+    asked = asked_for(body)
+    if "script_name" not in body:
+        return asked
+    changed = {"Denoising strength"} if done.expect.get("steps_back") else set()
+    numbers = {name: number for name, number in asked.numbers.items() if name not in changed}
+    return replace(asked, numbers=numbers, subseed=None)
+
+
+def _controlnet(
+    done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str], pictures: Mapping[str, str]
+) -> None:
+    on = [(index, unit) for index, unit in enumerate(job.controlnet or ()) if unit.is_on]
+    if not on:
+        return
+    if "controlnet" not in installed:
+        done.problems.append(Problem(job.path("controlnet"), f"ControlNet {_IN_THE_IMAGE.format('controlnet')}"))
+        return
+    if len(on) > catalog.control_units:
+        message = f"has {len(on)} units; this worker's WebUI runs {catalog.control_units} and drops the rest"
+        done.problems.append(Problem(job.path("controlnet"), message))
+    models: dict[int, str] = {}
+    for place, (index, unit) in enumerate(on):
+        path = job.path(f"controlnet[{index}]")
+        done.problems += _control_module(unit, catalog, path)
+        model, problems = _control_model(unit, catalog, path)
+        done.problems += problems
+        if model is not None:
+            models[place] = model
+    done.alwayson |= extension_args.controlnet([unit for _, unit in on], models, pictures)
+    twice = isinstance(job, Txt2Img) and bool(job.enable_hr)
+    done.expect["maps"] = len(on) * (2 if twice else 1)
+
+
+def _control_module(unit: ControlNetUnit, catalog: Catalog, path: str) -> list[Problem]:
+    if unit.module is None or unit.module in catalog.control_modules:
+        return []
+    near = nearest(unit.module, catalog.control_modules)
+    return [Problem(f"{path}.module", f"is not a preprocessor of this ControlNet: {unit.module!r}", near)]
+
+
+def _control_model(unit: ControlNetUnit, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
+    """Return the model by its listed title; a bare name in any case is enough."""
+    if unit.model in {None, "None"}:
+        if unit.module in _FREE_MODULES:
+            return None, []
+        return None, [Problem(f"{path}.model", "is missing: without a model the unit does nothing")]
+    wanted = str(unit.model)
+    bare = {title.rpartition(" [")[0] or title: title for title in catalog.control_models}
+    if wanted in catalog.control_models:
+        return wanted, []
+    for name, title in bare.items():
+        if name.casefold() == wanted.casefold().removesuffix(".safetensors").removesuffix(".pth"):
+            return title, []
+    listed = ", ".join(bare) or "none is installed"
+    message = f"is not a ControlNet model on this worker: {wanted!r} (there is: {listed})"
+    return None, [Problem(f"{path}.model", message, nearest(wanted, bare))]
+
+
+def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str]) -> None:
+    on = [(index, unit) for index, unit in enumerate(job.adetailer or ()) if unit.is_on]
+    if not on:
+        return
+    if "adetailer" not in installed:
+        done.problems.append(Problem(job.path("adetailer"), f"ADetailer {_IN_THE_IMAGE.format('adetailer')}"))
+        return
+    checkpoints: dict[int, str] = {}
+    vaes: dict[int, str] = {}
+    settled: list[ADetailerUnit] = []
+    for place, (index, unit) in enumerate(on):
+        path = job.path(f"adetailer[{index}]")
+        model, problems = known(str(unit.model), catalog.detectors, f"{path}.model", "detector")
+        done.problems += problems
+        sampling, problems = catalog.names.settle(
+            unit.sampler, unit.scheduler, sampler_path=f"{path}.sampler", scheduler_path=f"{path}.scheduler"
+        )
+        done.problems += problems
+        named = {"model": model or unit.model, "sampler": sampling.sampler, "scheduler": sampling.scheduler}
+        changes = {name: value for name, value in named.items() if value is not None}
+        settled.append(unit.model_copy(update=changes))
+        if unit.checkpoint is not None:
+            done.problems += _listed_checkpoint(unit, catalog, path, checkpoints, place)
+        if unit.vae is not None:
+            vae = catalog.vae_meant(unit.vae.ref)
+            if vae is None:
+                done.problems.append(Problem(f"{path}.vae", f"is not a VAE on this worker: {unit.vae.ref!r}"))
+            else:
+                vaes[place] = vae.name
+    done.alwayson |= extension_args.adetailer(settled, checkpoints, vaes)
+    if settled:
+        done.extras["ADetailer model"] = settled[0].model
+
+
+def _listed_checkpoint(
+    unit: ADetailerUnit, catalog: Catalog, path: str, checkpoints: dict[int, str], place: int
+) -> list[Problem]:
+    wanted = unit.checkpoint.ref if unit.checkpoint is not None else ""
+    found = catalog.checkpoint_meant(wanted)
+    if found is None:
+        near = nearest(wanted, [checkpoint.name for checkpoint in catalog.checkpoints])
+        return [Problem(f"{path}.checkpoint", f"is not a checkpoint on this worker: {wanted!r}", near)]
+    checkpoints[place] = found.title
+    return []
+
+
+def _tiled(
+    done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None, installed: frozenset[str]
+) -> None:
+    diffusion, vae = job.tiled_diffusion, job.tiled_vae
+    if diffusion is not None and diffusion.enabled is not False:
+        path = job.path("tiled_diffusion")
+        if "tiled diffusion" not in installed:
+            done.problems.append(Problem(path, f"Tiled Diffusion {_NON_COMMERCIAL}"))
+        else:
+            upscaler = _upscaler(done, diffusion.upscaler, catalog, weights, f"{path}.upscaler")
+            done.alwayson |= extension_args.tiled_diffusion(diffusion, upscaler=upscaler)
+            if isinstance(job, Img2Img):
+                done.expect["size"] = None
+            elif diffusion.width is not None or diffusion.height is not None:
+                done.expect["size"] = Size(diffusion.width or 1024, diffusion.height or 1024)
+    if vae is not None and vae.enabled is not False:
+        if "tiled vae" not in installed:
+            done.problems.append(Problem(job.path("tiled_vae"), f"Tiled VAE {_NON_COMMERCIAL}"))
+        else:
+            done.alwayson |= extension_args.tiled_vae(vae)
+
+
+def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights | None) -> None:
+    unit = job.ultimate_upscale
+    if unit is None:
+        return
+    path = job.path("ultimate_upscale")
+    if "ultimate sd upscale" not in catalog.img2img_scripts:
+        done.problems.append(Problem(path, "Ultimate SD upscale is not installed in this worker's WebUI"))
+        return
+    if (job.batch_size or 1) * (job.n_iter or 1) > 1:
+        done.problems.append(Problem(path, "makes one picture at a time; leave batch_size and n_iter out"))
+    name = _upscaler(done, unit.upscaler or "Lanczos", catalog, weights, f"{path}.upscaler")
+    names = [upscaler.name for upscaler in catalog.upscalers]
+    if name is None:
+        return
+    done.body |= extension_args.ultimate_upscale(unit, upscaler=names.index(name))
+    done.expect["size"] = Size(unit.width, unit.height) if unit.width is not None and unit.height is not None else None
+    if unit.seam_fix not in {None, "none"}:
+        done.expect["steps_back"] = 1
+    elif unit.redraw == "none":
+        done.expect |= {"free": True, "loras": ()}  # nothing is diffused: no model is named
+    done.expect |= {"maps": 0, "tiled": True}  # it returns no maps
+
+
+def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: Weights | None, path: str) -> str | None:
+    if wanted is None:
+        return None
+    found, problems = known(wanted, [upscaler.name for upscaler in catalog.upscalers], path, "upscaler")
+    done.problems += problems
+    if found is not None:
+        done.problems += missing_upscaler(found, catalog, weights, path)
+    return found
+
+
+def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None, tile: Size) -> None:
+    if job.script is None:
+        return
+    path = job.path("script.name")
+    name = job.script.name.strip().lower()
+    img2img = isinstance(job, Img2Img)
+    entry = scripts.find(catalog.script_info, name, img2img=img2img) if name in scripts.OFFERED else None
+    if entry is None:
+        offered: Sequence[str] = [
+            one for one in scripts.OFFERED if scripts.find(catalog.script_info, one, img2img=img2img)
+        ]
+        done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
+        return
+    restorer = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
+    ready = weights is None or weights.of_face_restorer(restorer) is None
+    through = {**xyz_plot.names(catalog), **xyz_plot.faces(restorer, ready=ready)}
+    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), through)
+    if not problems:
+        problems = scripts.beyond(
+            name,
+            args,
+            prompt=job.prompt,
+            negative=job.negative_prompt or "",
+            loras=[lora.name for lora in catalog.loras],
+            each=(job.batch_size or 1) * (job.n_iter or 1),
+            path=job.path("script.args"),
+        ) or scripts.overlapping(name, args, tile, job.path("script.args"))
+    done.problems += problems
+    if not problems:
+        done.body |= {"script_name": name, "script_args": args}
+        done.expect |= {"free": True, "maps": 0, "size": None, "seeds_of_tiles": name == scripts.SD_UPSCALE}

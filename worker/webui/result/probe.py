@@ -1,0 +1,138 @@
+"""Proof by tiny pictures of what A1111 answers 200 to and does not do, where its log can't tell.
+
+An upscaler whose weights are missing or refused makes a plain resize; a LoRA whose shapes do not fit changes nothing.
+The infotext names both. A small picture is made with each and without; what makes no difference does nothing. A server
+whose pictures don't depend on what was asked for (a mock of a WebUI) can't be judged so, and is taken at its word.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from worker.webui.request.upscale import UPSCALE
+from worker.webui.result.verify import Findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from worker.webui.request.body import Request
+
+Post = Callable[[str, dict[str, Any]], Any]
+"""Sends a body to a path and returns the answer; blocking."""
+
+TXT2IMG = "/sdapi/v1/txt2img"
+PLAIN = frozenset({"None", "Lanczos", "Nearest"})
+"""Upscalers that are nothing but a resize, and what one without its weights falls back to."""
+_SIDE = 32
+_SCALES = (1.0, 4.0)
+"""A LoRA that is meant to do little still shows at four times its strength."""
+_SEEN = 1.0
+"""Of 255, on average: more than the rounding by which two runs of the same request may differ on a GPU."""
+
+
+class Probe:
+    """Remembers what it has seen; one for the life of a WebUI's process."""
+
+    def __init__(self) -> None:
+        self._effective: set[tuple[str, str]] = set()
+        self._plain: dict[str, bytes] = {}
+        self._upscaling: set[str] = set()
+
+    def request(self, request: Request, post: Post) -> Findings:
+        """Return what of a txt2img or img2img request has no effect.
+
+        Raises:
+            WorkerError: as `post` does; what was not seen is looked at the next time.
+        """
+        title = str(request.body["override_settings"]["sd_model_checkpoint"])
+        unfit = {
+            lora.name: 0 for lora in request.expect.loras if lora.scale and not self._works(title, lora.name, post)
+        }
+        upscaler = request.body.get("hr_upscaler") if request.body.get("enable_hr") else None
+        latent = isinstance(upscaler, str) and upscaler.startswith("Latent")
+        named = [upscaler] if isinstance(upscaler, str) and not latent else []
+        return Findings(unfit, tuple(self.idle_upscalers(named, post)))
+
+    def unseen(self, upscalers: Iterable[str]) -> list[str]:
+        """Return those of the upscalers that have yet to be looked at."""
+        return [name for name in upscalers if name not in PLAIN and name not in self._upscaling]
+
+    def idle_upscalers(self, names: Iterable[str], post: Post) -> list[str]:
+        """Return those of the upscalers `names` that only resize. Raises what `post` raises."""
+        idle = []
+        for name in self.unseen(names):
+            picture = _pattern()
+
+            def enlarged(upscaler: str, picture: str = picture) -> bytes:
+                return _pixels(post(UPSCALE, _upscaling(picture, upscaler))["image"])
+
+            resized = enlarged("Lanczos")
+            if enlarged(name) == resized and enlarged("Nearest") != resized:
+                idle.append(name)
+            else:
+                self._upscaling.add(name)
+        return idle
+
+    def _works(self, title: str, lora: str, post: Post) -> bool:
+        """Whether a LoRA changes a picture of the checkpoint with this title."""
+        if (title, lora) in self._effective:
+            return True
+        if title not in self._plain:
+            self._plain[title] = _made(_tiny(title), post)
+        plain = self._plain[title]
+        differing = any(
+            _difference(_made(_tiny(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
+        )
+        if differing or _difference(_made(_tiny(title, seed=2), post), plain) < _SEEN:
+            self._effective.add((title, lora))
+            return True
+        return False
+
+
+def _made(body: dict[str, Any], post: Post) -> bytes:
+    return _pixels(post(TXT2IMG, body)["images"][0])
+
+
+def _tiny(title: str, tag: str = "", *, seed: int = 1) -> dict[str, Any]:
+    return {
+        "prompt": f"a photo of a house by the sea{tag}",
+        "steps": 2,
+        "width": 64,
+        "height": 64,
+        "seed": seed,
+        "sampler_name": "Euler",
+        "override_settings": {"sd_model_checkpoint": title},
+    }
+
+
+def _upscaling(picture: str, upscaler: str) -> dict[str, Any]:
+    return {"image": picture, "upscaling_resize": 2, "upscaler_1": upscaler}
+
+
+def _pattern() -> str:
+    """Return base64 of a small picture with edges, which no two ways of resizing treat alike."""
+    from PIL import Image  # noqa: PLC0415 - not before the WebUI was spawned
+
+    picture = Image.new("RGB", (_SIDE, _SIDE))
+    picture.putdata([(x * 8, y * 8, 255 * ((x // 3 + y // 5) % 2)) for y in range(_SIDE) for x in range(_SIDE)])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _difference(one: bytes, other: bytes) -> float:
+    """Return by how much of 255 two pictures differ on average; those of another size, wholly."""
+    if len(one) != len(other):
+        return 255.0
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def _pixels(text: str) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - not before the WebUI was spawned
+
+    with Image.open(io.BytesIO(base64.b64decode(text.rpartition(",")[2]))) as picture:
+        pixels: bytes = picture.convert("RGB").tobytes()
+    return pixels
