@@ -61,6 +61,12 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _path(value: str) -> str:
+    if not value.startswith("/") or "?" in value or "{" in value:
+        raise ValueError("must be a path that starts with /")
+    return value
+
+
 def _header(value: str) -> str:
     bare = value.strip()
     if not bare.isascii() or not bare.isprintable():
@@ -335,7 +341,13 @@ class Settings:
         ge=64 * 64,
     )
     max_images: int = knobs.whole(16, "MAX_IMAGES", "Pictures of one job.", unit="pictures", ge=1, le=1000)
-    max_input_bytes: int = knobs.whole(20_000_000, "MAX_INPUT_BYTES", "Of one job's JSON.", unit="bytes", ge=1000)
+    max_input_bytes: int = knobs.whole(
+        20_000_000,
+        "MAX_INPUT_BYTES",
+        "Of one request over HTTP; where nothing is set 30 MB on a load-balancing endpoint, 100 MB elsewhere.",
+        unit="bytes",
+        ge=1000,
+    )
     max_input_pixels: int = knobs.whole(
         64 * 1024 * 1024, "MAX_INPUT_PIXELS", "Of one picture that a job brings.", unit="pixels", ge=64 * 64
     )
@@ -345,7 +357,8 @@ class Settings:
     max_output_bytes: int = knobs.whole(
         9_500_000,
         "MAX_OUTPUT_BYTES",
-        "Of one answer's JSON; the platform drops larger ones (10 MB for /run, 20 MB for /runsync).",
+        "Of one answer's JSON; the platform drops larger ones (10 MB for /run, 20 MB for /runsync). Over HTTP where "
+        "nothing is set: 30 MB on a load-balancing endpoint, 100 MB elsewhere.",
         unit="bytes",
         ge=1000,
     )
@@ -418,16 +431,35 @@ class Settings:
         ge=0,
         le=65535,
     )
+    health_check_path: str = knobs.text(
+        "/ping", "HEALTH_CHECK_PATH", "One more path that is answered as /ping is; RunPod sets it.", check=_path
+    )
 
     # HTTP mode (`python -m worker serve`)
-    http_port: int = knobs.whole(8000, "HTTP_PORT", "Port of `python -m worker serve`.", ge=1, le=65535, also=("PORT",))
+    http_port: int = knobs.whole(
+        8000,
+        "HTTP_PORT",
+        "Port of `python -m worker serve`; on a load-balancing endpoint of RunPod 80 where nothing is set.",
+        ge=1,
+        le=65535,
+        also=("PORT",),
+    )
     http_host: str = knobs.text(
-        "127.0.0.1", "HTTP_HOST", "Address that it listens on; 0.0.0.0 for every interface, which wants HTTP_API_KEY."
+        "127.0.0.1",
+        "HTTP_HOST",
+        "Address that it listens on; 0.0.0.0 for every interface, which wants HTTP_API_KEY. On a load-balancing "
+        "endpoint 0.0.0.0 where nothing is set.",
     )
     http_api_key: knobs.Secret | None = knobs.secret(
         "HTTP_API_KEY",
-        "Key that its clients send as `Authorization: Bearer …`; default: none is asked for.",
+        "Key that its clients send as `Authorization: Bearer …`, as the password of Basic, or as `X-API-Key`; default: "
+        "none is asked for. None is needed behind RunPod's load balancing, which asks for RunPod's key.",
         check=_header,
+    )
+    http_key_in_url: bool = knobs.flag(
+        "HTTP_KEY_IN_URL",
+        "Clients may also send that key as `?api_key=…`, which ends up in logs of proxies.",
+        default=False,
     )
     http_line: int = knobs.whole(
         100, "HTTP_LINE", "Jobs that may wait there; more get 429.", unit="jobs", ge=1, le=100000

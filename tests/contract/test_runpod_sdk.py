@@ -11,7 +11,7 @@ from runpod.serverless.modules import rp_http, rp_logger, rp_ping, rp_scale
 
 from tests.support.echo_worker import EchoHost
 from worker import runpod_adapter
-from worker.serving.life import Life
+from worker.serving.handler import JobHandler
 from worker.settings import read_settings
 
 
@@ -76,8 +76,8 @@ class StoppedAtOnce(dict[str, "asyncio.Task[None]"]):
 
 def test_a_job_that_is_stopped_before_it_has_begun_leaves_its_place_to_the_next() -> None:
     async def story() -> None:
-        life = Life(EchoHost(), read_settings({}))
-        scaler = runpod_adapter._Scaler({"handler": life.handle, "life": life})
+        handler = JobHandler(EchoHost(), read_settings({}))
+        scaler = runpod_adapter._Scaler({"handler": handler.handle, "job_handler": handler})
         scaler.jobs_tasks = StoppedAtOnce()
         scaler._open.set()
         running = asyncio.ensure_future(scaler.run_jobs(None))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.errors import InvalidInput, WorkerError
 from worker.host import Host
-from worker.serving.local import leave
+from worker.serving.local_result import save_locally
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         host.wait_ready()
         told = asyncio.run(_run(host, job))
         answer = told if isinstance(told, dict) else {"items": told}
-        for line in leave(answer, settings.out_dir):
+        for line in save_locally(answer, settings.out_dir):
             print(line, file=sys.stderr)
         answer = {**answer, **_named(answer, settings)}
     except WorkerError as error:

@@ -1,4 +1,4 @@
-"""Cancelling a job without leaving it, and waiting for one of two things."""
+"""Waiting for one of two things, and cancelling a job without abandoning it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def see_through(job: Coroutine[Any, Any, T]) -> T:
-    """Return what `job` returns; when cancelled, cancel it, wait until it has really ended, and only then pass that on.
+async def cancel_and_wait(job: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `job`; when cancelled, cancel `job`, wait for its end and then raise CancelledError.
 
-    A job that was told to stop still has to interrupt the GPU and see it idle. However often its caller is cancelled
-    meanwhile, it gets that time, and whoever counts running jobs counts it until then.
+    A cancelled job still has to interrupt the GPU and see it idle. However often the caller is cancelled meanwhile, the
+    job gets that time and counts as running until then.
     """
     task = asyncio.ensure_future(job)
     cancelled = False
@@ -29,18 +29,20 @@ async def see_through(job: Coroutine[Any, Any, T]) -> T:
             cancelled = True
     if cancelled:
         if not task.cancelled():
-            task.exception()  # seen, so that the loop does not complain about it
+            task.exception()  # retrieved, so that the loop does not report it as lost
         raise asyncio.CancelledError
     return task.result()
 
 
-async def unless(event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0) -> T | None:
-    """Return what `work` returns; None, with `work` cancelled, when `event` came more than `grace_s` seconds before.
+async def unless_set(
+    event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0
+) -> T | None:
+    """Return the result of `work`, or None, with `work` cancelled, if `event` is set first.
 
     Args:
-        event: What ends the waiting.
-        work: What is waited for.
-        grace_s: Asked when the event has come.
+        event: Ends the wait.
+        work: The awaitable to wait for.
+        grace_s: Seconds that `work` may go on after the event; asked once the event is set.
     """
     doing = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
