@@ -33,9 +33,9 @@ class AsyncEndpoint:
         """See `Endpoint.runsync`. A task that is cancelled meanwhile stops asking; the job goes on."""
         return await (await self.run(job, **more)).wait(timeout)
 
-    async def job(self, job_id: str) -> AsyncJob:
+    async def job(self, job_id: str, *, worker: str | None = None) -> AsyncJob:
         """See `Endpoint.job`."""
-        return AsyncJob(await asyncio.to_thread(self.sync.job, job_id))
+        return AsyncJob(await asyncio.to_thread(self.sync.job, job_id, worker=worker))
 
     async def health(self) -> dict[str, Any]:
         """See `Endpoint.health`."""
