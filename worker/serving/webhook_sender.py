@@ -10,14 +10,13 @@ import asyncio
 import ssl
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import certifi
 import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from worker.net.addresses import AllowList
+from worker.net.addresses import AllowList, url_host
 from worker.net.errors import Refused, passes
 from worker.net.guard import Guard
 from worker.net.resolver import GuardedResolver
@@ -92,8 +91,8 @@ class WebhookSender:
         self._log = get_logger("webhook")
 
     def post(self, url: str, job_id: str, result: Mapping[str, Any]) -> None:
-        """Start the delivery of a job's result to `url`; a failure is logged."""
-        body, host = encode(dict(result)), urlsplit(url).netloc.rpartition("@")[2].lower()
+        """Start the delivery of a job's result to `url`, an http(s) address; a failure is logged."""
+        body, host = encode(dict(result)), url_host(url)
         is_crowded = self._pending_bytes > 0 and self._pending_bytes + len(body) > MAX_PENDING_BYTES
         if is_crowded or self._pending_by_host[host] >= PER_HOST:
             self._log.warning("a webhook is left out: too many wait for receivers that do not answer", job_id=job_id)
@@ -224,7 +223,7 @@ def _is_long(value: object) -> bool:
 def _pause_s(state: RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome is not None else None
     asked_s = failure.asked_s if isinstance(failure, _TryLater) else 0.0
-    return max(PAUSES_S[state.attempt_number - 1], min(asked_s, LONGEST_PAUSE_S))
+    return max(PAUSES_S[min(state.attempt_number, len(PAUSES_S)) - 1], min(asked_s, LONGEST_PAUSE_S))
 
 
 def _retry_after_s(header: str) -> float:

@@ -186,8 +186,23 @@ def test_an_id_stands_for_one_job_only(served: Endpoint) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        *({"id": 7}, {"id": "a/b"}, {"id": ".."}, {"id": "x" * 200}, {"webhook": 7}, {"webhook": "ftp://x"}),
-        *({"policy": []}, {"policy": {"executionTimeout": "5000"}}, {"policy": {"executionTimeout": -1}}),
+        *(
+            {"id": 7},
+            {"id": "a/b"},
+            {"id": ".."},
+            {"id": "x" * 200},
+            {"webhook": 7},
+            {"webhook": "ftp://x"},
+            {"webhook": "http://["},
+        ),
+        *(
+            {"webhook": "http://x y"},
+            {"webhook": "https://:80"},
+            {"webhook": "http://a:99999"},
+            {"policy": []},
+            {"policy": {"executionTimeout": "5000"}},
+            {"policy": {"executionTimeout": -1}},
+        ),
     ],
 )
 def test_what_can_be_no_id_webhook_or_policy_is_refused(served: Endpoint, more: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from worker.net.addresses import url_host
 from worker.serving.answer import encode
 from worker.serving.cancellation import unless_set
 from worker.serving.http_api.api_errors import RequestRefused, busy
@@ -112,13 +113,13 @@ def job_router(api: JobApi, key: ApiKey) -> APIRouter:
         gone.cancel()
         return _json(api.state(job))
 
-    @router.api_route("/status/{id}", methods=["GET", "POST"], responses=JOB_RESULT, summary="Ask for a job's result.")
+    @router.post("/status/{id}", include_in_schema=False)
+    @router.get("/status/{id}", responses=JOB_RESULT, summary="Ask for a job's result.")
     async def status(id: str) -> Response:  # noqa: A002 - the name in RunPod's paths
         return _json(api.state(api.known(id)))
 
-    @router.api_route(
-        "/stream/{id}", methods=["GET", "POST"], summary="Progress and pictures of a job, held up to 10 s for news."
-    )
+    @router.post("/stream/{id}", include_in_schema=False)
+    @router.get("/stream/{id}", summary="Progress and pictures of a job, held up to 10 s for news.")
     async def stream(id: str, after: Annotated[int, Query(ge=0)] = 0) -> Response:  # noqa: A002 - as above
         job = api.known(id)
         changed = job.changed
@@ -152,9 +153,18 @@ def _read_job(body: bytes) -> tuple[JobRequest, bool]:
         raise _bad("policy: must be an object; its executionTimeout is a number of milliseconds")
     if given is not None and not (isinstance(given, str) and JOB_ID.fullmatch(given)):
         raise _bad("id: must be a text of 1 to 128 letters, digits and the signs . _ -")
-    if webhook is not None and not (isinstance(webhook, str) and webhook.startswith(("http://", "https://"))):
-        raise _bad("webhook: must be an http(s) address")
+    if webhook is not None:
+        _check_webhook(webhook)
     return JobRequest(given or uuid.uuid4().hex, _digest(job), body, webhook), given is not None
+
+
+def _check_webhook(webhook: object) -> None:
+    if not isinstance(webhook, str):
+        raise _bad("webhook: must be an http(s) address")
+    try:
+        url_host(webhook)
+    except ValueError as error:
+        raise _bad(f"webhook: {error}") from None
 
 
 def _bad(message: str) -> RequestRefused:
