@@ -126,7 +126,7 @@ def test_nothing_of_an_answer_is_read_but_its_status() -> None:
 
 
 def test_an_answer_that_is_not_http_is_not_asked_for_again() -> None:
-    with serve(lambda _: Reply(raw=lambda handler: handler.wfile.write(b"SMTP ready\r\n\r\n"))) as receiver:  # type: ignore[arg-type,return-value]
+    with serve(lambda _: Reply(raw=lambda handler: handler.wfile.write(b"SMTP ready\r\n\r\n"))) as receiver:  # type: ignore[arg-type]
         Sender().deliver(receiver.url)
         assert len(receiver.seen) == 1
 
