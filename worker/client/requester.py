@@ -23,6 +23,8 @@ WORKER_HEADER = "X-Runpod-Worker-Id"
 NO_WORKERS = "no workers available"
 NO_WORKERS_PAUSE_S = 5.0
 """RunPod asks for 5 to 10 s before the next try."""
+STARTING = 503
+"""With ``Retry-After``: a worker that is starting or stopping has not taken the job."""
 _HINTS = {
     "not allowed for qb api": "this is a queue endpoint; give its id, not an address of load balancing",
     NO_WORKERS: "no worker was free within two minutes; raise the endpoint's workers, or try later",
@@ -138,7 +140,9 @@ class Requester:
         failure, asked_s = EndpointError(_said(answer), answer.status_code), _asked_s(answer)
         if NO_WORKERS in str(failure):
             raise _Again(failure, max(asked_s, NO_WORKERS_PAUSE_S))
-        raise _Again(failure, asked_s) if answer.status_code in again and asked_s <= LONGEST_ASKED_S else failure
+        was_not_taken = answer.status_code == STARTING and "Retry-After" in answer.headers
+        may_pass = answer.status_code in again or was_not_taken
+        raise _Again(failure, asked_s) if may_pass and asked_s <= LONGEST_ASKED_S else failure
 
 
 def _read(answer: requests.Response) -> dict[str, Any]:

@@ -134,6 +134,26 @@ def test_a_job_that_is_done_without_an_output_has_failed() -> None:
     assert read_state({"id": "x", "status": "COMPLETED", "output": {"error": None}}).answer() == {"error": None}
 
 
+def test_a_job_that_a_starting_worker_has_not_taken_is_sent_again() -> None:
+    clock = Clock()
+
+    def script(_: Request) -> Reply:
+        if clock.now < 8:
+            return _json({"error": "the worker is starting or stopping"}, 503, {"Retry-After": "5"})
+        return _json({"id": "x", "status": "IN_QUEUE"})
+
+    with serve(script) as server:
+        assert _endpoint_at(server.url, clock).run({}).id == "x"
+        assert len(server.seen) == 3
+
+
+def test_a_job_that_may_have_been_taken_is_not_sent_again() -> None:
+    with serve(lambda _: _json({}, 503)) as server:
+        with pytest.raises(EndpointError, match="503"):
+            _endpoint_at(server.url, Clock()).run({})
+        assert len(server.seen) == 1
+
+
 def test_a_job_is_asked_for_at_the_worker_that_took_it() -> None:
     clock = Clock()
 
