@@ -95,6 +95,7 @@ class HttpWorker:
             max_waiting=settings.http_line,
             keep_s=settings.http_keep_s,
             on_over=self._over,
+            worker_id=settings.runpod_pod_id,
         )
         self._webhooks: WebhookSender | None = None
         self._stopping = asyncio.Event()
@@ -173,6 +174,7 @@ class HttpWorker:
         from worker.serving.http_api.auth import ApiKey  # noqa: PLC0415 - as above
         from worker.serving.http_api.job_api import JobApi, job_router  # noqa: PLC0415 - as above
         from worker.serving.http_api.probes import probe_routes  # noqa: PLC0415 - as above
+        from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
 
         settings = self._settings
         secret = settings.http_api_key
@@ -181,8 +183,7 @@ class HttpWorker:
             self._table,
             takes_jobs=lambda: self._started and not self._stopping.is_set(),
             stopping=self._stopping,
-            max_bytes=settings.max_input_bytes,
-            worker_id=settings.runpod_pod_id,
+            bodies=BodyReader(settings.max_input_bytes, self._stopping),
         )
         return create_app(
             [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)

@@ -65,6 +65,7 @@ class JobRecord:
         last_number: The last number given.
         changed: Set and replaced whenever something changes.
         weight: Characters of what is kept of it, once it is over.
+        worker_id: Names the worker that knows it.
     """
 
     id: str
@@ -82,6 +83,7 @@ class JobRecord:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Any] | None = None
     weight: int = 0
+    worker_id: str | None = None
 
     @property
     def over(self) -> bool:
@@ -105,6 +107,8 @@ class JobRecord:
     def to_json(self) -> dict[str, Any]:
         """Return it in the form of RunPod's API."""
         told: dict[str, Any] = {"id": self.id, "status": self.status}
+        if self.worker_id is not None:
+            told["workerId"] = self.worker_id
         if self.started_at is not None:
             told["delayTime"] = round((self.started_at - self.submitted_at) * 1000)
         if self.ended_at is not None and self.started_at is not None:
@@ -130,6 +134,7 @@ class JobTable:
         max_kept: Characters of all that is kept.
         max_held_bytes: Bytes of the bodies of all jobs that are not over.
         on_over: Called when a job is over.
+        worker_id: Names this worker in answers: its jobs are known to no other.
         clock: Monotonic seconds.
     """
 
@@ -144,6 +149,7 @@ class JobTable:
         max_kept: int = MAX_KEPT,
         max_held_bytes: int = MAX_HELD_BYTES,
         on_over: Callable[[JobRecord], None] = lambda _: None,
+        worker_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._handle = handle
@@ -154,6 +160,7 @@ class JobTable:
         self._max_kept = max_kept
         self._max_held_bytes = max_held_bytes
         self._on_over = on_over
+        self._worker_id = worker_id
         self._clock = clock
         self._jobs: dict[str, JobRecord] = {}
         self._waiting: deque[JobRecord] = deque()
@@ -182,7 +189,9 @@ class JobTable:
         is_crowded = self._held_bytes > 0 and self._held_bytes + len(request.body) > self._max_held_bytes
         if self._closed or is_crowded or len(self._waiting) >= self._max_waiting:
             raise QueueFull
-        job = JobRecord(request.id, request.digest, request.webhook, request.body, self._clock())
+        job = JobRecord(
+            request.id, request.digest, request.webhook, request.body, self._clock(), worker_id=self._worker_id
+        )
         self._held_bytes += len(job.body)
         self._jobs[job.id] = job
         self._waiting.append(job)

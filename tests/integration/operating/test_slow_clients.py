@@ -20,7 +20,7 @@ from worker.serving.http_api.application import Api, create_app
 from worker.serving.http_api.auth import ApiKey
 from worker.serving.http_api.job_api import JobApi, job_router
 from worker.serving.http_api.probes import probe_app, probe_routes
-from worker.serving.http_api.request_body import MAX_SEPARATORS, parse_json
+from worker.serving.http_api.request_body import MAX_SEPARATORS, BodyReader, parse_json
 from worker.serving.http_api.server import HttpServer, listen
 from worker.serving.job_table import JobTable
 
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 class Served:
     """The jobs' API over a table whose jobs end when they are let."""
 
-    def __init__(self, max_bytes: int = 30_000_000, key: str | None = None) -> None:
+    def __init__(self, max_bytes: int = 30_000_000, key: str | None = None, total: int = 500_000_000) -> None:
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.go_on = threading.Event()
-        self.table = JobTable(self._handle, parse_json, at_once=1, max_waiting=9, keep_s=60)
+        self.table = JobTable(self._handle, parse_json, at_once=1, max_waiting=9, keep_s=60, worker_id="pod-7")
         self.stopping = asyncio.Event()
-        api = JobApi(self.table, lambda: True, self.stopping, max_bytes, "pod-7")
+        bodies = BodyReader(max_bytes, self.stopping, max_total_bytes=total)
+        api = JobApi(self.table, lambda: not self.stopping.is_set(), self.stopping, bodies)
         self.app = create_app(
             [Api(job_router(api, ApiKey(key, in_url=True)))], probes=probe_routes(lambda: {"state": "ready"})
         )
@@ -228,6 +229,15 @@ def test_a_body_over_the_limit_is_refused_by_its_bytes(data: Any) -> None:
     with running(Served(max_bytes=1500).app) as http:
         answer = requests.post(url(http, "run"), data=data, timeout=5)
     assert (answer.status_code, "MAX_INPUT_BYTES" in answer.json()["error"]) == (413, True)
+
+
+def test_bodies_that_are_being_read_are_bounded_together() -> None:
+    with running(Served(max_bytes=5_000_000, total=5_000_000).app) as http:
+        waiting = connect(http, b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + b" " * 3_900_000)
+        with closing(waiting):
+            until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 429)
+            assert requests.post(url(http, "run"), json={"input": {}}, timeout=5).status_code == 200
+        until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 400)
 
 
 def test_a_client_of_runsync_that_hangs_up_cancels_its_own_job_alone() -> None:

@@ -20,13 +20,14 @@ from worker.serving.answer import encode
 from worker.serving.cancellation import unless_set
 from worker.serving.http_api.api_errors import RequestRefused, busy
 from worker.serving.http_api.openapi import JOB_BODY, JOB_RESULT
-from worker.serving.http_api.request_body import parse_json, read_body
+from worker.serving.http_api.request_body import parse_json
 from worker.serving.job_table import JobIdTaken, JobRequest, QueueFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.serving.http_api.auth import ApiKey
+    from worker.serving.http_api.request_body import BodyReader
     from worker.serving.job_table import JobRecord, JobTable
 
 DEFAULT_WAIT_MS, LONGEST_WAIT_MS = 90_000, 300_000
@@ -45,15 +46,13 @@ class JobApi:
         table: The jobs.
         takes_jobs: Returns whether the worker has started and is not stopping.
         stopping: Set when the server shuts down; ends whatever only waits.
-        max_bytes: Of a request.
-        worker_id: Names this worker in answers: its jobs are known to no other.
+        bodies: Reads the requests.
     """
 
     table: JobTable
     takes_jobs: Callable[[], bool]
     stopping: asyncio.Event
-    max_bytes: int
-    worker_id: str | None = None
+    bodies: BodyReader
 
     async def submit(self, request: Request) -> tuple[JobRecord, bool]:
         """Put the job in `request` into the queue; return it, and whether the client has named it.
@@ -61,10 +60,9 @@ class JobApi:
         Raises:
             RequestRefused: it is no job, or can't be taken now.
         """
-        if not self.takes_jobs():
-            raise busy("the worker is starting or stopping", HTTPStatus.SERVICE_UNAVAILABLE)
-        body = await read_body(request, max_bytes=self.max_bytes, stopping=self.stopping)
-        job_request, is_named = await asyncio.to_thread(_read_job, body)
+        self._check_that_jobs_are_taken()
+        job_request, is_named = await asyncio.to_thread(_read_job, await self.bodies.read(request))
+        self._check_that_jobs_are_taken()
         try:
             return self.table.submit(job_request), is_named
         except JobIdTaken:
@@ -83,10 +81,9 @@ class JobApi:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "there is no such job (any more)")
         return job
 
-    def state(self, job: JobRecord) -> dict[str, Any]:
-        """Return a job as RunPod's API does."""
-        worker = {} if self.worker_id is None else {"workerId": self.worker_id}
-        return {**job.to_json(), **worker}
+    def _check_that_jobs_are_taken(self) -> None:
+        if not self.takes_jobs():
+            raise busy("the worker is starting or stopping", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def job_router(api: JobApi, key: ApiKey) -> APIRouter:
@@ -96,7 +93,7 @@ def job_router(api: JobApi, key: ApiKey) -> APIRouter:
     @router.post("/run", openapi_extra=JOB_BODY, responses=JOB_RESULT, summary="Put a job into the queue.")
     async def run(request: Request) -> Response:
         job, _ = await api.submit(request)
-        return _json(api.state(job))
+        return _json(job.to_json())
 
     @router.post("/runsync", openapi_extra=JOB_BODY, responses=JOB_RESULT, summary="Run a job and wait for its result.")
     async def runsync(
@@ -111,12 +108,12 @@ def job_router(api: JobApi, key: ApiKey) -> APIRouter:
             api.table.cancel(job)
         over.cancel()
         gone.cancel()
-        return _json(api.state(job))
+        return _json(job.to_json())
 
     @router.post("/status/{id}", include_in_schema=False)
     @router.get("/status/{id}", responses=JOB_RESULT, summary="Ask for a job's result.")
     async def status(id: str) -> Response:  # noqa: A002 - the name in RunPod's paths
-        return _json(api.state(api.known(id)))
+        return _json(api.known(id).to_json())
 
     @router.post("/stream/{id}", include_in_schema=False)
     @router.get("/stream/{id}", summary="Progress and pictures of a job, held up to 10 s for news.")
@@ -134,7 +131,7 @@ def job_router(api: JobApi, key: ApiKey) -> APIRouter:
         job = api.known(id)
         api.table.cancel(job)
         await _until_over(job, CANCEL_S)
-        return _json(api.state(job))
+        return _json(job.to_json())
 
     return router
 

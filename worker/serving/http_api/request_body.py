@@ -21,33 +21,56 @@ PIECE_S = 20.0
 """Longest wait for the next piece of a body."""
 WHOLE_S = 300.0
 """For a body as a whole."""
+MAX_TOTAL_BYTES = 500_000_000
+MOST_DIGITS = 15
+"""That are read of a Content-Length: enough to be beyond any limit."""
 MAX_SEPARATORS = 500_000
 """Commas, colons and opening brackets. Each may stand for a value, and a value of two bytes takes 60 in memory."""
 
 
-async def read_body(request: Request, *, max_bytes: int, stopping: asyncio.Event) -> bytes:
-    """Return the body of `request`.
+class BodyReader:
+    """Reads the bodies of requests.
 
     Args:
-        request: Its body has not been read.
-        max_bytes: Most bytes that the body may have.
-        stopping: Ends the reading: the server is shutting down.
-
-    Raises:
-        RequestRefused: it is too large or too slow, or the server stops.
-        ClientDisconnect: the client hung up.
+        max_bytes: Most bytes of one body.
+        stopping: Ends all reading: the server is shutting down.
+        max_total_bytes: Most bytes of all bodies that are being read.
     """
-    too_large = RequestRefused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {max_bytes} bytes (MAX_INPUT_BYTES)"
-    )
-    announced = request.headers.get("Content-Length", "")
-    if announced.isascii() and announced.isdigit() and (len(announced) > 15 or int(announced) > max_bytes):  # noqa: PLR2004 - more digits than any limit has
-        raise too_large
-    body, deadline = bytearray(), time.monotonic() + WHOLE_S
-    while True:
+
+    def __init__(self, max_bytes: int, stopping: asyncio.Event, *, max_total_bytes: int = MAX_TOTAL_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._stopping = stopping
+        self._max_total_bytes = max(max_total_bytes, max_bytes)
+        self._total_bytes = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Return the body of `request`.
+
+        Raises:
+            RequestRefused: it is too large or too slow, others are being read, or the server stops.
+            ClientDisconnect: the client hung up.
+        """
+        if _announced_bytes(request) > self._max_bytes:
+            raise self._too_large()
+        body, deadline = bytearray(), time.monotonic() + WHOLE_S
+        try:
+            while True:
+                piece, is_last = await self._next_piece(request, deadline)
+                self._total_bytes += len(piece)
+                body += piece
+                if len(body) > self._max_bytes:
+                    raise self._too_large()
+                if self._total_bytes > self._max_total_bytes:
+                    raise busy("too many large requests at once; try again later")
+                if is_last:
+                    return bytes(body)
+        finally:
+            self._total_bytes -= len(body)
+
+    async def _next_piece(self, request: Request, deadline: float) -> tuple[bytes, bool]:
         wait_s = min(PIECE_S, deadline - time.monotonic())
         try:
-            message = await unless_set(stopping, asyncio.wait_for(request.receive(), wait_s))
+            message = await unless_set(self._stopping, asyncio.wait_for(request.receive(), wait_s))
         except asyncio.TimeoutError:
             raise RequestRefused(
                 HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", headers=[("Connection", "close")]
@@ -56,11 +79,18 @@ async def read_body(request: Request, *, max_bytes: int, stopping: asyncio.Event
             raise busy("the worker is stopping", HTTPStatus.SERVICE_UNAVAILABLE)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
-            raise too_large
-        if not message.get("more_body", False):
-            return bytes(body)
+        return message.get("body", b""), not message.get("more_body", False)
+
+    def _too_large(self) -> RequestRefused:
+        return RequestRefused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {self._max_bytes} bytes (MAX_INPUT_BYTES)"
+        )
+
+
+def _announced_bytes(request: Request) -> int:
+    """Return what Content-Length says, 0 where it says nothing."""
+    announced = request.headers.get("Content-Length", "")
+    return int(announced[:MOST_DIGITS]) if announced.isascii() and announced.isdigit() else 0
 
 
 def parse_json(body: bytes) -> Any:
