@@ -17,7 +17,7 @@ LOAD_BALANCER_BYTES = 30_000_000
 ENVELOPE_BYTES = 100_000
 """Around an answer within the load balancer's limit: the job's state."""
 HTTP_BYTES = 100_000_000
-"""Of a request or an answer over plain HTTP, where no platform has a limit of its own."""
+"""Of an answer over plain HTTP, where no platform has a limit of its own."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SDK_OPTIONS = ("--test_input", "--rp_serve_api")
 
@@ -72,8 +72,8 @@ def http_settings(
         return not any(environment.get(name, "").strip() for name in names)
 
     changes: dict[str, Any] = {}
-    if unset("MAX_INPUT_BYTES"):
-        changes["max_input_bytes"] = LOAD_BALANCER_BYTES if balanced else HTTP_BYTES
+    if balanced and unset("MAX_INPUT_BYTES"):
+        changes["max_input_bytes"] = LOAD_BALANCER_BYTES
     if unset("MAX_OUTPUT_BYTES"):
         changes["max_output_bytes"] = LOAD_BALANCER_BYTES - ENVELOPE_BYTES if balanced else HTTP_BYTES
     if host is not None:

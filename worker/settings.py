@@ -342,9 +342,9 @@ class Settings:
     )
     max_images: int = knobs.whole(16, "MAX_IMAGES", "Pictures of one job.", unit="pictures", ge=1, le=1000)
     max_input_bytes: int = knobs.whole(
-        20_000_000,
+        100_000_000,
         "MAX_INPUT_BYTES",
-        "Of one request over HTTP; where nothing is set 30 MB on a load-balancing endpoint, 100 MB elsewhere.",
+        "Of one request over HTTP; on a load-balancing endpoint of RunPod 30 MB where nothing is set.",
         unit="bytes",
         ge=1000,
     )

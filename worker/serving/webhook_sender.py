@@ -31,7 +31,8 @@ PAUSES_S = (1.0, 5.0, 25.0)
 LONGEST_PAUSE_S = 60.0
 """Longest wait that a receiver may ask for by ``Retry-After``."""
 EXCHANGE_S = 10.0
-"""For one exchange: look-up, connection, request and the status of the answer."""
+"""For one exchange: look-up, connection, request and the status of the answer; a large request gets more."""
+LEAST_BYTES_PER_S = 1_000_000
 CLOSE_S = 10.0
 """At the end of the worker: for all deliveries that are under way."""
 MAX_PENDING_BYTES = 200_000_000
@@ -151,8 +152,11 @@ class WebhookSender:
     async def _post(self, url: str, job_id: str, body: bytes) -> None:
         signed = signature_headers(self._secret, job_id, body, now=self._now()) if self._secret else {}
         headers = {"Content-Type": "application/json", **signed}
+        timeout = aiohttp.ClientTimeout(total=EXCHANGE_S + len(body) / LEAST_BYTES_PER_S)
         try:
-            async with self._client().post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._client().post(
+                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+            ) as response:
                 status, asked_s = response.status, _retry_after_s(response.headers.get("Retry-After", ""))
                 response.close()  # the body stays unread
         except Refused:
@@ -189,7 +193,6 @@ class WebhookSender:
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(total=EXCHANGE_S),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(check_host,),
