@@ -8,9 +8,9 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
-from worker.client.answer import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
 from worker.client.endpoint import Endpoint, Job
 from worker.client.hooks import read_webhook
+from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
 from worker.serving.webhook_signature import BadSignature
 
 __all__ = [

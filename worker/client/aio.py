@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from worker.client.endpoint import Endpoint, Job
-from worker.client.watch import Watch
+from worker.client.polling import Polling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from worker.client.answer import Answer, Picture, State
+    from worker.client.job_state import Answer, Picture, State
 
 
 class AsyncEndpoint:
@@ -60,14 +60,14 @@ class AsyncJob:
 
     async def stream(self, timeout: float | None = None) -> AsyncIterator[State]:
         """See `Job.stream`."""
-        watch = Watch(self.id, timeout, self.sync.now())
+        polling = Polling(self.id, timeout, self.sync.now())
         while True:
-            if watch.is_news(self.state):
+            if polling.is_news(self.state):
                 yield self.state
             if self.state.over:
                 return
-            await asyncio.sleep(watch.pause_s(self.sync.now()))
-            with watch.patiently(self.sync.now):
+            await asyncio.sleep(polling.pause_s(self.sync.now()))
+            with polling.patiently(self.sync.now):
                 await asyncio.to_thread(self.sync.refresh)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from worker.client.answer import OVER, Answer, EndpointError, Picture, State, read_picture, read_state
+from worker.client.job_state import OVER, Answer, EndpointError, Picture, State, read_picture, read_state
+from worker.client.polling import BUSY, Polling
 from worker.client.requester import Requester
-from worker.client.watch import BUSY, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -160,14 +160,14 @@ class Job:
         Raises:
             JobTimedOut: `timeout` seconds have passed.
         """
-        watch = Watch(self.id, timeout, self.now())
+        polling = Polling(self.id, timeout, self.now())
         while True:
-            if watch.is_news(self.state):
+            if polling.is_news(self.state):
                 yield self.state
             if self.state.over:
                 return
-            self._endpoint.pause(watch.pause_s(self.now()))
-            with watch.patiently(self.now):
+            self._endpoint.pause(polling.pause_s(self.now()))
+            with polling.patiently(self.now):
                 self.refresh()
 
     def pictures(self, timeout: float | None = None) -> Iterator[Picture]:
@@ -176,10 +176,10 @@ class Job:
         Raises:
             JobTimedOut: `timeout` seconds have passed.
         """
-        watch, last, seen = Watch(self.id, timeout, self.now()), 0, set[int]()
+        polling, last, seen = Polling(self.id, timeout, self.now()), 0, set[int]()
         while True:
             told: Mapping[str, Any] = {}
-            with watch.patiently(self.now):
+            with polling.patiently(self.now):
                 told = self._ask("GET", f"stream/{quote(self.id, safe='')}?after={last}")
             entries = [entry for entry in told.get("stream") or () if isinstance(entry, dict)]
             for entry in entries:
@@ -187,12 +187,12 @@ class Job:
                 picture = read_picture(entry.get("output"))
                 if picture is not None and picture.index not in seen:
                     seen |= {picture.index} if picture.index >= 0 else set()
-                    watch.hear()
+                    polling.hear()
                     yield picture
             if not entries and told.get("status") in OVER:
                 self.refresh()
                 return
-            pause_s = watch.pause_s(self.now())
+            pause_s = polling.pause_s(self.now())
             if told.get("status") not in OVER:
                 self._endpoint.pause(pause_s)
 

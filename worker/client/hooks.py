@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from worker.client.answer import State, read_state
+from worker.client.job_state import State, read_state
 from worker.serving.webhook_signature import BadSignature, verify
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from worker.client.answer import EndpointError
-from worker.client.watch import BUSY, FIRST_PAUSE_S, LONGEST_PAUSE_S
+from worker.client.job_state import EndpointError
+from worker.client.polling import BUSY, FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ _STATUS_HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class EndpointReply:
     """An endpoint's answer.
 
     Attributes:
@@ -95,7 +95,7 @@ class Requester:
         *,
         again: tuple[int, ...] = BUSY,
         worker: str | None = None,
-    ) -> Reply:
+    ) -> EndpointReply:
         """Send a request, again where that may help, and return the answer.
 
         Args:
@@ -123,7 +123,7 @@ class Requester:
 
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, again: tuple[int, ...], worker: str | None
-    ) -> Reply:
+    ) -> EndpointReply:
         # strict: no other worker knows the job
         affinity = {} if worker is None else {WORKER_HEADER: f"strict {worker}"}
         try:
@@ -136,7 +136,7 @@ class Requester:
             failure = EndpointError(f"{self._url} can't be reached: {error}")
             raise (_Again(failure) if method == "GET" else failure) from error
         if answer.status_code < 400:  # noqa: PLR2004 - HTTP's own boundary
-            return Reply(_read(answer), answer.headers.get(WORKER_HEADER))
+            return EndpointReply(_read(answer), answer.headers.get(WORKER_HEADER))
         failure, asked_s = EndpointError(_said(answer), answer.status_code), _asked_s(answer)
         if NO_WORKERS in str(failure):
             raise _Again(failure, max(asked_s, NO_WORKERS_PAUSE_S))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from worker.client import AsyncEndpoint, Endpoint, EndpointError, JobFailed, JobTimedOut
-from worker.client.answer import read_state
+from worker.client.job_state import read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

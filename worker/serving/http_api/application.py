@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from worker.serving.http_api.api_document import describe
 from worker.serving.http_api.api_errors import ErrorForm, install_error_handlers
-from worker.serving.http_api.openapi import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,8 @@ from starlette.responses import Response
 from worker.net.addresses import url_host
 from worker.serving.answer import encode
 from worker.serving.cancellation import unless_set
+from worker.serving.http_api.api_document import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.api_errors import RequestRefused, busy
-from worker.serving.http_api.openapi import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.request_body import parse_json
 from worker.serving.job_table import JobIdTaken, JobRequest, QueueFull
 
