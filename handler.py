@@ -24,7 +24,7 @@ def main() -> int:
     from worker.host import Host  # noqa: PLC0415 - as above
     from worker.ingress import refuse_sdk_workers, serves_http  # noqa: PLC0415 - as above
     from worker.settings import read_settings  # noqa: PLC0415 - as above
-    from worker.telemetry import logs  # noqa: PLC0415 - as above
+    from worker.telemetry import logs, output  # noqa: PLC0415 - as above
 
     if serves_http(os.environ, sys.argv[1:]):
         from worker.cli.serve import serve_http  # noqa: PLC0415 - on load-balancing endpoints alone
@@ -32,7 +32,7 @@ def main() -> int:
         gc.enable()
         return serve_http()
     return_large_blocks()
-    logs.spare_stdout()
+    output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: HostType | None = None
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         refuse_sdk_workers(sys.argv[1:])
         settings = read_settings(os.environ)
-        logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        logs.configure_from(settings, os.environ)
         if settings.runpod_log_level is not None:
             os.environ["RUNPOD_LOG_LEVEL"] = settings.runpod_log_level.upper()  # read by the SDK when it is imported
         host = Host(settings, os.environ)
@@ -60,6 +60,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+    from worker.telemetry.output import flush  # imported by `main`, after it has set the collector up
+
+    flush()
     os._exit(code)  # a thread that still waits for somebody else's answer must not keep a worker that is done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import SettingsInvalid
@@ -59,7 +58,7 @@ def http_settings(
 
     Args:
         settings: As read from `environment`.
-        environment: Tells what the operator has set.
+        environment: Tells whether this is a load-balancing endpoint.
         host: The address to listen on; None: as the settings say.
         port: The port, likewise.
 
@@ -68,25 +67,25 @@ def http_settings(
     """
     balanced = is_load_balanced(environment)
 
-    def unset(*names: str) -> bool:
-        return not any(environment.get(name, "").strip() for name in names)
+    def unset(field: str) -> bool:
+        return field not in settings.model_fields_set
 
     changes: dict[str, Any] = {}
-    if balanced and unset("MAX_INPUT_BYTES"):
+    if balanced and unset("max_input_bytes"):
         changes["max_input_bytes"] = LOAD_BALANCER_BYTES
-    if unset("MAX_OUTPUT_BYTES"):
+    if unset("max_output_bytes"):
         changes["max_output_bytes"] = LOAD_BALANCER_BYTES - ENVELOPE_BYTES if balanced else HTTP_BYTES
     if host is not None:
         changes["http_host"] = host
-    elif balanced and unset("HTTP_HOST"):
+    elif balanced and unset("http_host"):
         changes["http_host"] = "0.0.0.0"  # noqa: S104 - the platform's proxy comes from outside
     if port is not None:
         changes["http_port"] = port
-    elif balanced and unset("HTTP_PORT", "PORT"):
+    elif balanced and unset("http_port"):
         changes["http_port"] = LOAD_BALANCER_PORT
     own_port = changes.get("http_port", settings.http_port)
     if settings.metrics_port == own_port:
         raise SettingsInvalid(f"METRICS_PORT={own_port} is the port of the HTTP server", hint="Choose another port.")
     if settings.port_health == own_port:
         changes["port_health"] = 0  # the HTTP server answers the probes itself
-    return replace(settings, **changes)
+    return settings.model_copy(update=changes)

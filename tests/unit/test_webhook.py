@@ -35,6 +35,25 @@ def test_a_signed_result_is_read(secret: str) -> None:
     assert state.answer().seeds == [1]
 
 
+@pytest.mark.parametrize("secret", ["correct horse battery staple", "whsec_not base64!", "s", "whsec_"])
+def test_a_secret_may_be_any_text_and_no_other_secret_fits_it(secret: str) -> None:
+    now = time.time()
+    sent = signature_headers(secret, "j", BODY, now=now)
+    assert read_webhook(secret, sent, BODY).answer().seeds == [1]
+    for other in ("another secret", secret + "x", SECRET, "whsec_AAAA"):
+        assert signature_headers(other, "j", BODY, now=now)["webhook-signature"] != sent["webhook-signature"]
+        with pytest.raises(BadSignature):
+            read_webhook(other, sent, BODY)
+
+
+@pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_each_header_is_needed(missing: str) -> None:
+    sent = signature_headers(SECRET, "j", BODY, now=time.time())
+    del sent[missing]
+    with pytest.raises(BadSignature):
+        read_webhook(SECRET, sent, BODY)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -15,7 +15,7 @@ from worker.errors import BootFailed, WorkerError
 from worker.host import Host
 from worker.ingress import LOOPBACK, http_settings, is_load_balanced
 from worker.settings import Settings, read_settings
-from worker.telemetry import logs
+from worker.telemetry import logs, output
 
 if TYPE_CHECKING:
     import socket
@@ -44,12 +44,13 @@ def main(argv: list[str]) -> int:
 def serve_http(*, host: str | None = None, port: int | None = None) -> int:
     """Serve HTTP as the environment says; `host` and `port` count before it. Returns the exit code."""
     return_large_blocks()
+    output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("serve")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has a better answer
     try:
         settings = http_settings(read_settings(os.environ), os.environ, host=host, port=port)
-        logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        logs.configure_from(settings, os.environ)
         balanced = is_load_balanced(os.environ)
         if not balanced and settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)

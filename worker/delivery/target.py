@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from worker.contract.suggest import nearest
 from worker.delivery.endpoint import Addressing, BadEndpoint, locate
 from worker.errors import InvalidInput, Problem, SettingsInvalid
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.files import write_atomically
 from worker.models.identity import this_boot
 from worker.models.names import short_hash
 from worker.models.spans import Spans
@@ -226,9 +227,7 @@ class Partial:
             "written": written,
             "boot": self._boot,
         }
-        temporary = self._record.with_name(f"{self._record.name}.tmp")
-        temporary.write_bytes(orjson.dumps(record))
-        temporary.replace(self._record)
+        write_atomically(self._record, orjson.dumps(record), durable=False)
 
     def _read(self, path: Path) -> _Record:
         try:

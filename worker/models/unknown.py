@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelNotFound
-from worker.models.names import nearest
+from worker.models.names import match_key
+from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,7 @@ def not_found(ref: ModelRef, kind: ModelKind, *, names: Iterable[str], catalog: 
     """
     entries = list(catalog.of_kind(kind))
     known = [entry.name for entry in entries] + [alias for entry in entries for alias in entry.aliases]
-    suggestions = nearest(ref.ref, known + [PurePosixPath(name).stem for name in names])
+    suggestions = closest(ref.ref, known + [PurePosixPath(name).stem for name in names], key=match_key)
     other = catalog.other_kind(ref.ref, kind)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     if other is not None:

@@ -12,12 +12,13 @@ from worker.errors import InvalidInput, ModelNotFound
 from worker.models.identity import this_process
 from worker.models.lease import Leases
 from worker.models.local import LocalModel, describe
-from worker.models.names import nearest
+from worker.models.names import match_key
 from worker.models.references import locate
 from worker.models.space import free_bytes, on_their_way
 from worker.models.verify import complaint
 from worker.models.verify import measure as measured
 from worker.models.volume import KINDS
+from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +111,7 @@ def without_kind(store: ModelStore, ref: ModelRef) -> WorkerError:
         return InvalidInput.at("kind", f"nothing tells what {ref.shown!r} is; say one of {', '.join(KINDS)}")
     known = [name for entry in store.catalog.entries for name in (entry.name, *entry.aliases)]
     known += [PurePosixPath(name).stem for kind in KINDS for name in store.volume.names(kind)]
-    suggestions = nearest(ref.ref, known)
+    suggestions = closest(ref.ref, known, key=match_key)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     return ModelNotFound(
         f"{ref.shown!r} is neither on the volume nor in the catalog{asked}", details={"suggestions": suggestions}

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.names import MAX_STEM, match_key, nearest, safe_stem
+from worker.models.names import MAX_STEM, match_key, safe_stem
+from worker.suggestions import closest
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,6 @@ def test_spelling_does_not_count_when_names_are_compared() -> None:
 
 
 def test_a_near_miss_is_recognised() -> None:
-    assert nearest("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert nearest("tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert nearest("zzz", ["Detail Tweaker XL"]) == []
+    assert closest("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"], key=match_key) == ["Detail Tweaker XL"]
+    assert closest("tweaker", ["Detail Tweaker XL", "Real Skin Slider"], key=match_key) == ["Detail Tweaker XL"]
+    assert closest("zzz", ["Detail Tweaker XL"], key=match_key) == []
