@@ -41,8 +41,8 @@ from aiohttp.payload import BytesIOPayload
 from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
+from worker.aio import unless_set
 from worker.serving.answer import encode
-from worker.serving.cancellation import unless_set
 from worker.serving.handler import JobHandler
 from worker.telemetry.logs import get_logger
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.aio import cancel_and_wait, unless_set
 from worker.serving.answer import Answer, encoded_size, find_flaw, seal
 from worker.serving.background import run_in_background
-from worker.serving.cancellation import cancel_and_wait, unless_set
 from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
 from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter

@@ -139,7 +139,7 @@ class HttpWorker:
 
     async def _has_started(self, starting: Future[None]) -> bool:
         """Wait for the start; return False if the worker was stopped before."""
-        from worker.serving.cancellation import unless_set  # noqa: PLC0415 - not before the port is open
+        from worker.aio import unless_set  # noqa: PLC0415 - not before the port is open
 
         async def started() -> bool:
             await asyncio.wrap_future(starting)

@@ -9,9 +9,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.aio import cancel_and_wait
 from worker.errors import InternalError, WorkerError
 from worker.serving.answer import Answer, Listed, seal
-from worker.serving.cancellation import cancel_and_wait
 from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.logs import get_logger

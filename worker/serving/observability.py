@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from worker.errors import BootFailed
 from worker.lifecycle import State
-from worker.telemetry.watch import Nobody
+from worker.telemetry.observer import NullObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.serving.http_api.server import HttpServer
     from worker.settings import Settings
-    from worker.telemetry.metrics import Metrics, Pusher, Vitals
-    from worker.telemetry.watch import Watch
+    from worker.telemetry.metrics import Metrics, Pusher, WorkerStats
+    from worker.telemetry.observer import JobObserver
 
 
 class Observability:
@@ -33,8 +33,8 @@ class Observability:
         BootFailed: a port is taken.
     """
 
-    def __init__(self, settings: Settings, vitals: Vitals) -> None:
-        self.watch: Watch = Nobody()
+    def __init__(self, settings: Settings, vitals: WorkerStats) -> None:
+        self.watch: JobObserver = NullObserver()
         self._servers: dict[int, HttpServer] = {}
         self._pusher: Pusher | None = None
         metrics: Metrics | None = None
@@ -64,7 +64,9 @@ class Observability:
             self._pusher.close()
 
 
-def _serve(name: str, port: int, settings: Settings, vitals: Vitals, figures: Callable[[], bytes] | None) -> HttpServer:
+def _serve(
+    name: str, port: int, settings: Settings, vitals: WorkerStats, figures: Callable[[], bytes] | None
+) -> HttpServer:
     from worker.serving.http_api.probes import probe_app  # noqa: PLC0415 - only where somebody probes
     from worker.serving.http_api.server import HttpServer, listen  # noqa: PLC0415 - as above
 

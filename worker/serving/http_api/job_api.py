@@ -15,9 +15,9 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from worker.aio import unless_set
 from worker.net.addresses import url_host
 from worker.serving.answer import encode
-from worker.serving.cancellation import unless_set
 from worker.serving.http_api.api_document import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.api_errors import RequestRefused, busy
 from worker.serving.http_api.request_body import parse_json

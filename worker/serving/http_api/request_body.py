@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.requests import ClientDisconnect
 
-from worker.serving.cancellation import unless_set
+from worker.aio import unless_set
 from worker.serving.http_api.api_errors import RequestRefused, busy
 
 if TYPE_CHECKING:

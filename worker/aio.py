@@ -1,4 +1,4 @@
-"""Waiting for one of two things, and cancelling a job without abandoning it."""
+"""Cancellation in asyncio that waits for the work it interrupts, and waits that an event ends."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
 
-async def cancel_and_wait(job: Coroutine[Any, Any, T]) -> T:
-    """Return the result of `job`; when cancelled, cancel `job`, wait for its end and then raise CancelledError.
+async def shielded(work: Awaitable[T]) -> T:
+    """Return the result of `work`; when cancelled, let it finish first and only then raise CancelledError."""
+    return await _finished(work, cancel_work=False)
 
-    A cancelled job still has to interrupt the GPU and see it idle. However often the caller is cancelled meanwhile, the
-    job gets that time and counts as running until then.
+
+async def cancel_and_wait(work: Awaitable[T]) -> T:
+    """Return the result of `work`; when cancelled, cancel it, wait for its end, and only then raise CancelledError.
+
+    A job that was told to stop still has to interrupt the GPU and see it idle. However often its caller is cancelled
+    meanwhile, it gets that time and counts as running until then.
     """
-    task = asyncio.ensure_future(job)
-    cancelled = False
+    return await _finished(work, cancel_work=True)
+
+
+async def _finished(work: Awaitable[T], *, cancel_work: bool) -> T:
+    task = asyncio.ensure_future(work)
+    is_cancelled = False
     while not task.done():
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            if not cancelled:
+            if cancel_work and not is_cancelled:
                 task.cancel()
-            cancelled = True
-    if cancelled:
+            is_cancelled = True
+    if is_cancelled:
         if not task.cancelled():
-            task.exception()  # retrieved, so that the loop does not report it as lost
+            task.exception()  # retrieved, so that the loop does not complain about it
         raise asyncio.CancelledError
     return task.result()
 
