@@ -22,9 +22,15 @@ def main() -> int:
     from worker.allocator import return_large_blocks  # noqa: PLC0415 - after the line above
     from worker.errors import WorkerError  # noqa: PLC0415 - as above
     from worker.host import Host  # noqa: PLC0415 - as above
+    from worker.ingress import refuse_sdk_workers, serves_http  # noqa: PLC0415 - as above
     from worker.settings import read_settings  # noqa: PLC0415 - as above
     from worker.telemetry import logs, output  # noqa: PLC0415 - as above
 
+    if serves_http(os.environ, sys.argv[1:]):
+        from worker.cli.serve import serve_http  # noqa: PLC0415 - on load-balancing endpoints alone
+
+        gc.enable()
+        return serve_http()
     return_large_blocks()
     output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
@@ -32,6 +38,7 @@ def main() -> int:
     host: HostType | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the SDK has a better answer; also as process 1
     try:
+        refuse_sdk_workers(sys.argv[1:])
         settings = read_settings(os.environ)
         logs.configure_from(settings, os.environ)
         if settings.runpod_log_level is not None:

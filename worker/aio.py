@@ -1,4 +1,4 @@
-"""Cancellation in asyncio that waits for the work it interrupts."""
+"""Cancellation in asyncio that waits for the work it interrupts, and waits that an event ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -40,3 +40,25 @@ async def _finished(work: Awaitable[T], *, cancel_work: bool) -> T:
             task.exception()  # retrieved, so that the loop does not complain about it
         raise asyncio.CancelledError
     return task.result()
+
+
+async def unless_set(
+    event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0
+) -> T | None:
+    """Return the result of `work`, or None, with `work` cancelled, if `event` is set first.
+
+    Args:
+        event: Ends the wait.
+        work: The awaitable to wait for.
+        grace_s: Seconds that `work` may go on after the event; asked once the event is set.
+    """
+    doing = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            await asyncio.wait({doing}, timeout=grace_s())
+        return doing.result() if doing.done() else None
+    finally:
+        doing.cancel()
+        waiting.cancel()

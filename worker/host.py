@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from worker.recovery.keeper import Keeper
     from worker.recovery.shift import Shift
     from worker.service import Service
-    from worker.serving.operating import Operating
+    from worker.serving.observability import Observability
     from worker.settings import Settings
     from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
@@ -62,7 +62,7 @@ class Host:
         self._default: str | None = None
         self._shift: Shift | None = None
         self._service: Service | None = None
-        self._operating: Operating | None = None
+        self._operating: Observability | None = None
 
     def spawn(self) -> None:
         """Start the WebUI and return at once.
@@ -99,10 +99,10 @@ class Host:
             from worker.models.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
 
             ReadAhead(checkpoint).start()
-        from worker.serving.operating import Operating  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.serving.observability import Observability  # noqa: PLC0415 - after the WebUI was spawned
 
         results.remove_dead(Path(tempfile.gettempdir()), launch.TEMPORARY, results.is_alive)
-        self._operating = Operating(self.settings, self)
+        self._operating = Observability(self.settings, self)
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
         """Block until jobs can be taken.
@@ -114,7 +114,7 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
-        for module in NEEDED_TO_WAIT:  # before the other thread imports: see `Beside`
+        for module in NEEDED_TO_WAIT:  # before the other thread imports: see `run_in_background`
             importlib.import_module(module)
 
         def prepare() -> Service:
@@ -122,11 +122,11 @@ class Host:
                 importlib.import_module(module)
             return self._assemble()
 
-        from worker.serving.beside import Beside  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.serving.background import run_in_background  # noqa: PLC0415 - after the WebUI was spawned
 
-        preparing = Beside(prepare)
+        preparing = run_in_background(prepare)
         self.keeper.wait_ready()
-        self._service = preparing.wait()
+        self._service = preparing.result()
         from worker.recovery.shift import Shift  # noqa: PLC0415 - after the WebUI was spawned
 
         self._shift = Shift(self._service.run, self._service.results, grace_s=self.settings.stop_grace_s)

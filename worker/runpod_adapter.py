@@ -1,4 +1,4 @@
-"""Life with RunPod: jobs in, answers out. The only file that imports runpod (1.12).
+"""RunPod's job queue through its SDK. The only module that imports runpod (1.12).
 
 The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a reason that was measured:
 
@@ -8,7 +8,8 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - After SIGTERM the SDK waits for its open long polls (up to 90 s), takes what they bring and forgets it. Here the take
   is closed after half a second, what is on its way by then is run, and cancels are heard until the last job is done.
 - Its ping process outlives a worker that is killed, still naming the dead job. Here it ends with its parent.
-- The SDK copies a result four times on its way out, the loop standing still. Here it is written once, in pieces.
+- The SDK copies a result four times on its way out, the loop standing still. Here it is encoded once and
+  sent in pieces.
 - The SDK streams for generators alone, whose every answer is a list. Here a job that wants it streams its pictures.
 - The SDK gives a result up when the connection breaks, and soon when the server fails. Here it is posted for a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
@@ -22,6 +23,7 @@ use finishes what it has and exits with a failure instead.
 from __future__ import annotations
 
 import asyncio
+import io
 import multiprocessing
 import os
 import signal
@@ -35,18 +37,19 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import runpod.serverless
+from aiohttp.payload import BytesIOPayload
 from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
+from worker.aio import unless_set
 from worker.serving.answer import encode
-from worker.serving.body import Body
-from worker.serving.life import Life
-from worker.serving.tasks import unless
+from worker.serving.handler import JobHandler
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.serving.life import Host
+    from worker.serving.handler import WorkerProtocol
     from worker.settings import Settings
 
 _sdk_transmit = rp_http._transmit  # noqa: SLF001 - see `_transmit`
@@ -64,7 +67,7 @@ GATE_S = 20.0
 """Longest wait for a free place within one take: the SDK gives a take 90 s, and most belong to the long poll."""
 
 
-def serve(host: Host, settings: Settings) -> int:
+def serve(worker: WorkerProtocol, settings: Settings) -> int:
     """Take jobs in the way that command line and environment ask for, until the end; return the exit code.
 
     Production where RunPod's job environment is present, an HTTP server with ``--rp_serve_api``, else one job from
@@ -79,20 +82,20 @@ def serve(host: Host, settings: Settings) -> int:
             wanted = "INFO"  # its debug lines quote errors, and errors may quote prompts
         rp_logger.RunPodLogger().level = wanted
 
-    life = Life(host, settings)
+    handler = JobHandler(worker, settings)
     rp_http._transmit = _transmit  # noqa: SLF001 - the SDK has no other place for it
     rp_http.json = _Json
-    rp_job.send_result = partial(_send_result, life)
+    rp_job.send_result = partial(_send_result, handler)
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
     try:
-        host.on_death(life.fail)
+        worker.on_death(handler.fail)
         runpod.serverless.start(
             {
-                "handler": life.handle_locally if is_local else life.handle,
+                "handler": handler.handle_locally if is_local else handler.handle,
                 "concurrency_modifier": lambda _current: 2 * places + 1,  # it counts a queued job twice
-                "life": life,
+                "job_handler": handler,
             }
         )
     except SystemExit as end:
@@ -102,7 +105,7 @@ def serve(host: Host, settings: Settings) -> int:
         code = 1
     else:
         code = 0
-    return 1 if life.failure is not None else code
+    return 1 if handler.failure is not None else code
 
 
 class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no types
@@ -110,8 +113,8 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        self._life: Life = config["life"]
-        self._places = self._life.settings.concurrency
+        self._handler: JobHandler = config["job_handler"]
+        self._places = self._handler.settings.concurrency
         self._held: set[str] = set()
         self._freed = asyncio.Event()
         self._open = asyncio.Event()
@@ -124,7 +127,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        if self._life.failure is not None:
+        if self._handler.failure is not None:
             self.kill_worker()
         with _signals_wake(self._loop):
             await super().run()
@@ -133,7 +136,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         super().kill_worker()
         if self._loop is not None and not self._stopping.is_set():
             _log.info("stopping: what runs is finished, nothing more is taken", running=len(self._held))
-            self._life.host.drain()
+            self._handler.worker.drain()
             self._loop.call_soon_threadsafe(self._stopping.set)  # wakes the loop, which a signal alone does not
 
     async def get_jobs(self, session: Any) -> None:
@@ -143,7 +146,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         async def post_piece(job: Mapping[str, Any], body: dict[str, Any]) -> None:
             await rp_http.stream_result(session, {"output": body}, job)
 
-        self._life.post, self._life.post_piece = post, post_piece
+        self._handler.post, self._handler.post_piece = post, post_piece
         await self.set_scale()  # which replaces the queue; nobody waits at it yet
         self._open.set()
         try:
@@ -161,7 +164,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             self._ended(job)
 
         while not (self._closed.is_set() and self.jobs_queue.empty()):
-            job = await unless(self._closed, self.jobs_queue.get())
+            job = await unless_set(self._closed, self.jobs_queue.get())
             if job is not None:
                 task = asyncio.create_task(self.handle_job(session, job))
                 self.jobs_tasks[job["id"]] = task
@@ -170,7 +173,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         await asyncio.gather(*running, return_exceptions=True)
 
     async def monitor_stop_signals(self, session: Any) -> None:
-        await unless(self._drained, super().monitor_stop_signals(session))
+        await unless_set(self._drained, super().monitor_stop_signals(session))
 
     async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
         try:
@@ -183,7 +186,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         if self.jobs_tasks.pop(job["id"], None) is not None:
             self.jobs_queue.task_done()
             self.job_progress.remove(job)
-        self._life.streamed.discard(job["id"])
+        self._handler.streamed.discard(job["id"])
         self._held.discard(job["id"])
         self._freed.set()
         self._look_if_drained()
@@ -195,7 +198,9 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         began = time.monotonic()
         try:
             asking = rp_scale.get_job(session, min(wanted, self._places - len(self._held)))
-            jobs = await unless(self._stopping, asking, grace_s=lambda: 0.0 if self._life.failure else LAST_TAKE_S)
+            jobs = await unless_set(
+                self._stopping, asking, grace_s=lambda: 0.0 if self._handler.failure else LAST_TAKE_S
+            )
         except rp_scale.TooManyRequests:
             await self._pause(BUSY_S)
             return None
@@ -217,7 +222,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
         deadline = time.monotonic() + GATE_S
         while len(self._held) >= self._places and time.monotonic() < deadline and not self._stopping.is_set():
             self._freed.clear()
-            await unless(self._stopping, unless(self._freed, asyncio.sleep(deadline - time.monotonic())))
+            await unless_set(self._stopping, unless_set(self._freed, asyncio.sleep(deadline - time.monotonic())))
         return len(self._held) < self._places and not self._stopping.is_set()
 
     async def _hear(self, session: Any) -> list[str]:
@@ -236,7 +241,7 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
             await asyncio.sleep(PAUSE_S)
 
     async def _pause(self, seconds: float) -> None:
-        await unless(self._stopping, asyncio.sleep(max(0.0, seconds)))
+        await unless_set(self._stopping, asyncio.sleep(max(0.0, seconds)))
 
     def _look_if_drained(self) -> None:
         if self._closed.is_set() and not self._held:
@@ -244,13 +249,13 @@ class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no typ
 
 
 class _Json:
-    """What `rp_http` knows as ``json``."""
+    """A stand-in for the ``json`` module that `rp_http` uses."""
 
     @staticmethod
-    def dumps(value: object, *, ensure_ascii: bool = False) -> Body:
-        """Return `value` as the body of a posting."""
+    def dumps(value: object, *, ensure_ascii: bool = False) -> bytes:
+        """Return `value` as it is posted."""
         del ensure_ascii
-        return Body(encode(value))
+        return encode(value)
 
 
 @contextmanager
@@ -273,34 +278,47 @@ def _signals_wake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 async def _send_result(
-    life: Life, session: Any, result: dict[str, Any], job: Mapping[str, Any], *, is_stream: bool = False
+    handler: JobHandler, session: Any, result: dict[str, Any], job: Mapping[str, Any], *, is_stream: bool = False
 ) -> None:
     """Post an answer as the SDK does, marked as the end of a stream where pieces went before it.
 
     The SDK itself streams for generators alone, whose every answer is then a list.
     """
-    streamed = str(job.get("id")) in life.streamed
-    life.streamed.discard(str(job.get("id")))
+    streamed = str(job.get("id")) in handler.streamed
+    handler.streamed.discard(str(job.get("id")))
     await rp_http.send_result(session, result, job, is_stream=is_stream or streamed)
 
 
-async def _transmit(session: Any, url: str, body: Body) -> None:
+async def _transmit(session: Any, url: str, body: bytes) -> None:
     """Post as the SDK does, and again when the connection broke or the server failed: a result is worth a minute.
 
     Raises:
         aiohttp.ClientError, asyncio.TimeoutError: refused, or no way to the server all that time.
     """
-    for pause in (*POST_AGAIN_S, None):
-        try:
-            await _sdk_transmit(session, url, body)
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            status = error.status if isinstance(error, aiohttp.ClientResponseError) else SERVER_FAILS
-            if pause is None or (status < SERVER_FAILS and status != TOO_MANY):
-                raise
-            _log.warning("posting again", why=repr(error), pause_s=pause)
-            await asyncio.sleep(pause)
-        else:
-            return
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        wait=wait_chain(*(wait_fixed(pause) for pause in POST_AGAIN_S)),
+        stop=stop_after_attempt(len(POST_AGAIN_S) + 1),
+        before_sleep=_log_posting_again,
+        reraise=True,
+    )
+    await retrying(_transmit_once, session, url, body)
+
+
+async def _transmit_once(session: Any, url: str, body: bytes) -> None:
+    # given as bytes, a large body is copied into the transport's buffer whole, and the loop waits for that
+    await _sdk_transmit(session, url, BytesIOPayload(io.BytesIO(body), content_type="application/json"))
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status >= SERVER_FAILS or error.status == TOO_MANY
+    return isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError))
+
+
+def _log_posting_again(state: RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome is not None else None
+    _log.warning("posting again", why=repr(failure), pause_s=state.upcoming_sleep)
 
 
 def _ping_while_parent_lives(mirror: Any = None, test: bool = False) -> None:  # noqa: FBT001, FBT002 - the SDK calls it so

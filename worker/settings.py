@@ -81,6 +81,12 @@ def _shell_words(value: str) -> str:
     return value
 
 
+def _url_path(value: str) -> str:
+    if not value.startswith("/") or "?" in value or "{" in value:
+        raise ValueError("must be a path that starts with /")
+    return value
+
+
 def _host_names(value: str) -> str:
     if "://" in value:
         raise ValueError("must name hosts, not URLs")
@@ -313,13 +319,20 @@ class Settings(BaseSettings):
         ),
     )
     max_images: Annotated[int, Unit("pictures")] = Field(16, ge=1, le=1000, description="Pictures of one job.")
-    max_input_bytes: Bytes = Field(20000000, ge=1000, description="Of one job's JSON.")
+    max_input_bytes: Bytes = Field(
+        100000000,
+        ge=1000,
+        description="Of one request over HTTP; on a load-balancing endpoint of RunPod 30 MB where nothing is set.",
+    )
     max_input_pixels: Pixels = Field(64 * 1024 * 1024, ge=64 * 64, description="Of one picture that a job brings.")
     fetch_timeout_s: Seconds = Field(30, gt=0, le=600, description="For one picture that a job names by URL.")
     max_output_bytes: Bytes = Field(
         9500000,
         ge=1000,
-        description="Of one answer's JSON; the platform drops larger ones (10 MB for /run, 20 MB for /runsync).",
+        description=(
+            "Of one answer's JSON; the platform drops larger ones (10 MB for /run, 20 MB for /runsync). Over HTTP "
+            "where nothing is set: 30 MB on a load-balancing endpoint, 100 MB elsewhere."
+        ),
     )
 
     # What the operator offers
@@ -382,6 +395,9 @@ class Settings(BaseSettings):
             "sets it for load-balancing endpoints."
         ),
     )
+    health_check_path: Annotated[str, AfterValidator(_url_path)] = Field(
+        "/ping", description="One more path that is answered as /ping is; RunPod sets it."
+    )
 
     # HTTP mode (`python -m worker serve`)
     http_port: int = Field(
@@ -389,13 +405,25 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("HTTP_PORT", "PORT"),
         ge=1,
         le=65535,
-        description="Port of `python -m worker serve`.",
+        description="Port of `python -m worker serve`; on a load-balancing endpoint of RunPod 80 where nothing is set.",
     )
     http_host: str = Field(
-        "127.0.0.1", description="Address that it listens on; 0.0.0.0 for every interface, which wants HTTP_API_KEY."
+        "127.0.0.1",
+        description=(
+            "Address that it listens on; 0.0.0.0 for every interface, which wants HTTP_API_KEY. On a load-balancing "
+            "endpoint 0.0.0.0 where nothing is set."
+        ),
     )
     http_api_key: HeaderSecret | None = Field(
-        None, description="Key that its clients send as `Authorization: Bearer …`; default: none is asked for."
+        None,
+        description=(
+            "Key that its clients send as `Authorization: Bearer …`, as the password of Basic, or as `X-API-Key`; "
+            "default: none is asked for. None is needed behind RunPod's load balancing, which asks for RunPod's key."
+        ),
+    )
+    http_key_in_url: bool = Field(
+        default=False,
+        description="Clients may also send that key as `?api_key=…`, which ends up in logs of proxies.",
     )
     http_line: Annotated[int, Unit("jobs")] = Field(
         100, ge=1, le=100000, description="Jobs that may wait there; more get 429."

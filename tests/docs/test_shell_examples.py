@@ -94,9 +94,9 @@ class Reader:
         process = WorkerProcess(arguments.split(), {**self.variables, **variables}, self.folder)
         self.servers.enter_context(process)
         session = requests.Session()
-        patient = Retry(total=20, connect=20, backoff_factor=0.1, backoff_max=1, status_forcelist=())
+        patient = Retry(total=20, connect=20, backoff_factor=0.1, backoff_max=1, status_forcelist=(503,))
         session.mount("http://", requests.adapters.HTTPAdapter(max_retries=patient))
-        assert session.get(f"http://127.0.0.1:{self.places[':8000'][1:]}/ping", timeout=30).status_code == 200
+        assert session.get(f"http://127.0.0.1:{self.places[':8000'][1:]}/ready", timeout=30).status_code == 200
 
 
 @pytest.fixture

@@ -148,11 +148,11 @@ def test_it_serves_plain_http_as_well(source: JobSource, volume: Path, webui: Pa
     options, more = mounts(volume, webui), {**more, "HTTP_PORT": str(port), "STANDIN_LOAD_SECONDS": "0"}
     with Container(*options, environment=more, command=["/app/start.sh", "serve"]) as container:
         patient = requests.adapters.HTTPAdapter(
-            max_retries=Retry(total=20, connect=20, backoff_factor=0.2, backoff_max=2)
+            max_retries=Retry(total=20, connect=20, backoff_factor=0.2, backoff_max=2, status_forcelist=(503,))
         )
         session = requests.Session()
         session.mount("http://", patient)
-        assert session.get(f"http://127.0.0.1:{port}/ping", timeout=30).status_code == 200
+        assert session.get(f"http://127.0.0.1:{port}/ready", timeout=30).status_code == 200
         job = {"input": {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 7}}
         assert session.post(f"http://127.0.0.1:{port}/runsync", json=job, timeout=60).json()["output"]["seeds"] == [7]
         assert container.stop() == 0

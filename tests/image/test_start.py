@@ -88,3 +88,31 @@ def test_without_the_image_s_environment_it_takes_the_python_of_the_path(app: Pa
         words = said(process)
         process.communicate("")
     assert words["pid"] == process.pid
+
+
+UNPRIVILEGED = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+BALANCED = {"RUNPOD_ENDPOINT_ID": "abc123"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        (BALANCED, UNPRIVILEGED > 80),
+        ({**BALANCED, "PORT": "8080"}, False),
+        ({**BALANCED, "RUNPOD_WEBHOOK_GET_JOB": "http://jobs?"}, False),
+        ({}, False),
+    ],
+)
+def test_the_unprivileged_user_may_listen_on_a_load_balancers_port(
+    app: Path, variables: dict[str, str], kept: object
+) -> None:
+    tools = app / "tools"
+    tools.mkdir()
+    for name, text in {"id": "echo 0", "setpriv": 'printf "%s " "$@"'}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+        (tools / name).chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    with start(app, RUN_AS="worker", PATH=path, **variables) as process:
+        words = process.communicate("")[0].split()
+    assert "--reuid=worker" in words
+    assert ("--ambient-caps=-all,+net_bind_service" in words) is kept

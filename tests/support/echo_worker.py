@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from worker import runpod_adapter
 from worker.errors import WebUICrashed, WorkerError
 from worker.settings import read_settings
+from worker.telemetry import logs
 from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,4 +79,6 @@ class EchoHost:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    sys.exit(runpod_adapter.serve(EchoHost(), read_settings(os.environ)))
+    settings = read_settings(os.environ)
+    logs.configure_from(settings, os.environ)
+    sys.exit(runpod_adapter.serve(EchoHost(), settings))

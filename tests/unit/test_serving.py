@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.aio import cancel_and_wait
+from worker.aio import cancel_and_wait, unless_set
 from worker.serving.answer import Answer, encoded_size, find_flaw, seal
-from worker.serving.jobs import Jobs
-from worker.serving.local import leave
+from worker.serving.background import run_in_background
+from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
+from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter
-from worker.serving.tasks import unless
 from worker.telemetry.progress import Progress, Throttle
 
 if TYPE_CHECKING:
@@ -121,9 +122,9 @@ def test_an_event_that_comes_first_cancels_the_work() -> None:
         async def quick() -> str:
             return "quick"
 
-        first = await unless(event, quick())
+        first = await unless_set(event, quick())
         event.set()
-        return first, await unless(event, slow())
+        return first, await unless_set(event, slow())
 
     assert asyncio.run(story()) == ("quick", None)
 
@@ -137,7 +138,7 @@ def test_work_that_is_nearly_done_is_given_its_grace() -> None:
             await asyncio.sleep(0.01)
             return "done"
 
-        return await unless(event, nearly(), grace_s=lambda: 30)
+        return await unless_set(event, nearly(), grace_s=lambda: 30)
 
     assert asyncio.run(story()) == "done"
 
@@ -224,7 +225,7 @@ PNG = b"\x89PNG\r\n\x1a\n and so on"
 def test_a_local_run_leaves_pictures_and_an_answer_that_names_them(tmp_path: Path) -> None:
     inline = base64.b64encode(PNG).decode()
     answer = {"images": [inline, "https://bucket/1.png", f"data:image/jpeg;base64,{base64.b64encode(b'x').decode()}"]}
-    lines = leave({**answer, "worker": {"backend": "stand-in"}}, tmp_path / "out")
+    lines = save_locally({**answer, "worker": {"backend": "stand-in"}}, tmp_path / "out")
     assert (tmp_path / "out" / "001.png").read_bytes() == PNG
     assert json.loads((tmp_path / "out" / "answer.json").read_text())["images"] == [
         "001.png",
@@ -237,24 +238,82 @@ def test_a_local_run_leaves_pictures_and_an_answer_that_names_them(tmp_path: Pat
 
 
 def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
-    assert len(leave({"images": [], "worker": {"backend": "a1111"}}, tmp_path)) == 1
+    assert len(save_locally({"images": [], "worker": {"backend": "a1111"}}, tmp_path)) == 1
 
 
 def test_a_failed_local_run_leaves_its_error(tmp_path: Path) -> None:
-    assert leave({"error": "invalid_input: steps"}, tmp_path)[0].startswith("The job failed (invalid_input: steps)")
+    assert save_locally({"error": "invalid_input: steps"}, tmp_path)[0].startswith(
+        "The job failed (invalid_input: steps)"
+    )
     assert json.loads((tmp_path / "answer.json").read_text())["error"] == "invalid_input: steps"
+
+
+def table(handle: Any, **options: Any) -> JobTable:
+    return JobTable(handle, json.loads, **{"at_once": 1, "max_waiting": 9, "keep_s": 60, **options})
+
+
+def posted(name: str, body: bytes = b'{"input": {}}') -> JobRequest:
+    return JobRequest(name, hashlib.sha256(body).digest(), body)
+
+
+async def finished(jobs: JobTable, request: JobRequest) -> JobRecord:
+    job = jobs.submit(request)
+    while not job.over:
+        await job.changed.wait()
+    return job
 
 
 def test_answers_over_http_are_kept_up_to_a_size_the_newest_longest() -> None:
     async def story() -> list[bool]:
-        async def handle(job: dict[str, Any]) -> dict[str, Any]:
+        async def handle(_job: dict[str, Any]) -> dict[str, Any]:
             return {"images": ["x" * 1000]}
 
-        jobs = Jobs(handle, at_once=1, line=9, keep_s=60, most=2500)
+        jobs = table(handle, max_kept=2500)
         for number in range(4):
-            job = jobs.submit(f"job-{number}", {"input": {}})
-            while not job.over:
-                await job.news.wait()
+            await finished(jobs, posted(f"job-{number}"))
         return [jobs.get(f"job-{number}") is not None for number in range(4)]
 
     assert asyncio.run(story()) == [False, False, True, True]
+
+
+def test_a_job_over_http_keeps_its_answer_and_not_its_body() -> None:
+    async def story() -> JobRecord:
+        async def handle(job: dict[str, Any]) -> dict[str, Any]:
+            return {"echo": job["input"]["prompt"], "id": job["id"]}
+
+        jobs = table(handle)
+        body = b'{"input": {"prompt": "cat", "more": [' + b"[]," * 100_000 + b"[]]}}"
+        job = await finished(jobs, posted("a", body))
+        assert jobs.submit(posted("a", body)) is job
+        with pytest.raises(JobIdTaken):
+            jobs.submit(posted("a", b'{"input": {}}'))
+        return job
+
+    job = asyncio.run(story())
+    assert (job.body, job.answer) == (b"", {"echo": "cat", "id": "a"})
+
+
+def test_bodies_of_jobs_that_wait_are_bounded_in_bytes_as_they_came() -> None:
+    async def story() -> tuple[list[str], str]:
+        go_on = asyncio.Event()
+
+        async def handle(_job: dict[str, Any]) -> dict[str, Any]:
+            await go_on.wait()
+            return {}
+
+        jobs = table(handle, max_held_bytes=250)
+        body = b'{"input": {"prompt": "' + b"x" * 77 + b'"}}'
+        statuses: list[str] = [jobs.submit(posted(name, body)).status for name in ("a", "b")]
+        with pytest.raises(QueueFull):
+            jobs.submit(posted("c", body))
+        go_on.set()
+        await finished(jobs, posted("b", body))
+        return statuses, (await finished(jobs, posted("c", body))).status
+
+    assert asyncio.run(story()) == (["IN_PROGRESS", "IN_QUEUE"], "COMPLETED")
+
+
+def test_background_work_returns_or_raises_where_its_result_is_asked_for() -> None:
+    assert run_in_background(lambda: 7).result(5) == 7
+    with pytest.raises(ValueError, match="no"):
+        run_in_background(lambda: int("no")).result(5)

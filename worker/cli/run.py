@@ -16,7 +16,7 @@ import typer
 from worker.cli.printing import complain, write_json
 from worker.errors import InvalidInput, WorkerError
 from worker.host import Host
-from worker.serving.local import leave
+from worker.serving.local_result import save_locally
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs
 
@@ -75,7 +75,7 @@ def _run_job(text: str, out: Path | None) -> dict[str, Any]:
         host.wait_ready()
         told = asyncio.run(_until_done(host, job))
         answer = told if isinstance(told, dict) else {"items": told}
-        for line in leave(answer, settings.out_dir):
+        for line in save_locally(answer, settings.out_dir):
             complain(line)
         return {**answer, **_named(answer, settings)}
     except WorkerError as error:

@@ -1,4 +1,4 @@
-"""``worker serve``: the worker behind plain HTTP."""
+"""``worker serve``: the worker behind plain HTTP, also on RunPod's load-balancing endpoints."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import typer
 from worker.allocator import return_large_blocks
 from worker.errors import BootFailed, WorkerError
 from worker.host import Host
+from worker.ingress import LOOPBACK, http_settings, is_load_balanced
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs, output
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
-    import uvicorn
+    from worker.serving.job_table import JobRecord
+    from worker.serving.webhook_sender import WebhookSender
 
-    from worker.serving.jobs import Job
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-MODULES = ("uvicorn", "starlette.applications", "worker.serving.http", "worker.serving.posting", "worker.serving.life")
+LATE_MODULES = ("worker.serving.webhook_sender",)
+"""Imported while the WebUI boots."""
 
 
 app = typer.Typer(add_completion=False)
@@ -41,99 +43,162 @@ def serve(
 
     Runs until SIGTERM or Ctrl-C. Exit code 1 when the worker can't start or its WebUI is gone for good.
     """
-    raise typer.Exit(_serve_until_stopped({"http_host": host, "http_port": port}))
+    raise typer.Exit(serve_http(host=host, port=port))
 
 
-def _serve_until_stopped(wishes: Mapping[str, Any]) -> int:
+def serve_http(*, host: str | None = None, port: int | None = None) -> int:
+    """Serve HTTP as the environment says; `host` and `port` count before it. Returns the exit code."""
     return_large_blocks()
     output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("serve")
-    host: Host | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has a better answer
     try:
-        settings = read_settings(os.environ)
-        settings = settings.model_copy(update={name: wish for name, wish in wishes.items() if wish is not None})
+        settings = http_settings(read_settings(os.environ), os.environ, host=host, port=port)
         logs.configure_from(settings, os.environ)
-        if settings.http_host not in LOOPBACK and settings.http_api_key is None:
+        balanced = is_load_balanced(os.environ)
+        if not balanced and settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
-        host = Host(settings, os.environ)
-        host.spawn()
-        host.wait_ready(meanwhile=MODULES)
-        return asyncio.run(_serve(host, settings))
+        listener = _listen(settings)
+        log.info("listening", host=settings.http_host, port=settings.http_port, load_balanced=balanced)
+        return asyncio.run(HttpWorker(settings, os.environ).run(listener))
     except WorkerError as error:
         return logs.cannot_start(log, error)
-    finally:
-        if host is not None:
-            host.close()
 
 
-async def _serve(host: Host, settings: Settings) -> int:
-    """Take jobs until a signal or the WebUI's end; what runs is finished first."""
-    from worker.serving.http import application  # noqa: PLC0415 - as above
-    from worker.serving.jobs import Jobs  # noqa: PLC0415 - as above
-    from worker.serving.life import Life  # noqa: PLC0415 - as above
-    from worker.serving.posting import Webhooks  # noqa: PLC0415 - as above
+def _listen(settings: Settings) -> socket.socket:
+    from worker.serving.http_api.server import listen  # noqa: PLC0415 - not where the settings are wrong
 
-    life = Life(host, settings)
-    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
-    webhooks = Webhooks(settings.allowed_hosts, secret, now=time.time)
-
-    def over(job: Job) -> None:
-        life.streamed.discard(job.id)
-        webhooks.post(job.job.get("webhook"), job.id, job.to_json())
-
-    jobs = Jobs(
-        life.handle, at_once=settings.concurrency, line=settings.http_line, keep_s=settings.http_keep_s, on_over=over
-    )
-
-    async def tell(job: Mapping[str, Any], body: dict[str, Any]) -> None:
-        jobs.progress(str(job["id"]), body)
-
-    async def stream(job: Mapping[str, Any], piece: dict[str, Any]) -> None:
-        jobs.piece(str(job["id"]), piece)
-
-    life.post, life.post_piece = tell, stream
-    key = settings.http_api_key.get_secret_value() if settings.http_api_key is not None else None
-    app = application(jobs, host.health, api_key=key, max_bytes=settings.max_input_bytes)
-    server = _server(app, settings)
-    loop = asyncio.get_running_loop()
-    host.on_death(life.fail)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, server, host)
     try:
-        await server.serve()
-    except SystemExit:
+        return listen(settings.http_host, settings.http_port)
+    except OSError as error:
         raise BootFailed(
-            f"port {settings.http_port} can't be listened on", hint="Set HTTP_PORT, or --port, to a free one."
+            f"port {settings.http_port} of {settings.http_host} can't be listened on: {error.strerror}",
+            hint="Set HTTP_PORT (on RunPod PORT), or --port, to a free one above 1023.",
         ) from None
-    finally:
-        await jobs.close(settings.stop_grace_s)
-        webhooks.close()
-    return 1 if life.failure is not None else 0
 
 
-def _server(app: Any, settings: Settings) -> uvicorn.Server:
-    import uvicorn  # noqa: PLC0415 - imported while the WebUI booted
+class HttpWorker:
+    """A worker and its HTTP server, which answers probes from before the worker has started.
 
-    class Server(uvicorn.Server):
-        def install_signal_handlers(self) -> None:
-            """Leave signals to the worker."""
+    Args:
+        settings: See `http_settings`.
+        environment: Of this process.
+    """
 
-    return Server(
-        uvicorn.Config(
-            app,
-            host=settings.http_host,
-            port=settings.http_port,
-            log_config=None,  # its lines come out as ours
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=int(settings.stop_grace_s),
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        from worker.serving.handler import JobHandler  # noqa: PLC0415 - not before the port is open
+        from worker.serving.http_api.request_body import parse_json  # noqa: PLC0415 - as above
+        from worker.serving.job_table import JobTable  # noqa: PLC0415 - as above
+
+        self._settings = settings
+        self._worker = Host(settings, environment)
+        self._handler = JobHandler(self._worker, settings)
+        self._table = JobTable(
+            self._handler.handle,
+            parse_json,
+            at_once=settings.concurrency,
+            max_waiting=settings.http_line,
+            keep_s=settings.http_keep_s,
+            on_over=self._over,
+            worker_id=settings.runpod_pod_id,
         )
-    )
+        self._webhooks: WebhookSender | None = None
+        self._stopping = asyncio.Event()
+        self._started = False
 
+    async def run(self, listener: socket.socket) -> int:
+        """Serve on `listener` until a signal or the WebUI's end; jobs that run by then are finished first.
 
-def _stop(server: uvicorn.Server, host: Host) -> None:
-    host.drain()
-    server.should_exit = True
+        Raises:
+            BootFailed: the worker does not start.
+        """
+        from worker.serving.background import run_in_background  # noqa: PLC0415 - not before the port is open
+        from worker.serving.http_api.server import HttpServer  # noqa: PLC0415 - as above
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        server = HttpServer(self._application(), listener)
+        serving = asyncio.ensure_future(server.run())
+        try:
+            await asyncio.sleep(0)  # the first probes need not wait for the start
+            if await self._has_started(run_in_background(self._start)):
+                self._connect()
+                await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            if self._started:
+                self._worker.drain()
+                await self._table.close(self._settings.stop_grace_s)
+            server.stop()
+            await serving
+            if self._webhooks is not None:
+                await self._webhooks.close()
+            await asyncio.to_thread(self._worker.close)
+        return 0 if self._handler.failure is None else 1
+
+    def _start(self) -> None:
+        self._worker.spawn()
+        self._worker.wait_ready(meanwhile=LATE_MODULES)
+
+    async def _has_started(self, starting: Future[None]) -> bool:
+        """Wait for the start; return False if the worker was stopped before."""
+        from worker.aio import unless_set  # noqa: PLC0415 - not before the port is open
+
+        async def started() -> bool:
+            await asyncio.wrap_future(starting)
+            return True
+
+        return await unless_set(self._stopping, started()) or False
+
+    def _connect(self) -> None:
+        """Let jobs in."""
+        from worker.serving.webhook_sender import WebhookSender  # noqa: PLC0415 - imported while the WebUI booted
+
+        async def report(job: Mapping[str, Any], body: dict[str, Any]) -> None:
+            self._table.progress(str(job["id"]), body)
+
+        async def stream(job: Mapping[str, Any], piece: dict[str, Any]) -> None:
+            self._table.piece(str(job["id"]), piece)
+
+        self._handler.post, self._handler.post_piece = report, stream
+        secret = self._settings.webhook_secret
+        self._webhooks = WebhookSender(
+            self._settings.allowed_hosts, secret.get_secret_value() if secret is not None else None, now=time.time
+        )
+        self._worker.on_death(self._handler.fail)
+        self._started = True
+
+    def _over(self, job: JobRecord) -> None:
+        self._handler.streamed.discard(job.id)
+        if job.webhook is not None and self._webhooks is not None:
+            self._webhooks.post(job.webhook, job.id, job.to_json())
+
+    def _application(self) -> Any:
+        from worker.serving.http_api.application import Api, create_app  # noqa: PLC0415 - not before the port is open
+        from worker.serving.http_api.auth import ApiKey  # noqa: PLC0415 - as above
+        from worker.serving.http_api.job_api import JobApi, job_router  # noqa: PLC0415 - as above
+        from worker.serving.http_api.probes import probe_routes  # noqa: PLC0415 - as above
+        from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
+
+        settings = self._settings
+        secret = settings.http_api_key
+        key = ApiKey(secret.get_secret_value() if secret is not None else None, in_url=settings.http_key_in_url)
+        api = JobApi(
+            self._table,
+            takes_jobs=lambda: self._started and not self._stopping.is_set(),
+            stopping=self._stopping,
+            bodies=BodyReader(settings.max_input_bytes, self._stopping),
+        )
+        return create_app(
+            [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)
+        )
+
+    def _health(self) -> dict[str, Any]:
+        counts = self._table.counts()
+        busy = int(counts["inProgress"] > 0)
+        jobs = {"jobs": counts, "workers": {"idle": 1 - busy, "running": busy}}
+        if not self._started:
+            return {"state": "draining" if self._stopping.is_set() else "starting", **jobs}
+        return {**self._worker.health(), **jobs}

@@ -8,10 +8,10 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
-from worker.client.answer import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
 from worker.client.endpoint import Endpoint, Job
 from worker.client.hooks import read_webhook
-from worker.serving.webhook import BadSignature
+from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
+from worker.serving.webhook_signature import BadSignature
 
 __all__ = [
     "Answer",

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from worker.client.endpoint import Endpoint, Job
-from worker.client.watch import Watch
+from worker.client.polling import Polling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from worker.client.answer import Answer, Picture, State
+    from worker.client.job_state import Answer, Picture, State
 
 
 class AsyncEndpoint:
@@ -33,9 +33,9 @@ class AsyncEndpoint:
         """See `Endpoint.runsync`. A task that is cancelled meanwhile stops asking; the job goes on."""
         return await (await self.run(job, **more)).wait(timeout)
 
-    async def job(self, job_id: str) -> AsyncJob:
+    async def job(self, job_id: str, *, worker: str | None = None) -> AsyncJob:
         """See `Endpoint.job`."""
-        return AsyncJob(await asyncio.to_thread(self.sync.job, job_id))
+        return AsyncJob(await asyncio.to_thread(self.sync.job, job_id, worker=worker))
 
     async def health(self) -> dict[str, Any]:
         """See `Endpoint.health`."""
@@ -60,14 +60,14 @@ class AsyncJob:
 
     async def stream(self, timeout: float | None = None) -> AsyncIterator[State]:
         """See `Job.stream`."""
-        watch = Watch(self.id, timeout, self.sync.now())
+        polling = Polling(self.id, timeout, self.sync.now())
         while True:
-            if watch.is_news(self.state):
+            if polling.is_news(self.state):
                 yield self.state
             if self.state.over:
                 return
-            await asyncio.sleep(watch.pause_s(self.sync.now()))
-            with watch.patiently(self.sync.now):
+            await asyncio.sleep(polling.pause_s(self.sync.now()))
+            with polling.patiently(self.sync.now):
                 await asyncio.to_thread(self.sync.refresh)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:

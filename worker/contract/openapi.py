@@ -12,11 +12,11 @@ _INNER = frozenset({"ProblemAnswer", "PartAnswer"})
 _STATES = ["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
 
 
-def openapi() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of an endpoint that runs this worker."""
+def component_schemas() -> dict[str, Any]:
+    """Return the schemas of jobs and answers as an OpenAPI document's components hold them."""
     document = schema()
     job = {name: part for name, part in document.items() if name not in {"$schema", "$defs"}}
-    schemas: dict[str, Any] = {
+    schemas = {
         **document["$defs"],
         "Input": job,
         "Job": {
@@ -52,6 +52,12 @@ def openapi() -> dict[str, Any]:
             },
         },
     }
+    moved: dict[str, Any] = _moved(schemas)
+    return moved
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of an endpoint that runs this worker."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,7 +80,7 @@ def openapi() -> dict[str, Any]:
             "/cancel/{id}": {"post": _operation("cancel", "Cancel a job; the WebUI is interrupted.", with_id=True)},
         },
         "components": {
-            "schemas": _moved(schemas),
+            "schemas": component_schemas(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A RunPod API key."}},
         },
     }

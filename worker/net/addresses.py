@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,21 @@ _CLOSED_V6 = tuple(
     )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def url_host(url: str) -> str:
+    """Return the host of an http(s) URL, with the port if it names one.
+
+    Raises:
+        ValueError: it is no such URL; says why.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("must be an http(s) address")
+    if not parts.hostname or not parts.hostname.isprintable() or " " in parts.hostname:
+        raise ValueError("names no host")
+    port = parts.port  # raises for a port that is none
+    return parts.hostname if port is None else f"{parts.hostname}:{port}"
 
 
 def is_public(address: Address) -> bool:

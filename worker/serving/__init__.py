@@ -1,1 +1,1 @@
-"""The worker's manners towards whoever hands it jobs; nothing here knows RunPod's client."""
+"""How jobs reach the worker and how answers leave it; independent of RunPod's SDK."""

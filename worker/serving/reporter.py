@@ -1,4 +1,4 @@
-"""Telling a job's progress while it runs, and falling silent before its result.
+"""Progress updates of a running job, all of which are sent before its result.
 
 The platform takes whatever arrives last for the truth: an update that overtakes the result leaves a finished job "in
 progress". So updates go out one at a time, and `Reporter` is left only when none is on its way.

@@ -10,10 +10,10 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from worker.client import AsyncEndpoint, Endpoint, EndpointError, JobFailed, JobTimedOut
-from worker.client.answer import read_state
+from worker.client.job_state import read_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 class Clock:
@@ -29,8 +29,8 @@ class Clock:
         self.now += seconds
 
 
-def _json(told: Any, status: int = 200, **headers: str) -> Reply:
-    return Reply(status, json.dumps(told).encode(), {"Content-Type": "application/json", **headers})
+def _json(told: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status, json.dumps(told).encode(), {"Content-Type": "application/json", **(headers or {})})
 
 
 def _endpoint_at(url: str, clock: Clock) -> Endpoint:
@@ -115,7 +115,7 @@ def test_a_busy_endpoint_is_asked_again_when_it_says() -> None:
 
     def script(_: Request) -> Reply:
         if clock.now < 20:
-            return _json({"error": "busy"}, 429, **{"Retry-After": "20"})
+            return _json({"error": "busy"}, 429, {"Retry-After": "20"})
         return _json({"id": "x", "status": "IN_QUEUE"})
 
     with serve(script) as server:
@@ -132,3 +132,75 @@ def test_a_job_that_is_done_without_an_output_has_failed() -> None:
     with pytest.raises(JobFailed, match="no output"):
         read_state({"id": "x", "status": "COMPLETED"}).answer()
     assert read_state({"id": "x", "status": "COMPLETED", "output": {"error": None}}).answer() == {"error": None}
+
+
+def test_a_job_that_a_starting_worker_has_not_taken_is_sent_again() -> None:
+    clock = Clock()
+
+    def script(_: Request) -> Reply:
+        if clock.now < 8:
+            return _json({"error": "the worker is starting or stopping"}, 503, {"Retry-After": "5"})
+        return _json({"id": "x", "status": "IN_QUEUE"})
+
+    with serve(script) as server:
+        assert _endpoint_at(server.url, clock).run({}).id == "x"
+        assert len(server.seen) == 3
+
+
+def test_a_job_that_may_have_been_taken_is_not_sent_again() -> None:
+    with serve(lambda _: _json({}, 503)) as server:
+        with pytest.raises(EndpointError, match="503"):
+            _endpoint_at(server.url, Clock()).run({})
+        assert len(server.seen) == 1
+
+
+def test_a_job_is_asked_for_at_the_worker_that_took_it() -> None:
+    clock = Clock()
+
+    def script(request: Request) -> Reply:
+        status = "IN_QUEUE" if request.path == "/run" else "COMPLETED"
+        return _json({"id": "x", "status": status, "output": {"seeds": [1]}}, headers={"X-Runpod-Worker-Id": "pod-7"})
+
+    with serve(script) as server:
+        job = _endpoint_at(server.url, clock).run({})
+        job.wait()
+        list(job.pictures())
+        job.cancel()
+        _endpoint_at(server.url, clock).job("x", worker=job.worker)
+    asked = [(request.path, request.headers.get("x-runpod-worker-id")) for request in server.seen]
+    assert asked[0] == ("/run", None)
+    assert {path for path, _ in asked} == {"/run", "/status/x", "/stream/x", "/cancel/x"}
+    assert {worker for _, worker in asked[1:]} == {"strict pod-7"}
+
+
+def test_an_endpoint_without_a_free_worker_is_asked_again_though_it_says_400() -> None:
+    clock = Clock()
+
+    def script(_: Request) -> Reply:
+        if clock.now < 10:
+            return _json({"error": "no workers available"}, 400)
+        return _json({"id": "x", "status": "IN_QUEUE"})
+
+    with serve(script) as server:
+        assert _endpoint_at(server.url, clock).run({}).id == "x"
+        assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "hint"),
+    [
+        (400, "no workers available", "raise the endpoint's workers"),
+        (400, "not allowed for QB API", "queue endpoint"),
+        (404, "affinity_worker_gone", "is gone"),
+        (524, "", "5.5 minutes"),
+        (502, "", "PORT"),
+    ],
+)
+def test_what_the_platform_refuses_is_explained(status: int, error: str, hint: str) -> None:
+    clock = Clock()
+    with (
+        serve(lambda _: _json({"error": error}, status)) as server,
+        pytest.raises(EndpointError, match=hint) as caught,
+    ):
+        _endpoint_at(server.url, clock).run({})
+    assert caught.value.status == status

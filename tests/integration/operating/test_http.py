@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -41,23 +42,33 @@ LONG = {**JOB, "steps": 150}
 STEP_S = "0.02"
 
 
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 def wait_ready(process: WorkerProcess, url: str) -> None:
     process.wait_line(r'"event":"ready"|ready  ')
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(max_retries=_patient()))
-    assert session.get(f"{url}/ping", timeout=30).status_code == 200
+    assert session.get(f"{url}/ready", timeout=30).status_code == 200
 
 
 def _patient() -> Any:
     from urllib3.util import Retry
 
-    return Retry(total=12, connect=12, backoff_factor=0.1, status_forcelist=())
+    return Retry(total=12, connect=12, backoff_factor=0.1, status_forcelist=(503,))
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder, port = tmp_path_factory.mktemp("served"), free_port()
-    more = {"STANDIN_STEP_SECONDS": STEP_S, "HTTP_PORT": str(port), "HTTP_API_KEY": KEY, "HTTP_LINE": "3"}
+    more = {
+        "STANDIN_STEP_SECONDS": STEP_S,
+        "HTTP_PORT": str(port),
+        "HTTP_API_KEY": KEY,
+        "HTTP_LINE": "3",
+        "MAX_INPUT_BYTES": "2000000",
+    }
     more |= {"CONCURRENCY": "1", "WEBHOOK_SECRET": SECRET, "ALLOW_HOSTS": "127.0.0.1"}
     with WorkerProcess(["-m", "worker", "serve"], environment(folder, more), folder) as process:
         wait_ready(process, f"http://127.0.0.1:{port}")
@@ -175,8 +186,23 @@ def test_an_id_stands_for_one_job_only(served: Endpoint) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        *({"id": 7}, {"id": "a/b"}, {"id": ".."}, {"id": "x" * 200}, {"webhook": 7}, {"webhook": "ftp://x"}),
-        *({"policy": []}, {"policy": {"executionTimeout": "5000"}}, {"policy": {"executionTimeout": -1}}),
+        *(
+            {"id": 7},
+            {"id": "a/b"},
+            {"id": ".."},
+            {"id": "x" * 200},
+            {"webhook": 7},
+            {"webhook": "ftp://x"},
+            {"webhook": "http://["},
+        ),
+        *(
+            {"webhook": "http://x y"},
+            {"webhook": "https://:80"},
+            {"webhook": "http://a:99999"},
+            {"policy": []},
+            {"policy": {"executionTimeout": "5000"}},
+            {"policy": {"executionTimeout": -1}},
+        ),
     ],
 )
 def test_what_can_be_no_id_webhook_or_policy_is_refused(served: Endpoint, more: dict[str, Any]) -> None:
@@ -195,14 +221,33 @@ def test_whatever_is_asked_the_answer_is_json(served: Endpoint, method: str, pat
     assert set(answer.json()) == {"error"}
 
 
-@pytest.mark.parametrize(("header", "status"), [(f"bearer {KEY}", 404), (KEY, 401), ("Basic eDp5", 401), ("", 401)])
-def test_the_key_comes_as_a_bearer(served: Endpoint, header: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"bearer {KEY}", 404),
+        (basic("user", KEY), 404),
+        (basic("", KEY), 404),
+        (KEY, 401),
+        (basic("x", "y"), 401),
+        ("", 401),
+    ],
+)
+def test_the_key_comes_as_a_bearer_or_as_the_password_of_basic(served: Endpoint, header: str, status: int) -> None:
     answer = requests.get(f"{served.url}/status/none", headers={"Authorization": header}, timeout=10)
     assert answer.status_code == status
+    if status == 401:
+        assert "Bearer" in answer.headers["WWW-Authenticate"]
+        assert 'Basic realm="' in answer.headers["WWW-Authenticate"]
+
+
+def test_the_key_has_a_header_of_its_own_beside_the_one_of_a_platform(served: Endpoint) -> None:
+    headers = {"Authorization": "Bearer rpa_THEPLATFORMS", "X-API-Key": KEY}
+    assert requests.get(f"{served.url}/status/none", headers=headers, timeout=10).status_code == 404
+    assert requests.get(f"{served.url}/status/none?api_key={KEY}", timeout=10).status_code == 401, "not switched on"
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"prompt": 1}', 400), (b'{"input": "' + b"x" * 20_000_001, 413)]
+    ("body", "status"), [(b"{", 400), (b"[]", 400), (b'{"prompt": 1}', 400), (b'{"input": "' + b"x" * 2_000_001, 413)]
 )
 def test_what_is_no_job_is_refused(served: Endpoint, body: bytes, status: int) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}

@@ -1,24 +1,24 @@
-"""When to ask how a job is, and for how long to bear with an endpoint that does not answer."""
+"""The schedule of questions about a job, and the patience with an endpoint that does not answer."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
-from worker.client.answer import EndpointError, JobTimedOut
+from worker.client.job_state import EndpointError, JobTimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.client.answer import State
+    from worker.client.job_state import State
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 PATIENCE_S = 30.0
 BUSY = (429, 502, 503, 504)
 
 
-class Watch:
-    """When to ask again how a job is: often after news, ever less often without; pure.
+class Polling:
+    """The schedule of questions about one job: often after news, ever less often without; pure.
 
     Args:
         job_id: The job's.

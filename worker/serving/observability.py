@@ -1,4 +1,4 @@
-"""What operators asked to see: probes, figures, pushes. Nothing of it is imported where they asked for nothing."""
+"""Probes, figures and pushes, as far as the operator asked for them. Nothing else of it is imported."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from worker.telemetry.observer import NullObserver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.serving.probes import Probes
+    from worker.serving.http_api.server import HttpServer
     from worker.settings import Settings
     from worker.telemetry.metrics import Metrics, Pusher, WorkerStats
     from worker.telemetry.observer import JobObserver
 
 
-class Operating:
-    """One for the worker's life.
+class Observability:
+    """What operators see of one worker.
 
     Args:
         settings: Say what is asked for.
         vitals: The worker.
 
     Attributes:
-        watch: To be told of every job.
+        watch: Is told of every job.
 
     Raises:
         BootFailed: a port is taken.
@@ -35,7 +35,7 @@ class Operating:
 
     def __init__(self, settings: Settings, vitals: WorkerStats) -> None:
         self.watch: JobObserver = NullObserver()
-        self._probes: list[Probes] = []
+        self._servers: dict[int, HttpServer] = {}
         self._pusher: Pusher | None = None
         metrics: Metrics | None = None
         if settings.metrics_port or settings.metrics_push_url is not None:
@@ -50,25 +50,30 @@ class Operating:
                     worker=settings.runpod_pod_id or f"{socket.gethostname()}-{os.getpid()}",
                     every_s=settings.metrics_push_every_s,
                 )
-        wanted = {"PORT_HEALTH": settings.port_health, "METRICS_PORT": settings.metrics_port}
-        open_: set[int] = set()
-        for name, port in wanted.items():
-            if port and port not in open_:
-                self._probes.append(_probes(name, port, vitals, metrics.text if metrics is not None else None))
-                open_.add(port)
+        for name, port in {"PORT_HEALTH": settings.port_health, "METRICS_PORT": settings.metrics_port}.items():
+            if port and port not in self._servers:
+                self._servers[port] = _serve(name, port, settings, vitals, metrics.text if metrics else None)
 
     def close(self) -> None:
-        """End it; figures are pushed a last time."""
-        for probes in self._probes:
-            probes.close()
+        """Close the ports; figures are pushed a last time."""
+        for server in self._servers.values():
+            server.stop()
+        for server in self._servers.values():
+            server.close()
         if self._pusher is not None:
             self._pusher.close()
 
 
-def _probes(name: str, port: int, vitals: WorkerStats, metrics: Callable[[], bytes] | None) -> Probes:
-    from worker.serving.probes import Probes  # noqa: PLC0415 - only where somebody probes
+def _serve(
+    name: str, port: int, settings: Settings, vitals: WorkerStats, figures: Callable[[], bytes] | None
+) -> HttpServer:
+    from worker.serving.http_api.probes import probe_app  # noqa: PLC0415 - only where somebody probes
+    from worker.serving.http_api.server import HttpServer, listen  # noqa: PLC0415 - as above
 
     try:
-        return Probes(port, vitals.health, metrics)
+        listener = listen("0.0.0.0", port)  # noqa: S104 - probes come from other machines
     except OSError as error:
         raise BootFailed(f"{name}={port} can't be listened on: {error.strerror}", hint="Choose another port.") from None
+    server = HttpServer(probe_app(vitals.health, figures=figures, check_path=settings.health_check_path), listener)
+    server.start_thread()
+    return server

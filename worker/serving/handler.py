@@ -1,4 +1,4 @@
-"""What whoever hands out jobs calls: a job in, an answer out, whatever happens."""
+"""The job handler: a job in, an answer out, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.aio import cancel_and_wait
 from worker.errors import InternalError, WorkerError
-from worker.serving import local
 from worker.serving.answer import Answer, Listed, seal
+from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Throttle
@@ -30,36 +30,37 @@ PROGRESS_INTERVAL_S = 1.0
 PROGRESS_PERCENT = 1.0
 
 
-class Host(Protocol):
-    """What is needed of the worker."""
+class WorkerProtocol(Protocol):
+    """The part of the worker that the handler needs."""
 
     async def run(
         self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None
     ) -> dict[str, Any]:
-        """Return the answer to one job; raises nothing but CancelledError, and that when the WebUI is idle again.
+        """Return the answer to one job; raises only CancelledError, and that once the WebUI is idle again.
 
-        `on_piece` is awaited with each picture of a job that streams, in order, and not after this has returned.
+        `on_piece` is awaited with each picture of a job that streams, in order, and never after this has returned.
         """
 
     def drain(self) -> None:
-        """Take note that no more jobs come, and give those that run their grace. Called from any thread."""
+        """Note that no more jobs come, and start the grace of those that run. Thread-safe."""
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good."""
 
 
-class Life:
-    """One life of the worker.
+class JobHandler:
+    """Runs jobs for a platform that hands them out.
 
     Attributes:
-        post: Sends one progress update for a job; None while nobody listens.
-        post_piece: Sends one picture of a job that streams; likewise.
-        streamed: Jobs of which pieces were sent, until their answer is.
-        failure: Why this worker is of no more use, None while it is.
+        worker: Runs the jobs.
+        post: Sends one progress update of a job; None while there is nowhere to send it.
+        post_piece: Sends one picture of a job that streams; None likewise.
+        streamed: Ids of jobs with streamed pictures whose answer has not been sent yet.
+        failure: The reason why this worker is of no more use, None while it is.
     """
 
-    def __init__(self, host: Host, settings: Settings) -> None:
-        self.host = host
+    def __init__(self, worker: WorkerProtocol, settings: Settings) -> None:
+        self.worker = worker
         self.settings = settings
         self.post: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
         self.post_piece: Callable[[Mapping[str, Any], dict[str, Any]], Awaitable[None]] | None = None
@@ -74,22 +75,22 @@ class Life:
             os.kill(os.getpid(), signal.SIGTERM)
 
     async def handle(self, job: dict[str, Any]) -> Answer | Listed:
-        """Return the answer to one job: strict JSON within the platform's limit; raises nothing but CancelledError."""
+        """Return the answer to one job: strict JSON within the platform's limit; raises only CancelledError."""
         try:
             throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
-            async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
+            async with Reporter(lambda body: self._report(job, body), throttle) as sink:
                 piece = partial(self._stream, job) if self.post_piece is not None else None
-                answer: object = await cancel_and_wait(self.host.run(job, on_progress=sink, on_piece=piece))
+                answer: object = await cancel_and_wait(self.worker.run(job, on_progress=sink, on_piece=piece))
             return seal(answer, limit_bytes=self.settings.max_output_bytes)
         except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
             _log.exception("a job ended in a defect", job_id=job.get("id"))
             return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
 
     async def handle_locally(self, job: dict[str, Any]) -> Answer | Listed:
-        """Answer the one job of a local run, leave its pictures in a folder and say where."""
+        """Answer the one job of a local run, save its pictures in OUT_DIR and print where they are."""
         answer = await self.handle(job)
         try:
-            lines = local.leave(answer if isinstance(answer, dict) else {"items": answer}, self.settings.out_dir)
+            lines = save_locally(answer if isinstance(answer, dict) else {"items": answer}, self.settings.out_dir)
         except OSError as error:
             message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
             return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
@@ -101,6 +102,6 @@ class Life:
             self.streamed.add(str(job.get("id")))
             await self.post_piece(job, piece)
 
-    async def _tell(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
+    async def _report(self, job: Mapping[str, Any], body: dict[str, Any]) -> None:
         if self.post is not None:
             await self.post(job, body)

@@ -1,4 +1,4 @@
-"""What a local run leaves behind: pictures as files, and the answer that names them."""
+"""The result of a local run on disk: pictures as files, and the answer that names them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SIGNATURES = (
 )
 
 
-def leave(answer: Mapping[str, Any], folder: Path) -> list[str]:
-    """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return what to tell a person.
+def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
 
     In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. Files of an earlier run
     with the same names are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    images = [_leave_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
-    left = {**answer, "images": images} if "images" in answer else dict(answer)
+    images = [_save_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
+    saved = {**answer, "images": images} if "images" in answer else dict(answer)
     path = folder / "answer.json"
-    path.write_text(json.dumps(left, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if "error" in answer:
         return [f"The job failed ({answer['error']}); the answer is in {path}."]
     places = ", ".join(image if "://" in image else str(folder / image) for image in images) or "nowhere: there is none"
@@ -40,7 +40,7 @@ def leave(answer: Mapping[str, Any], folder: Path) -> list[str]:
     return lines
 
 
-def _leave_picture(image: str, index: int, folder: Path) -> str:
+def _save_picture(image: str, index: int, folder: Path) -> str:
     """Write one inline picture and return its file name; return anything else unchanged."""
     if "://" in image[:16]:
         return image
