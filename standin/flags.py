@@ -141,6 +141,9 @@ EXTENSION_FLAGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+DEMO_FLAG = "--demo-models"
+
+
 def parse_flags(arguments: list[str], *, working_folder: Path, extensions: tuple[str, ...] = ()) -> argparse.Namespace:
     """The flags as A1111 would see them; exits with status 2 for one it does not know, as the real one does.
 
@@ -148,7 +151,7 @@ def parse_flags(arguments: list[str], *, working_folder: Path, extensions: tuple
     stand-in's own.
     """
     parser = argparse.ArgumentParser(prog="standin", description="A stand-in for the WebUI: draws, does not diffuse.")
-    parser.add_argument("--demo-models", action="store_true", help="write tiny models where a model folder is empty")
+    parser.add_argument(DEMO_FLAG, action="store_true", help="write tiny models where a model folder is empty")
     for name in SWITCHES_BEFORE_PATHS + SWITCHES:
         parser.add_argument("-f" if name == "f" else f"--{name.replace('_', '-')}", action="store_true")
     for name in TEXTS:

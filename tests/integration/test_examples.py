@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.integration.conftest import Worker
-from tests.support import models
-from tests.support.webui_dir import running_host
+from tests.support.ports import free_port
 from worker.contract import result
 from worker.contract.accept import accept
 from worker.contract.presets import Preset, read_presets
+from worker.host import Host
+from worker.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,17 +41,22 @@ def presets() -> dict[str, Preset]:
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("everything")
-    (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
-    (folder / "controlnet").mkdir()
-    models.checkpoint(folder / "controlnet/control_v11p_sd15_canny.safetensors")
-    more = {
-        "STANDIN_EXTENSIONS": "controlnet,adetailer,ultimate-sd-upscale",
-        "CONTROLNET_DIR": str(folder / "controlnet"),
+def out_of_the_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker with no setting but where its files go: the stand-in with its own small models and extensions."""
+    variables = {
+        "PATH": os.environ["PATH"],
+        "OUT_DIR": str(tmp_path_factory.mktemp("out")),
+        "WEBUI_PORT": str(free_port()),
+        "STANDIN_STEP_SECONDS": "0",
+        "STANDIN_LOAD_SECONDS": "0",
     }
-    with running_host(folder, more) as host:
+    host = Host(read_settings(variables), variables)
+    try:
+        host.spawn()
+        host.wait_ready()
         yield Worker(host)
+    finally:
+        host.close()
 
 
 def job(path: Path) -> dict[str, Any]:
@@ -58,8 +65,8 @@ def job(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs(everything: Worker, path: Path) -> None:
-    answer: Any = everything.run_job(job(path))
+def test_an_example_runs(out_of_the_box: Worker, path: Path) -> None:
+    answer: Any = out_of_the_box.run_job(job(path))
     assert isinstance(answer, list) or "error" not in answer, answer
     shape = None if path.stem.startswith("form_") else SHAPES[accept(job(path)["input"], presets=presets()).job.kind]
     if shape is not None:
