@@ -34,7 +34,7 @@ SCENES = {"unthrottled": [], "throttled": ["--bytes-per-second", "30e6", "--late
 OUR_PROGRAM = """
 import asyncio, json, re, sys, time
 began = time.perf_counter()
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.catalog import Catalog
 from worker.models.store import ModelStore
 from worker.settings import read_settings

@@ -69,7 +69,7 @@ def checkpoint(settings: Settings, store: Callable[[], ModelStore], *, demo: boo
     if plain is not None:
         return plain
     models = store()
-    from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
+    from worker.contract.types.model_ref import ModelRef  # noqa: PLC0415 - as for the store
 
     wanted = default_checkpoint(settings.default_checkpoint, models.volume.names("checkpoint"))
     found = models.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
@@ -96,7 +96,7 @@ def _fetched(name: str, folder: Path, models: ModelStore) -> LocalModel:
     get_logger("host").info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
     import asyncio  # noqa: PLC0415 - as for the store
 
-    from worker.contract.models import ModelRef  # noqa: PLC0415 - as for the store
+    from worker.contract.types.model_ref import ModelRef  # noqa: PLC0415 - as for the store
 
     wanted: list[tuple[str, ModelRef, ModelKind]] = [("DEFAULT_CHECKPOINT", ModelRef(name=name), "checkpoint")]
     try:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.contract.accept import Cache, accept, inside
-from worker.contract.expand import expand
-from worker.contract.job import Generation
-from worker.contract.kinds import Upscale, Validate
-from worker.contract.limits import Limits
+from worker.contract.base.limits import Limits
+from worker.contract.expand.prompts import expand
+from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Upscale, Validate
 from worker.delivery.target import from_job
 from worker.errors import ClientError, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
-    from worker.contract.expand import Piece as Plain
-    from worker.contract.job import Job
+    from worker.contract.expand.prompts import Piece as Plain
+    from worker.contract.types.job import Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.target import S3Target
     from worker.models.staging import Staging

@@ -17,7 +17,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pages import PAGES, ROOT, every, examples
 from tests.support.pictures import png
 from tests.support.webui_dir import running_host
-from worker.contract.result import ErrorAnswer, JobAnswer
+from worker.contract.answers import ErrorAnswer, JobAnswer
 from worker.models.catalog import read_catalog
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.contract.job import Txt2Img
+from worker.contract.types.job import Txt2Img
 from worker.errors import all_errors
 from worker.serving.answer import find_flaw
 

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from tests.integration.conftest import Worker
 from tests.support.ports import free_port
-from worker.contract import result
+from worker.contract import answers
 from worker.contract.accept import accept
-from worker.contract.presets import Preset, read_presets
+from worker.contract.operator.presets import Preset, read_presets
 from worker.host import Host
 from worker.settings import read_settings
 
@@ -26,18 +26,18 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.json"))
 
 
 SHAPES: dict[str, Any] = {
-    **dict.fromkeys(("txt2img", "img2img", "inpaint"), result.JobAnswer),
-    "upscale": result.UpscaleAnswer,
-    "png_info": result.PngInfoAnswer,
-    "listing": result.ListingAnswer,
-    "refresh": result.RefreshAnswer,
-    "validate": result.ValidateAnswer,
+    **dict.fromkeys(("txt2img", "img2img", "inpaint"), answers.JobAnswer),
+    "upscale": answers.UpscaleAnswer,
+    "png_info": answers.PngInfoAnswer,
+    "listing": answers.ListingAnswer,
+    "refresh": answers.RefreshAnswer,
+    "validate": answers.ValidateAnswer,
 }
 """Kind of job → the documented shape of its answer."""
 
 
 def presets() -> dict[str, Preset]:
-    return read_presets((ROOT / "worker/contract/data/presets.yaml").read_text(encoding="utf-8"))
+    return read_presets((ROOT / "worker/contract/operator/data/presets.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

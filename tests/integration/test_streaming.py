@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import TypeAdapter
 
-from worker.contract.result import StreamedPiece
+from worker.contract.answers import StreamedPiece
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.local import LocalModel
 
 QUICK = Pace(connections=4, strikes=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02)

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from tests.support.model_store import fetch, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.registry import Entry
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from worker.contract.models import LoraRef, ModelRef
+from worker.contract.types.model_ref import LoraRef, ModelRef
 
 
 def test_a_string_and_an_object_with_that_name_are_the_same() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from worker.cli import models as models_cli
 from worker.contract.accept import accept
-from worker.contract.kinds import LISTED
+from worker.contract.types.kinds import LISTED
 from worker.settings import variables
 
 ROOT = Path(__file__).resolve().parents[2]

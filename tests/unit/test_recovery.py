@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.budget import Size
+from worker.contract.rules.sizes import Size
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,

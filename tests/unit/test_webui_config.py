@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from worker.contract.overrides import ALLOWED, MOVED
+from worker.contract.types.overrides import ALLOWED, MOVED
 from worker.webui import config
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import file, noise, png, smooth
-from worker.contract.budget import Size
+from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
 from worker.webui.answer import Answer

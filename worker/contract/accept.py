@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker.contract.forms import api, bare, cached, diffusers
-from worker.contract.jsonguard import problems_of
-from worker.contract.kinds import Validate, WebUIGet
-from worker.contract.limits import Limits
-from worker.contract.presets import dress
-from worker.contract.request import parse_job
-from worker.contract.written import as_written
+from worker.contract.base.json_guard import problems_of
+from worker.contract.base.limits import Limits
+from worker.contract.base.paths import as_written
+from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
+from worker.contract.operator.presets import dress
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.job import Job
-    from worker.contract.presets import Preset
+    from worker.contract.operator.presets import Preset
+    from worker.contract.types.job import Job
 
 Form = Literal["native", "a1111", "cached", "api", "diffusers"]
-_COMPAT = (bare.COMPAT, diffusers.COMPAT)
+_COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Accepted:
 
     job: Job
     form: Form
-    _call: api.Call | None = field(default=None, repr=False)
+    _call: webui_api.Call | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
@@ -58,12 +58,14 @@ class Accepted:
         if "error" in answer:
             return dict(answer)
         if self.form == "a1111":
-            return bare.to_answer(answer)
+            return webui_body.to_answer(answer)
         if self.form == "cached":
             held = cache or Cache()
-            return cached.to_answer(answer, checkpoints=held.checkpoints, loras=held.loras, size_bytes=held.size_bytes)
+            return model_cache.to_answer(
+                answer, checkpoints=held.checkpoints, loras=held.loras, size_bytes=held.size_bytes
+            )
         if self._call is not None:
-            return api.to_answer(self._call, answer)
+            return webui_api.to_answer(self._call, answer)
         return dict(answer)
 
 
@@ -88,11 +90,11 @@ def accept(
     limits = limits or Limits()
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
-    if raw.get("preset") is not None and not api.matches(raw):
+    if raw.get("preset") is not None and not webui_api.matches(raw):
         accepted = _dressed(raw, limits, presets or {})
     else:
         accepted = _formed(raw, limits, guarded=True)
-        if accepted.form == "native" != bare_form and bare.is_bare(raw):
+        if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
             accepted = replace(accepted, form=bare_form)
     if isinstance(accepted.job, Validate):
         try:
@@ -128,15 +130,15 @@ def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset])
 
 
 def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Accepted:
-    if api.matches(raw):
+    if webui_api.matches(raw):
         return _api(raw, limits)
     if diffusers.matches(raw):
         return _translated(*diffusers.to_job(raw), limits)
-    if bare.matches(raw):
-        return Accepted(parse_job(bare.to_job(raw), limits=limits), "a1111")
+    if webui_body.matches(raw):
+        return Accepted(parse_job(webui_body.to_job(raw), limits=limits), "a1111")
     if "compat" in raw:
         raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
-    return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if cached.matches(raw) else "native")
+    return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if model_cache.matches(raw) else "native")
 
 
 def _translated(fields: dict[str, Any], written: dict[str, str], limits: Limits) -> Accepted:
@@ -149,7 +151,7 @@ def _translated(fields: dict[str, Any], written: dict[str, str], limits: Limits)
 
 
 def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
-    call = api.to_job(raw)
+    call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
     if call.fields is not None and "preset" in call.fields:

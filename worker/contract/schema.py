@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from worker.contract.job import Generation, Job
-from worker.contract.kinds import KINDS
-from worker.contract.mistakes import model_in
-from worker.contract.result import ANSWERS
+from worker.contract.answers import ANSWERS
+from worker.contract.parse.validation_errors import model_in
+from worker.contract.types.job import Generation, Job
+from worker.contract.types.kinds import KINDS
 from worker.errors import all_errors
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from worker.net.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.contract.job import Output
+    from worker.contract.types.job import Output
     from worker.delivery.size import Wish
     from worker.delivery.target import S3Target
     from worker.images.picture import Picture

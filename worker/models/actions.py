@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.model_jobs import ModelsList, ModelsPrefetch
+from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput
 from worker.models import upkeep
 from worker.models.references import locate
@@ -14,7 +14,7 @@ from worker.models.volume import KINDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.contract.model_jobs import KindedRef, ModelJob
+    from worker.contract.types.model_jobs import KindedRef, ModelJob
     from worker.models.progress import ProgressSink
     from worker.models.store import ModelStore
     from worker.settings import ModelKind

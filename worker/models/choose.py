@@ -17,7 +17,7 @@ from worker.models.registry import by_source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.catalog import Catalog, CatalogEntry
     from worker.models.registry import Entry
     from worker.settings import ModelKind

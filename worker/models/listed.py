@@ -6,7 +6,7 @@ import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.choose import Choice
     from worker.models.flight import Flight
     from worker.models.inventory import Inventory

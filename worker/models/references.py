@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from worker.models.names import short_hash
 
 if TYPE_CHECKING:
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
 
 CIVITAI_HOSTS = ("civitai.com", "civitai.green", "civitai.red", "civitai.work")
 HF_HOSTS = ("huggingface.co", "hf.co")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.catalog import Catalog
     from worker.models.progress import ProgressSink
     from worker.models.sources import Sources

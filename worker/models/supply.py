@@ -24,7 +24,7 @@ from worker.models.references import own_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.choose import Choice
     from worker.models.lease import Lease, Leases
     from worker.models.order import Means

@@ -12,7 +12,7 @@ from worker.suggestions import closest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.catalog import Catalog
     from worker.settings import ModelKind
 

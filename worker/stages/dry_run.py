@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.kinds import Interrogate, Prefetch, Upscale
+from worker.contract.types.kinds import Interrogate, Prefetch, Upscale
 from worker.errors import InvalidInput
 from worker.stages import generate, inquiries, prepare, tools
 from worker.webui import extras
@@ -13,9 +13,9 @@ from worker.webui import extras
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from worker.contract.expand import Piece
-    from worker.contract.job import Generation, Job
-    from worker.contract.models import ModelRef
+    from worker.contract.expand.prompts import Piece
+    from worker.contract.types.job import Generation, Job
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.choose import Choice
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore

@@ -6,9 +6,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
-from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
+from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.models import actions
 from worker.stages import inquiries, prepare, tools
 from worker.stages.incoming import NOTHING, take_in
@@ -18,7 +18,7 @@ from worker.webui.ask import ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.contract.job import Job
+    from worker.contract.types.job import Job
     from worker.models.store import ModelStore
     from worker.stages.generate import Generated
     from worker.stages.hands import Hands

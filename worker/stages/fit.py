@@ -10,7 +10,7 @@ from worker.models.fits import fits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
     from worker.webui.catalog import Catalog, Checkpoint

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.budget import split
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import Img2Img
-from worker.contract.rules import first_size, largest_size
+from worker.contract.rules.field_rules import first_size, largest_size
+from worker.contract.rules.sizes import split
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Img2Img
 from worker.errors import IncompatibleModel, InvalidInput, NanImage, Problem, WrongResult
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
@@ -23,8 +23,8 @@ from worker.webui.resolve import ChosenLora
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.budget import Size
-    from worker.contract.job import Generation
+    from worker.contract.rules.sizes import Size
+    from worker.contract.types.job import Generation
     from worker.images.picture import Picture
     from worker.stages.incoming import Incoming
     from worker.stages.prepare import Prepared

@@ -12,7 +12,7 @@ from worker.telemetry.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.contract.job import Generation, Job
+    from worker.contract.types.job import Generation, Job
     from worker.delivery.deliver import Delivery
     from worker.delivery.early import Early, Piece
     from worker.delivery.parcel import Delivered

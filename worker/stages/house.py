@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.job import Txt2Img
-from worker.contract.policy import PolicyInvalid, Rule, enforce, judge, read_policy
-from worker.contract.presets import Preset, PresetsInvalid, read_presets
+from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
+from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.types.job import Txt2Img
 from worker.errors import SettingsInvalid
 from worker.safety.load import load
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.safety.gate import Gate
     from worker.settings import Settings
 
@@ -94,7 +94,9 @@ def read_house(settings: Settings) -> House:
     Raises:
         SettingsInvalid: a file that can't be read, or not understood; names the variable.
     """
-    presets = read_presets(resources.files("worker.contract").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8"))
+    presets = read_presets(
+        resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8")
+    )
     own = settings.presets_file or _if_there(settings.models_root / PRESETS)
     if own is not None:
         try:

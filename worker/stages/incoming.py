@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.contract.budget import Size
-from worker.contract.job import Generation
-from worker.contract.kinds import Img2Img, Inpaint, Interrogate, Upscale
+from worker.contract.rules.sizes import Size
+from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
 from worker.errors import InvalidInput
 from worker.images.incoming import (
     Sides,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from worker.contract.job import Job
+    from worker.contract.types.job import Job
     from worker.delivery.target import S3Target
     from worker.stages.source import PictureSource
 

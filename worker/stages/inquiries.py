@@ -10,8 +10,8 @@ from worker.errors import InvalidInput, WebUIFailed, WebUIRejected
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.kinds import Listing, Prefetch, Refresh, WebUIGet
-    from worker.contract.models import ModelRef
+    from worker.contract.types.kinds import Listing, Prefetch, Refresh, WebUIGet
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
     from worker.settings import ModelKind

@@ -14,8 +14,8 @@ from worker.webui.resolve import ChosenLora
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.job import Generation
-    from worker.contract.models import LoraRef, ModelRef
+    from worker.contract.types.job import Generation
+    from worker.contract.types.model_ref import LoraRef, ModelRef
     from worker.models.local import LocalModel
     from worker.models.volume import Volume
     from worker.settings import ModelKind

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from worker.contract.job import Txt2Img
-from worker.contract.models import ModelRef
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
 from worker.suggestions import nearest
@@ -21,7 +21,7 @@ from worker.webui.resolve import Chosen
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.models.local import LocalModel
     from worker.models.progress import FetchProgress
     from worker.models.store import ModelStore

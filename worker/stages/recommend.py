@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.job import Txt2Img
-from worker.contract.models import ModelRef
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.models.catalog import Recommended
     from worker.models.store import ModelStore
 

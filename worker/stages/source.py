@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
-from worker.contract.pictures import source_of
+from worker.contract.types.picture_ref import source_of
 from worker.delivery.keys import safe_prefix
 from worker.delivery.s3 import StoreFailed
 from worker.errors import InvalidInput

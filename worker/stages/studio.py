@@ -14,7 +14,7 @@ from worker.stages.recommend import advice, recommended_for
 from worker.webui.live import with_previews
 
 if TYPE_CHECKING:
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.models.staging import Staging
     from worker.models.store import ModelStore
     from worker.settings import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound
 from worker.stages.lookup import Wanted
 from worker.webui import tags

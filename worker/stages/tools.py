@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.again import job_from
-from worker.contract.budget import Size
+from worker.contract.expand.from_infotext import job_from
+from worker.contract.rules.sizes import Size
 from worker.errors import InvalidInput, WrongResult
 from worker.images import infotext
 from worker.images.degenerate import is_one_colour
@@ -19,7 +19,7 @@ from worker.webui import extras, outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.contract.kinds import PngInfo, Upscale
+    from worker.contract.types.kinds import PngInfo, Upscale
     from worker.images.picture import Picture
     from worker.stages.incoming import Incoming
     from worker.webui.backend import Backend

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.budget import Size
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import Img2Img, Inpaint
-from worker.contract.rules import DEFAULT_SIDE
+from worker.contract.rules.field_rules import DEFAULT_SIDE
+from worker.contract.rules.sizes import Size
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.errors import Problem
 from worker.suggestions import nearest
 from worker.webui import axes, scripts, units
@@ -22,9 +22,9 @@ from worker.webui.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.adetailer import ADetailerUnit
-    from worker.contract.controlnet import ControlNetUnit
-    from worker.contract.job import Generation
+    from worker.contract.types.adetailer import ADetailerUnit
+    from worker.contract.types.controlnet import ControlNetUnit
+    from worker.contract.types.job import Generation
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog
     from worker.webui.parameters import Parameters

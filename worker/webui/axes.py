@@ -14,7 +14,7 @@ from collections import Counter
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from worker.contract.job import LARGEST_SEED
+from worker.contract.types.job import LARGEST_SEED
 from worker.errors import Problem
 from worker.suggestions import nearest
 from worker.webui import tags

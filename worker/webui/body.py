@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.rules import final_size
+from worker.contract.rules.field_rules import final_size
 from worker.webui import tags
 from worker.webui.parameters import DEFAULT_STEPS, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.budget import Size
-    from worker.contract.job import Generation, Txt2Img
-    from worker.contract.kinds import Img2Img
+    from worker.contract.rules.sizes import Size
+    from worker.contract.types.job import Generation, Txt2Img
+    from worker.contract.types.kinds import Img2Img
     from worker.webui.baseline import Baseline
     from worker.webui.catalog import Checkpoint
     from worker.webui.names import Names, Sampling

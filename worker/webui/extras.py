@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.budget import LATENT, Size
+from worker.contract.rules.sizes import LATENT, Size
 from worker.errors import ModelNotFound, Problem, WrongResult
 from worker.webui.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
-    from worker.contract.kinds import Interrogate, Upscale
+    from worker.contract.types.kinds import Interrogate, Upscale
     from worker.webui.catalog import Catalog
     from worker.webui.weights import Weights
 

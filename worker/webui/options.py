@@ -15,7 +15,7 @@ from worker.webui.resolve import known, missing_upscaler
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.webui.catalog import Catalog
     from worker.webui.weights import Weights
 

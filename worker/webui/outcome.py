@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.budget import Size
+from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, NanImage, WorkerError, WrongResult
 from worker.images import infotext
 from worker.images.degenerate import is_noise, is_one_colour

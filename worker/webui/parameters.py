@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from worker.contract.comments import without_comments
+from worker.contract.rules.comments import without_comments
 from worker.images import infotext
 
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.contract.budget import Size
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import Img2Img
-from worker.contract.rules import largest_size
+from worker.contract.rules.field_rules import largest_size
+from worker.contract.rules.sizes import Size
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Img2Img
 from worker.webui import axes, scripts, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
     from worker.settings import ModelKind
     from worker.webui.catalog import Catalog
 

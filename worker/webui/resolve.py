@@ -13,7 +13,7 @@ from worker.webui.names import NO_SAMPLING, Sampling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from worker.contract.job import Generation, Txt2Img
+    from worker.contract.types.job import Generation, Txt2Img
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.weights import Weights
 

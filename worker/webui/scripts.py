@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.jsonguard import shown
+from worker.contract.base.json_guard import shown
 from worker.errors import Problem
 from worker.suggestions import nearest, plain
 from worker.webui import axes
@@ -18,7 +18,7 @@ from worker.webui import axes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.budget import Size
+    from worker.contract.rules.sizes import Size
 
 MATRIX, FROM_FILE = "prompt matrix", "prompts from file or textbox"
 _MANY_PARTS = 30

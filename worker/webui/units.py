@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.adetailer import ADetailerUnit
-    from worker.contract.controlnet import ControlNetUnit
-    from worker.contract.extensions import SoftInpainting, TiledDiffusion, TiledVae, UltimateUpscale
+    from worker.contract.types.adetailer import ADetailerUnit
+    from worker.contract.types.controlnet import ControlNetUnit
+    from worker.contract.types.extensions import SoftInpainting, TiledDiffusion, TiledVae, UltimateUpscale
 
 _USED_BY_SWITCH = {
     "ad_inpaint_width": "ad_use_inpaint_width_height",

@@ -18,7 +18,7 @@ from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request
 from tests.support.pictures import file, noise, png, smooth
 from tests.support.proxy import Fault, proxy
-from worker.contract.job import Output
+from worker.contract.types.job import Output
 from worker.delivery.deliver import PIECE_BYTES, Delivery
 from worker.delivery.early import Early
 from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed

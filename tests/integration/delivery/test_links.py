@@ -11,7 +11,7 @@ from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import png
 from tests.support.tls import server_context
-from worker.contract.job import Output
+from worker.contract.types.job import Output
 from worker.delivery.deliver import Delivery
 from worker.delivery.links import PROVEN_S, Links
 from worker.errors import DeliveryFailed

@@ -9,7 +9,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import serve
 from tests.support.model_store import ranged, store
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.actions import perform
 from worker.models.catalog import read_catalog
@@ -75,6 +75,6 @@ def test_a_model_without_a_kind_has_to_say_it(tmp_path: Path) -> None:
 
 
 def _ref(name: str) -> Any:
-    from worker.contract.models import ModelRef
+    from worker.contract.types.model_ref import ModelRef
 
     return ModelRef(name=name), "lora"

@@ -10,7 +10,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import serve
 from tests.support.model_store import fetch, ranged, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

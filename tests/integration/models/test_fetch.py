@@ -15,7 +15,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import QUICK, fetch, leftovers, ranged, store
-from worker.contract.models import LoraRef, ModelRef
+from worker.contract.types.model_ref import LoraRef, ModelRef
 from worker.errors import (
     DownloadFailed,
     DownloadRefused,

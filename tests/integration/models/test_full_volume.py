@@ -16,7 +16,7 @@ from tests.support import disks
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, NoSpace
 from worker.models.identity import this_process
 from worker.models.names import short_hash
@@ -78,7 +78,7 @@ _LIMITED = """
 import asyncio, resource, sys
 from pathlib import Path
 from tests.support.model_store import fetch, leftovers, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import NoSpace
 root, url = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))

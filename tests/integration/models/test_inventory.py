@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.support import safetensors as make
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelDamaged
 from worker.models.catalog import CATALOG_PATH
 from worker.models.identity import this_process

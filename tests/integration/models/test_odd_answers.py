@@ -13,7 +13,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
 from worker.models.catalog import Catalog, CatalogEntry
 from worker.models.remote import suggested_name

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, Server
 from tests.support.model_store import fetch, ranged, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.partial import Partial
 from worker.models.registry import decode
 from worker.models.registry_file import RegistryFile

@@ -13,7 +13,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
 from worker.models.civitai import UnknownModel, read_answer
 from worker.models.references import Civitai

@@ -13,7 +13,7 @@ from tests.support.disks import dead_mount, mounted
 from tests.support.loopback_http import serve
 from tests.support.model_store import fetch, ranged, store
 from tests.support.webui_dir import running_host
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import ModelNotFound, VolumeUnavailable
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tests.support import model_storm
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.identity import this_process
 from worker.models.lease import Leases
 from worker.models.registry import decode

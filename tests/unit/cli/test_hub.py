@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from tools import hub
 from worker.cli.presets import CUDA_VERSIONS, PRESETS, SDXL
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
 from worker.settings import read_settings, variables
 
 ROOT = Path(__file__).parents[3]

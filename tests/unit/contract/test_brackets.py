@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.contract.brackets import MANY, MOST, side_by_side
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.rules.brackets import MANY, MOST, side_by_side
 from worker.errors import InvalidInput
 
 

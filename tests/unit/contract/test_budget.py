@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.budget import Size, hires_size, split
+from worker.contract.rules.sizes import Size, hires_size, split
 
 MEGAPIXEL = 1024 * 1024
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.contract.expand import Piece, expand
-from worker.contract.job import Generation
-from worker.contract.request import parse_job
-from worker.contract.wildcards import expand_text
+from worker.contract.expand.prompts import Piece, expand
+from worker.contract.expand.wildcards import expand_text
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.job import Generation
 from worker.errors import InvalidInput
 
 LISTS = {"animal": ["cat", "dog", "owl"], "nested": ["a __animal__", "{one|two}"], "loop": ["__loop__"]}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from worker.contract.accept import Accepted, Cache, accept
-from worker.contract.job import Generation, Txt2Img
-from worker.contract.kinds import Inpaint, Prefetch, Refresh, WebUIGet
+from worker.contract.types.job import Generation, Txt2Img
+from worker.contract.types.kinds import Inpaint, Prefetch, Refresh, WebUIGet
 from worker.errors import InvalidInput, Problem
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"

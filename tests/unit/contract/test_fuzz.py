@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from worker.contract.accept import accept
-from worker.contract.kinds import KINDS, TYPE_WORDS
 from worker.contract.schema import schema
+from worker.contract.types.kinds import KINDS, TYPE_WORDS
 from worker.errors import InvalidInput
 
 DOCUMENT = schema()

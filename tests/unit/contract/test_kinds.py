@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from worker.contract.accept import accept
-from worker.contract.job import Generation, Hires, Refiner, Txt2Img
-from worker.contract.kinds import KINDS, Img2Img, Inpaint, Interrogate, Listing, Upscale, Validate
-from worker.contract.limits import Limits
-from worker.contract.normal import _NESTED
-from worker.contract.request import parse_job
+from worker.contract.base.limits import Limits
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.parse.normalise import _NESTED
+from worker.contract.types.job import Generation, Hires, Refiner, Txt2Img
+from worker.contract.types.kinds import KINDS, Img2Img, Inpaint, Interrogate, Listing, Upscale, Validate
 from worker.errors import InvalidInput, Problem
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"

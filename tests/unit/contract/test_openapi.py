@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from tools.docs import OPENAPI
-from worker.contract.kinds import KINDS
 from worker.contract.openapi import openapi
+from worker.contract.types.kinds import KINDS
 
 
 def references(value: Any) -> set[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.contract.policy import PolicyInvalid, enforce, judge, read_policy
+from worker.contract.operator.prompt_policy import PolicyInvalid, enforce, judge, read_policy
 from worker.errors import InvalidInput
 
 RULES = read_policy(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from worker.contract.accept import accept
-from worker.contract.presets import PresetsInvalid, dress, read_presets
+from worker.contract.operator.presets import PresetsInvalid, dress, read_presets
 from worker.errors import InvalidInput
 
 OWN = read_presets(
@@ -19,7 +19,9 @@ house:
   forced: {negative_prompt: ugly, output: {strip_metadata: true}}
 """
 )
-SHIPPED = read_presets(resources.files("worker.contract").joinpath("data/presets.yaml").read_text(encoding="utf-8"))
+SHIPPED = read_presets(
+    resources.files("worker.contract.operator").joinpath("data/presets.yaml").read_text(encoding="utf-8")
+)
 
 
 def test_a_preset_fills_in_what_the_job_leaves_out() -> None:

@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.contract import request
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import KINDS
-from worker.contract.limits import Limits
+from worker.contract.base.limits import Limits
+from worker.contract.parse import job_parser
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import KINDS
 from worker.errors import InvalidInput, Problem
 
 CAT: dict[str, Any] = {"prompt": "a cat"}
 
 
 def parse_job(raw: object, *, limits: Limits | None = None) -> Txt2Img:
-    job = request.parse_job(raw, limits=limits)
+    job = job_parser.parse_job(raw, limits=limits)
     assert isinstance(job, Txt2Img)
     return job
 
 
 def problems(raw: object, limits: Limits | None = None) -> dict[str, Problem]:
     with pytest.raises(InvalidInput) as caught:
-        request.parse_job(raw, limits=limits)
+        job_parser.parse_job(raw, limits=limits)
     return {problem.path: problem for problem in caught.value.problems}
 
 
@@ -364,7 +364,7 @@ NEAR = st.sampled_from([0, 1, 2, 8, 20, 512, 0.5, "20", "x", "", True, None, [],
 def test_any_json_is_a_job_or_a_list_of_mistakes(raw: Any) -> None:
     answer: Any
     try:
-        answer = request.parse_job(raw).plain_fields()
+        answer = job_parser.parse_job(raw).plain_fields()
     except InvalidInput as error:
         answer = error.to_answer()
     assert len(json.dumps(answer, allow_nan=False).encode()) < 50_000
@@ -401,7 +401,7 @@ def test_hostile_input_is_refused_in_20_ms_and_with_a_short_answer(raw: object) 
     for _ in range(5):
         started = time.thread_time()  # of this thread: other work on the machine does not count
         with pytest.raises(InvalidInput) as caught:
-            request.parse_job(raw)
+            job_parser.parse_job(raw)
         best = min(best, time.thread_time() - started)
         assert len(str(caught.value)) < 20_000
     assert best < 0.02

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from worker.contract.job import Txt2Img
 from worker.contract.schema import fields_table, schema, tables
+from worker.contract.types.job import Txt2Img
 from worker.errors import all_errors
 
 

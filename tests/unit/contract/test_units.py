@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from worker.contract.job import Generation
-from worker.contract.kinds import Img2Img, Inpaint
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.errors import InvalidInput, Problem
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"

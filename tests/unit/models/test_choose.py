@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.catalog import read_catalog
 from worker.models.choose import Choice, choose
 from worker.models.references import Civitai, Web

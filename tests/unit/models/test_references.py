@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.models import ModelRef
+from worker.contract.types.model_ref import ModelRef
 from worker.models.references import (
     BadReference,
     Civitai,

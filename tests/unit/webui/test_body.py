@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from worker.contract.budget import Size
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.rules.sizes import Size
 from worker.webui import body
 from worker.webui.baseline import Baseline
 from worker.webui.body import Expectation, Request, Start

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.contract.request import parse_job
+from worker.contract.parse.job_parser import parse_job
 from worker.webui import resolve
 from worker.webui.catalog import Catalog, Lora, Upscaler
 from worker.webui.names import Names, Sampler, Sampling, Scheduler

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.contract.adetailer import ADetailerUnit
-from worker.contract.controlnet import ControlNetUnit
-from worker.contract.extensions import SoftInpainting, TiledDiffusion, TiledVae, UltimateUpscale
+from worker.contract.types.adetailer import ADetailerUnit
+from worker.contract.types.controlnet import ControlNetUnit
+from worker.contract.types.extensions import SoftInpainting, TiledDiffusion, TiledVae, UltimateUpscale
 from worker.webui import units
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"

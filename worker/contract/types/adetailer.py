@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from worker.contract.fields import Choice, Number, Whole, mistake
-from worker.contract.models import ModelRef  # noqa: TC001 - pydantic reads the annotations
-from worker.contract.part import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.fields import Choice, Number, Whole, mistake
+from worker.contract.types.model_ref import ModelRef  # noqa: TC001 - pydantic reads the annotations
 
 
 class ADetailerUnit(Part):

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from worker.contract.alwayson import read_scripts
-from worker.contract.jsonguard import problems_of, shown, word
-from worker.contract.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
-from worker.contract.limits import Limits
-from worker.contract.mistakes import in_order, problems_in
-from worker.contract.normal import Normal, normalise
-from worker.contract.rules import problems_between, warnings_between
-from worker.contract.written import as_written
+from worker.contract.base.json_guard import problems_of, shown, word
+from worker.contract.base.limits import Limits
+from worker.contract.base.paths import as_written
+from worker.contract.parse.alwayson_scripts import read_scripts
+from worker.contract.parse.normalise import Normal, normalise
+from worker.contract.parse.validation_errors import in_order, problems_in
+from worker.contract.rules.field_rules import problems_between, warnings_between
+from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
-    from worker.contract.job import Job
+    from worker.contract.types.job import Job
 
 _MASK_ECHO = {
     "mask_blur": 4,
@@ -35,7 +35,7 @@ _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate o
 
 
 def parse_job(raw: object, *, limits: Limits | None = None, guarded: bool = False) -> Job:
-    """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `worker.contract.kinds.KINDS`.
+    """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `kinds.KINDS`.
 
     Args:
         raw: What was sent.

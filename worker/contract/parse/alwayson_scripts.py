@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
-from worker.contract.fields import Flag
-from worker.contract.jsonguard import shown, word
+from worker.contract.base.json_guard import shown, word
+from worker.contract.types.fields import Flag
 from worker.errors import Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.contract.normal import Normal
+    from worker.contract.parse.normalise import Normal
 
 _POSITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tiled diffusion": (

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.contract.fields import Flag, Number, Text
+from worker.contract.types.fields import Flag, Number, Text
 
 LONGEST_PROMPT = 20_000
 

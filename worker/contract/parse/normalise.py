@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.jsonguard import shown
-from worker.contract.overrides import MOVED, read_overrides
+from worker.contract.base.json_guard import shown
+from worker.contract.types.overrides import MOVED, read_overrides
 from worker.errors import Problem
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from worker.contract.fields import Choice, Number, Whole, mistake
-from worker.contract.part import Name, Part, Ratio, Switch, knob
-from worker.contract.pictures import Picture  # noqa: TC001 - pydantic reads the annotations
+from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.fields import Choice, Number, Whole, mistake
+from worker.contract.types.picture_ref import Picture  # noqa: TC001 - pydantic reads the annotations
 
 OLD_NAMES = {
     "input_image": "image",

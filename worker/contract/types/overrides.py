@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
-from worker.contract.fields import Flag, Number, Text, Whole, mistake
-from worker.contract.jsonguard import shown, word
+from worker.contract.base.json_guard import shown, word
+from worker.contract.types.fields import Flag, Number, Text, Whole, mistake
 from worker.errors import Problem
 from worker.suggestions import nearest
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.jsonguard import shown
+from worker.contract.base.json_guard import shown
 from worker.errors import InvalidInput
 from worker.suggestions import nearest
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic_core import PydanticCustomError
 
-from worker.contract.fields import Number
-from worker.contract.jsonguard import shown
-from worker.contract.normal import Normal, normalise
-from worker.contract.written import as_written
+from worker.contract.base.json_guard import shown
+from worker.contract.base.paths import as_written
+from worker.contract.parse.normalise import Normal, normalise
+from worker.contract.types.fields import Number
 from worker.errors import Problem
 from worker.suggestions import nearest
 

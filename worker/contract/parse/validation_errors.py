@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from worker.contract.controlnet import OLD_NAMES
-from worker.contract.foreign import FOREIGN_NAMES
-from worker.contract.jsonguard import shown
-from worker.contract.kinds import KINDS
-from worker.contract.written import root_of
+from worker.contract.base.aliases import FOREIGN_NAMES
+from worker.contract.base.json_guard import shown
+from worker.contract.base.paths import root_of
+from worker.contract.types.controlnet import OLD_NAMES
+from worker.contract.types.kinds import KINDS
 from worker.errors import Problem
 from worker.suggestions import nearest
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from worker.contract.limits import Limits
+    from worker.contract.base.limits import Limits
 
 _EXPECTED = {
     "list_type": "a list",

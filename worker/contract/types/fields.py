@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from worker.contract.jsonguard import shown, word
+from worker.contract.base.json_guard import shown, word
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FLAGS = {"true": True, "false": False}
 
 
 def mistake(message: str, suggestion: object = None) -> PydanticCustomError:
-    """Return the error that `worker.contract.request` turns into a problem with these words."""
+    """Return the error that `worker.contract.parse.job_parser` turns into a problem with these words."""
     return PydanticCustomError("mistake", "{message}", {"message": message, "suggestion": suggestion})
 
 

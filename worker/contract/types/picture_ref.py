@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic_core import core_schema
 
-from worker.contract.fields import mistake
-from worker.contract.jsonguard import LONGEST_TEXT, shown
+from worker.contract.base.json_guard import LONGEST_TEXT, shown
+from worker.contract.types.fields import mistake
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from worker.contract.fields import Choice
-from worker.contract.job import Job
-from worker.contract.models import ModelRef
-from worker.contract.part import knob
+from worker.contract.types.base_model import knob
+from worker.contract.types.fields import Choice
+from worker.contract.types.job import Job
+from worker.contract.types.model_ref import ModelRef
 from worker.settings import ModelKind  # noqa: TC001 - pydantic reads the annotations
 
 MOST_MODELS = 50

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.contract.budget import split
-from worker.contract.comments import FIELDS, uncommented
-from worker.contract.job import Txt2Img
-from worker.contract.kinds import Img2Img
-from worker.contract.rules import largest_size
-from worker.contract.wildcards import expand_text
+from worker.contract.expand.wildcards import expand_text
+from worker.contract.rules.comments import FIELDS, uncommented
+from worker.contract.rules.field_rules import largest_size
+from worker.contract.rules.sizes import split
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.kinds import Img2Img
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from worker.contract.fields import Choice, Number, Whole, mistake
-from worker.contract.part import Name, Part, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.fields import Choice, Number, Whole, mistake
 
 Small = Annotated[int, Whole(0, 512)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.errors import Problem
 
 if TYPE_CHECKING:
-    from worker.contract.limits import Limits
+    from worker.contract.base.limits import Limits
 
 _KEY_LENGTH = 200
 _SCANNED_TEXT = 1_000_000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
 
 FIELDS = ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt")
 OPTION = "enable_prompt_comments"

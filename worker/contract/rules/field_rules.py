@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract import brackets, comments
-from worker.contract.budget import HiresSize, Size, hires_size
-from worker.contract.job import Generation, Txt2Img
-from worker.contract.kinds import Img2Img, Inpaint, Upscale
+from worker.contract.rules import brackets, comments
+from worker.contract.rules.sizes import HiresSize, Size, hires_size
+from worker.contract.types.job import Generation, Txt2Img
+from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
 from worker.errors import Problem
 from worker.suggestions import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.contract.job import Job
-    from worker.contract.limits import Limits
+    from worker.contract.base.limits import Limits
+    from worker.contract.types.job import Job
 
 DEFAULT_SIDE = 512
 """Width and height where the job gives none (the WebUI's own default)."""

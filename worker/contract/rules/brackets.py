@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract import comments
+from worker.contract.rules import comments
 from worker.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.contract.job import Generation
+    from worker.contract.types.job import Generation
 
 MANY, MOST = 80, 250
 """Brackets side by side: from here on it is worth a word, and more are refused."""

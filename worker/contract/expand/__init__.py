@@ -1,0 +1,1 @@
+"""Jobs made from other jobs: several prompts or seeds, wildcards, an infotext."""

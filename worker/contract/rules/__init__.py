@@ -1,0 +1,1 @@
+"""Rules between fields, sizes, and the syntax of prompts."""

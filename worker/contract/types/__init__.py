@@ -1,0 +1,1 @@
+"""Types of a job's fields: the only place where it is written what a client may send."""
