@@ -26,9 +26,9 @@ from worker.recovery.budget import Budget
 from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller, with_options
 from worker.recovery.poison import Poison, fingerprint
 from worker.recovery.policy import Care, Tries, decide, innocent
-from worker.webui.body import Expectation, Request
-from worker.webui.catalog import Checkpoint
+from worker.webui.names.catalog import Checkpoint
 from worker.webui.pulse import Pulse
+from worker.webui.request.body import Expectation, Request
 
 MODEL = Checkpoint(title="m.safetensors", name="m", filename="/models/m.safetensors", short_hash=None)
 CUDA = {"kind": "RuntimeError", "upstream": "CUDA error: an illegal memory access was encountered"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.names import Names, Sampler, Sampling, Scheduler
+from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
 
 SAMPLERS = [
     Sampler("DPM++ 2M", ("k_dpmpp_2m",), "karras"),

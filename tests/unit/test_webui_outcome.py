@@ -10,11 +10,11 @@ from tests.support.pictures import file, noise, png, smooth
 from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
-from worker.webui.answer import Answer
-from worker.webui.body import Expectation
-from worker.webui.catalog import Catalog, Checkpoint
-from worker.webui.names import Names, Sampler, Scheduler
-from worker.webui.outcome import answer_mismatches, conclude, picture_mismatches, read_log
+from worker.webui.names.catalog import Catalog, Checkpoint
+from worker.webui.names.samplers import Names, Sampler, Scheduler
+from worker.webui.request.body import Expectation
+from worker.webui.result.response import Answer
+from worker.webui.result.verify import answer_mismatches, conclude, picture_mismatches, read_log
 
 
 def test_layers_that_a_lora_could_not_be_applied_to_are_counted_by_lora() -> None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from worker.webui.prompts import tokens
-from worker.webui.tags import parse, renamed, write
+from worker.webui.names.lora_tags import parse, renamed, write
+from worker.webui.names.prompt_checks import tokens
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.webui.catalog import Upscaler
-from worker.webui.weights import look
+from worker.webui.names.catalog import Upscaler
+from worker.webui.names.weights import look
 
 if TYPE_CHECKING:
     from pathlib import Path

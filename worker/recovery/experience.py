@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.recovery.policy import Action, Tries
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 
 class Experience:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
     from worker.webui.sending import Made, OnState
 
 T = TypeVar("T")

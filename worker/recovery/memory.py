@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 FRUGAL: Mapping[str, Any] = {"batch_cond_uncond": False}
 """Prompt and negative prompt one after the other: half the memory of the UNet's activations, the same picture up to

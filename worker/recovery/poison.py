@@ -11,7 +11,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 KILLS = 2
 REMEMBERED = 1000

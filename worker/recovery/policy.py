@@ -17,12 +17,12 @@ from worker.errors import (
     WrongResult,
 )
 from worker.recovery import memory
-from worker.webui.halves import WRONG_SHAPES, is_lost_gpu
+from worker.webui.result.half_loaded import WRONG_SHAPES, is_lost_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 SHORTEST_TRY_S = 1.0
 """With less time left another try is not begun."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.types.kinds import Interrogate, Prefetch, Upscale
 from worker.errors import InvalidInput
 from worker.stages import generate, inquiries, prepare, tools
-from worker.webui import extras
+from worker.webui.request import upscale
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.stages.incoming import Incoming
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 
 class WouldFetch(Exception):
@@ -136,7 +136,7 @@ async def dry_run(
         raise InvalidInput(list(dict.fromkeys(problems)))
     if isinstance(job, Upscale):
         asked = tools.upscaling(job, await read(job), backend)
-        dry.errands.append({"path": extras.UPSCALE, "body": asked.told()})
+        dry.errands.append({"path": upscale.UPSCALE, "body": asked.told()})
     elif isinstance(job, Interrogate):
         await read(job)
     elif isinstance(job, Prefetch):

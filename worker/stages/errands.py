@@ -12,8 +12,8 @@ from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsR
 from worker.models import actions
 from worker.stages import inquiries, prepare, tools
 from worker.stages.incoming import NOTHING, take_in
-from worker.webui import extras
 from worker.webui.ask import ask
+from worker.webui.request import upscale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Errands:
         with run.phases.phase("prepare"):
             incoming = await self.incoming(request, run)
             asked = tools.upscaling(request, incoming, self._backend)
-        made = await self._ask(extras.UPSCALE, asked.body, run, partial(tools.upscaled, request, asked))
+        made = await self._ask(upscale.UPSCALE, asked.body, run, partial(tools.upscaled, request, asked))
         idle = await self._idle(asked.upscalers, run)
         return tools.examined(request, asked, made, idle)
 
@@ -77,9 +77,9 @@ class Errands:
         """Return what is special in the answer to a job that makes no picture."""
         if isinstance(request, Interrogate):
             incoming = await self.incoming(request, run)
-            body = extras.interrogation(request, incoming.images[0])
+            body = upscale.interrogation(request, incoming.images[0])
             model = body["model"]
-            caption = await self._ask(extras.INTERROGATE, body, run, partial(extras.caption, model=model))
+            caption = await self._ask(upscale.INTERROGATE, body, run, partial(upscale.caption, model=model))
             return {"caption": caption, "model": model}
         if isinstance(request, PngInfo):
             read = partial(self._source.read, target=run.target, deadline=run.deadline)

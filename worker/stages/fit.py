@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Generation
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
-    from worker.webui.catalog import Catalog, Checkpoint
-    from worker.webui.resolve import Chosen
+    from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.resolve import Chosen
 
 LOOKED_THROUGH = 1000
 """Files whose headers are read for a refusal's `fitting`."""

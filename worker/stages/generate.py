@@ -14,11 +14,13 @@ from worker.images.inspect import decode_base64, inspect, is_black
 from worker.images.picture import BrokenPicture
 from worker.stages.incoming import LARGEST_SIDE
 from worker.telemetry.progress import Progress
-from worker.webui import body, outcome, reach, tags
-from worker.webui.applied import extras_of
-from worker.webui.attach import attach
-from worker.webui.parameters import DEFAULT_STEPS, refiner_takes_over
-from worker.webui.resolve import ChosenLora
+from worker.webui.names import lora_tags
+from worker.webui.names.resolve import ChosenLora
+from worker.webui.request import body, references
+from worker.webui.request.extensions import attach
+from worker.webui.request.parameters import DEFAULT_STEPS, refiner_takes_over
+from worker.webui.result import verify
+from worker.webui.result.applied import extras_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from worker.stages.incoming import Incoming
     from worker.stages.prepare import Prepared
     from worker.telemetry.progress import ProgressSink
-    from worker.webui.answer import Answer
     from worker.webui.backend import Backend
-    from worker.webui.body import Expectation, Request
-    from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.request.body import Expectation, Request
+    from worker.webui.result.response import Answer
     from worker.webui.sending import Made
 
 LARGEST_SEED = 2**32 - 1
@@ -75,7 +77,7 @@ def request_for(
     if not problems:
         problems = [
             Problem(job.path("script.args"), f"{value} makes {size.width}x{size.height}; {_at_most(max_pixels)}")
-            for value, size in reach.sizes(job, backend.catalog)
+            for value, size in references.sizes(job, backend.catalog)
             if size.pixels > max_pixels
         ]
     if problems:
@@ -111,7 +113,7 @@ def _plain_request(
 
 def _largest(job: Generation, size: Size, catalog: Catalog) -> tuple[int, int]:
     """Return width and height of the largest pictures that a batch has to hold, those of a plot included."""
-    largest = max([size, *(each for _, each in reach.sizes(job, catalog))], key=lambda each: each.pixels)
+    largest = max([size, *(each for _, each in references.sizes(job, catalog))], key=lambda each: each.pixels)
     return largest.width, largest.height
 
 
@@ -154,15 +156,15 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
             hint="Try another VAE, or a checkpoint in full precision.",
         )
     mismatches = [
-        *outcome.answer_mismatches(expect, answer, backend.catalog),
-        *outcome.picture_mismatches(expect, pictures, answer),
+        *verify.answer_mismatches(expect, answer, backend.catalog),
+        *verify.picture_mismatches(expect, pictures, answer),
     ]
-    log = outcome.read_log(made.log)
+    log = verify.read_log(made.log)
     error = (
         _unfit({**log.unfit, **made.found.unfit}, prepared, backend)
-        or outcome.idle_upscalers(made.found.idle)
+        or verify.idle_upscalers(made.found.idle)
         or _unused_refiner(job, prepared, mismatches)
-        or outcome.conclude(mismatches, log.complaints)
+        or verify.conclude(mismatches, log.complaints)
     )
     warnings = list(prepared.warnings)
     if error is not None:
@@ -180,7 +182,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
     )
 
 
-def _unused_refiner(job: Generation, prepared: Prepared, mismatches: Sequence[outcome.Mismatch]) -> InvalidInput | None:
+def _unused_refiner(job: Generation, prepared: Prepared, mismatches: Sequence[verify.Mismatch]) -> InvalidInput | None:
     """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
     if {each.what for each in mismatches} - {"Refiner"} or not mismatches or mismatches[0].got is not None:
         return None
@@ -246,7 +248,7 @@ def _of_styles(answer: Answer, request: Request) -> list[ChosenLora]:
     """Return the LoRAs that the prompt's styles brought along, by the prompt that the WebUI says it read."""
     if not request.body.get("styles") or request.body.get("disable_extra_networks") or not answer.prompts:
         return []
-    brought = [tag for tag in tags.parse(answer.prompts[0]) if tag.kind in tags.LORA_KINDS]
+    brought = [tag for tag in lora_tags.parse(answer.prompts[0]) if tag.kind in lora_tags.LORA_KINDS]
     own = {lora.name for lora in request.expect.loras}
     return [ChosenLora(tag.name, tag.scale, "styles") for tag in brought if tag.name not in own]
 
@@ -300,5 +302,5 @@ def _seeds(answer: Answer, expect: Expectation, pictures: Sequence[Picture]) -> 
         return seeds[:count]
     grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0
     listed = (*seeds[:1] * grids, *seeds)[:count]
-    own = [outcome.seed_of(picture) for picture in pictures]
+    own = [verify.seed_of(picture) for picture in pictures]
     return tuple(seed if seed is not None else known for seed, known in zip(own, listed, strict=True))

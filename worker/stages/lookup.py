@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelNotFound, Problem
-from worker.webui import tags
-from worker.webui.resolve import ChosenLora
+from worker.webui.names import lora_tags
+from worker.webui.names.resolve import ChosenLora
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.models.local import LocalModel
     from worker.models.volume import Volume
     from worker.settings import ModelKind
-    from worker.webui.catalog import Catalog, Checkpoint
+    from worker.webui.names.catalog import Catalog, Checkpoint
 
 VAE_WORDS = {"automatic": "Automatic", "none": "None"}
 
@@ -160,7 +160,7 @@ def mistaken(local: Mapping[str, LocalModel], catalog: Catalog, volume: Volume) 
         if other is not None:
             taken = f"the WebUI takes {other} for every {model.kind} {model.name!r}"
             problems.append(Problem(path, f"{taken}; give one of the two files another name"))
-        elif model.kind == "lora" and not tags.can_name(model.name):
+        elif model.kind == "lora" and not lora_tags.can_name(model.name):
             message = f"LoRA {model.name!r} can't be named in a prompt: its file's name has ':', '=', '>' or '#'"
             problems.append(Problem(path, message))
     return problems

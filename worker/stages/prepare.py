@@ -15,8 +15,9 @@ from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
 from worker.suggestions import nearest
 from worker.telemetry.progress import Progress
-from worker.webui import options, prompts, reach, resolve, tags
-from worker.webui.resolve import Chosen
+from worker.webui.names import lora_tags, options, prompt_checks, resolve
+from worker.webui.names.resolve import Chosen
+from worker.webui.request import references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
-    from worker.webui.catalog import Catalog
+    from worker.webui.names.catalog import Catalog
 
 REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
 
@@ -153,8 +154,8 @@ def _about_prompts(
         loaded: The catalog's word on embeddings holds for the job's checkpoint.
     """
     skipped = catalog.skipped_embeddings if loaded else ()
-    idle = prompts.unused(embeddings, [*(text for _, text in texts), *catalog.texts_of(styles)])
-    return [*prompts.skipped(texts, skipped), *prompts.long_ones(texts), *idle]
+    idle = prompt_checks.unused(embeddings, [*(text for _, text in texts), *catalog.texts_of(styles)])
+    return [*prompt_checks.skipped(texts, skipped), *prompt_checks.long_ones(texts), *idle]
 
 
 def fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:
@@ -192,7 +193,7 @@ def _wanted(job: Generation) -> list[lookup.Wanted]:
 def _beside(job: Generation, store: ModelStore, catalog: Catalog) -> list[lookup.Wanted]:
     """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
     found: list[lookup.Wanted] = []
-    for named in reach.models(job, catalog):
+    for named in references.models(job, catalog):
         place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
         if place.is_relative_to(folder):
             with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
@@ -218,7 +219,7 @@ def _gone(
     Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
     """
     named = [(want.ref.ref, want.kind) for want in wanted]
-    tagged = {tag.name for _, text in texts for tag in tags.parse(text) if tag.kind in tags.LORA_KINDS}
+    tagged = {tag.name for _, text in texts for tag in lora_tags.parse(text) if tag.kind in lora_tags.LORA_KINDS}
     both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
     gone = {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):

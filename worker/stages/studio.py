@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.stages.run import Run
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 
 class Studio:

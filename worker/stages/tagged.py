@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound
 from worker.stages.lookup import Wanted
-from worker.webui import tags
+from worker.webui.names import lora_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.models.local import LocalModel
     from worker.models.store import ModelStore
-    from worker.webui.catalog import Catalog
+    from worker.webui.names.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def read(texts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog) 
     listed: dict[str, str] = {}
     wanted: dict[str, Wanted] = {}
     for path, text in texts:
-        for tag in tags.parse(text):
-            if tag.kind not in tags.LORA_KINDS or tag.name in wanted or tag.name in listed:
+        for tag in lora_tags.parse(text):
+            if tag.kind not in lora_tags.LORA_KINDS or tag.name in wanted or tag.name in listed:
                 continue
             want = _wanted(f"{path} {tag.text}", tag.name, store, catalog)
             if want is not None:

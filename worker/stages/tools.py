@@ -14,7 +14,8 @@ from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
 from worker.images.pixels import texts
 from worker.stages.generate import Generated
-from worker.webui import extras, outcome
+from worker.webui.request import upscale
+from worker.webui.result import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
     from worker.stages.incoming import Incoming
     from worker.webui.backend import Backend
-    from worker.webui.extras import Upscaling
+    from worker.webui.request.upscale import Upscaling
 
 _NOT_NOTES = frozenset({"parameters", "UserComment", "exif", "icc_profile"})
 
@@ -45,7 +46,7 @@ def upscaling(job: Upscale, incoming: Incoming, backend: Backend) -> Upscaling:
     """
     if incoming.size is None:
         raise AssertionError("an upscale job has a picture")
-    asked, problems = extras.upscaling(job, incoming.images[0], incoming.size, backend.catalog, backend.plan.weights)
+    asked, problems = upscale.upscaling(job, incoming.images[0], incoming.size, backend.catalog, backend.plan.weights)
     if problems:
         raise InvalidInput(problems)
     return asked
@@ -69,7 +70,7 @@ def upscaled(job: Upscale, asked: Upscaling, content: Any) -> Upscaled:
         raise WrongResult("the upscaled picture is of one colour from edge to edge, and the one that was sent is not")
     html_info = str(content.get("html_info", ""))
     try:
-        extras.check_upscaled(asked, Size(picture.width, picture.height), html_info)
+        upscale.check_upscaled(asked, Size(picture.width, picture.height), html_info)
     except WrongResult as error:
         if job.on_mismatch != "warn":
             raise
@@ -90,7 +91,7 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
         ModelDamaged: one did nothing, and the job does not say that a warning is enough.
     """
     warnings = list(made.warnings)
-    damaged = outcome.idle_upscalers(idle)
+    damaged = verify.idle_upscalers(idle)
     if damaged is not None:
         if job.on_mismatch != "warn":
             raise damaged

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
 
-    from worker.webui.body import Request
-    from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.client import WebUIClient
+    from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.plan import Plan, View
-    from worker.webui.probe import Probe
+    from worker.webui.request.body import Request
+    from worker.webui.result.probe import Probe
     from worker.webui.sending import Made, OnState, Sending
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Backend:
     @cached_property
     def probe(self) -> Probe:
         """What tiny pictures have shown."""
-        from worker.webui.probe import Probe  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.webui.result.probe import Probe  # noqa: PLC0415 - after the WebUI was spawned
 
         return Probe()
 

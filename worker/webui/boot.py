@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachable, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui import config
-from worker.webui.answer import read_info
 from worker.webui.baseline import Baseline
-from worker.webui.catalog import LISTINGS, Catalog, parse
 from worker.webui.listener import is_ours
+from worker.webui.names.catalog import LISTINGS, Catalog, parse
+from worker.webui.result.response import read_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.webui.catalog import Checkpoint
     from worker.webui.client import WebUIClient
+    from worker.webui.names.catalog import Checkpoint
     from worker.webui.plan import Plan
 
 _log = get_logger("webui")

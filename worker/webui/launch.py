@@ -13,7 +13,8 @@ import orjson
 
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
-from worker.webui import command, config, interpreter, machine, weights
+from worker.webui import command, config, interpreter, machine
+from worker.webui.names import weights
 from worker.webui.plan import Plan
 from worker.webui.process import Program, environment_for
 

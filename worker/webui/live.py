@@ -18,8 +18,8 @@ from worker.webui import calm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.webui.body import Request
     from worker.webui.client import WebUIClient
+    from worker.webui.request.body import Request
 
 How = Literal["off", "cheap", "full"]
 METHODS: dict[How, str] = {"cheap": "Approx cheap", "full": "Full"}

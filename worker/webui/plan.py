@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from worker.webui.names.weights import Weights
     from worker.webui.process import Program
-    from worker.webui.weights import Weights
 
 
 class View(Protocol):

@@ -21,23 +21,24 @@ from worker.errors import (
     WrongResult,
 )
 from worker.telemetry.logs import get_logger
-from worker.webui import answer as answers
-from worker.webui import calm, halves, live, swallowed
+from worker.webui import calm, live
 from worker.webui.arrival import Bell, arrival
 from worker.webui.gpuspan import GpuSpan
-from worker.webui.outcome import Findings
 from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
+from worker.webui.result import half_loaded, swallowed
+from worker.webui.result import response as answers
+from worker.webui.result.verify import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from concurrent.futures import Executor
 
-    from worker.webui.body import Request
     from worker.webui.client import WebUIClient
     from worker.webui.plan import Plan
     from worker.webui.process import WebUIProcess
     from worker.webui.replies import Begun
+    from worker.webui.request.body import Request
 
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
@@ -156,11 +157,11 @@ class Sending:
         # Where the span has ended, what it logged has been read, and there is nothing to wait for.
         ended = self._span.end is not None
         lines = self._lines(mark) if ended else await self._thread(self._lines, mark)
-        if halves.was_interrupted(lines) or (self._process is None and await self._thread(self._was_cut_short)):
+        if half_loaded.was_interrupted(lines) or (self._process is None and await self._thread(self._was_cut_short)):
             raise WrongResult(
                 "the generation was interrupted by something else than this job", details={"mismatches": []}
             )
-        starved = halves.starved_loras(lines)
+        starved = half_loaded.starved_loras(lines)
         if starved:
             raise OutOfMemory(
                 f"there was no memory for {len(starved)} layers of the job's LoRAs", details={"half_loaded": "lora"}
@@ -218,7 +219,7 @@ class Sending:
             meaning = answers.meaning(error)
             if self._process is not None and int(error.details.get("status", 0)) >= FAILED:
                 said = str(error.details.get("upstream", ""))
-                half = halves.half_loaded(self._lines(mark), said, switches=self._loads)
+                half = half_loaded.half_loaded(self._lines(mark), said, switches=self._loads)
                 meaning.details.update({"half_loaded": half} if half else {})
             raise meaning from error
 

@@ -10,7 +10,7 @@ from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.models.catalog import read_catalog
 from worker.stages import tagged
-from worker.webui.catalog import Catalog, parse
+from worker.webui.names.catalog import Catalog, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.webui.applied import extras_of
+from worker.webui.result.applied import extras_of
 
 REAL = {
     real["name"]: real

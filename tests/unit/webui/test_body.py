@@ -9,12 +9,12 @@ import pytest
 
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.rules.sizes import Size
-from worker.webui import body
 from worker.webui.baseline import Baseline
-from worker.webui.body import Expectation, Request, Start
-from worker.webui.catalog import Checkpoint
-from worker.webui.names import Names, Sampler, Sampling, Scheduler
-from worker.webui.resolve import Chosen, ChosenLora
+from worker.webui.names.catalog import Checkpoint
+from worker.webui.names.resolve import Chosen, ChosenLora
+from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
+from worker.webui.request import body
+from worker.webui.request.body import Expectation, Request, Start
 
 MODEL = Checkpoint("m", "m.safetensors [0123456789]", "/models/m.safetensors", "0123456789")
 OTHER = Checkpoint("other", "other.safetensors", "/models/other.safetensors")

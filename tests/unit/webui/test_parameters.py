@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.webui.answer import Answer
-from worker.webui.body import Expectation
-from worker.webui.catalog import Catalog, Checkpoint
-from worker.webui.names import Names
-from worker.webui.outcome import Mismatch, answer_mismatches
-from worker.webui.parameters import (
+from worker.webui.names.catalog import Catalog, Checkpoint
+from worker.webui.names.samplers import Names
+from worker.webui.request.body import Expectation
+from worker.webui.request.parameters import (
     asked_for,
     info_differences,
     marked,
@@ -25,6 +23,8 @@ from worker.webui.parameters import (
     refiner_takes_over,
     text_differences,
 )
+from worker.webui.result.response import Answer
+from worker.webui.result.verify import Mismatch, answer_mismatches
 
 REAL: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("real_answers.json").read_text(encoding="utf-8")

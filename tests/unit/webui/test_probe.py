@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from worker.webui.probe import Probe
+from worker.webui.result.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

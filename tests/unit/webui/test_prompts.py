@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.prompts import long_ones, skipped, tokens
+from worker.webui.names.prompt_checks import long_ones, skipped, tokens
 
 
 @pytest.mark.parametrize(

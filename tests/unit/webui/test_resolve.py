@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.webui import resolve
-from worker.webui.catalog import Catalog, Lora, Upscaler
-from worker.webui.names import Names, Sampler, Sampling, Scheduler
-from worker.webui.resolve import ChosenLora
-from worker.webui.weights import Weights
+from worker.webui.names import resolve
+from worker.webui.names.catalog import Catalog, Lora, Upscaler
+from worker.webui.names.resolve import ChosenLora
+from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
+from worker.webui.names.weights import Weights
 
 if TYPE_CHECKING:
     from worker.errors import Problem

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from standin.scripts.catalog import Catalog
-from worker.webui import axes, scripts
-from worker.webui.axes import settled
-from worker.webui.scripts import MOST_CELLS, arguments, beyond, cells, find
+from worker.webui.request import scripts, xyz_plot
+from worker.webui.request.scripts import MOST_CELLS, arguments, beyond, cells, find
+from worker.webui.request.xyz_plot import settled
 
 INFO = Catalog().info(
     {
@@ -118,7 +118,7 @@ def test_every_axis_that_is_checked_is_one_that_the_script_has() -> None:
         for choice in row["choices"]
     }
     assert {"Sampler", "Size"} <= there
-    assert set(axes.CHECKED) <= there
+    assert set(xyz_plot.CHECKED) <= there
 
 
 def test_every_offered_script_is_one_that_the_webui_has() -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.sizes import LATENT, Size
 from worker.errors import ModelNotFound, Problem, WrongResult
-from worker.webui.resolve import known, missing_upscaler
+from worker.webui.names.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
     from worker.contract.types.kinds import Interrogate, Upscale
-    from worker.webui.catalog import Catalog
-    from worker.webui.weights import Weights
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.weights import Weights
 
 UPSCALE = "/sdapi/v1/extra-single-image"
 INTERROGATE = "/sdapi/v1/interrogate"

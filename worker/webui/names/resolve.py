@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from worker.errors import Problem
 from worker.suggestions import nearest
-from worker.webui import tags
-from worker.webui.names import NO_SAMPLING, Sampling
+from worker.webui.names import lora_tags
+from worker.webui.names.samplers import NO_SAMPLING, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.contract.types.job import Generation, Txt2Img
-    from worker.webui.catalog import Catalog, Checkpoint
-    from worker.webui.weights import Weights
+    from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.weights import Weights
 
 DEFAULT_FACE_RESTORER = "CodeFormer"
 
@@ -169,11 +169,11 @@ def tagged_loras(
     problems: list[Problem] = []
     listed = [lora.name for lora in catalog.loras]
     for path, text in texts:
-        unended = tags.unended(text)
+        unended = lora_tags.unended(text)
         if unended:
             problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
-        for tag in tags.parse(text):
-            if tag.kind not in tags.LORA_KINDS:
+        for tag in lora_tags.parse(text):
+            if tag.kind not in lora_tags.LORA_KINDS:
                 problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
                 continue
             if tag.name not in names and catalog.lora(tag.name) is None:
@@ -193,11 +193,11 @@ def tagged_loras(
 
 def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
     """Return a problem for each prompt with more tags than are looked for."""
-    counted = ((path, len(tags.parse(text))) for path, text in texts)
+    counted = ((path, len(lora_tags.parse(text))) for path, text in texts)
     return [
-        Problem(path, f"has {count} tags like <lora:…>; at most {tags.MOST_TAGS} are read")
+        Problem(path, f"has {count} tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
         for path, count in counted
-        if count > tags.MOST_TAGS
+        if count > lora_tags.MOST_TAGS
     ]
 
 
@@ -228,5 +228,5 @@ def negative_tags(texts: Sequence[tuple[str, str]]) -> list[str]:
     return [
         f"{path}: the tag {tag.text} has no effect in a negative prompt; the WebUI reads it as words"
         for path, text in texts
-        for tag in tags.parse(text)
+        for tag in lora_tags.parse(text)
     ]

@@ -15,9 +15,9 @@ from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.errors import Problem
 from worker.suggestions import nearest
-from worker.webui import axes, scripts, units
-from worker.webui.parameters import asked_for, marked
-from worker.webui.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
+from worker.webui.names.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
+from worker.webui.request import extension_args, scripts, xyz_plot
+from worker.webui.request.parameters import asked_for, marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from worker.contract.types.adetailer import ADetailerUnit
     from worker.contract.types.controlnet import ControlNetUnit
     from worker.contract.types.job import Generation
-    from worker.webui.body import Request
-    from worker.webui.catalog import Catalog
-    from worker.webui.parameters import Parameters
-    from worker.webui.weights import Weights
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.weights import Weights
+    from worker.webui.request.body import Request
+    from worker.webui.request.parameters import Parameters
 
 _FREE_MODULES = frozenset(
     {"reference_only", "reference_adain", "reference_adain+attn", "revision_clipvision", "revision_ignore_prompt"}
@@ -71,7 +71,7 @@ def attach(
     _tiled(done, job, catalog, weights, installed)
     if isinstance(job, Inpaint) and job.soft_inpainting is not None and job.soft_inpainting.enabled is not False:
         if "soft inpainting" in installed:
-            done.alwayson |= units.soft_inpainting(job.soft_inpainting)
+            done.alwayson |= extension_args.soft_inpainting(job.soft_inpainting)
         else:
             done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
     if isinstance(job, Img2Img):
@@ -119,7 +119,7 @@ def _controlnet(
         done.problems += problems
         if model is not None:
             models[place] = model
-    done.alwayson |= units.controlnet([unit for _, unit in on], models, pictures)
+    done.alwayson |= extension_args.controlnet([unit for _, unit in on], models, pictures)
     twice = isinstance(job, Txt2Img) and bool(job.enable_hr)
     done.expect["maps"] = len(on) * (2 if twice else 1)
 
@@ -178,7 +178,7 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
                 done.problems.append(Problem(f"{path}.vae", f"is not a VAE on this worker: {unit.vae.ref!r}"))
             else:
                 vaes[place] = vae.name
-    done.alwayson |= units.adetailer(settled, checkpoints, vaes)
+    done.alwayson |= extension_args.adetailer(settled, checkpoints, vaes)
     if settled:
         done.extras["ADetailer model"] = settled[0].model
 
@@ -205,7 +205,7 @@ def _tiled(
             done.problems.append(Problem(path, f"Tiled Diffusion {_NON_COMMERCIAL}"))
         else:
             upscaler = _upscaler(done, diffusion.upscaler, catalog, weights, f"{path}.upscaler")
-            done.alwayson |= units.tiled_diffusion(diffusion, upscaler=upscaler)
+            done.alwayson |= extension_args.tiled_diffusion(diffusion, upscaler=upscaler)
             if isinstance(job, Img2Img):
                 done.expect["size"] = None
             elif diffusion.width is not None or diffusion.height is not None:
@@ -214,7 +214,7 @@ def _tiled(
         if "tiled vae" not in installed:
             done.problems.append(Problem(job.path("tiled_vae"), f"Tiled VAE {_NON_COMMERCIAL}"))
         else:
-            done.alwayson |= units.tiled_vae(vae)
+            done.alwayson |= extension_args.tiled_vae(vae)
 
 
 def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights | None) -> None:
@@ -231,7 +231,7 @@ def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights 
     names = [upscaler.name for upscaler in catalog.upscalers]
     if name is None:
         return
-    done.body |= units.ultimate_upscale(unit, upscaler=names.index(name))
+    done.body |= extension_args.ultimate_upscale(unit, upscaler=names.index(name))
     done.expect["size"] = Size(unit.width, unit.height) if unit.width is not None and unit.height is not None else None
     if unit.seam_fix not in {None, "none"}:
         done.expect["steps_back"] = 1
@@ -265,7 +265,7 @@ def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights
         return
     restorer = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
     ready = weights is None or weights.of_face_restorer(restorer) is None
-    through = {**axes.names(catalog), **axes.faces(restorer, ready=ready)}
+    through = {**xyz_plot.names(catalog), **xyz_plot.faces(restorer, ready=ready)}
     args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), through)
     if not problems:
         problems = scripts.beyond(

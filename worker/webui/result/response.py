@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from worker.errors import OutOfMemory, WebUIFailed, WorkerError, WrongResult
-from worker.webui.halves import is_no_memory
-from worker.webui.outcome import nan_error
+from worker.webui.result.half_loaded import is_no_memory
+from worker.webui.result.verify import nan_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from worker.contract.types.job import LARGEST_SEED
 from worker.errors import Problem
 from worker.suggestions import nearest
-from worker.webui import tags
+from worker.webui.names import lora_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.webui.catalog import Catalog
+    from worker.webui.names.catalog import Catalog
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER}\s*(?:\([+-]?{_NUMBER}\s*\)|\[\s*\d+\s*\])?)?", re.ASCII)
@@ -151,8 +151,8 @@ def unknown_tags(values: Sequence[str], loras: Sequence[str], path: str) -> list
     return [
         Problem(path, f"the tag {tag.text} names a LoRA that is not there, or a weight that is no number")
         for value in values
-        for tag in tags.parse(value)
-        if tag.kind not in tags.LORA_KINDS or tag.name not in loras or None in tag.weights.values()
+        for tag in lora_tags.parse(value)
+        if tag.kind not in lora_tags.LORA_KINDS or tag.name not in loras or None in tag.weights.values()
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from worker.webui.tags import closed
+from worker.webui.names.lora_tags import closed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

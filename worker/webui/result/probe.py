@@ -12,13 +12,13 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from worker.webui.extras import UPSCALE
-from worker.webui.outcome import Findings
+from worker.webui.request.upscale import UPSCALE
+from worker.webui.result.verify import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.webui.body import Request
+    from worker.webui.request.body import Request
 
 Post = Callable[[str, dict[str, Any]], Any]
 """Sends a body to a path and returns the answer; blocking."""

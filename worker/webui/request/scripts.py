@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.base.json_guard import shown
 from worker.errors import Problem
 from worker.suggestions import nearest, plain
-from worker.webui import axes
+from worker.webui.request import xyz_plot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -203,13 +203,13 @@ def _axes(
             continue
         if isinstance(listed, list) and listed:
             # As text, the way that every axis can read.
-            values[3 * number + 1] = text = axes.joined(listed)
+            values[3 * number + 1] = text = xyz_plot.joined(listed)
             values[3 * number + 2] = []
         if not isinstance(text, str) or not text.strip():
             return [Problem(places[3 * number + 1], f"is missing: what {_AXES[number]} goes through")]
         choices = rows[3 * number].get("choices") or ()
         label = str(choices[kind]) if kind < len(choices) else ""
-        values[3 * number + 1], problems = axes.settled(label, text, known, places[3 * number + 1])
+        values[3 * number + 1], problems = xyz_plot.settled(label, text, known, places[3 * number + 1])
         if problems:
             return problems
         cells *= _count(text)
@@ -224,7 +224,7 @@ def plotted(entry: Mapping[str, Any], values: Sequence[Any]) -> list[tuple[str, 
     """Return label and values of each axis that an x/y/z plot with these arguments goes through."""
     choices = (entry.get("args") or [{}])[0].get("choices") or ()
     used = [(values[3 * number], str(values[3 * number + 1])) for number, _ in enumerate(_AXES)]
-    return [(str(choices[kind]), axes.values_of(text)) for kind, text in used if 0 < kind < len(choices)]
+    return [(str(choices[kind]), xyz_plot.values_of(text)) for kind, text in used if 0 < kind < len(choices)]
 
 
 def _count(text: str) -> int:
@@ -265,7 +265,7 @@ def beyond(
         return []
     if count * each > MOST_CELLS:
         return [Problem(path, f"makes {count * each} pictures; at most {MOST_CELLS} are allowed")]
-    return axes.unknown_tags(lines, loras, path)
+    return xyz_plot.unknown_tags(lines, loras, path)
 
 
 def overlapping(name: str, args: Sequence[Any], tile: Size, path: str) -> list[Problem]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.field_rules import final_size
-from worker.webui import tags
-from worker.webui.parameters import DEFAULT_STEPS, asked_for
+from worker.webui.names import lora_tags
+from worker.webui.request.parameters import DEFAULT_STEPS, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Generation, Txt2Img
     from worker.contract.types.kinds import Img2Img
     from worker.webui.baseline import Baseline
-    from worker.webui.catalog import Checkpoint
-    from worker.webui.names import Names, Sampling
-    from worker.webui.parameters import Parameters
-    from worker.webui.resolve import Chosen, ChosenLora
+    from worker.webui.names.catalog import Checkpoint
+    from worker.webui.names.resolve import Chosen, ChosenLora
+    from worker.webui.names.samplers import Names, Sampling
+    from worker.webui.request.parameters import Parameters
 
 DEFAULT_SAMPLER = "Euler"
 TXT2IMG = "/sdapi/v1/txt2img"
@@ -204,8 +204,8 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
 
 def _with_loras(prompt: str, chosen: Chosen) -> str:
     """Return `prompt` with its tags as the WebUI knows them, the trigger words, and the tags of the job's LoRAs."""
-    text = ", ".join(part for part in (tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
-    written = (tags.write(lora.name, lora.scale) for lora in chosen.loras)
+    text = ", ".join(part for part in (lora_tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
+    written = (lora_tags.write(lora.name, lora.scale) for lora in chosen.loras)
     return " ".join(part for part in (text, *written) if part)
 
 
@@ -241,7 +241,7 @@ def _expectation(
         schedule=names.effective(chosen.sampling.sampler or DEFAULT_SAMPLER, chosen.sampling.scheduler),
         vae=None if vae == "Automatic" else vae,
         loras=() if job.disable_extra_networks else _each_once(chosen),
-        tags=tuple(tag.text for tag in tags.parse(body["prompt"])),
+        tags=tuple(tag.text for tag in lora_tags.parse(body["prompt"])),
         extras=extras,
         from_picture="init_images" in body,
         parameters=asked_for(body),

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.errors import WebUIFailed, WorkerError
-from worker.webui import halves
-from worker.webui.answer import meaning
+from worker.webui.result import half_loaded
+from worker.webui.result.response import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,9 +61,9 @@ def verdict(lines: Sequence[str]) -> WorkerError | None:
             details={"status": 200, "kind": kind, "upstream": message},
         )
         error = meaning(failed)
-        half = halves.half_loaded(lines, message, switches=False)
+        half = half_loaded.half_loaded(lines, message, switches=False)
         if half:
             error.details["half_loaded"] = half
-        if error is not failed or half or halves.is_lost_gpu(message):
+        if error is not failed or half or half_loaded.is_lost_gpu(message):
             return error
     return None

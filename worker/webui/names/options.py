@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import Problem
-from worker.webui.resolve import known, missing_upscaler
+from worker.webui.names.resolve import known, missing_upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.contract.types.job import Generation
-    from worker.webui.catalog import Catalog
-    from worker.webui.weights import Weights
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.weights import Weights
 
 _NONE = "None"
 _SMALL = "TAESD"

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.suggestions import plain
-from worker.webui.names import Names, Sampler, Scheduler
+from worker.webui.names.samplers import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.webui.catalog import Upscaler
+    from worker.webui.names.catalog import Upscaler
 
 ENDINGS = frozenset({".pth", ".pt", ".safetensors", ".ckpt"})
 FACE_FOLDERS = {"CodeFormer": "Codeformer", "GFPGAN": "GFPGAN"}

@@ -11,8 +11,8 @@ from worker.errors import ModelDamaged, NanImage, WorkerError, WrongResult
 from worker.images import infotext
 from worker.images.degenerate import is_noise, is_one_colour
 from worker.images.picture import BrokenPicture
-from worker.webui.catalog import Checkpoint
-from worker.webui.parameters import (
+from worker.webui.names.catalog import Checkpoint
+from worker.webui.request.parameters import (
     Parameters,
     info_differences,
     notes_differences,
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.images.picture import Picture
-    from worker.webui.answer import Answer
-    from worker.webui.body import Expectation
-    from worker.webui.catalog import Catalog
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.request.body import Expectation
+    from worker.webui.result.response import Answer
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
@@ -177,7 +177,7 @@ class LogFindings:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What tiny pictures showed to have no effect (`worker/webui/probe.py`).
+    """What tiny pictures showed to have no effect (`worker/webui/result/probe.py`).
 
     Attributes:
         unfit: LoRAs; how many of their layers do not fit is not known, hence 0.

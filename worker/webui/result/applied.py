@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from worker.images import infotext
-from worker.webui.prompts import names_in
+from worker.webui.names.prompt_checks import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,14 +9,15 @@ from worker.contract.rules.field_rules import largest_size
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img
-from worker.webui import axes, scripts, tags
+from worker.webui.names import lora_tags
+from worker.webui.request import scripts, xyz_plot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.contract.types.job import Generation
     from worker.settings import ModelKind
-    from worker.webui.catalog import Catalog
+    from worker.webui.names.catalog import Catalog
 
 _CHECKPOINTS = frozenset({"Checkpoint name", "Refiner checkpoint"})
 
@@ -41,12 +42,12 @@ def sizes(job: Generation, catalog: Catalog) -> list[tuple[str, Size]]:
     if job.script is None or job.script.name.strip().lower() != scripts.XYZ:
         return []
     entry = scripts.find(catalog.script_info, scripts.XYZ, img2img=isinstance(job, Img2Img))
-    values, problems = scripts.arguments(entry, job.script.args, "", axes.names(catalog)) if entry else ([], [])
+    values, problems = scripts.arguments(entry, job.script.args, "", xyz_plot.names(catalog)) if entry else ([], [])
     if entry is None or problems:
         return []
     found: list[tuple[str, Size]] = []
     for label, through in scripts.plotted(entry, values):
-        for value in through if label == axes.SIZE else ():
+        for value in through if label == xyz_plot.SIZE else ():
             width, height = (int(side) for side in value.split("x"))
             size = Size(width, height)
             if isinstance(job, Txt2Img):
@@ -62,7 +63,7 @@ def _of_script(job: Generation, catalog: Catalog) -> Iterator[Named]:
     entry = scripts.find(catalog.script_info, name, img2img=isinstance(job, Img2Img))
     if entry is None or name not in {scripts.XYZ, scripts.FROM_FILE}:
         return
-    values, problems = scripts.arguments(entry, job.script.args, path, axes.names(catalog))
+    values, problems = scripts.arguments(entry, job.script.args, path, xyz_plot.names(catalog))
     if problems:
         return
     if name == scripts.FROM_FILE:
@@ -81,8 +82,8 @@ def _of_script(job: Generation, catalog: Catalog) -> Iterator[Named]:
 
 def _of_tags(texts: Sequence[str], catalog: Catalog, path: str) -> Iterator[Named]:
     for text in texts:
-        for tag in tags.parse(text):
-            lora = catalog.lora(tag.name) if tag.kind in tags.LORA_KINDS else None
+        for tag in lora_tags.parse(text):
+            lora = catalog.lora(tag.name) if tag.kind in lora_tags.LORA_KINDS else None
             if lora is not None:
                 yield Named(f"{path} {tag.text}", "lora", lora.path)
 

@@ -1,0 +1,1 @@
+"""A1111's answer taken apart, and compared with what was asked for."""
