@@ -17,7 +17,7 @@ from worker.errors import (
     WrongResult,
 )
 from worker.recovery import memory
-from worker.webui.result.half_loaded import WRONG_SHAPES, is_lost_gpu
+from worker.webui.result.failures import WRONG_SHAPES, is_lost_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

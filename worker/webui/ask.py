@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.aio import shielded
 from worker.errors import DeadlineExceeded, WebUIFailed, WebUIUnreachable
-from worker.webui.result import response
+from worker.webui.result import failures
 from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
@@ -52,4 +52,4 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
             await shielded(backend.calm())  # it may still be at it
         raise
     except WebUIFailed as error:
-        raise response.meaning(error) from error
+        raise failures.meaning(error) from error

@@ -26,7 +26,7 @@ from worker.webui.arrival import Bell, arrival
 from worker.webui.gpuspan import GpuSpan
 from worker.webui.process import describe_exit
 from worker.webui.pulse import Pulse
-from worker.webui.result import half_loaded, swallowed
+from worker.webui.result import failures
 from worker.webui.result import response as answers
 from worker.webui.result.verify import Findings
 
@@ -157,16 +157,16 @@ class Sending:
         # Where the span has ended, what it logged has been read, and there is nothing to wait for.
         ended = self._span.end is not None
         lines = self._lines(mark) if ended else await self._thread(self._lines, mark)
-        if half_loaded.was_interrupted(lines) or (self._process is None and await self._thread(self._was_cut_short)):
+        if failures.was_interrupted(lines) or (self._process is None and await self._thread(self._was_cut_short)):
             raise WrongResult(
                 "the generation was interrupted by something else than this job", details={"mismatches": []}
             )
-        starved = half_loaded.starved_loras(lines)
+        starved = failures.starved_loras(lines)
         if starved:
             raise OutOfMemory(
                 f"there was no memory for {len(starved)} layers of the job's LoRAs", details={"half_loaded": "lora"}
             )
-        hidden = swallowed.verdict(lines)
+        hidden = failures.verdict(lines)
         if hidden is not None:
             raise hidden
         return Made(told, lines)
@@ -216,10 +216,10 @@ class Sending:
                 raise WebUICrashed(f"the WebUI ended during the job ({how})", details={"log": log}) from error
             raise
         except WebUIFailed as error:
-            meaning = answers.meaning(error)
+            meaning = failures.meaning(error)
             if self._process is not None and int(error.details.get("status", 0)) >= FAILED:
                 said = str(error.details.get("upstream", ""))
-                half = half_loaded.half_loaded(self._lines(mark), said, switches=self._loads)
+                half = failures.half_loaded(self._lines(mark), said, switches=self._loads)
                 meaning.details.update({"half_loaded": half} if half else {})
             raise meaning from error
 

@@ -6,7 +6,7 @@ import pytest
 
 from worker.errors import NanImage, OutOfMemory, WebUIFailed
 from worker.recovery.policy import broke_the_process
-from worker.webui.result.swallowed import Swallowed, swallowed, verdict
+from worker.webui.result.failures import Swallowed, swallowed, verdict
 
 FRAMES = """Traceback (most recent call last):
   File "scripts/xyz_grid.py", line 728, in cell

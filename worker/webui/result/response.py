@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.errors import OutOfMemory, WebUIFailed, WorkerError, WrongResult
-from worker.webui.result.half_loaded import is_no_memory
-from worker.webui.result.verify import nan_error
+from worker.errors import WrongResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,14 +96,3 @@ def read(content: Any) -> Answer:
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images) or not info:
         raise WrongResult("the WebUI's answer has no pictures or no info")
     return Answer(tuple(images), info)
-
-
-def meaning(error: WebUIFailed) -> WorkerError:
-    """Return the error that an answer of 500 amounts to."""
-    kind, message = str(error.details.get("kind", "")), str(error.details.get("upstream", ""))
-    if kind in {"OutOfMemoryError", "MemoryError"} or is_no_memory(message):
-        return OutOfMemory(
-            message.splitlines()[0][:300] if message else "out of memory",
-            hint="Ask for smaller or fewer pictures at once (width, height, batch_size, hires scale).",
-        )
-    return nan_error(kind, message) or error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.sizes import Size
-from worker.errors import ModelDamaged, NanImage, WorkerError, WrongResult
+from worker.errors import ModelDamaged, WorkerError, WrongResult
 from worker.images import infotext
 from worker.images.degenerate import is_noise, is_one_colour
 from worker.images.picture import BrokenPicture
@@ -230,16 +230,6 @@ def idle_upscalers(names: Sequence[str]) -> ModelDamaged | None:
         return None
     said = ", ".join(map(repr, names))
     return ModelDamaged(f"upscaler {said} only resized the picture: its weights could not be used", hint=WEIGHTS_HINT)
-
-
-def nan_error(kind: str, message: str) -> NanImage | None:
-    """Return NanImage for A1111's NansException."""
-    if kind == "NansException" or "NansException" in message:
-        return NanImage(
-            "the model produced NaNs: " + message.splitlines()[0][:300],
-            hint="Try another VAE, or a checkpoint in full precision.",
-        )
-    return None
 
 
 def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismatch]:

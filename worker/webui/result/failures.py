@@ -1,18 +1,26 @@
-"""Was the WebUI left half changed by a request that failed? Pure, by its log.
+"""Failures of A1111 by its own words: errors that it answers with, and those that only its log knows of. Pure.
+
+Three things make a difference to recovery: memory was not there, the GPU is lost, a model was left half loaded.
 
 A1111 takes the loaded model apart before it reads another checkpoint or VAE, and puts it together again only where all
 went well. Whatever fails in between (a file cut short, but just as well memory that is not there), the process answers
 on with 200, and prompts with weights or embeddings become other pictures. A LoRA whose layers could not be computed for
 want of memory stays half applied as well, and the next request with the same LoRAs finds nothing to do.
 
-Source: `modules/sd_models.py` (`reload_model_weights`, `load_model`), `modules/sd_vae.py` (`reload_vae_weights`) and
-`extensions-builtin/Lora/networks.py` (`network_apply_weights`) of A1111 v1.10.1; seen under a limit of memory.
+Exceptions in a script's cell, in an extension's hook or while options are applied are logged and answered with 200.
+They mean the same as in an answer of 500.
+
+Sources: `modules/sd_models.py` (`reload_model_weights`, `load_model`), `modules/sd_vae.py` (`reload_vae_weights`),
+`extensions-builtin/Lora/networks.py` (`network_apply_weights`), `modules/errors.py` (`report`, `display`),
+`scripts/xyz_grid.py` and `modules/scripts.py` of A1111 v1.10.1; seen under a limit of memory.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from worker.errors import NanImage, OutOfMemory, WebUIFailed, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,3 +100,76 @@ def was_interrupted(lines: Sequence[str]) -> bool:
 def starved_loras(lines: Sequence[str]) -> list[str]:
     """Return the lines that tell of LoRA layers left out for want of memory; the WebUI answers 200 all the same."""
     return [line for line in lines if _LAYER.search(line) and is_no_memory(line)]
+
+
+def nan_error(kind: str, message: str) -> NanImage | None:
+    """Return NanImage for A1111's NansException."""
+    if kind == "NansException" or "NansException" in message:
+        return NanImage(
+            "the model produced NaNs: " + message.splitlines()[0][:300],
+            hint="Try another VAE, or a checkpoint in full precision.",
+        )
+    return None
+
+
+def meaning(error: WebUIFailed) -> WorkerError:
+    """Return the error that an answer of 500 amounts to."""
+    kind, message = str(error.details.get("kind", "")), str(error.details.get("upstream", ""))
+    if kind in {"OutOfMemoryError", "MemoryError"} or is_no_memory(message):
+        return OutOfMemory(
+            message.splitlines()[0][:300] if message else "out of memory",
+            hint="Ask for smaller or fewer pictures at once (width, height, batch_size, hires scale).",
+        )
+    return nan_error(kind, message) or error
+
+
+_TRACEBACK = "Traceback (most recent call last):"
+_RAISED = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?:: (.*))?")
+_REPORT = "*** "
+_API_ERROR = "*** API error: "
+"""Answered with 500, to this request or, where the lines come late, to the one before it."""
+_TELLING = 1000
+
+
+class Swallowed(NamedTuple):
+    """An exception of which only the log knows."""
+
+    kind: str
+    message: str
+
+
+def swallowed(lines: Sequence[str]) -> list[Swallowed]:
+    """Return the exceptions whose tracebacks are in a request's log, but for those that were answered with an error."""
+    found: list[Swallowed] = []
+    if not any(_TRACEBACK in line for line in lines):
+        return found
+    indent: int | None = None
+    header = ""
+    for line in lines:
+        depth = len(line) - len(line.lstrip(" "))
+        if line.startswith(_REPORT):
+            header, indent = line, None
+        elif line.strip() == _TRACEBACK:
+            # Indented, it belongs to a report: without its head it is the end of another request's.
+            indent = depth if depth == 0 or header else None
+        elif indent is not None and depth == indent and (raised := _RAISED.fullmatch(line.strip())):
+            if depth == 0 or not header.startswith(_API_ERROR):
+                found.append(Swallowed(raised[1].rpartition(".")[2], (raised[2] or "")[:_TELLING]))
+            indent = None
+    return found
+
+
+def verdict(lines: Sequence[str]) -> WorkerError | None:
+    """Return the error that an answer of 200 hides, None where its log has none that makes a difference to recovery."""
+    for kind, message in swallowed(lines):
+        failed = WebUIFailed(
+            f"the WebUI answered in spite of {kind}: {message}",
+            details={"status": 200, "kind": kind, "upstream": message},
+        )
+        error = meaning(failed)
+        half = half_loaded(lines, message, switches=False)
+        if half:
+            error.details["half_loaded"] = half
+        if error is not failed or half or is_lost_gpu(message):
+            return error
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.result.half_loaded import half_loaded, is_lost_gpu, is_no_memory, starved_loras, was_interrupted
+from worker.webui.result.failures import half_loaded, is_lost_gpu, is_no_memory, starved_loras, was_interrupted
 
 REUSING = "Reusing loaded model Deliberate_v6.safetensors to load Other_v1.safetensors"
 LOADING = "Loading weights [None] from /models/Other_v1.safetensors"
