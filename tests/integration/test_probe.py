@@ -16,6 +16,7 @@ from tests.integration.conftest import Worker
 from tests.integration.test_elsewhere import host_of
 from tests.support import models
 from tests.support.loopback_http import Reply, Request, serve
+from tests.support.pictures import smooth
 from tests.support.standin import running_standin
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def _upscales(worker: Worker) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["path"].endswith("extra-single-image")]
 
 
-def _one_colour(text: str) -> str:
-    """The same picture file with its texts, of one colour."""
+def _one_for_all(text: str) -> str:
+    """The same picture file with its texts, and pixels that depend on nothing but its size."""
     with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
         noted = PngImagePlugin.PngInfo()
         for key, value in picture.info.items():
             noted.add_text(key, value)
         file = io.BytesIO()
-        Image.new("RGB", picture.size, (10, 20, 30)).save(file, "PNG", pnginfo=noted)
+        smooth(*picture.size).save(file, "PNG", pnginfo=noted)
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -81,7 +82,7 @@ def all_the_same(webui: str) -> Iterator[str]:
         content = answer.content
         if request.path.endswith("txt2img") and answer.ok:
             told = answer.json()
-            content = json.dumps({**told, "images": [_one_colour(image) for image in told["images"]]}).encode()
+            content = json.dumps({**told, "images": [_one_for_all(image) for image in told["images"]]}).encode()
         return Reply(answer.status_code, content, {"Content-Type": answer.headers["Content-Type"]})
 
     with serve(script) as server:
