@@ -1,4 +1,4 @@
-"""``python -m worker …``: for people, without RunPod."""
+"""``python -m worker …``: the command line."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import sys
 from worker.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], program="python -m worker"))

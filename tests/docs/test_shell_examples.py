@@ -123,8 +123,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         variables["RUNPOD_ENDPOINT_BASE_URL"] = endpoints.url
         places = {
             "…": KEY,
-            "https://rest.runpod.io/v1": f"{rest.url}/v1",
-            "worker deploy ": f"worker deploy --api {rest.url}/v1 ",
+            "https://api.runpod.io/v2": f"{rest.url}/v2",
+            "worker deploy ": f"worker deploy --api {rest.url}/v2 ",
             "https://example.com": site.url,
             "/workspace/models": str(tmp_path / "workspace/models"),
             **{f":{port}": f":{mine}" for port, mine in ports.items()},

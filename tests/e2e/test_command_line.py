@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support.models import model_folders
 from tests.support.webui_dir import environment, running_host
+from worker import __version__
+from worker.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = {"input": {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 3}}
@@ -76,6 +81,99 @@ def test_wrong_usage_exits_2(tmp_path: Path) -> None:
     missing = worker("run", "nowhere.json", cwd=tmp_path)
     assert missing.returncode == 2
     assert "nowhere.json" in missing.stderr
+
+
+def test_a_mistyped_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    assert "Did you mean 'run'?" in worker("rnu", cwd=tmp_path).stderr
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert worker("--version", cwd=tmp_path).stdout == f"worker {__version__}\n"
+
+
+def test_help_names_every_command_and_each_has_its_own(tmp_path: Path) -> None:
+    told = worker("--help", cwd=tmp_path).stdout
+    for command in COMMANDS:
+        assert f" {command} " in told
+        own = worker(command, "--help", cwd=tmp_path)
+        assert (own.returncode, "Usage: " in own.stdout) == (0, True), own.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["schema", "schema --openapi", "check --quick --json", "plan --rate 1/s --gen 1 --jobs 50"]
+)
+def test_a_reader_that_goes_early_is_no_failure(tmp_path: Path, command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *command.split()],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_of_the_models_that_goes_early_is_no_failure(tmp_path: Path) -> None:
+    model_folders(tmp_path / "models")
+    command = f"{sys.executable} -m worker models list --dir {tmp_path / 'models'} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_a_shell_can_complete_the_commands(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from worker.cli.main import run; run()"],
+        cwd=tmp_path,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(tmp_path),
+            "_WORKER_COMPLETE": "complete_bash",
+            "COMP_WORDS": "worker s",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert set(done.stdout.split()) == {name for name in COMMANDS if name.startswith("s")}, done.stderr
+
+
+def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("worker", "standin"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*install, "--target", str(tmp_path / "site"), str(source)], check=True, timeout=100)
+    told = subprocess.run(
+        [str(tmp_path / "site/bin/worker"), "run", "--help"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    assert "Usage: worker run" in told
+    assert (tmp_path / "site/standin/data/options.json").is_file()
+    assert (tmp_path / "site/worker/contract/data/presets.yaml").is_file()
+    assert not (tmp_path / "site/tools").exists()
 
 
 def test_a_bad_setting_ends_with_its_name_and_value(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from worker.cli import deploy
+from worker.cli.deploy.gpus import DOCUMENTED
+from worker.cli.deploy.request import Options, wanted
+from worker.cli.main import main
 from worker.cli.presets import PRESETS
 from worker.errors import all_errors
 from worker.settings import variables
@@ -19,12 +21,11 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(?: *)(?:python|\.venv/bin/python) -m worker (deploy .*)$", DEPLOY, re.MULTILINE)
+COMMANDS = re.findall(r"^(?: *)(?:python|\.venv/bin/python) -m worker (deploy .*--image.*)$", DEPLOY, re.MULTILINE)
 NOT_OURS = {
     "RUNPOD_API_KEY",
     "RUNPOD_INIT_TIMEOUT",
     "RUN_AS",
-    "TEMPLATE_ID",
     "VOLUME_ID",
     "REQUEST_COUNT",
     "QUEUE_DELAY",
@@ -44,11 +45,14 @@ def bodies() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_deploy_command_is_one_that_works(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = shlex.split(command)[1:]
+def test_every_deploy_command_is_one_that_works(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    arguments = shlex.split(command)
     if "--dry-run" not in arguments:
         arguments.append("--dry-run")
-    assert deploy.main(arguments, environment={}) == 0
+    assert main(arguments) == 0
     assert "create endpoint" in capsys.readouterr().out
 
 
@@ -56,18 +60,15 @@ def test_there_are_commands_to_run() -> None:
     assert len(COMMANDS) >= 3
 
 
-def test_the_rest_bodies_are_those_that_deploy_sends() -> None:
-    template, endpoint = bodies()
-    options = deploy._parser().parse_args(
-        ["--image", template["imageName"], "--volume-id", endpoint["networkVolumeId"]]
-    )
-    wanted = deploy._wanted(options)
-    assert template == wanted.template
-    assert endpoint == {**wanted.endpoint, "templateId": "TEMPLATE_ID"}
+def test_the_rest_body_is_the_one_that_deploy_sends() -> None:
+    (endpoint,) = bodies()
+    options = Options(image=endpoint["image"], volume_id=endpoint["networkVolumes"][0])
+    assert endpoint == wanted(options, DOCUMENTED)[0].endpoint
 
 
 def test_the_presets_are_the_ones_there_are() -> None:
-    table = {row[0]: row for row in re.findall(r"^\| `([\w-]+)` \| .* \| 0.(\d) \| (\d+) s \|", DEPLOY, re.MULTILINE)}
+    rows_ = re.findall(r"^\| `([\w-]+)` \| .* \| 0.(\d) \| (\d+) s(?: \(.*\))? \|", DEPLOY, re.MULTILINE)
+    table = {row[0]: row for row in rows_}
     assert table == {key: (key, str(p.workers_max), str(p.idle_s)) for key, p in PRESETS.items()}
 
 

@@ -1,47 +1,86 @@
-"""The commands of ``python -m worker`` and who does them. Each is imported only when it is asked for."""
+"""The command line: ``worker …`` or ``python -m worker …``. A command's module is imported when it is asked for."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from worker import __version__
+from worker.cli.output import write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 USAGE = 2
+"""Exit code of a command line that cannot be followed; 1 means that the command failed, 0 that it did its work."""
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: the module with its ``main(argv) -> exit code``, and one line about it."""
-
-    module: str
-    about: str
-
-
-COMMANDS: dict[str, Command] = {
-    "run": Command("worker.cli.run", "run one job without RunPod: FILE or - (standard input)"),
-    "submit": Command("worker.cli.submit", "run one job on an endpoint, RunPod's or a worker's own"),
-    "serve": Command("worker.cli.serve", "answer jobs over HTTP, without RunPod"),
-    "check": Command("worker.cli.check", "what is configured, found and missing"),
-    "models": Command("worker.cli.models", "list, pull, verify and remove models"),
-    "deploy": Command("worker.cli.deploy", "make or change an endpoint on RunPod, the plan first"),
-    "plan": Command("worker.cli.plan", "how many workers a load needs, by simulation"),
-    "schema": Command("worker.cli.schema", "the job contract as JSON Schema"),
+COMMANDS = {
+    "run": "worker.cli.run",
+    "submit": "worker.cli.submit",
+    "serve": "worker.cli.serve",
+    "check": "worker.cli.check",
+    "models": "worker.cli.models",
+    "deploy": "worker.cli.deploy.command",
+    "plan": "worker.cli.plan",
+    "schema": "worker.cli.schema",
 }
+"""The module of each command; its ``app`` is the command."""
 
 
-def main(argv: list[str]) -> int:
-    """Run the command that `argv` names; return its exit code, 2 for a command there is not."""
-    if not argv or argv[0] in {"-h", "--help"}:
-        print(_help(), file=sys.stdout if argv else sys.stderr)
-        return 0 if argv else USAGE
-    command = COMMANDS.get(argv[0])
-    if command is None:
-        print(f"unknown command {argv[0]!r}\n\n{_help()}", file=sys.stderr)
-        return USAGE
-    code: int = importlib.import_module(command.module).main(argv[1:])
-    return code
+class CommandsOnDemand(TyperGroup):
+    """The commands of `COMMANDS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group hands it over
+        """Return the names in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or fail with the name that may have been meant."""
+        if cmd_name not in COMMANDS:
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            ctx.fail(f"No such command '{cmd_name}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+        if cmd_name not in self.commands:
+            module = importlib.import_module(COMMANDS[cmd_name])
+            self.add_command(typer.main.get_command(module.app), cmd_name)
+        return self.commands[cmd_name]
 
 
-def _help() -> str:
-    lines = [f"  {name:8} {command.about}" for name, command in COMMANDS.items()]
-    return "usage: python -m worker COMMAND …\n\n" + "\n".join(lines) + "\n\n`COMMAND --help` tells more."
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands over the option's value
+    if wanted:
+        write(f"worker {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=CommandsOnDemand, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def worker(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Serverless GPU worker for AUTOMATIC1111's WebUI: everything but RunPod's queue, which handler.py serves.
+
+    Exit codes: 0 done, 1 the command failed, 2 the command line cannot be followed.
+    """
+
+
+def main(argv: Sequence[str], *, program: str = "worker") -> int:
+    """Run the command that `argv` names and return its exit code."""
+    try:
+        app(args=list(argv), prog_name=program)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+def run() -> None:
+    """Run the command line of this process: the entry point of the installed command."""
+    sys.exit(main(sys.argv[1:]))

@@ -1,120 +1,85 @@
-"""``python -m worker models …``: the models of a volume, for people and for Dockerfiles."""
+"""``worker models …``: the models of a volume, for people and for Dockerfiles."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from worker.cli.output import console, write_json
 from worker.contract.models import ModelRef
 from worker.errors import InvalidInput, WorkerError
 from worker.models import upkeep
 from worker.models.store import ModelStore
 from worker.models.volume import KINDS
-from worker.settings import Settings, read_settings
+from worker.settings import ModelKind, Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
 
     from worker.models.local import LocalModel
     from worker.models.progress import FetchProgress
-    from worker.settings import ModelKind
 
 FAILED = 1
 _FOLDERS = ("checkpoint_dir", "lora_dir", "embedding_dir", "vae_dir", "controlnet_dir", "upscaler_dir")
 _LINE_S = 10.0
 
 
-def main(argv: list[str], *, environment: Mapping[str, str] | None = None) -> int:
-    """Run one command; return 0, 1 when it failed, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
-    if getattr(options, "sha256", None) and len(options.refs) != 1:
-        _parser().error("--sha256 is about one model: give one REF")
-    errors = _console(stderr=True)
+app = typer.Typer(name="models", add_completion=False, no_args_is_help=True)
+Refs = Annotated[list[str], typer.Argument(metavar="REF")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="MODELS", help="Root of the model folders (default: as the worker's settings)."),
+]
+Kind = Annotated[ModelKind | None, typer.Option(help="What it is; needed where nothing else tells.")]
+
+
+@app.callback()
+def models() -> None:
+    """List, fetch, verify and remove the models of a volume.
+
+    REF: a name of the catalog, a file name, a URL, civitai:<version id>, hf:org/repo/file or s3://bucket/key.
+    """
+
+
+@contextmanager
+def _store(folder: Path | None, allowed_hosts: Sequence[str] = ()) -> Iterator[ModelStore]:
+    """Open the models below `folder`, else those of the environment; tell errors and exit with code 1."""
+    errors = console(stderr=True)
     store: ModelStore | None = None
     try:
-        store = ModelStore(_settings(options, environment if environment is not None else os.environ))
-        code: int = options.run(store, options, _console())
+        store = ModelStore(_settings(folder, allowed_hosts))
+        yield store
     except WorkerError as error:
         _complain(errors, error)
-        return FAILED
+        raise typer.Exit(FAILED) from None
     except OSError as error:
         errors.print(f"the volume can't be used: {error}")
-        return FAILED
+        raise typer.Exit(FAILED) from None
     finally:
         if store is not None:
             store.close()
-    return code
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """Return where people read, as it is written: names hold what rich takes for marks, `style_[v2]`, `a:art:b`."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m worker models",
-        description="The models of a volume. REF: a name of the catalog, a file name, a URL, civitai:<version id>, "
-        "hf:org/repo/file or s3://bucket/key.",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, run: Callable[..., int], about: str, refs: str = "") -> argparse.ArgumentParser:
-        own = commands.add_parser(name, help=about, description=about)
-        own.set_defaults(run=run)
-        if refs:
-            own.add_argument("refs", nargs=refs, metavar="REF")
-            own.add_argument("--kind", choices=KINDS, help="what it is; needed where nothing else tells")
-        own.add_argument(
-            "--dir", metavar="MODELS", help="root of the model folders (default: as the worker's settings)"
-        )
-        return own
-
-    lister = command("list", _list, "what is there")
-    lister.add_argument("--kind", choices=KINDS)
-    lister.add_argument("--json", action="store_true", help="as JSON")
-    pull = command("pull", _pull, "fetch models that are not there; 0 when all are there, else 1", "+")
-    pull.add_argument(
-        "--allow-host", action="append", default=[], metavar="HOST", help="reach it though it isn't public"
-    )
-    pull.add_argument("--sha256", metavar="HEX", help="what the file has to be (with one REF)")
-    verify = command("verify", _verify, "check headers and known hashes; 1 when a file is bad", "*")
-    verify.add_argument("--measure", action="store_true", help="measure files without a known hash and write it down")
-    verify.add_argument("--quarantine", action="store_true", help="set bad files aside, so that they are fetched again")
-    pin = command("pin", _pin, "never remove these models to make room", "+")
-    pin.add_argument("--off", action="store_true", help="take the pin away")
-    command("remove", _remove, "remove models", "+")
-    command("gc", _gc, "remove what dead workers left and what is in quarantine")
-    command("rebuild", _rebuild, "write the registry anew from the folder")
-    command("info", _info, "all that is known of one model", "+")
-    return parser
-
-
-def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
-    variables = dict(environment)
-    more = getattr(options, "allow_host", [])
-    if more:
-        variables["ALLOW_HOSTS"] = ",".join([variables.get("ALLOW_HOSTS", ""), *more])
+def _settings(folder: Path | None, allowed_hosts: Sequence[str]) -> Settings:
+    variables = dict(os.environ)
+    if allowed_hosts:
+        variables["ALLOW_HOSTS"] = ",".join([variables.get("ALLOW_HOSTS", ""), *allowed_hosts])
     settings = read_settings(variables)
-    if options.dir is None:
+    if folder is None:
         return settings
-    folders: dict[str, Any] = {"models_dir": _path(options.dir), **dict.fromkeys(_FOLDERS)}
+    folders: dict[str, Any] = {"models_dir": folder.expanduser(), **dict.fromkeys(_FOLDERS)}
     return settings.model_copy(update=folders)
-
-
-def _path(text: str) -> Any:
-    from pathlib import Path  # noqa: PLC0415  one use
-
-    return Path(text).expanduser()
 
 
 def _ref(text: str, **more: Any) -> ModelRef:
@@ -125,45 +90,62 @@ def _ref(text: str, **more: Any) -> ModelRef:
         raise InvalidInput.at(text[:100], said) from None
 
 
-def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    items = list(upkeep.listed(store, (options.kind,) if options.kind else KINDS))
-    if options.json:
-        out.print(json.dumps([item.to_json() for item in items], indent=2))
-        return 0
-    table = Table(box=None, pad_edge=False)
-    for title in ("kind", "name", "base", "size", "used", "uses", "source"):
-        table.add_column(title, justify="right" if title in {"size", "uses"} else "left", no_wrap=title != "source")
-    for item in items:
-        entry = item.entry
-        name = f"{item.model.name}{' (pinned)' if entry.pinned else ''}"
-        used = time.strftime("%Y-%m-%d", time.gmtime(entry.last_used)) if entry.uses else "-"
-        table.add_row(
-            entry.kind, name, item.model.base_model or "?", size(item.size), used, str(entry.uses), entry.source or "-"
-        )
-    out.print(table)
-    totals = upkeep.summary(store)
-    free = size(totals["free_bytes"])
-    out.print(f"{totals['models']} models, {size(totals['bytes'])}; {free} free")
-    return 0
+@app.command("list")
+def list_models(
+    *, kind: Kind = None, json: Annotated[bool, typer.Option("--json")] = False, folder: Folder = None
+) -> None:
+    """List the models, with their use and the room that is left."""
+    with _store(folder) as store:
+        items = list(upkeep.listed(store, (kind,) if kind else KINDS))
+        if json:
+            write_json([item.to_json() for item in items])
+            return
+        table = Table(box=None, pad_edge=False)
+        for title in ("kind", "name", "base", "size", "used", "uses", "source"):
+            table.add_column(title, justify="right" if title in {"size", "uses"} else "left", no_wrap=title != "source")
+        for item in items:
+            entry = item.entry
+            name = f"{item.model.name}{' (pinned)' if entry.pinned else ''}"
+            used = time.strftime("%Y-%m-%d", time.gmtime(entry.last_used)) if entry.uses else "-"
+            base, source = item.model.base_model or "?", entry.source or "-"
+            table.add_row(entry.kind, name, base, size(item.size), used, str(entry.uses), source)
+        out = console()
+        out.print(table)
+        totals = upkeep.summary(store)
+        out.print(f"{totals['models']} models, {size(totals['bytes'])}; {size(totals['free_bytes'])} free")
 
 
-def _pull(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
+@app.command()
+def pull(
+    refs: Refs,
+    *,
+    kind: Kind = None,
+    folder: Folder = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Reach this host though it is not public.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(metavar="HEX", help="The file's hash (with one REF).")] = None,
+) -> None:
+    """Fetch models that are not there; exit code 0 when all are there, else 1."""
+    if sha256 and len(refs) != 1:
+        raise typer.BadParameter("--sha256 is about one model: give one REF")
     failed = 0
-    errors = _console(stderr=True)
-    for text in options.refs:
-        try:
-            ref = _ref(text, **({"sha256": options.sha256} if options.sha256 else {}))
-            kind: ModelKind | None = options.kind or upkeep.kind_of(store, ref)
-            if kind is None:
-                raise upkeep.without_kind(store, ref)
-            model = _fetch(store, ref, kind, errors)
-        except WorkerError as error:
-            failed += 1
-            _complain(errors, error)
-        else:
-            what = "fetched" if model.fetched else "there already"
-            out.print(f"{model.kind}/{model.name}: {what}, {size(model.size)}, {model.path}")
-    return FAILED if failed else 0
+    errors = console(stderr=True)
+    with _store(folder, allow_host or ()) as store:
+        for text in refs:
+            try:
+                ref = _ref(text, **({"sha256": sha256} if sha256 else {}))
+                settled: ModelKind | None = kind or upkeep.kind_of(store, ref)
+                if settled is None:
+                    raise upkeep.without_kind(store, ref)
+                model = _fetch(store, ref, settled, errors)
+            except WorkerError as error:
+                failed += 1
+                _complain(errors, error)
+            else:
+                what = "fetched" if model.fetched else "there already"
+                console().print(f"{model.kind}/{model.name}: {what}, {size(model.size)}, {model.path}")
+    raise typer.Exit(FAILED if failed else 0)
 
 
 def _fetch(store: ModelStore, ref: ModelRef, kind: ModelKind, errors: Console) -> LocalModel:
@@ -196,63 +178,94 @@ def _lines(errors: Console) -> Callable[[FetchProgress], None]:
     return show
 
 
-def _verify(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    items = list(upkeep.listed(store, (options.kind,) if options.kind else KINDS))
-    if options.refs:
-        keys = {model.key for model, _ in _required(store, options)}
-        items = [item for item in items if item.model.key in keys]
+@app.command()
+def verify(
+    refs: Annotated[list[str] | None, typer.Argument(metavar="REF")] = None,
+    *,
+    kind: Kind = None,
+    folder: Folder = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Hash files without a known hash and write it down.")
+    ] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Set bad files aside, so that they are fetched again.")
+    ] = False,
+) -> None:
+    """Check headers and known hashes; exit code 1 when a file is bad."""
     bad = 0
-    for item in items:
-        wrong = upkeep.verify(store, item, measure=options.measure)
-        known = item.entry.sha256 is not None or options.measure
-        good = "header and hash are right" if known else "header is right, no hash known"
-        out.print(f"{item.model.key}: {wrong or good}")
-        if wrong is not None:
-            bad += 1
-            if options.quarantine:
-                store.quarantine.put(item.model, wrong)
-    return FAILED if bad else 0
+    with _store(folder) as store:
+        items = list(upkeep.listed(store, (kind,) if kind else KINDS))
+        if refs:
+            keys = {model.key for model, _ in _required(store, refs, kind)}
+            items = [item for item in items if item.model.key in keys]
+        for item in items:
+            wrong = upkeep.verify(store, item, measure=measure)
+            known = item.entry.sha256 is not None or measure
+            good = "header and hash are right" if known else "header is right, no hash known"
+            console().print(f"{item.model.key}: {wrong or good}")
+            if wrong is not None:
+                bad += 1
+                if quarantine:
+                    store.quarantine.put(item.model, wrong)
+    raise typer.Exit(FAILED if bad else 0)
 
 
-def _pin(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    for model, _ in _required(store, options):
-        file = store.volume.look(model.kind, model.key.partition("/")[2])
-        if file is not None:
-            store.inventory.pin(file, pinned=not options.off)
-            out.print(f"{model.key}: {'no longer pinned' if options.off else 'pinned'}")
-    return 0
+@app.command()
+def pin(
+    refs: Refs,
+    *,
+    kind: Kind = None,
+    folder: Folder = None,
+    off: Annotated[bool, typer.Option("--off", help="Take the pin away.")] = False,
+) -> None:
+    """Never remove these models to make room."""
+    with _store(folder) as store:
+        for model, _ in _required(store, refs, kind):
+            file = store.volume.look(model.kind, model.key.partition("/")[2])
+            if file is not None:
+                store.inventory.pin(file, pinned=not off)
+                console().print(f"{model.key}: {'no longer pinned' if off else 'pinned'}")
 
 
-def _remove(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    for model, _ in _required(store, options):
-        freed = upkeep.remove(store, model)
-        out.print(f"{model.key}: removed, {size(freed)} freed")
-    return 0
+@app.command()
+def remove(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
+    """Remove models."""
+    with _store(folder) as store:
+        for model, _ in _required(store, refs, kind):
+            freed = upkeep.remove(store, model)
+            console().print(f"{model.key}: removed, {size(freed)} freed")
 
 
-def _gc(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
-    for path in upkeep.tidy(store):
-        out.print(f"removed {path}")
-    return 0
+@app.command()
+def gc(*, folder: Folder = None) -> None:
+    """Remove the leavings of dead workers, and the quarantine."""
+    with _store(folder) as store:
+        for path in upkeep.tidy(store):
+            console().print(f"removed {path}")
 
 
-def _rebuild(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
-    entries = store.inventory.rebuild()
-    out.print(f"{len(entries)} models in the registry")
-    return FAILED if store.inventory.read_only else 0
+@app.command()
+def rebuild(*, folder: Folder = None) -> None:
+    """Write the registry anew from the folder."""
+    with _store(folder) as store:
+        entries = store.inventory.rebuild()
+        console().print(f"{len(entries)} models in the registry")
+        failed = store.inventory.read_only
+    raise typer.Exit(FAILED if failed else 0)
 
 
-def _info(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    keys = {model.key for model, _ in _required(store, options)}
-    for item in upkeep.listed(store):
-        if item.model.key in keys:
-            facts = {**item.to_json(), "path": str(item.model.path)}
-            out.print(json.dumps(facts, indent=2, ensure_ascii=False))
-    return 0
+@app.command()
+def info(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
+    """Print everything that is known of a model, as JSON."""
+    with _store(folder) as store:
+        keys = {model.key for model, _ in _required(store, refs, kind)}
+        for item in upkeep.listed(store):
+            if item.model.key in keys:
+                write_json({**item.to_json(), "path": str(item.model.path)})
 
 
-def _required(store: ModelStore, options: argparse.Namespace) -> Sequence[tuple[LocalModel, Any]]:
-    return [upkeep.required(store, _ref(text), options.kind) for text in options.refs]
+def _required(store: ModelStore, refs: Sequence[str], kind: ModelKind | None) -> Sequence[tuple[LocalModel, Any]]:
+    return [upkeep.required(store, _ref(text), kind) for text in refs]
 
 
 def _complain(errors: Console, error: WorkerError) -> None:

@@ -1,6 +1,6 @@
-"""What the worker is commonly deployed as: variables, GPUs and scaling, used by the Hub's listing and by `deploy`.
+"""Common deployments: variables, GPUs and scaling, used by the Hub's listing and by `deploy`.
 
-GPU names are RunPod's type ids, best first. The image's default variant (CUDA 12.1) does not know Blackwell, so no
+GPU names are RunPod's type ids. The image's default variant (CUDA 12.1) does not know Blackwell, so no
 Blackwell GPU is listed.
 """
 
@@ -15,37 +15,10 @@ if TYPE_CHECKING:
 CUDA_VERSIONS = ("12.1", "12.2", "12.3", "12.4", "12.5", "12.6", "12.7", "12.8", "12.9", "13.0")
 """Driver generations the CUDA 12.1 variant runs on: its own and every later one."""
 
-GPU_TYPES = (
-    *(
-        "NVIDIA RTX A4000",
-        "NVIDIA RTX A4500",
-        "NVIDIA RTX A5000",
-        "NVIDIA RTX A6000",
-        "NVIDIA A40",
-        "NVIDIA L4",
-        "NVIDIA L40",
-    ),
-    *(
-        "NVIDIA L40S",
-        "NVIDIA RTX 2000 Ada Generation",
-        "NVIDIA RTX 4000 Ada Generation",
-        "NVIDIA RTX 5000 Ada Generation",
-    ),
-    *(
-        "NVIDIA RTX 6000 Ada Generation",
-        "NVIDIA GeForce RTX 3070",
-        "NVIDIA GeForce RTX 3080",
-        "NVIDIA GeForce RTX 3080 Ti",
-    ),
-    *("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090 Ti", "NVIDIA GeForce RTX 4070 Ti", "NVIDIA GeForce RTX 4080"),
-    *("NVIDIA GeForce RTX 4080 SUPER", "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5080", "NVIDIA GeForce RTX 5090"),
-    *("NVIDIA A30", "NVIDIA A100 80GB PCIe", "NVIDIA A100-SXM4-80GB", "NVIDIA H100 PCIe", "NVIDIA H100 80GB HBM3"),
-    *("NVIDIA H100 NVL", "NVIDIA H200", "NVIDIA B200", "NVIDIA RTX PRO 6000 Blackwell Server Edition"),
-)
-"""RunPod's type ids as its REST reference lists them; new ones may have come, so others are only asked about."""
-
 INIT_TIMEOUT_S = 900
 """RUNPOD_INIT_TIMEOUT: RunPod gives up on a worker that is not ready after 7 minutes, ours may take BOOT_TIMEOUT_S."""
+
+PresetName = Literal["sd15", "sdxl", "throughput", "low-cost"]
 
 SD15 = "Deliberate v6"
 SDXL = "Jib Mix Illustrious Realistic v2.0 Revelation"
@@ -58,7 +31,7 @@ class Preset:
     Attributes:
         title: For people, in the Hub's list.
         environment: Variables that differ from their defaults.
-        gpus: GPU types, best first.
+        gpus: GPU types; RunPod takes whichever has capacity.
         idle_s: Seconds a worker waits for another job before it is stopped; they are billed.
         scaler: How workers are added; with REQUEST_COUNT, `scaler_value` is jobs per worker, with QUEUE_DELAY seconds
             that a job may wait.
@@ -73,7 +46,7 @@ class Preset:
     workers_max: int = 3
 
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[PresetName, Preset] = {
     "sd15": Preset(
         title="SD 1.5: Deliberate v6, 512 pixels, 16 GB GPUs",
         environment={"DEFAULT_CHECKPOINT": SD15},

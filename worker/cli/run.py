@@ -1,8 +1,7 @@
-"""``python -m worker run FILE|-``: one job, pictures on disk, the answer on stdout."""
+"""``worker run FILE|-``: one job, pictures on disk, the answer on standard output."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -10,8 +9,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from worker.cli.output import complain, write_json
 from worker.errors import InvalidInput, WorkerError
 from worker.host import Host
 from worker.serving.local import leave
@@ -24,46 +26,63 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import Progress, ProgressSink
 
 JOB_ERROR = 1
-USAGE = 2
+
+app = typer.Typer(add_completion=False)
+JobFile = Annotated[
+    str, typer.Argument(metavar="FILE", help='A job: {"input": {…}} or the input itself; - reads standard input.')
+]
 
 
-def main(argv: list[str]) -> int:
-    """Run one job; return 0, 1 when it failed (the error answer is on stdout), 2 for wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m worker run", description="Run one job without RunPod; the answer goes to stdout as JSON."
-    )
-    parser.add_argument("job", metavar="FILE", help='a job: {"input": {…}} or the input itself; - reads standard input')
-    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="where pictures go (default: out/)")
-    options = parser.parse_args(argv)
+@app.command()
+def run(
+    job: JobFile,
+    *,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where pictures go (default: out/).")] = None,
+) -> None:
+    """Run one job without RunPod; the answer goes to standard output as JSON.
+
+    Exit code 1 when the job failed; the error answer is on standard output then.
+    """
+    answer = _run_job(read_file(job), out)
+    write_json(answer)
+    raise typer.Exit(JOB_ERROR if "error" in answer else 0)
+
+
+def read_file(name: str) -> str:
+    """Return the text of a job's file, of standard input for ``-``.
+
+    Raises:
+        BadParameter: It cannot be read.
+    """
     try:
-        text = sys.stdin.read() if options.job == "-" else Path(options.job).read_text(encoding="utf-8")
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        parser.error(f"{options.job} can't be read: {error}")
+        raise typer.BadParameter(f"{name} can't be read: {error}") from error
+
+
+def _run_job(text: str, out: Path | None) -> dict[str, Any]:
     logs.configure(level="warning", json=False)
     host: Host | None = None
     try:
         job = read_job(text)
         settings = read_settings(os.environ)
-        if options.out is not None:
-            settings = settings.model_copy(update={"out_dir": options.out})
+        if out is not None:
+            settings = settings.model_copy(update={"out_dir": out})
         level = settings.log_level if "LOG_LEVEL" in os.environ else "warning"
         logs.configure_from(settings, os.environ, level=level)
         host = Host(settings, os.environ)
         host.spawn()
         host.wait_ready()
-        told = asyncio.run(_run(host, job))
+        told = asyncio.run(_until_done(host, job))
         answer = told if isinstance(told, dict) else {"items": told}
         for line in leave(answer, settings.out_dir):
-            print(line, file=sys.stderr)
-        answer = {**answer, **_named(answer, settings)}
+            complain(line)
+        return {**answer, **_named(answer, settings)}
     except WorkerError as error:
-        answer = error.to_answer()
+        return error.to_answer()
     finally:
         if host is not None:
             host.close()
-    json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
-    return JOB_ERROR if "error" in answer else 0
 
 
 def read_job(text: str) -> dict[str, Any]:
@@ -82,7 +101,7 @@ def read_job(text: str) -> dict[str, Any]:
     return {"id": "local", **job}
 
 
-async def _run(host: Host, job: Mapping[str, Any]) -> Any:
+async def _until_done(host: Host, job: Mapping[str, Any]) -> Any:
     """Run the job; Ctrl-C and SIGTERM cancel it, which interrupts the WebUI."""
     task = asyncio.ensure_future(_with_bar(host, job))
     loop = asyncio.get_running_loop()

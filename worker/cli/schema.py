@@ -1,20 +1,21 @@
-"""``python -m worker schema``: the job contract as JSON Schema."""
+"""``worker schema``: the job contract as JSON Schema or OpenAPI."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from typing import Annotated
 
-from worker.contract.openapi import openapi
-from worker.contract.schema import schema
+import typer
+
+from worker.cli.output import write_json
+from worker.contract.openapi import openapi as openapi_document
+from worker.contract.schema import schema as json_schema
+
+app = typer.Typer(add_completion=False)
 
 
-def main(argv: list[str]) -> int:
-    """Print the schema of a job and its answers; return 0."""
-    parser = argparse.ArgumentParser(prog="python -m worker schema", description=main.__doc__)
-    parser.add_argument("--openapi", action="store_true", help="the endpoint as an OpenAPI document instead")
-    options = parser.parse_args(argv)
-    json.dump(openapi() if options.openapi else schema(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return 0
+@app.command()
+def schema(
+    *, openapi: Annotated[bool, typer.Option("--openapi", help="The endpoint as an OpenAPI document instead.")] = False
+) -> None:
+    """Print the contract of a job and its answers as JSON Schema."""
+    write_json(openapi_document() if openapi else json_schema())

@@ -1,14 +1,15 @@
-"""``python -m worker serve``: the worker behind plain HTTP."""
+"""``worker serve``: the worker behind plain HTTP."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from worker.allocator import return_large_blocks
 from worker.errors import BootFailed, WorkerError
@@ -27,15 +28,23 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MODULES = ("uvicorn", "starlette.applications", "worker.serving.http", "worker.serving.posting", "worker.serving.life")
 
 
-def main(argv: list[str]) -> int:
-    """Serve until SIGTERM or Ctrl-C; return 0, 1 when the worker can't start or its WebUI is gone for good."""
-    parser = argparse.ArgumentParser(
-        prog="python -m worker serve",
-        description="Answer jobs over HTTP, on RunPod's paths: /run, /runsync, /status, /stream, /cancel, /health.",
-    )
-    parser.add_argument("--host", default=None, help="address to listen on (HTTP_HOST, default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=None, help="port to listen on (HTTP_PORT, default 8000)")
-    options = parser.parse_args(argv)
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HTTP_HOST, default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (HTTP_PORT, default 8000).")] = None,
+) -> None:
+    """Answer jobs over HTTP, on RunPod's paths: /run, /runsync, /status, /stream, /cancel, /health.
+
+    Runs until SIGTERM or Ctrl-C. Exit code 1 when the worker can't start or its WebUI is gone for good.
+    """
+    raise typer.Exit(_serve_until_stopped({"http_host": host, "http_port": port}))
+
+
+def _serve_until_stopped(wishes: Mapping[str, Any]) -> int:
     return_large_blocks()
     output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
@@ -44,7 +53,6 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has a better answer
     try:
         settings = read_settings(os.environ)
-        wishes = {"http_host": options.host, "http_port": options.port}
         settings = settings.model_copy(update={name: wish for name, wish in wishes.items() if wish is not None})
         logs.configure_from(settings, os.environ)
         if settings.http_host not in LOOPBACK and settings.http_api_key is None:

@@ -1,16 +1,16 @@
-"""``python -m worker submit FILE|- --endpoint WHERE``: one job on an endpoint, its pictures on disk."""
+"""``worker submit FILE|- --endpoint WHERE``: one job on an endpoint, its pictures on disk."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from worker.cli.run import JOB_ERROR, bar, read_job
+import typer
+
+from worker.cli.output import complain, write_json
+from worker.cli.run import JOB_ERROR, JobFile, bar, read_file, read_job
 from worker.client import Endpoint, EndpointError, Job, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
@@ -18,36 +18,38 @@ from worker.telemetry.progress import Progress
 RUNPOD_HOST = "api.runpod.ai"
 
 
-def main(argv: list[str]) -> int:
-    """Submit a job; return 0, 1 when it failed (the answer is on stdout either way), 2 for wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m worker submit", description="Run one job on an endpoint; the answer goes to stdout as JSON."
-    )
-    parser.add_argument("job", metavar="FILE", help='a job: {"input": {…}} or the input itself; - reads standard input')
-    parser.add_argument("--endpoint", required=True, metavar="WHERE", help="RunPod endpoint id, or a worker's URL")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where pictures go (out/)")
-    parser.add_argument("--timeout", type=float, default=None, metavar="S", help="cancel the job after so many seconds")
-    options = parser.parse_args(argv)
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def submit(
+    job: JobFile,
+    *,
+    endpoint: Annotated[str, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where pictures go.")] = Path("out"),
+    timeout: Annotated[float | None, typer.Option(metavar="S", help="Cancel the job after this many seconds.")] = None,
+) -> None:
+    """Run one job on an endpoint; the answer goes to standard output as JSON.
+
+    The key is read from RUNPOD_API_KEY, for a worker's own URL from HTTP_API_KEY. Exit code 1 when the job failed; the
+    error answer is on standard output then.
+    """
     try:
-        text = sys.stdin.read() if options.job == "-" else Path(options.job).read_text(encoding="utf-8")
-        job = read_job(text)
-    except (OSError, UnicodeDecodeError) as error:
-        parser.error(f"{options.job} can't be read: {error}")
+        wanted = read_job(read_file(job))
     except WorkerError as error:
-        parser.error(error.message)
-    variable = key_name(options.endpoint)
+        raise typer.BadParameter(error.message) from error
+    variable = key_name(endpoint)
     try:
-        endpoint = Endpoint(options.endpoint, api_key=os.environ.get(variable))
+        client = Endpoint(endpoint, api_key=os.environ.get(variable))
     except EndpointError as error:
-        parser.error(f"--endpoint, {variable}: {error}")
+        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"--out {options.out} can't be made: {error.strerror}")
-    answer = _submit(endpoint, job, options.out, options.timeout)
-    json.dump(answer, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
-    return JOB_ERROR if "error" in answer else 0
+        raise typer.BadParameter(f"--out {out} can't be made: {error.strerror}") from error
+    answer = _submit(client, wanted, out, timeout)
+    write_json(answer)
+    raise typer.Exit(JOB_ERROR if "error" in answer else 0)
 
 
 def key_name(where: str) -> str:
@@ -64,11 +66,11 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     running = None
     try:
         running = endpoint.run(job["input"], **more)
-        print(f"job {running.id} at {endpoint.url}", file=sys.stderr)
+        complain(f"job {running.id} at {endpoint.url}")
         if job["input"].get("stream"):
             for picture in running.pictures(timeout):
                 if picture.image is not None:
-                    print(f"Picture: {picture.save(out)}", file=sys.stderr)
+                    complain(f"Picture: {picture.save(out)}")
         with bar() as sink:
             for state in running.stream(timeout):
                 sink(_progress(state.status, dict(state.progress)))
@@ -79,7 +81,7 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     except (KeyboardInterrupt, JobCancelled, JobTimedOut, EndpointError, OSError, ValueError) as error:
         return _ended(error, running)
     for path in paths:
-        print(f"Picture: {path}", file=sys.stderr)
+        complain(f"Picture: {path}")
     return {**answer, **({"images": [str(path) for path in paths]} if paths else {})}
 
 

@@ -1,0 +1,50 @@
+"""What the commands print: text and JSON on a standard output whose reader may go at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+class PipeConsole(Console):
+    """A console for which a reader that has gone, as in ``worker models list | head``, is no failure."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without output, so that the command ends with the exit code of its work."""
+        self.quiet = True
+        discard_stdout()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: names hold what rich takes for marks, `style_[v2]`, `a:art:b`."""
+    return PipeConsole(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def write(text: str) -> None:
+    """Write a line, or several, to standard output; a reader that has gone is no failure."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def write_json(value: Any) -> None:
+    """Write `value` to standard output as indented JSON."""
+    write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error."""
+    print(text, file=sys.stderr)
+
+
+def discard_stdout() -> None:
+    """Send what is still written to standard output, the interpreter's last flush included, to nobody."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
