@@ -59,6 +59,8 @@ audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages (asks the pa
 	$(PY) -m pip_audit --requirement requirements/worker.lock --no-deps --require-hashes --disable-pip
 
 bench: $(VENV)/.dev ## every benchmark, or NAME=… alone
+	@command -v aria2c >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq aria2; } >/dev/null 2>&1 || \
+		echo "bench: aria2c is missing (Debian's package aria2), so fetching is not measured against it" >&2
 	$(PY) -m benchmarks $(NAME)
 
 image-test: $(VENV)/.dev ## build the image's worker stage and run it (needs Docker with BuildKit)

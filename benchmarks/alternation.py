@@ -32,7 +32,6 @@ def run(folder: Path) -> list[Figure]:
             "s per job",
             plain / JOBS,
             "the order of arrival (GROUP_WAIT_S=0)",
-            "ratio <= 0.80",
         ),
         Figure("alternation.worst_case", grouped / JOBS, "s per job", one / JOBS, "all jobs on one checkpoint"),
     ]

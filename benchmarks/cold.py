@@ -33,8 +33,8 @@ def run(folder: Path) -> list[Figure]:
         takes.append(take)
     usual = min(_import_first() for _ in range(2))
     return [
-        Figure("cold.spawn", percentile(spawns, 0.5), "s", usual, "importing runpod and boto3 first", "<= 0.15"),
-        Figure("cold.first_job_after_model", percentile(takes, 0.5), "s", target="<= 0.10"),
+        Figure("cold.spawn", percentile(spawns, 0.5), "s", usual, "importing runpod and boto3 first", "<= 0.50"),
+        Figure("cold.first_job_after_model", percentile(takes, 0.5), "s", target="<= 0.15"),
     ]
 
 

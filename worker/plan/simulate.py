@@ -1,32 +1,35 @@
-"""An endpoint as a discrete-event simulation: jobs arrive, workers start, load models, generate, upload, go to sleep.
+"""A discrete-event simulation of an endpoint: jobs arrive, workers start, load models, generate, deliver, go to sleep.
 
-Pure: the same load and the same endpoint with the same seed give the same result.
+The same load and the same endpoint with the same seed give the same result.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import simpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
+
+    Process = Generator[simpy.Event, Any, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What comes in.
+    """The jobs that arrive.
 
     Attributes:
-        rate: Jobs a second, on average; they come at random (Poisson).
+        rate: Jobs a second, on average; they arrive at random (Poisson).
         generate_s: On the GPU, of one job.
         spread: Standard deviation of that, as a share of it.
         deliver_s: After the GPU: checks, encoding, upload.
-        models: Share of each checkpoint; one: everybody wants the same.
-        jobs: How many are played.
-        arrivals: Seconds at which they come instead, in order.
+        models: Share of each checkpoint; one: all jobs ask for the same.
+        jobs: Number of jobs simulated.
+        arrivals: Seconds at which they arrive instead, in order.
     """
 
     rate: float
@@ -40,7 +43,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What serves it.
+    """The workers that serve them.
 
     Attributes:
         workers: At most.
@@ -50,7 +53,8 @@ class Endpoint:
         switch_s: To load another checkpoint.
         at_once: Jobs that a worker holds: one on the GPU, the others delivered or waiting.
         gap_s: The GPU's pause between two jobs of a worker that holds one job at a time.
-        queue: What wakes workers: a job that waited `queue_s` seconds, or one worker for every `queue_jobs` jobs.
+        queue: The reason to wake a worker: a job that waited `queue_s` seconds, or one worker for every `queue_jobs`
+            jobs.
         queue_s: See `queue`.
         queue_jobs: See `queue`.
         handover_s: From the queue into a worker.
@@ -71,16 +75,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it.
+    """Times and costs of a simulated load.
 
     Attributes:
-        p50_s: Median time from a job's coming to its answer.
+        p50_s: Median time from a job's arrival to its answer.
         p95_s: 95 of 100 were faster.
         paid_s: GPU seconds paid for each job: start, work, idle.
         busy: Share of the paid time in which the GPU generated.
         cold_starts: How often a worker was woken.
         most_awake: Workers awake at the same time, at most.
-        seconds: From the first job's coming to the last answer.
+        seconds: From the first job's arrival to the last answer.
     """
 
     p50_s: float
@@ -92,149 +96,167 @@ class Result:
     seconds: float
 
 
-@dataclass(slots=True)
-class _Worker:
-    awake_since: float | None = None
-    ready: bool = False
-    model: int | None = None
-    gpu_free: float = 0.0
-    held: int = 0
-    idle_since: float = 0.0
-    naps: int = 0
-
-
-@dataclass(slots=True)
-class _World:
-    load: Load
-    end: Endpoint
-    random: Random
-    now: float = 0.0
-    events: list[tuple[float, int, str, int, int]] = field(default_factory=list)
-    count: itertools.count[int] = field(default_factory=itertools.count)
-    line: list[tuple[float, int, int]] = field(default_factory=list)
-    workers: list[_Worker] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    busy: float = 0.0
-    paid: float = 0.0
-    cold: int = 0
-    most: int = 0
-    last: float = 0.0
-
-    def at(self, when: float, what: str, who: int = 0, which: int = 0) -> None:
-        heapq.heappush(self.events, (when, next(self.count), what, who, which))
+@dataclass(frozen=True, slots=True)
+class _Job:
+    arrived: float
+    model: int
 
 
 def simulate(load: Load, endpoint: Endpoint, *, seed: int = 1) -> Result:
-    """Play `load` on `endpoint` from the first job to the last answer."""
-    world = _World(load, endpoint, Random(seed))  # noqa: S311 - a simulation, not a secret
-    world.workers = [_Worker() for _ in range(endpoint.workers)]
-    for worker in world.workers[: endpoint.active]:
-        worker.awake_since, worker.ready, worker.model = 0.0, True, 0
-    arrivals = load.arrivals or _arrivals(load, world.random)
-    for when in arrivals:
-        world.at(when, "job")
-    while world.events and len(world.times) < len(arrivals):
-        world.now, _, what, who, which = heapq.heappop(world.events)
-        _EVENTS[what](world, who, which)
-        _serve(world)
-    world.now = max(world.now, world.last)
-    for worker in world.workers:
-        if worker.awake_since is not None:
-            world.paid += world.now - worker.awake_since
-    ordered = sorted(world.times)
-    paid = max(world.paid, 1e-9)
-    return Result(
-        p50_s=ordered[len(ordered) // 2],
-        p95_s=ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        paid_s=paid / len(ordered),
-        busy=min(1.0, world.busy / paid),
-        cold_starts=world.cold,
-        most_awake=max(world.most, endpoint.active),
-        seconds=world.now - arrivals[0],
-    )
+    """Simulate `load` on `endpoint` from the first job to the last answer."""
+    simulation = _Simulation(load, endpoint, Random(seed))  # noqa: S311 - a simulation, not a secret
+    return simulation.run()
 
 
-def _arrivals(load: Load, random: Random) -> Sequence[float]:
-    return list(itertools.accumulate(random.expovariate(load.rate) for _ in range(load.jobs)))
+class _Simulation:
+    """An endpoint in simulated time."""
+
+    def __init__(self, load: Load, endpoint: Endpoint, random: Random) -> None:
+        self.env = simpy.Environment()
+        self.load, self.endpoint, self.random = load, endpoint, random
+        self.waiting: list[_Job] = []
+        self.workers = [_Worker(self, awake=index < endpoint.active) for index in range(endpoint.workers)]
+        self.times: list[float] = []
+        self.busy_s = self.paid_s = 0.0
+        self.cold_starts, self.most_awake = 0, endpoint.active
+        self.jobs = 0
+        self.all_answered = self.env.event()
+
+    def run(self) -> Result:
+        arrivals = self.load.arrivals or self._random_arrivals()
+        self.jobs = len(arrivals)
+        self.env.process(self._arrive(arrivals))
+        self.env.run(until=self.all_answered)
+        for worker in self.workers:
+            worker.stop_paying()
+        ordered = sorted(self.times)
+        paid_s = max(self.paid_s, 1e-9)
+        return Result(
+            p50_s=ordered[len(ordered) // 2],
+            p95_s=ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
+            paid_s=paid_s / len(ordered),
+            busy=min(1.0, self.busy_s / paid_s),
+            cold_starts=self.cold_starts,
+            most_awake=self.most_awake,
+            seconds=self.env.now - arrivals[0],
+        )
+
+    def answered(self, job: _Job) -> None:
+        self.times.append(self.env.now - job.arrived)
+        if len(self.times) == self.jobs:
+            self.all_answered.succeed()
+
+    def hand_out(self) -> None:
+        """Give waiting jobs to workers that have room, the freest first."""
+        while self.waiting:
+            free = [worker for worker in self.workers if worker.ready and worker.held < self.endpoint.at_once]
+            if not free:
+                return
+            worker = min(free, key=lambda one: (one.held, max(one.gpu_free_at, self.env.now)))
+            self.env.process(worker.serve(self.waiting.pop(0)))
+
+    def _random_arrivals(self) -> Sequence[float]:
+        return list(itertools.accumulate(self.random.expovariate(self.load.rate) for _ in range(self.load.jobs)))
+
+    def _arrive(self, arrivals: Sequence[float]) -> Process:
+        for arrival in arrivals:
+            yield self.env.timeout(arrival - self.env.now)
+            model = self.random.choices(range(len(self.load.models)), self.load.models)[0]
+            self.waiting.append(_Job(arrival, model))
+            self._scale_by_count()
+            if self.endpoint.queue == "delay":
+                self.env.process(self._scale_by_delay())
+            self.hand_out()
+
+    def _scale_by_count(self) -> None:
+        """Wake the first worker, and with scaling by count one for every `queue_jobs` jobs that wait."""
+        awake = sum(worker.awake for worker in self.workers)
+        by_count = self.endpoint.queue == "count"
+        wanted = -(-len(self.waiting) // max(1, self.endpoint.queue_jobs)) if by_count else 1 if not awake else 0
+        if not awake or wanted > awake:
+            self._wake_one()
+
+    def _scale_by_delay(self) -> Process:
+        """Wake a worker when more jobs have waited too long than the starting ones will take."""
+        yield self.env.timeout(self.endpoint.queue_s)
+        late = sum(self.env.now - job.arrived >= self.endpoint.queue_s - 1e-9 for job in self.waiting)
+        starting = sum(worker.awake and not worker.ready for worker in self.workers)
+        if late > starting * self.endpoint.at_once:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        asleep = next((worker for worker in self.workers if not worker.awake), None)
+        if asleep is not None:
+            self.cold_starts += 1
+            self.env.process(asleep.start())
+            self.most_awake = max(self.most_awake, sum(worker.awake for worker in self.workers))
 
 
-def _job(world: _World, _who: int, _which: int) -> None:
-    model = world.random.choices(range(len(world.load.models)), world.load.models)[0]
-    world.line.append((world.now, model, 0))
-    if world.end.queue == "delay":
-        world.at(world.now + world.end.queue_s, "look")
-    asleep = all(worker.awake_since is None for worker in world.workers)
-    wanted = -(-len(world.line) // max(1, world.end.queue_jobs)) if world.end.queue == "count" else 0
-    if asleep or wanted > sum(worker.awake_since is not None for worker in world.workers):
-        _wake(world)
+class _Worker:
+    """A worker that holds up to ``at_once`` jobs and puts one at a time on its GPU."""
 
+    def __init__(self, simulation: _Simulation, *, awake: bool) -> None:
+        self.simulation = simulation
+        self.always_awake = awake
+        self.awake_since: float | None = 0.0 if awake else None
+        self.ready = awake
+        self.model: int | None = 0 if awake else None
+        self.held = 0
+        self.gpu_free_at = 0.0
+        self.rests = 0
 
-def _look(world: _World, _who: int, _which: int) -> None:
-    """A job may have waited too long by now: one more worker for each that has and that no start is meant for."""
-    late = sum(1 for came, _, _ in world.line if world.now - came >= world.end.queue_s - 1e-9)
-    starting = sum(1 for worker in world.workers if worker.awake_since is not None and not worker.ready)
-    if late > starting * world.end.at_once:
-        _wake(world)
+    @property
+    def awake(self) -> bool:
+        return self.awake_since is not None
 
+    def start(self) -> Process:
+        """Be paid for from now on; the process passes the time of the cold start."""
+        self.awake_since = self.simulation.env.now
+        return self._start()
 
-def _wake(world: _World) -> None:
-    for index, worker in enumerate(world.workers):
-        if worker.awake_since is None:
-            worker.awake_since = world.now
-            world.cold += 1
-            world.most = max(world.most, sum(one.awake_since is not None for one in world.workers))
-            world.at(world.now + world.end.cold_s, "ready", index)
-            return
+    def _start(self) -> Process:
+        env, endpoint = self.simulation.env, self.simulation.endpoint
+        yield env.timeout(endpoint.cold_s)
+        self.ready, self.model, self.gpu_free_at = True, 0, env.now
+        self.simulation.hand_out()
+        if self.held == 0:
+            env.process(self._rest())
 
+    def serve(self, job: _Job) -> Process:
+        """Book the GPU for a job now; the process passes its time."""
+        self.held += 1
+        simulation = self.simulation
+        env, load, endpoint = simulation.env, simulation.load, simulation.endpoint
+        begins = max(self.gpu_free_at, env.now + endpoint.handover_s)
+        if self.model != job.model:
+            begins += endpoint.switch_s
+            self.model = job.model
+        generate_s = max(0.05, simulation.random.gauss(1.0, load.spread)) * load.generate_s
+        answered_at = begins + generate_s + load.deliver_s
+        alone = endpoint.at_once == 1
+        self.gpu_free_at = answered_at + endpoint.gap_s if alone else begins + generate_s
+        simulation.busy_s += generate_s
+        return self._finish(job, answered_at, self.gpu_free_at if alone else answered_at)
 
-def _ready(world: _World, who: int, _which: int) -> None:
-    worker = world.workers[who]
-    worker.ready, worker.model, worker.gpu_free = True, 0, world.now
-    _rest(world, who)
+    def _finish(self, job: _Job, answered_at: float, over_at: float) -> Process:
+        env = self.simulation.env
+        yield env.timeout(answered_at - env.now)
+        self.simulation.answered(job)
+        yield env.timeout(over_at - env.now)
+        self.held -= 1
+        self.simulation.hand_out()
+        if self.held == 0:
+            env.process(self._rest())
 
+    def _rest(self) -> Process:
+        self.rests += 1
+        rest = self.rests
+        yield self.simulation.env.timeout(self.simulation.endpoint.idle_s)
+        if not self.always_awake and self.held == 0 and rest == self.rests:
+            self.stop_paying()
+            self.ready = False
 
-def _done(world: _World, who: int, _which: int) -> None:
-    world.workers[who].held -= 1
-    _rest(world, who)
-
-
-def _rest(world: _World, who: int) -> None:
-    worker = world.workers[who]
-    if worker.held == 0:
-        worker.naps += 1
-        worker.idle_since = world.now
-        world.at(world.now + world.end.idle_s, "sleep", who, worker.naps)
-
-
-def _sleep(world: _World, who: int, which: int) -> None:
-    worker = world.workers[who]
-    if who >= world.end.active and worker.held == 0 and worker.naps == which and worker.awake_since is not None:
-        world.paid += world.now - worker.awake_since
-        worker.awake_since, worker.ready = None, False
-
-
-def _serve(world: _World) -> None:
-    """Give waiting jobs to workers that take some; the freest first."""
-    while world.line:
-        free = [one for one in world.workers if one.ready and one.held < world.end.at_once]
-        if not free:
-            return
-        worker = min(free, key=lambda one: (one.held, max(one.gpu_free, world.now)))
-        came, model, _ = world.line.pop(0)
-        worker.held += 1
-        begins = max(worker.gpu_free, world.now + world.end.handover_s)
-        if worker.model != model:
-            begins += world.end.switch_s
-            worker.model = model
-        spent = max(0.05, world.random.gauss(1.0, world.load.spread)) * world.load.generate_s
-        worker.gpu_free = begins + spent
-        answered = worker.gpu_free + world.load.deliver_s
-        if world.end.at_once == 1:
-            worker.gpu_free = answered + world.end.gap_s
-        world.busy += spent
-        world.times.append(answered - came)
-        world.last = max(world.last, answered)
-        world.at(worker.gpu_free if world.end.at_once == 1 else answered, "done", world.workers.index(worker))
-
-
-_EVENTS = {"job": _job, "look": _look, "ready": _ready, "done": _done, "sleep": _sleep}
+    def stop_paying(self) -> None:
+        if self.awake_since is not None:
+            self.simulation.paid_s += self.simulation.env.now - self.awake_since
+            self.awake_since = None
