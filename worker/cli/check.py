@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker import __version__
-from worker.cli.output import write, write_json
+from worker.cli.printing import write, write_json
 from worker.doctor.finding import Finding
 from worker.doctor.quick import quick as quick_findings
 from worker.errors import WorkerError

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from worker import __version__
-from worker.cli.output import write
+from worker.cli.printing import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

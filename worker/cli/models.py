@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from worker.cli.output import console, write_json
+from worker.cli.printing import console, write_json
 from worker.contract.models import ModelRef
 from worker.errors import InvalidInput, WorkerError
 from worker.models import upkeep

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import write, write_json
+from worker.cli.printing import write, write_json
 from worker.plan.recommend import Option, options, recommend
 from worker.plan.simulate import Endpoint, Load
 

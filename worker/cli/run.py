@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import complain, write_json
+from worker.cli.printing import complain, write_json
 from worker.errors import InvalidInput, WorkerError
 from worker.host import Host
 from worker.serving.local import leave

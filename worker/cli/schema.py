@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import write_json
+from worker.cli.printing import write_json
 from worker.contract.openapi import openapi as openapi_document
 from worker.contract.schema import schema as json_schema
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from worker.cli.output import complain, write_json
+from worker.cli.printing import complain, write_json
 from worker.cli.run import JOB_ERROR, JobFile, bar, read_file, read_job
 from worker.client import Endpoint, EndpointError, Job, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
