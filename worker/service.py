@@ -16,7 +16,6 @@ from worker.contract.expand import expand
 from worker.contract.job import Generation
 from worker.contract.kinds import Upscale, Validate
 from worker.contract.limits import Limits
-from worker.delivery.target import from_job
 from worker.errors import ClientError, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size, size_bound
@@ -30,6 +29,7 @@ from worker.stages.joined import Part, join
 from worker.stages.judged import judged, refuse_nothing
 from worker.stages.run import Run
 from worker.stages.studio import Studio
+from worker.storage.target import from_job
 from worker.telemetry.logs import bound, get_logger
 from worker.telemetry.phases import Phases, in_ms
 
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from worker.contract.expand import Piece as Plain
     from worker.contract.job import Job
     from worker.delivery.deliver import Delivery
-    from worker.delivery.target import S3Target
-    from worker.models.staging import Staging
+    from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.queue import GpuQueue
     from worker.recovery.keeper import Keeper
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from worker.stages.house import House
     from worker.stages.source import PictureSource
     from worker.stages.streaming import PieceSink, Stream
+    from worker.storage.base import StoreTarget
     from worker.telemetry.progress import ProgressSink
     from worker.telemetry.watch import Watch
     from worker.webui.backend import Backend
@@ -251,7 +251,7 @@ class Service:
             answer["streamed"] = stream.told
             if stream.lost:
                 answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
-        return await self._handover.deliver(answer, result, request, run, stream.early)
+        return await self._handover.deliver(answer, result, request, run, stream.streamed)
 
     async def _parts(self, request: Generation, run: Run, stream: Stream) -> list[Part]:
         """Return what became of each prompt or seed of a job, streamed as it was made."""
@@ -280,7 +280,7 @@ class Service:
         size = sum(file.size for found in files.values() for file in found)
         return Cache(len(files["checkpoint"]), len(files["lora"]), size)
 
-    def _target(self, job: Mapping[str, Any]) -> S3Target | None:
+    def _target(self, job: Mapping[str, Any]) -> StoreTarget | None:
         """Return the store that the job brings along, None for the operator's."""
         config = job.get("s3Config")
         if config is None:

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.support.loopback_http import Reply, Request
-from worker.models.catalog import Catalog
-from worker.models.pace import Pace
-from worker.models.sources import Sources
+from worker.models.download.context import RetrySettings
+from worker.models.reference.catalog import ModelCatalog
+from worker.models.sources.base import Sources
 from worker.models.store import ModelStore
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, Limits
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.contract.models import ModelRef
-    from worker.models.local import LocalModel
+    from worker.models.volume.model import LocalModel
 
-QUICK = Pace(connections=4, strikes=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02)
+QUICK = RetrySettings(
+    connections=4, attempts=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02
+)
 
 
 def store(
     root: Path,
     url: str,
     *,
-    pace: Pace = QUICK,
-    catalog: Catalog | None = None,
+    retry: RetrySettings = QUICK,
+    catalog: ModelCatalog | None = None,
     allow: Sequence[str] = ("127.0.0.1",),
     read_s: float = 5,
     hf_caches: Sequence[Path] = (),
@@ -48,9 +50,9 @@ def store(
     )
     return ModelStore(
         read_settings({**plain, **environment}),
-        catalog=catalog if catalog is not None else Catalog(),
+        catalog=catalog if catalog is not None else ModelCatalog(),
         sources=places,
-        pace=pace,
+        retry=retry,
         hf_caches=hf_caches,
         jitter=lambda: 1.0,
     )

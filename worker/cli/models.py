@@ -17,16 +17,16 @@ from rich.table import Table
 
 from worker.contract.models import ModelRef
 from worker.errors import InvalidInput, WorkerError
-from worker.models import upkeep
+from worker.models import admin
 from worker.models.store import ModelStore
-from worker.models.volume import KINDS
+from worker.models.volume.layout import KINDS
 from worker.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.models.local import LocalModel
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
 
 FAILED = 1
@@ -127,7 +127,7 @@ def _ref(text: str, **more: Any) -> ModelRef:
 
 
 def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    items = list(upkeep.listed(store, (options.kind,) if options.kind else KINDS))
+    items = list(admin.listed(store, (options.kind,) if options.kind else KINDS))
     if options.json:
         out.print(json.dumps([item.to_json() for item in items], indent=2))
         return 0
@@ -142,7 +142,7 @@ def _list(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
             entry.kind, name, item.model.base_model or "?", size(item.size), used, str(entry.uses), entry.source or "-"
         )
     out.print(table)
-    totals = upkeep.summary(store)
+    totals = admin.summary(store)
     free = size(totals["free_bytes"])
     out.print(f"{totals['models']} models, {size(totals['bytes'])}; {free} free")
     return 0
@@ -154,9 +154,9 @@ def _pull(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     for text in options.refs:
         try:
             ref = _ref(text, **({"sha256": options.sha256} if options.sha256 else {}))
-            kind: ModelKind | None = options.kind or upkeep.kind_of(store, ref)
+            kind: ModelKind | None = options.kind or admin.kind_of(store, ref)
             if kind is None:
-                raise upkeep.without_kind(store, ref)
+                raise admin.without_kind(store, ref)
             model = _fetch(store, ref, kind, errors)
         except WorkerError as error:
             failed += 1
@@ -198,13 +198,13 @@ def _lines(errors: Console) -> Callable[[FetchProgress], None]:
 
 
 def _verify(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
-    items = list(upkeep.listed(store, (options.kind,) if options.kind else KINDS))
+    items = list(admin.listed(store, (options.kind,) if options.kind else KINDS))
     if options.refs:
         keys = {model.key for model, _ in _required(store, options)}
         items = [item for item in items if item.model.key in keys]
     bad = 0
     for item in items:
-        wrong = upkeep.verify(store, item, measure=options.measure)
+        wrong = admin.verify(store, item, measure=options.measure)
         known = item.entry.sha256 is not None or options.measure
         good = "header and hash are right" if known else "header is right, no hash known"
         out.print(f"{item.model.key}: {wrong or good}")
@@ -226,13 +226,13 @@ def _pin(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
 
 def _remove(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     for model, _ in _required(store, options):
-        freed = upkeep.remove(store, model)
+        freed = admin.remove_model(store, model)
         out.print(f"{model.key}: removed, {size(freed)} freed")
     return 0
 
 
 def _gc(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
-    for path in upkeep.tidy(store):
+    for path in admin.tidy(store):
         out.print(f"removed {path}")
     return 0
 
@@ -245,7 +245,7 @@ def _rebuild(store: ModelStore, _: argparse.Namespace, out: Console) -> int:
 
 def _info(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
     keys = {model.key for model, _ in _required(store, options)}
-    for item in upkeep.listed(store):
+    for item in admin.listed(store):
         if item.model.key in keys:
             facts = {**item.to_json(), "path": str(item.model.path)}
             out.print(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -253,7 +253,7 @@ def _info(store: ModelStore, options: argparse.Namespace, out: Console) -> int:
 
 
 def _required(store: ModelStore, options: argparse.Namespace) -> Sequence[tuple[LocalModel, Any]]:
-    return [upkeep.required(store, _ref(text), options.kind) for text in options.refs]
+    return [admin.required(store, _ref(text), options.kind) for text in options.refs]
 
 
 def _complain(errors: Console, error: WorkerError) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.errors import IncompatibleModel
-from worker.models.fits import fits
+from worker.models.format.compatibility import fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.contract.job import Generation
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.webui.catalog import Catalog, Checkpoint
     from worker.webui.resolve import Chosen
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from worker.contract.job import Generation
     from worker.contract.models import LoraRef, ModelRef
-    from worker.models.local import LocalModel
-    from worker.models.volume import Volume
+    from worker.models.volume.layout import Volume
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
     from worker.webui.catalog import Catalog, Checkpoint
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.contract.job import Generation
-    from worker.models.local import LocalModel
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
@@ -201,7 +201,7 @@ def _gone(
     both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
     gone = {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):
-        store.presence.require(kind)
+        store.availability.require(kind)
     return gone
 
 
@@ -211,7 +211,7 @@ def _mistagged(
     """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
     problems = resolve.tagged_loras(texts, catalog, meant.expected())[1]
     if problems:
-        store.presence.require("lora")
+        store.availability.require("lora")
     return problems
 
 
@@ -224,7 +224,7 @@ def _on_the_volume(
     wrong: list[Problem] = []
     for want in wanted:
         try:
-            choice = store.choose(want.ref, want.kind, path=want.path)
+            choice = store.resolve(want.ref, want.kind, path=want.path)
             model = store.find(want.ref, want.kind, path=want.path)
         except InvalidInput as error:
             wrong += error.problems

@@ -20,23 +20,25 @@ from tests.support.pictures import file, noise, png, smooth
 from tests.support.proxy import Fault, proxy
 from worker.contract.job import Output
 from worker.delivery.deliver import PIECE_BYTES, Delivery
-from worker.delivery.early import Early
-from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
-from worker.delivery.target import from_job
+from worker.delivery.streamed import Streamed
 from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge, WrongResult
 from worker.images.grid import LONGEST_SIDE, grid
 from worker.images.inspect import decode_base64, inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
+from worker.storage.errors import StoreError
+from worker.storage.s3 import ATTEMPTS
+from worker.storage.stores import StoreClients
+from worker.storage.target import from_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.s3 import Store
-    from worker.delivery.parcel import Delivered
-    from worker.delivery.target import S3Target
+    from worker.delivery.files import Delivered
     from worker.images.picture import Picture
+    from worker.storage.base import StoreTarget
 
     Make = Callable[..., Delivery]
 
@@ -47,7 +49,7 @@ TEXT = "a cat\nSteps: 1, Seed: 7"
 def make() -> Iterator[Make]:
     made: list[Delivery] = []
 
-    def delivery(target: S3Target | None = None, *, allow: tuple[str, ...] = (), **options: Any) -> Delivery:
+    def delivery(target: StoreTarget | None = None, *, allow: tuple[str, ...] = (), **options: Any) -> Delivery:
         made.append(Delivery(Guard(AllowList.of(allow)), store=target, **options))
         return made[-1]
 
@@ -183,8 +185,8 @@ def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Sto
         )
         delivery = Delivery(guard)
         delivery.admit(Output(), moving)
-        with pytest.raises(StoreFailed, match="public address"):
-            S3Clients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
+        with pytest.raises(StoreError, match="public address"):
+            StoreClients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
         assert hop.connections == 0
         delivery.close()
 
@@ -383,10 +385,10 @@ def test_what_else_on_the_machine_uses_aws_is_no_business_of_the_worker(tmp_path
     code = """
 import time
 from tests.support.fake_s3 import fake_store
-from worker.delivery.s3 import S3Clients
+from worker.storage.stores import StoreClients
 from worker.net.guard import Guard
 with fake_store() as fake:
-    S3Clients(Guard()).of(fake.target()).put(
+    StoreClients(Guard()).of(fake.target()).put(
         "x", b"x", content_type="text/plain", metadata={}, deadline=time.monotonic() + 10, linked=False)
     print(fake.objects, "x-amz-security-token" in fake.server.seen[0].headers)
 """
@@ -610,13 +612,13 @@ def test_a_grid_of_many_large_pictures_stays_within_its_longest_side() -> None:
 
 
 def test_a_piece_in_a_store_is_not_uploaded_again(make: Make, store: Store) -> None:
-    delivery, pictures, early = make(store.target("pics")), drawn(2), Early(keeps=True)
+    delivery, pictures, streamed = make(store.target("pics")), drawn(2), Streamed(keeps=True)
     options, deadline = Output(delivery="s3", format="jpeg"), time.monotonic() + 20
-    piece = delivery.piece("ahead", 0, pictures[0], 100, options=options, deadline=deadline, early=early)
+    piece = delivery.piece("ahead", 0, pictures[0], 100, options=options, deadline=deadline, streamed=streamed)
     assert piece.key == "ahead/0-100.jpg"
     assert piece.image is not None
     first = store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"]
-    made = delivery.deliver("ahead", pictures, [100, 101], options=options, deadline=deadline, early=early)
+    made = delivery.deliver("ahead", pictures, [100, 101], options=options, deadline=deadline, streamed=streamed)
     assert made.keys == ["ahead/0-100.jpg", "ahead/1-101.jpg"]
     assert store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"] == first
     assert made.pictures[0] is piece.picture
@@ -625,7 +627,7 @@ def test_a_piece_in_a_store_is_not_uploaded_again(make: Make, store: Store) -> N
 def test_a_piece_stays_within_what_the_platform_takes(make: Make) -> None:
     large = inspect(file(noise(768, 768), "png"))
     assert large.base64_length > PIECE_BYTES
-    piece = make().piece("job", 0, large, 1, options=Output(), deadline=time.monotonic() + 20, early=Early())
+    piece = make().piece("job", 0, large, 1, options=Output(), deadline=time.monotonic() + 20, streamed=Streamed())
     assert piece.image is not None
     assert len(piece.image) < PIECE_BYTES
     assert piece.picture.format != "png"

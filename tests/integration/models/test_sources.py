@@ -15,9 +15,9 @@ from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
-from worker.models.civitai import UnknownModel, read_answer
-from worker.models.references import Civitai
-from worker.models.s3 import S3Source
+from worker.models.reference.locators import Civitai
+from worker.models.sources.civitai import UnknownModel, read_answer
+from worker.models.sources.s3 import S3Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

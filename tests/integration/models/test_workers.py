@@ -21,9 +21,8 @@ from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
-from worker.models.identity import this_process
-from worker.models.lease import Leases
-from worker.models.registry import decode
+from worker.models.volume.leases import LeaseTable, this_process
+from worker.models.volume.registry import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 
@@ -247,8 +246,8 @@ def test_without_leases_everything_works_but_twice(tmp_path: Path) -> None:
 
 
 def test_a_lease_that_was_taken_over_is_not_released_by_its_old_owner(tmp_path: Path) -> None:
-    one = Leases(tmp_path, this_process(), live_s=100)
-    two = Leases(tmp_path, this_process(), live_s=100)
+    one = LeaseTable(tmp_path, this_process(), live_s=100)
+    two = LeaseTable(tmp_path, this_process(), live_s=100)
     old = one.take("x")
     assert old is not None
     assert two.take("x") is None
@@ -263,8 +262,8 @@ def test_a_lease_that_was_taken_over_is_not_released_by_its_old_owner(tmp_path: 
 
 
 def test_a_lease_that_has_come_to_life_again_is_not_broken(tmp_path: Path) -> None:
-    one = Leases(tmp_path, this_process(), live_s=0.5)
-    two = Leases(tmp_path, this_process(), live_s=0.5)
+    one = LeaseTable(tmp_path, this_process(), live_s=0.5)
+    two = LeaseTable(tmp_path, this_process(), live_s=0.5)
     lease = one.take("x")
     assert lease is not None
     old = two.look("x")
@@ -278,7 +277,7 @@ def test_a_lease_that_has_come_to_life_again_is_not_broken(tmp_path: Path) -> No
 
 def test_a_lease_is_stale_when_its_heartbeat_stands_still(tmp_path: Path) -> None:
     owner = {"owner": "gone", "machine": "elsewhere", "pid": 1, "started": 1, "beat": 3, "done": 5, "total": 9}
-    leases = Leases(tmp_path, this_process(), live_s=10)
+    leases = LeaseTable(tmp_path, this_process(), live_s=10)
     leases.path("x").write_text(json.dumps(owner))
     clock = iter([0.0, 0.0, 0.0, 9.0, 12.0])
     steps = leases.watch("x", now=lambda: next(clock))

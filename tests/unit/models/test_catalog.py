@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from worker.errors import SettingsInvalid
-from worker.models.catalog import read_catalog
-from worker.models.references import Civitai, HuggingFace
+from worker.models.reference.catalog import read_catalog
+from worker.models.reference.locators import Civitai, HuggingFace
 
 if TYPE_CHECKING:
     from pathlib import Path

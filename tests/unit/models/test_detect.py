@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support import safetensors as make
-from worker.models.detect import Facts, detect, known_base, split_words
-from worker.models.fits import fits
-from worker.models.header import header_length, parse_header
+from worker.models.format.compatibility import fits
+from worker.models.format.detect import Facts, detect, known_base, split_words
+from worker.models.format.safetensors import header_length, parse_header
 
 
 def _facts(tensors: dict[str, list[int]], metadata: dict[str, str] | None = None) -> Facts:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.names import MAX_STEM, match_key, nearest, safe_stem
+from worker.models.reference.filenames import MAX_STEM, closest_names, match_key, safe_stem
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_spelling_does_not_count_when_names_are_compared() -> None:
 
 
 def test_a_near_miss_is_recognised() -> None:
-    assert nearest("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert nearest("tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert nearest("zzz", ["Detail Tweaker XL"]) == []
+    assert closest_names("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
+    assert closest_names("tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
+    assert closest_names("zzz", ["Detail Tweaker XL"]) == []

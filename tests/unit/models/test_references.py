@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.models import ModelRef
-from worker.models.references import (
+from worker.models.reference.locators import (
     BadReference,
     Civitai,
     HuggingFace,
