@@ -35,7 +35,7 @@ OUR_PROGRAM = """
 import asyncio, json, re, sys, time
 began = time.perf_counter()
 from worker.contract.models import ModelRef
-from worker.models.reference.catalog import ModelCatalog
+from worker.models.sources.catalog import ModelCatalog
 from worker.models.store import ModelStore
 from worker.settings import read_settings
 url, folder = sys.argv[1:]

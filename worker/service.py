@@ -178,7 +178,7 @@ class Service:
             request = accepted.job
             phases.kind = request.kind
             target = self._target(job)
-            self._delivery.admit(request.output, target)
+            await self._delivery.admit(request.output, target)
             deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress, on_piece)
         try:
@@ -210,7 +210,7 @@ class Service:
         accepted = accept(request.job, limits=self._limits, presets=self._house.presets)
         inner = accepted.job
         try:
-            self._delivery.admit(inner.output, run.target)
+            await self._delivery.admit(inner.output, run.target)
             dry = await dry_run(
                 inner,
                 self._pieces(inner) if isinstance(inner, Generation) else [],

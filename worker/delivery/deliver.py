@@ -5,6 +5,7 @@ Blocking; called in a thread, beside the next job's generation.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1_000_000
 """Of one streamed piece's JSON: the platform takes no larger ones."""
-SMALL = 65_536
-"""Characters of base64 that are passed on without a thread."""
+RESOLVE_S = 10.0
+"""For the look-up of the host of a job's own store."""
 
 
 class Delivery:
@@ -71,8 +72,8 @@ class Delivery:
         self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
         self.clients = StoreClients(guard, connections=threads, now=now)
 
-    def admit(self, options: Output, store: StoreTarget | None) -> None:
-        """Check before any picture is made that there is the way out which `options` ask for.
+    async def admit(self, options: Output, store: StoreTarget | None) -> None:
+        """Check before any picture is made that its delivery is possible as `options` ask for it.
 
         Raises:
             InvalidInput: `output.delivery` is s3 and there is no store; a format that this worker can't write; the
@@ -87,7 +88,11 @@ class Delivery:
             )
         if store is not None and not store.trusted:
             try:
-                self._guard.addresses(*store.address)
+                await asyncio.wait_for(asyncio.to_thread(self._guard.addresses, *store.address), RESOLVE_S)
+            except asyncio.TimeoutError:
+                raise InvalidInput.at(
+                    "s3Config.endpointUrl", f"the host {store.host} could not be resolved within {RESOLVE_S:g} s"
+                ) from None
             except OSError:
                 raise InvalidInput.at("s3Config.endpointUrl", f"the host {store.host} is unknown") from None
             except Refused as error:
@@ -222,25 +227,6 @@ class Delivery:
         warnings: list[str] = []
         smaller = self._smaller([ready], budget, warnings, strip=bool(options.strip_metadata))
         return StreamedPicture(smaller[0].base64, smaller[0], warnings=tuple(warnings))
-
-    def at_once(
-        self, pictures: Sequence[Picture], options: Output, store: StoreTarget | None, overhead_bytes: int
-    ) -> Delivered | None:
-        """Return what `deliver` would where it only passes small pictures on, sooner than a thread could begin to.
-
-        None where there is more to do, or the answer may be too large.
-        """
-        if any((options.format, options.quality, options.lossless, options.strip_metadata, options.record)):
-            return None
-        if store is not None or options.thumbnail is not None or options.blurhash or options.grid:
-            return None
-        if (options.delivery or self._wish) not in ("auto", "base64"):
-            return None
-        size = inline_bytes(pictures)
-        if size > min(SMALL, self._limit - overhead_bytes):
-            return None
-        whole = sum(len(one.data) for one in pictures)
-        return Delivered([one.base64 for one in pictures], "inline", list(pictures), whole)
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput, ModelNotFound
-from worker.models.reference.filenames import closest_names
-from worker.models.reference.locators import locate
+from worker.models.format.filenames import closest_names
+from worker.models.sources.references import locate
 from worker.models.volume.eviction import free_bytes, on_their_way
 from worker.models.volume.integrity import complaint
 from worker.models.volume.integrity import measure as measured

@@ -13,8 +13,9 @@ from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFoun
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
-from worker.models.reference.catalog import read_catalog
-from worker.models.sources.base import sources_of
+from worker.models.format.filenames import BadReference
+from worker.models.sources.catalog import read_catalog
+from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import link_cached
 from worker.models.volume.in_use import UsageMarkers
@@ -23,7 +24,7 @@ from worker.models.volume.inventory import Inventory, Listed
 from worker.models.volume.layout import Volume
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import BadReference, Resolution, not_found, resolve
+from worker.models.volume.resolve import Resolution, not_found, resolve
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from worker.contract.models import ModelRef
     from worker.models.download.progress import ProgressSink
-    from worker.models.reference.catalog import ModelCatalog
-    from worker.models.sources.base import Sources
+    from worker.models.sources.catalog import ModelCatalog
+    from worker.models.sources.references import Sources
 
 HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
 
@@ -80,7 +81,7 @@ class ModelStore:
             jitter=jitter,
         )
         means = DownloadContext(
-            self.inventory, self.marks, self.space, sources or sources_of(settings), rules, owner=owner.token
+            self.inventory, self.marks, self.space, sources or connect_sources(settings), rules, owner=owner.token
         )
         leases = LeaseTable(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
         self._supply = DownloadQueue(means, leases, at_once=settings.model_downloads)

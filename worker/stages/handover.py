@@ -84,11 +84,8 @@ class Handover:
             OutputTooLarge, DeliveryFailed, WrongResult: it can't be delivered; pictures a store did not take are kept.
         """
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        overhead = self._bound_of(answer) + ENVELOPE_BYTES
-        delivered = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
         with run.phases.phase("deliver"):
-            if delivered is None:
-                delivered = await self._delivered(answer, result, request, run, streamed)
+            delivered = await self._delivered(answer, result, request, run, streamed)
         run.phases.bytes += delivered.bytes
         return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
 

@@ -10,7 +10,7 @@ from worker.errors import WorkerError
 
 if TYPE_CHECKING:
     from worker.contract.job import Generation
-    from worker.models.reference.catalog import Recommended
+    from worker.models.sources.catalog import Recommended
     from worker.models.store import ModelStore
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -164,11 +165,11 @@ def test_a_jobs_own_store_inside_is_refused_before_and_again_at_the_connection(m
         with pytest.raises(
             InvalidInput, match=r"s3Config\.endpointUrl: 127\.0\.0\.1 does not lead to a public address"
         ):
-            delivery.admit(Output(), inside)
+            asyncio.run(delivery.admit(Output(), inside))
         with pytest.raises(DeliveryFailed, match="public address"):
             send(delivery, drawn(), store=inside, output={"delivery": "s3"})
         assert hop.connections == 0
-    make(allow=("127.0.0.1",)).admit(Output(), own)
+    asyncio.run(make(allow=("127.0.0.1",)).admit(Output(), own))
 
 
 def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Store) -> None:
@@ -184,7 +185,7 @@ def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Sto
             }
         )
         delivery = Delivery(guard)
-        delivery.admit(Output(), moving)
+        asyncio.run(delivery.admit(Output(), moving))
         with pytest.raises(StoreError, match="public address"):
             StoreClients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
         assert hop.connections == 0
@@ -193,7 +194,7 @@ def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Sto
 
 def test_a_store_that_is_asked_for_and_not_there_is_refused_before_the_picture_is_made(make: Make) -> None:
     with pytest.raises(InvalidInput, match=r"output\.delivery: s3 needs a store"):
-        make().admit(Output(delivery="s3"), None)
+        asyncio.run(make().admit(Output(delivery="s3"), None))
 
 
 def test_connections_are_kept(make: Make, store: Store) -> None:

@@ -26,8 +26,8 @@ from worker.errors import (
     NoSpace,
     WorkerError,
 )
-from worker.models.reference.catalog import CatalogEntry, ModelCatalog
-from worker.models.reference.locators import Web
+from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.web import Web
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.registry import Entry
 
@@ -598,7 +598,7 @@ def test_a_leftover_of_another_version_is_not_used(tmp_path: Path) -> None:
         ref = ModelRef(url=f"{server.url}/x.safetensors")
         where = store(tmp_path, server.url)
         resolution = where.resolve(ref, "lora")
-        from worker.models.reference.filenames import short_hash
+        from worker.models.format.filenames import short_hash
 
         prefix = short_hash(f"{resolution.identity} {resolution.locators[0].key}")
         (folder / f"{prefix}-dead.part").write_bytes(b"\xff" * len(LARGE))

@@ -18,7 +18,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, NoSpace
-from worker.models.reference.filenames import short_hash
+from worker.models.format.filenames import short_hash
 from worker.models.volume.leases import this_process
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
-from worker.models.reference.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.catalog import CatalogEntry, ModelCatalog
 from worker.models.sources.http import suggested_name
 
 if TYPE_CHECKING:

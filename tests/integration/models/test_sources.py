@@ -15,9 +15,9 @@ from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
-from worker.models.reference.locators import Civitai
-from worker.models.sources.civitai import UnknownModel, read_answer
+from worker.models.sources.civitai import Civitai, UnknownModel, read_answer
 from worker.models.sources.s3 import S3Source
+from worker.net.fetch import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -274,7 +274,7 @@ def s3_store() -> Iterator[Store]:
 
 
 def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("pictures"), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("models"), Limits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     with pytest.raises(ModelNotFound):
@@ -287,8 +287,16 @@ def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store
     assert "testing" not in written
 
 
+def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path, s3_store: Store) -> None:
+    source = S3Source(s3_store.target("pictures"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
+    with pytest.raises(DownloadRefused, match=r"not in the bucket of this worker's store \(pictures\)"):
+        asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
+    where.close()
+
+
 def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:
-    forged = S3Source(s3_store.target("pictures", secret_key="forged"), allowed_hosts=(), connections=4)
+    forged = S3Source(s3_store.target("models", secret_key="forged"), Limits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": forged})
     with pytest.raises(DownloadRefused) as caught:
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import safetensors as make
 from tests.support.model_store import store
-from worker.models.reference.catalog import read_catalog
+from worker.models.sources.catalog import read_catalog
 from worker.stages import tagged
 from worker.webui.catalog import Catalog, parse
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from worker.contract.models import ModelRef
-from worker.models.reference.catalog import read_catalog
-from worker.models.reference.locators import Civitai, Web
+from worker.models.sources.catalog import read_catalog
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.web import Web
 from worker.models.volume.registry import Entry
 from worker.models.volume.resolve import Resolution, resolve
 

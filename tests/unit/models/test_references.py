@@ -1,24 +1,21 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.models import ModelRef
-from worker.models.reference.locators import (
-    BadReference,
-    Civitai,
-    HuggingFace,
-    Locator,
-    S3Object,
-    Web,
-    locate,
-    own_token,
-    parse_locator,
-    plain_name,
-    relative_path,
-    token_for,
-)
+from worker.models.format.filenames import BadReference, relative_path
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.huggingface import HuggingFace
+from worker.models.sources.references import locate, own_token, parse_locator, plain_name, token_for
+from worker.models.sources.s3 import S3Object
+from worker.models.sources.web import Web
+
+if TYPE_CHECKING:
+    from worker.models.sources.base import Locator
 
 
 @pytest.mark.parametrize(

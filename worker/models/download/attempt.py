@@ -9,24 +9,23 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.errors import DownloadRefused, HashMismatch, NoSpace, VolumeUnavailable, WorkerError
-from worker.models.download import huggingface as by_hub
+from worker.models.download import library
 from worker.models.download.context import Stopped, pause
 from worker.models.download.errors import fetch_error
 from worker.models.download.partial import DiskFull, Partial
 from worker.models.download.transfer import Transfer
 from worker.models.format.detect import Facts, detect, finer_base
+from worker.models.format.filenames import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
 from worker.models.format.safetensors import BrokenHeader, is_fine_so_far, read_header
-from worker.models.reference.filenames import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
-from worker.models.reference.locators import token_for
 from worker.models.sources.http import Busy, Version
+from worker.models.sources.references import token_for
 from worker.models.volume.availability import is_broken
 from worker.models.volume.registry import Entry
 from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
     from worker.models.download.context import DownloadContext, DownloadedFile, DownloadJob
-    from worker.models.reference.locators import Locator
-    from worker.models.sources.base import Offer
+    from worker.models.sources.base import Locator, Offer
     from worker.settings import ModelKind
 
 log = logging.getLogger(__name__)
@@ -122,24 +121,15 @@ class Attempt:
             raise self._no_space(missing) from None
 
     def _fetch(self, partial: Partial, offer: Offer) -> DownloadedFile:
-        if offer.hub is not None:
+        if offer.library is not None:
             self._name(offer.name, offer.size, 0)
             folder = self._means.inventory.volume.incoming(self._kind) / f"hub-{short_hash(self._locator.key)}"
-            base, limit = self._means.sources.hf_base, self._means.sources.limits.read_s
             try:
-                return by_hub.bring(
-                    offer.hub,
-                    offer,
-                    partial,
-                    folder,
-                    base=base,
-                    timeout_s=limit,
-                    state=self._order.state,
-                    check=self._check,
-                    tell=self._tell,
+                return library.download(
+                    offer, partial, folder, state=self._order.state, check=self._check, on_bytes=self._tell
                 )
-            except (Busy, Unreachable) as error:  # the storage's own protocol; its files are to be had by ranges too
-                log.warning("the hub's library could not fetch %s (%s); trying ranges", self._locator.key, error)
+            except (Busy, Unreachable) as error:  # the file can be read in ranges too
+                log.warning("the source's library could not fetch %s (%s); trying ranges", self._locator.key, error)
                 shutil.rmtree(folder, ignore_errors=True)
 
         def on_name(version: Version, suggested: str | None) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from worker.contract.models import ModelRef
     from worker.models.download.progress import DownloadState
-    from worker.models.sources.base import Sources
+    from worker.models.sources.references import Sources
     from worker.models.volume.eviction import Evictor
     from worker.models.volume.in_use import UsageMarkers
     from worker.models.volume.inventory import Inventory

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from worker.errors import DownloadFailed, DownloadRefused, ModelNotFound, WorkerError
 from worker.models.format.safetensors import BrokenHeader
-from worker.models.reference.locators import Civitai, HuggingFace, Locator, S3Object
 from worker.models.sources.http import Busy, Denied
 from worker.net.errors import FetchError, Refused, TooLarge
 
 if TYPE_CHECKING:
+    from worker.models.sources.base import Locator
     from worker.settings import ModelKind
 
 _NOT_LET_IN = {401, 403}
@@ -27,7 +27,8 @@ def fetch_error(error: FetchError | BrokenHeader, locator: Locator, kind: ModelK
     if isinstance(error, BrokenHeader):
         return DownloadRefused(
             f"{at}what {locator.key} sends is no model file: {error}",
-            hint="Give the address of the file itself, not of a page about it. " + _login_hint(locator),
+            hint=getattr(locator, "page_hint", "")
+            or f"Give the address of the file itself, not of a page about it. {locator.access_hint}",
             details=details,
         )
     if isinstance(error, Denied):
@@ -56,43 +57,21 @@ def fetch_error(error: FetchError | BrokenHeader, locator: Locator, kind: ModelK
 def _denied(error: Denied, locator: Locator, kind: ModelKind, at: str, details: dict[str, object]) -> WorkerError:
     details["status"] = error.status
     if error.status in _NOT_LET_IN:
-        return DownloadRefused(f"{at}no access to {locator.key}: {error}", hint=_login_hint(locator), details=details)
+        return DownloadRefused(
+            f"{at}no access to {locator.key}: {error}", hint=_access_hint(error, locator), details=details
+        )
     if error.status in _NOT_THERE:
         return ModelNotFound(
-            f"{at}there is no {kind} at {locator.key}: {error}",
-            hint=_absent_hint(locator),
-            details=details,
+            f"{at}there is no {kind} at {locator.key}: {error}", hint=locator.absent_hint, details=details
         )
-    return DownloadRefused(f"{at}{locator.key} is not to be had: {error}", hint=_other_hint(locator), details=details)
+    return DownloadRefused(
+        f"{at}{locator.key} can't be downloaded: {error}", hint=locator.refused_hint, details=details
+    )
 
 
-def _login_hint(locator: Locator) -> str:
-    if isinstance(locator, Civitai):
-        return (
-            "Set CIVITAI_API_KEY or give the model a token; early-access models need an account that has bought them."
-        )
-    if isinstance(locator, HuggingFace):
-        return (
-            f"Accept the model's terms on huggingface.co/{locator.repo} and set HF_TOKEN or give the model a token "
-            "of that account."
-        )
-    if isinstance(locator, S3Object):
-        return "The store's keys (BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY) must be allowed to read this object."
-    return "If the address needs a login, give the model a token (sent as a bearer token) or use a signed URL."
-
-
-def _absent_hint(locator: Locator) -> str:
-    if isinstance(locator, HuggingFace):
-        return (
-            "Check repository, revision and path; a private repository is hidden from who may not read it: set "
-            "HF_TOKEN or give the model a token."
-        )
-    return "Check the id or address; the author may have removed the model."
-
-
-def _other_hint(locator: Locator) -> str:
-    if isinstance(locator, S3Object):
-        return "Set BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID and BUCKET_SECRET_ACCESS_KEY."
-    if isinstance(locator, HuggingFace):
-        return "Unset HF_HUB_OFFLINE for the worker, or put the file on the volume."
-    return "Check the address."
+def _access_hint(error: Denied, locator: Locator) -> str:
+    if error.elsewhere:
+        return f"The source let the request in, and {error.host}, where it keeps the file, refused it: try again later."
+    if error.token_sent:
+        return "A token was sent, and not accepted for this file. Is it valid, and may its account download the file?"
+    return locator.access_hint

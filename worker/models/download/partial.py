@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.models.reference.filenames import short_hash
+from worker.models.format.filenames import short_hash
 from worker.models.sources.http import Version
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.leases import this_boot

@@ -17,7 +17,7 @@ from worker.errors import InvalidInput, WorkerError
 from worker.models.download.attempt import TakenOver, bring
 from worker.models.download.context import DownloadJob, Stopped
 from worker.models.download.progress import DownloadState
-from worker.models.reference.locators import own_token
+from worker.models.sources.references import own_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -141,7 +141,10 @@ class Transfer:
         if not piece.ranged:
             self._partial.restart(piece.version)
         self._partial.begin(piece.version)
-        self._size, self._ranged = size, piece.ranged and size is not None and not self._at_once
+        self._size = size
+        self._ranged = (
+            piece.ranged and piece.version.resumable and not self._at_once
+        )  # else pieces could be of two files
         self._spans = self._partial.spans
         return piece
 

@@ -17,9 +17,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.models.format.filenames import short_hash
 from worker.models.local_disk.readahead import warm
 from worker.models.local_disk.view import CheckpointView
-from worker.models.reference.filenames import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.models.reference.filenames import MODEL_ENDINGS, short_hash
+from worker.models.format.filenames import MODEL_ENDINGS, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,1 +1,1 @@
-"""Places that models are downloaded from."""
+"""Sources of models: how clients refer to them, the catalog of known names, and the sites that files come from."""

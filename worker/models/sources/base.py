@@ -1,56 +1,86 @@
-# DOCS: The sources that the worker's settings allow.
-"""From a locator to an offer: what can be fetched, how it is called, what it must be and how its bytes come."""
+"""The interface of a model source: a place that references can point to, and that files are downloaded from.
+
+A new source is one module with a locator, a parser and a `Source`, and one line in
+`worker.models.sources.references.SOURCES`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from worker.models.reference.locators import Civitai, HuggingFace, Locator, S3Object, Web
-from worker.models.sources import civitai
-from worker.models.sources import huggingface as hub
-from worker.models.sources.http import Denied, HttpFile
-from worker.models.sources.s3 import s3_source
-from worker.net.addresses import AllowList
-from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher, Limits
-from worker.net.guard import Guard
+from worker.models.format.filenames import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from worker.models.sources.http import RemoteFile
+    from worker.net.fetch import Fetcher, Limits
     from worker.settings import Settings
 
 
-class S3Reader(Protocol):
-    """An S3 store that signs addresses of its objects, and the session that may go there."""
+class Locator(ABC):
+    """Where the bytes of a file come from.
 
-    fetcher: Fetcher
+    Its `key` identifies the source in the registry, in leases and in logs: it never holds a secret (a URL's query is
+    represented by a hash), and the same source always has the same key.
+    """
 
-    def url(self, bucket: str, key: str) -> str:
-        """Return a signed GET."""
+    __slots__ = ()
+
+    access_hint = "If the address needs a login, give the model a token (sent as a bearer token) or use a signed URL."
+    """What to do when the source denies access."""
+    absent_hint = "Check the id or address; the author may have removed the model."
+    """What to do when the source has no such file."""
+    refused_hint = "Check the address."
+    """What to do when the source refuses for another reason."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """The identity of the source, without secrets."""
+
+    @property
+    def file_name(self) -> str:
+        """The file's name as the reference tells it; may be empty."""
+        return ""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Keys of less specific locators that a catalog's entry for this one answers too."""
+        return ()
+
+    @property
+    def suffix(self) -> str:
+        """What stands for the source in file names."""
+        return short_hash(self.key)
+
+    @property
+    def site(self) -> tuple[str, ...]:
+        """The site that a token is given for."""
+        return (type(self).__name__,)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a source offers.
+    """A file as its source offers it.
 
     Attributes:
         remote: Its bytes, in ranges.
-        hub: The file for the hub's own library, which is tried first.
-        token: For the hub's library.
+        library: Downloads the file into a folder by the source's own client library, and is tried first; calls its
+            second argument with the bytes that came since the last call, and raises `FetchError`.
         name: The file's name there; None when only the download tells.
         size: Bytes, when the source says so beforehand.
-        sha256: What the source says the file is.
-        base_model: As the source says.
-        trigger_words: As the source says.
-        also: Other locators' keys that mean this very file.
+        sha256: The SHA-256 that the source states.
+        base_model: The base model that the source states.
+        trigger_words: The trigger words that the source states.
+        also: Keys of other locators for this very file.
     """
 
     remote: RemoteFile
-    hub: HuggingFace | None = None
-    token: str | None = field(default=None, repr=False)
+    library: Callable[[Path, Callable[[int], None]], Path] | None = field(default=None, repr=False)
     name: str | None = None
     size: int | None = None
     sha256: str | None = None
@@ -59,101 +89,63 @@ class Offer:
     also: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The places models come from.
+L = TypeVar("L", bound=Locator)
+L_contra = TypeVar("L_contra", bound=Locator, contravariant=True)
 
-    Attributes:
-        fetcher: Guarded HTTP.
-        civitai_token: Sent to `civitai_base`'s own origin only.
-        hf_token: Sent to `hf_base` only.
-        s3: The operator's store; None: none is configured.
-        limits: Time limits of one request.
-        civitai_base, hf_base: Where the sites are.
-        by_hub: Whether the hub's library fetches a file: when the file is in Xet storage.
-    """
 
-    fetcher: Fetcher
-    civitai_token: str | None = field(default=None, repr=False)
-    hf_token: str | None = field(default=None, repr=False)
-    s3: S3Reader | None = None
-    limits: Limits = field(default_factory=lambda: Limits(read_s=20))
-    civitai_base: str = civitai.BASE
-    hf_base: str = hub.BASE
-    by_hub: Callable[[hub.HubFile], bool] = lambda file: file.xet
+class Source(Protocol[L_contra]):
+    """A connected source. Its methods block and are called in threads."""
 
-    def offer(self, locator: Locator, *, token: str | None) -> Offer:
-        """Return what a source offers.
+    def offer(self, locator: L_contra, *, token: str | None) -> Offer:
+        """Return the file that a locator points to.
 
         Args:
-            locator: The source.
-            token: The job's own; takes the place of the configured one, for the same host only.
+            locator: Of this source's own type.
+            token: The job's own; takes the place of the configured one, for the same site only.
 
         Raises:
-            FetchError: it offers nothing.
+            FetchError: there is none, or it can't be had.
         """
-        if isinstance(locator, Civitai):
-            return self._civitai(locator, token or self.civitai_token)
-        if isinstance(locator, HuggingFace):
-            return self._hub(locator, token or self.hf_token)
-        if isinstance(locator, S3Object):
-            return self._s3(locator)
-        return self._web(locator, token)
-
-    def _civitai(self, locator: Civitai, token: str | None) -> Offer:
-        secrets = _bearer(token)
-        try:
-            about = civitai.ask(self.fetcher, self.civitai_base, locator, secrets, self.limits)
-        except civitai.UnknownModel:
-            raise Denied(f"CivitAI knows no {locator.key}", status=404, host="civitai.com") from None
-        except FetchError:
-            if locator.version is None:
-                raise
-            about = civitai.CivitaiFile(locator.version)  # the download works without it
-        newest = replace(locator, version=about.version, model=None)
-        url = civitai.download_url(self.civitai_base, about.version, locator.choices)
-        return Offer(
-            HttpFile(self.fetcher, lambda: url, secrets=secrets, limits=self.limits),
-            name=about.name,
-            sha256=about.sha256,
-            base_model=about.base_model,
-            trigger_words=about.trigger_words,
-            also=(newest.key,) if locator.version is None else (),
-        )
-
-    def _hub(self, locator: HuggingFace, token: str | None) -> Offer:
-        about = hub.ask(locator, base=self.hf_base, token=token, timeout_s=self.limits.read_s)
-        remote = HttpFile(self.fetcher, lambda: about.url, secrets=_bearer(token), limits=self.limits)
-        offer = Offer(remote, name=locator.file_name, size=about.size, sha256=about.sha256)
-        if self.by_hub(about):
-            return replace(offer, hub=replace(locator, revision=about.commit or locator.revision), token=token)
-        return offer
-
-    def _s3(self, locator: S3Object) -> Offer:
-        store = self.s3
-        if store is None:
-            raise Denied("no S3 store is configured, so s3:// can't be read", status=0, host="s3")
-        remote = HttpFile(
-            store.fetcher, lambda: store.url(locator.bucket, locator.path), secrets={}, limits=self.limits
-        )
-        return Offer(remote, name=locator.file_name)
-
-    def _web(self, locator: Web, token: str | None) -> Offer:
-        remote = HttpFile(self.fetcher, lambda: locator.url, secrets=_bearer(token), limits=self.limits)
-        return Offer(remote, name=locator.file_name or None)
 
 
-def _bearer(token: str | None) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What sources are built from.
+
+    Attributes:
+        settings: Tokens and addresses.
+        fetcher: Guarded HTTP.
+        limits: Time limits of one request.
+        connections: Kept open at once.
+    """
+
+    settings: Settings
+    fetcher: Fetcher
+    limits: Limits
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind(Generic[L]):
+    """One kind of source.
+
+    Attributes:
+        locator: The type of its locators.
+        parse: ``parse(text, revision)`` → the locator, or None when the text is not a reference to this source; raises
+            `BadReference` for a broken one.
+        connect: Builds the source. Raises SettingsInvalid.
+        token_in: Returns the token that a reference's text holds, if any.
+    """
+
+    locator: type[L]
+    parse: Callable[[str, str | None], L | None]
+    connect: Callable[[Connection], Source[L]]
+    token_in: Callable[[str], str | None] = lambda _: None
+
+
+AnyKind = SourceKind[Any]
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def sources_of(settings: Settings) -> Sources:
-    """Return the sources that the settings allow. Raises SettingsInvalid when the S3 store is half configured."""
-    guard = Guard(AllowList.of(settings.allowed_hosts))
-    connections = settings.model_connections * settings.model_downloads
-    return Sources(
-        Fetcher(guard, connections=connections),
-        civitai_token=settings.civitai_token.get_secret_value() if settings.civitai_token else None,
-        hf_token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-        s3=s3_source(settings, connections=connections),
-    )

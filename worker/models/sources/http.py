@@ -14,6 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
+import orjson
+
 from worker.net.errors import FetchError, passes
 from worker.net.fetch import as_utf8
 
@@ -30,6 +32,9 @@ _FILE_NAME_EXTENDED = re.compile(r"\bfilename\*\s*=\s*(UTF-8|ISO-8859-1)'[^']*'(
 _ESCAPED = re.compile(r"\\(.)")
 _WHOLE, _PARTIAL, _TOO_SHORT = 200, 206, 416
 _GOOD = (_WHOLE, _PARTIAL)
+_ABSENT = (404, 410)
+_MESSAGE_BYTES = 4096
+_MESSAGE_LETTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,19 @@ class Denied(FetchError):
 
     Attributes:
         status: 401, 403, 404, 410 or another 4xx.
-        host: Who said it.
+        host: The host that said so.
+        elsewhere: The source let the request in, and a host that it redirected to refused.
+        token_sent: The request carried a token.
     """
 
-    def __init__(self, message: str, *, status: int, host: str) -> None:
+    def __init__(
+        self, message: str, *, status: int, host: str, elsewhere: bool = False, token_sent: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.host = host
+        self.elsewhere = elsewhere
+        self.token_sent = token_sent
 
 
 class Busy(FetchError):
@@ -117,6 +128,8 @@ class HttpFile:
         url: Returns an http(s) URL; asked anew each time the way through the front door is taken (signatures expire).
         secrets: Headers for the URL's own origin only.
         limits: Time limits of one request.
+        otherwise: Other addresses of the same file, asked when the one before them has no file.
+        listed: The files that the source lists, for the error when there is none.
         now: Seconds since the epoch, for `Retry-After` given as a date.
     """
 
@@ -127,6 +140,8 @@ class HttpFile:
         *,
         secrets: Mapping[str, str],
         limits: Limits,
+        otherwise: tuple[str, ...] = (),
+        listed: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._fetcher = fetcher
@@ -134,7 +149,10 @@ class HttpFile:
         self._direct: tuple[str, Mapping[str, str]] | None = None  # as one: threads must not see halves of two
         self._secrets = secrets
         self._limits = limits
+        self._otherwise = otherwise
+        self._listed = listed
         self._now = now
+        self._served = False
 
     @contextmanager
     def open(self, start: int, end: int | None) -> Iterator[RangeResponse]:
@@ -146,11 +164,16 @@ class HttpFile:
                     yield self._piece(body, start)
                     return
             self._direct = None  # stores say 400, 401, 403 or 404 when a signature is over
-        front = self._front()
-        with self._request(front, self._secrets, start, end) as body:
-            piece = self._piece(body, start)
-            self._direct = body.url, self._secrets if body.at_home else {}
-            yield piece
+        fronts = (self._front(), *self._otherwise)
+        for front in fronts:
+            with self._request(front, self._secrets, start, end) as body:
+                if body.status in _ABSENT and front != fronts[-1]:
+                    continue
+                piece = self._piece(body, start)
+                self._direct = body.url, self._secrets if body.at_home else {}
+                self._served = True
+                yield piece
+                return
 
     def _request(
         self, url: str, secrets: Mapping[str, str], start: int, end: int | None
@@ -170,12 +193,25 @@ class HttpFile:
             return RangeResponse(start, Version(size, tag), ranged=True, name=name, chunks=body.chunks(CHUNK))
         if body.status == _WHOLE:  # ranges are not honoured
             return RangeResponse(0, Version(body.length, tag), ranged=False, name=name, chunks=body.chunks(CHUNK))
-        raise refusal(body, self._now())
+        error = refusal(body, self._now(), secrets=self._secrets)
+        if not isinstance(error, Denied):
+            raise error
+        if self._served and error.elsewhere:  # it was let in a moment ago, so this says nothing about permission
+            raise Busy(f"{error} in the middle of the download", retry_after_s=None, status=error.status)
+        if error.status in _ABSENT and self._listed:
+            error.args = (f"{error}{self._listed}",)
+        raise error
 
 
-def refusal(body: Body, now: float) -> FetchError:
-    """Return what an answer without the file means; `now`: seconds since the epoch."""
-    said = f"{body.host} answered HTTP {body.status}"
+def refusal(body: Body, now: float, *, secrets: Mapping[str, str]) -> FetchError:
+    """Return the error for an answer without the file.
+
+    Args:
+        body: The answer.
+        now: Seconds since the epoch.
+        secrets: The headers that went to the first origin; never repeated.
+    """
+    said = f"{body.host} answered HTTP {body.status}{_message(body, secrets)}"
     if body.status == _TOO_SHORT:
         if body.headers.get("Content-Range", "").replace(" ", "").endswith("*/0"):
             return Denied(f"the file at {body.host} is empty", status=body.status, host=body.host)
@@ -183,7 +219,25 @@ def refusal(body: Body, now: float) -> FetchError:
     if passes(body.status):
         wait = retry_after(body.headers.get("Retry-After", ""), now)
         return Busy(said, retry_after_s=wait, status=body.status)
-    return Denied(said, status=body.status, host=body.host)
+    return Denied(said, status=body.status, host=body.host, elsewhere=not body.at_home, token_sent=bool(secrets))
+
+
+def _message(body: Body, secrets: Mapping[str, str]) -> str:
+    """Return what a source says in its own words: the ``message`` or ``error`` of a JSON answer."""
+    if "json" not in body.headers.get("Content-Type", "").lower():
+        return ""
+    try:
+        data = orjson.loads(next(body.chunks(_MESSAGE_BYTES), b""))
+    except (FetchError, ValueError):
+        return ""
+    words = (
+        next((data[name] for name in ("message", "error") if isinstance(data.get(name), str)), "")
+        if isinstance(data, dict)
+        else ""
+    )
+    tokens = [value.split(" ", 1)[-1] for value in secrets.values()]
+    plain = "".join(letter if letter.isprintable() else " " for letter in words).strip()[:_MESSAGE_LETTERS]
+    return "" if not plain or "://" in plain or any(token in plain for token in tokens) else f": {plain!r}"
 
 
 def retry_after(value: str, now: float) -> float | None:

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from worker.errors import VolumeUnavailable
-from worker.models.reference.filenames import MODEL_ENDINGS
+from worker.models.format.filenames import MODEL_ENDINGS
 
 if TYPE_CHECKING:
     from pathlib import Path

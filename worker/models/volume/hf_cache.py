@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.models.reference.filenames import PICKLE_ENDINGS, safe_stem, split_ending
-from worker.models.reference.locators import HuggingFace
+from worker.models.format.filenames import PICKLE_ENDINGS, safe_stem, split_ending
+from worker.models.sources.huggingface import HuggingFace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from worker.models.format.filenames import short_hash
 from worker.models.format.safetensors import BrokenHeader, read_header
-from worker.models.reference.filenames import short_hash
 from worker.models.volume.availability import is_broken
 
 if TYPE_CHECKING:

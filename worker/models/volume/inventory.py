@@ -19,7 +19,7 @@ from worker.contract.models import ModelRef
 from worker.errors import InvalidInput
 from worker.models.format.detect import Facts, detect, split_words
 from worker.models.format.safetensors import BrokenHeader, read_header
-from worker.models.reference.catalog import CATALOG_PATH
+from worker.models.sources.catalog import CATALOG_PATH
 from worker.models.volume.availability import Availability
 from worker.models.volume.layout import KINDS, STORE
 from worker.models.volume.registry import Entries, Entry, Use, as_measured, used

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from worker.models.reference.filenames import MODEL_ENDINGS
+from worker.models.format.filenames import MODEL_ENDINGS
 from worker.settings import ModelKind, Settings
 
 if TYPE_CHECKING:

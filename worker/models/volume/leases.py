@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.models.reference.filenames import short_hash
+from worker.models.format.filenames import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.models.reference.catalog import CatalogEntry, Recommended
+    from worker.models.sources.catalog import CatalogEntry, Recommended
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind
 

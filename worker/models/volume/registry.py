@@ -181,7 +181,8 @@ def _entry(facts: Any) -> Entry | None:
 
 def _migrated(data: Mapping[str, Any]) -> Entries:
     """Return the entries of the older form: ``{"checkpoints": {name: {url, path, hash, file_size}}, "loras": …}``."""
-    from worker.models.reference.locators import BadReference, parse_locator  # noqa: PLC0415  only this path needs it
+    from worker.models.format.filenames import BadReference  # noqa: PLC0415  only this path needs it
+    from worker.models.sources.references import parse_locator  # noqa: PLC0415  only this path needs it
 
     entries: Entries = {}
     for old, kind in _OLD_KINDS.items():

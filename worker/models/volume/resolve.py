@@ -11,15 +11,23 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.errors import ModelNotFound
-from worker.models.reference.filenames import closest_names, match_key, safe_stem, short_hash, split_ending
-from worker.models.reference.locators import BadReference, Civitai, Locator, locate, plain_name, relative_path
+from worker.models.format.filenames import (
+    closest_names,
+    match_key,
+    relative_path,
+    safe_stem,
+    split_ending,
+)
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.references import locate, plain_name
 from worker.models.volume.registry import by_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.contract.models import ModelRef
-    from worker.models.reference.catalog import CatalogEntry, ModelCatalog
+    from worker.models.sources.base import Locator
+    from worker.models.sources.catalog import CatalogEntry, ModelCatalog
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind
 
@@ -84,7 +92,7 @@ def resolve(
     if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
         return _by_locator(ref, kind, Civitai(int(wanted)), None, names, there, catalog)
     stem = known.stem if known else safe_stem(PurePosixPath(wanted).name)
-    suffix = suffix_of(locators[0]) if locators else ""
+    suffix = locators[0].suffix if locators else ""
     if file is None and known is not None and _exact(stem, names) is not None:
         stem = f"{stem}-{suffix}"
     return Resolution(kind, file, known, locators, stem, suffix, known.name if known else name)
@@ -102,7 +110,7 @@ def _by_locator(
     known = catalog.from_source(locator, kind)
     locators = known.locators if known else (locator,)
     keys = {locator.key, *(each.key for each in locators)}
-    suffix = suffix_of(locator)
+    suffix = locator.suffix
     stem = safe_stem(PurePosixPath(relative_path(name)).name) if name else known.stem if known else None
     calls = name or (known.name if known else None)
     found = next((entry for key in keys if (entry := by_source(there.values(), key, kind))), None)
@@ -118,13 +126,6 @@ def _by_locator(
         of_it = (each for each in names if split_ending(each)[0].endswith(f"-{suffix}"))
         file = next((each for each in of_it if _may_be(there.get(each), keys, ref)), None)
     return Resolution(kind, file, known, locators, stem, suffix, calls)
-
-
-def suffix_of(locator: Locator) -> str:
-    """Return what stands for a source in file names: CivitAI's version id, else 8 hex digits."""
-    if isinstance(locator, Civitai) and locator.version is not None and not locator.choices:
-        return str(locator.version)
-    return short_hash(locator.key)
 
 
 def _may_be(entry: Entry | None, keys: Iterable[str], ref: ModelRef) -> bool:
@@ -185,9 +186,6 @@ def _called(wanted: str, there: Mapping[str, Entry]) -> str | None:
     key = match_key(wanted)
     found = [entry.file for entry in there.values() if key and entry.name is not None and match_key(entry.name) == key]
     return found[0] if len(found) == 1 else None
-
-
-__all__ = ["BadReference", "Resolution", "resolve", "suffix_of"]
 
 
 _HINT = (

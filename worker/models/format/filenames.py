@@ -23,6 +23,10 @@ _LETTER_OR_DIGIT = re.compile(r"[A-Za-z0-9]")
 _BETWEEN = re.compile(r"[\W_]+")
 
 
+class BadReference(ValueError):
+    """The text can't name or address a model; the message says why."""
+
+
 def split_ending(name: str) -> tuple[str, str]:
     """Return ``(stem, ending)``; `ending` is empty unless it is one that model files have."""
     lowered = name.lower()
@@ -70,3 +74,17 @@ def closest_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[st
     close = get_close_matches(wanted, by_key, n=limit, cutoff=0.6)
     inside = [key for key in by_key if len(wanted) > 3 and wanted in key and key not in close]  # noqa: PLR2004  a fragment worth naming
     return [by_key[key] for key in [*close, *sorted(inside, key=len)]][:limit]
+
+
+def relative_path(name: str) -> str:
+    """Return `name` as a path below a model folder.
+
+    Raises:
+        BadReference: it would leave the folder.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
+    if ".." in parts or name.startswith(("/", "\\", "~")) or re.match(r"[A-Za-z]:[\\/]", name):
+        raise BadReference("a model's name must stay inside the model folder: no absolute path, no '..'")
+    if not parts:
+        raise BadReference("is no file name")
+    return "/".join(parts)

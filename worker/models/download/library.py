@@ -1,4 +1,4 @@
-"""Download of one file by Hugging Face's own library: it writes the file itself, so the hash is a second pass."""
+"""Download of one file by its source's own client library: it writes the file itself, so the hash is a second pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from worker.models.download.context import DownloadedFile, Stopped
 from worker.models.download.partial import DiskFull
-from worker.models.sources import huggingface as hub
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.integrity import FrontHash
 from worker.net.errors import Unreachable
@@ -20,56 +19,51 @@ if TYPE_CHECKING:
 
     from worker.models.download.partial import Partial
     from worker.models.download.progress import DownloadState
-    from worker.models.reference.locators import HuggingFace
     from worker.models.sources.base import Offer
 
 
-def bring(
-    file: HuggingFace,
+def download(
     offer: Offer,
     partial: Partial,
     folder: Path,
     *,
-    base: str,
-    timeout_s: float,
     state: DownloadState,
     check: Callable[[int, int, int | None], bool],
-    tell: Callable[[int, int | None], None],
+    on_bytes: Callable[[int, int | None], None],
 ) -> DownloadedFile:
-    """Fetch `file` into `folder`, put it in the partial's place, hash it.
+    """Download an offer by its library into `folder`, move the file to the partial's place, hash it.
 
     Args:
-        file: With the commit as revision, so that nothing changes on the way.
-        offer: Its size, hash and token.
+        offer: With a library.
         partial: Takes the finished file.
         folder: Of this file alone; an interrupted download is resumed from there, a whole one leaves nothing there.
-        base: The hub's address.
-        timeout_s: For the hub's answers.
         state: Can stop it.
-        check: See `worker.models.transfer.Transfer`.
-        tell: Called with bytes there and in all.
+        check: See `worker.models.download.transfer.Transfer`.
+        on_bytes: Called with bytes there and in all.
 
     Raises:
         FetchError: it failed.
         DiskFull: there is no room; nothing is left in `folder`.
         Stopped: told to.
     """
+    if offer.library is None:
+        raise ValueError("the offer has no library")
     came = 0
 
-    def on_bytes(count: int) -> None:
+    def count(bytes_: int) -> None:
         nonlocal came
         if state.stop.is_set():
             raise Stopped
-        came += count
-        tell(came, offer.size)
+        came += bytes_
+        on_bytes(came, offer.size)
 
     try:
-        found = hub.download(file, folder, base=base, token=offer.token, on_bytes=on_bytes, timeout_s=timeout_s)
+        found = offer.library(folder, count)
     except OSError as error:
         if error.errno in SPACE_ERRORS:
             shutil.rmtree(folder, ignore_errors=True)
             raise DiskFull from None
-        raise Unreachable(f"the hub's library failed: {errno.errorcode.get(error.errno or 0, 'OSError')}") from None
+        raise Unreachable(f"the source's library failed: {errno.errorcode.get(error.errno or 0, 'OSError')}") from None
     partial.take_file(found)
     shutil.rmtree(folder, ignore_errors=True)
     size = os.fstat(partial.fd).st_size

@@ -10,14 +10,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from worker.errors import SettingsInvalid
-from worker.models.reference.filenames import match_key, safe_stem
-from worker.models.reference.locators import Civitai, parse_locator
+from worker.models.format.filenames import match_key, safe_stem
+from worker.models.sources.references import parse_locator
 from worker.settings import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.models.reference.locators import Locator
+    from worker.models.sources.base import Locator
 
 CATALOG_PATH = Path(__file__).resolve().parents[3] / "models" / "cache_registry.json"
 SCHEMA = "a1111-worker/catalog/1"
@@ -38,7 +38,7 @@ class CatalogEntry(BaseModel):
     """One named model.
 
     Attributes:
-        sources: Tried in order, in the forms that jobs use (`worker.models.reference.locators`).
+        sources: Tried in order, in the forms that jobs use (`worker.models.sources.references`).
         about_bytes: The publisher's rounded word, for people who read the catalog.
         size: Bytes, exact; None until measured.
         sha256: Hex, 64 digits; None until measured.
@@ -102,8 +102,8 @@ class ModelCatalog:
                     raise ValueError(f"{name!r} names both {other.name!r} and {entry.name!r}")
             for locator in entry.locators:
                 self._by_source.setdefault(locator.key, entry)
-                if isinstance(locator, Civitai):
-                    self._by_source.setdefault(f"civitai:{locator.version}", entry)
+                for alias in locator.aliases:
+                    self._by_source.setdefault(alias, entry)
 
     def named(self, name: str, kind: ModelKind) -> CatalogEntry | None:
         """Return the entry with this name or alias; case and separators don't count."""

@@ -1,1 +1,0 @@
-"""References to models: the forms that clients write, file names, and the catalog of known names."""
