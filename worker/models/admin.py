@@ -20,7 +20,7 @@ from worker.models.volume.eviction import free_bytes, on_their_way
 from worker.models.volume.integrity import complaint
 from worker.models.volume.integrity import measure as measured
 from worker.models.volume.layout import KINDS
-from worker.models.volume.leases import LeaseTable, this_process
+from worker.models.volume.leases import LeaseTable
 from worker.models.volume.model import LocalModel, describe
 
 if TYPE_CHECKING:
@@ -178,9 +178,8 @@ def tidy(store: ModelStore, *, now: Callable[[], float] = time.time) -> list[Pat
     Returns what was removed. A file is left alone while it is young or its fetch has a live lease. Raises OSError.
     """
     removed: list[Path] = []
-    owner = this_process()
-    leases = LeaseTable(store.volume.store / "leases", owner, live_s=store.settings.model_lease_s)
-    fetching = leases.anybody()
+    leases = LeaseTable(store.volume.store / "leases", live_s=store.settings.model_lease_s)
+    dead, fetching = leases.sweep()
     for kind in KINDS:
         folder = store.volume.incoming(kind)
         for path in on_their_way(folder):
@@ -191,8 +190,7 @@ def tidy(store: ModelStore, *, now: Callable[[], float] = time.time) -> list[Pat
     for path in (*store.volume.root.glob(".cache_registry.json.*.tmp"), *store.volume.store.rglob(".*.tmp")):
         if _age(path, now) > _YOUNG_S:
             removed += _unlinked(path)
-    for path in leases.dead_files():
-        removed += _unlinked(path)
+    removed += dead
     store.marks.others()  # removes those of dead workers
     store.inventory.rebuild()
     return removed

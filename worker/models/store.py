@@ -83,7 +83,7 @@ class ModelStore:
         means = DownloadContext(
             self.inventory, self.marks, self.space, sources or connect_sources(settings), rules, owner=owner.token
         )
-        leases = LeaseTable(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
+        leases = LeaseTable(self.volume.store / "leases", live_s=settings.model_lease_s)
         self._supply = DownloadQueue(means, leases, at_once=settings.model_downloads)
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)

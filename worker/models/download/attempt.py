@@ -196,13 +196,15 @@ class Attempt:
     def _tell(self, done: int, total: int | None) -> None:
         self._order.state.tell(done, total)
         if self._order.lease is not None:
-            self._order.lease.done, self._order.lease.total = done, total
+            self._order.lease.report(done, total)
 
     def _finish(self, partial: Partial, offer: Offer, arrived: DownloadedFile) -> str:
         """Check the whole file, write it down, and give it its name."""
         if arrived.size == 0:
             raise BrokenHeader("the file has 0 bytes")
         self._compare(offer, arrived)
+        if self._order.lease is not None and not self._order.lease.is_ours():
+            raise TakenOver  # this process was frozen meanwhile, and another worker has the download now
         facts = self._facts(partial)
         known = self._order.resolution.catalog
         clock = self._means.inventory.now()

@@ -7,7 +7,6 @@ lease downloads; the others wait, and carry on with its work when it dies.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -172,16 +171,16 @@ class DownloadQueue:
 
     def _look_on(self, identity: str, state: DownloadState) -> None:
         """Return when the other worker's lease is gone, or was broken because its owner is."""
-        for sight, stale in self._leases.watch(identity):
-            if sight is None:
+        while True:
+            try:
+                lease = self._leases.take(identity)
+            except OSError:  # the download goes on without a lease
                 return
-            if stale:
-                with contextlib.suppress(OSError):  # a full disk: whoever wants the file goes on without a lease
-                    taken = self._leases.take(identity, instead_of=sight)
-                    if taken is not None:
-                        taken.release()
+            if lease is not None:
+                lease.release()
                 return
-            state.tell(sight.done, sight.total, waiting=True)
+            seen = self._leases.look(identity)
+            state.tell(seen.done, seen.total, waiting=True)
             if state.stop.wait(_LOOK_S):
                 raise Stopped
 

@@ -8,7 +8,6 @@ of dead ones are taken over.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
@@ -17,12 +16,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from worker.models.format.filenames import short_hash
 from worker.models.local_disk.readahead import warm
 from worker.models.local_disk.view import CheckpointView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from worker.settings import Settings
@@ -75,12 +76,10 @@ class Staging:
         self._stop = threading.Event()
         root.mkdir(parents=True, exist_ok=True)
         self._own = root.absolute() / f"{_OURS}{os.getpid()}-{secrets.token_hex(4)}"
-        with _locked(root / f".{_LOCK}", wait=True) as alone:
-            if alone is None:
-                raise BlockingIOError
+        with FileLock(root / f".{_LOCK}"):
             self._own.mkdir()
-            self._lock = os.open(self._own / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock = FileLock(self._own / _LOCK, thread_local=False)
+            self._lock.acquire()
             self._copies_folder.mkdir()
             self.view = CheckpointView(folder, self._own / "checkpoints")
             self._inherit(root)
@@ -135,7 +134,7 @@ class Staging:
         with self._wished:
             self._wished.notify_all()
         self._thread.join(_GIVE_UP_S)
-        os.close(self._lock)
+        self._lock.release()
 
     @property
     def _copies_folder(self) -> Path:
@@ -144,13 +143,16 @@ class Staging:
     def _inherit(self, root: Path) -> None:
         """Take over what dead workers copied, remove the rest of what they left."""
         for other in root.glob(f"{_OURS}*"):
-            with _locked(other / _LOCK, wait=False) as dead:
-                if dead is None:
-                    continue  # it lives, or is this one
-                for copy in (other / "copies").glob("*"):
-                    if not copy.name.startswith("."):
-                        copy.replace(self._copies_folder / copy.name)
-                shutil.rmtree(other, ignore_errors=True)
+            if other == self._own:
+                continue
+            try:
+                with FileLock(other / _LOCK, blocking=False):
+                    for copy in (other / "copies").glob("*"):
+                        if not copy.name.startswith("."):
+                            copy.replace(self._copies_folder / copy.name)
+                    shutil.rmtree(other, ignore_errors=True)
+            except Timeout:
+                continue  # it lives
         found = sorted(self._copies_folder.iterdir(), key=lambda each: each.stat().st_atime)
         wanted = {file: self._copy_of(file, path) for file, path in self.view.files().items()} if found else {}
         files = {copy.path.name: (file, copy) for file, copy in wanted.items() if copy is not None}
@@ -255,24 +257,6 @@ class Staging:
                 self._forget(file)
                 lacking -= copy.size
         return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[int | None]:
-    """Hold the lock of a file; None when another process has it and waiting is not wanted."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield None
-        else:
-            yield handle
-    finally:
-        os.close(handle)
-
-
-log = logging.getLogger(__name__)
 
 
 def copies(checkpoint: Path, folder: Path, settings: Settings) -> Staging | None:

@@ -1,10 +1,7 @@
-# DOCS: Who a process is to the other workers on a volume, and whether one of them is still alive.
-"""Who fetches what, among the workers of a volume.
+"""Leases: which of the workers on a volume downloads what; and the identity of a process on it.
 
-A lease is a file with the owner's name and a heartbeat. It is an economy, not a lock: where it fails (a file system
-without links, a worker that was only frozen) two workers fetch the same and both results are right. No clock is
-compared with another machine's: a lease is stale when its heartbeat has not changed for a while by the watcher's own
-clock, or when its process is known to be dead.
+A lease is an economy, not a lock: where it fails (a file system that can't create files exclusively, a worker that was
+only frozen, clocks that are far apart) two workers download the same and both results are right.
 """
 
 from __future__ import annotations
@@ -12,37 +9,88 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from worker.models.format.filenames import short_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-_BEATS = 5  # per time to live
+_ENDING, _PROGRESS = ".lease", ".progress"
+_REPORT_EVERY_S = 0.5
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_START_TICKS = 19  # of /proc/<pid>/stat, counted after the name in parentheses
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """A lease as another worker sees it.
+    """How far the holder of a lease is.
 
     Attributes:
-        mark: Changes with every heartbeat.
-        done: Bytes that its owner has fetched.
+        done: Bytes that it has downloaded.
         total: Bytes in all, None when unknown.
-        dead: Its process is known to be gone.
+        live_s: Its setting for the life of a lease; None when unknown.
     """
 
-    mark: str
-    done: int
-    total: int | None
-    dead: bool
+    done: int = 0
+    total: int | None = None
+    live_s: float | None = None
+
+
+class Lease:
+    """A lease that this process holds until `release`.
+
+    Args:
+        lock: Acquired.
+        progress: File that tells other workers how far the holder is.
+        now: A monotonic clock in seconds.
+    """
+
+    def __init__(self, lock: SoftFileLease, progress: Path, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._lock = lock
+        self._token = lock.token or ""
+        self._progress = progress
+        self._now = now
+        self._told_at = float("-inf")
+        self.report(0, None)
+
+    def report(self, done: int, total: int | None) -> None:
+        """Tell the other workers how far the download is, now and then."""
+        if self._now() - self._told_at < _REPORT_EVERY_S:
+            return
+        self._told_at = self._now()
+        temporary = self._progress.with_name(f".{self._progress.name}.{self._token}.tmp")
+        try:
+            temporary.write_bytes(orjson.dumps({"done": done, "total": total, "live_s": self._lock.lease_duration}))
+            temporary.replace(self._progress)
+        except OSError:  # a full disk: they see less
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    def is_ours(self) -> bool:
+        """Return whether this process still holds it: a worker that was frozen may have lost it meanwhile."""
+        if self._lock.compromise is not None:
+            return False
+        try:
+            return self._token.encode() in Path(self._lock.lock_file).read_bytes()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # an unwell volume says nothing
+
+    def release(self) -> None:
+        """Give the lease up, if it is still ours."""
+        if self.is_ours():
+            with contextlib.suppress(OSError):
+                self._progress.unlink()
+        with contextlib.suppress(OSError):  # it expires
+            self._lock.release()
 
 
 class LeaseTable:
@@ -50,178 +98,77 @@ class LeaseTable:
 
     Args:
         folder: Where they are.
-        owner: This process.
-        live_s: A lease whose heartbeat stands still for so long is stale.
+        live_s: A lease that has not been renewed for so long may be taken over; that of a process of this machine
+            that has ended, at once.
     """
 
-    def __init__(self, folder: Path, owner: ProcessIdentity, *, live_s: float) -> None:
+    def __init__(self, folder: Path, *, live_s: float) -> None:
         self._folder = folder
-        self.owner = owner
-        self.live_s = live_s
+        self._live_s = live_s
 
-    def path(self, identity: str) -> Path:
-        """Return the lease file of what is fetched."""
-        return self._folder / f"{short_hash(identity)}.lease"
-
-    def look(self, identity: str) -> LeaseState | None:
-        """Return the lease if somebody has it."""
-        return self._seen(self.path(identity))
-
-    def _seen(self, path: Path) -> LeaseState | None:
-        try:
-            raw = path.read_bytes()
-        except OSError:
-            return None
-        data = _parse(raw)
-        total = data.get("total")
-        return LeaseState(
-            mark=f"{data.get('owner')}/{data.get('beat')}/{len(raw)}",
-            done=data["done"] if isinstance(data.get("done"), int) else 0,
-            total=total if isinstance(total, int) else None,
-            dead=is_process_dead(data, self.owner),
-        )
-
-    def dead_files(self) -> list[Path]:
-        """Return the lease files whose processes are known to be gone."""
-        return [path for path in self._folder.glob("*.lease") if (sight := self._seen(path)) and sight.dead]
-
-    def anybody(self) -> bool:
-        """Return whether some process that is not known to be gone has a lease."""
-        return len(self.dead_files()) < len(list(self._folder.glob("*.lease")))
-
-    def take(self, identity: str, *, instead_of: LeaseState | None = None) -> Lease | None:
+    def take(self, identity: str) -> Lease | None:
         """Take the lease; None when another worker has it.
 
         Args:
-            identity: What will be fetched.
-            instead_of: A stale lease that may be broken.
+            identity: What will be downloaded.
 
         Raises:
             OSError: leases can't be written here.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(identity)
-        if instead_of is not None and not self._break(identity, instead_of):
-            return None
-        lease = Lease(path, self.owner, every_s=self.live_s / _BEATS)
-        return lease if lease.create() else None
+        return self._take(self.path(identity))
 
-    def _break(self, identity: str, stale: LeaseState) -> bool:
-        """Remove a stale lease; False when it turned out to be another one."""
-        path = self.path(identity)
-        grave = path.with_name(f".{path.name}.{self.owner.token}")
-        seen = self.look(identity)
-        if seen is None:
-            return True
-        if seen.mark != stale.mark:
-            return False
-        try:
-            path.rename(grave)
-        except FileNotFoundError:
-            return True
-        data = _parse(grave.read_bytes())
-        fresh = not stale.mark.startswith(f"{data.get('owner')}/{data.get('beat')}/")
-        with contextlib.suppress(OSError):  # the one taken by mistake goes back unless a newer one is there
-            if fresh:
-                os.link(grave, path)
-        grave.unlink(missing_ok=True)
-        return not fresh
+    def path(self, identity: str) -> Path:
+        """Return the file of a lease."""
+        return self._folder / f"{short_hash(identity)}{_ENDING}"
 
-    def watch(
-        self, identity: str, *, now: Callable[[], float] = time.monotonic
-    ) -> Iterator[tuple[LeaseState | None, bool]]:
-        """Yield ``(lease, stale)`` at each step; the caller decides when to take the next."""
-        mark, since = "", now()
-        while True:
-            sight = self.look(identity)
-            if sight is not None and sight.mark != mark:
-                mark, since = sight.mark, now()
-            yield sight, sight is not None and (sight.dead or now() - since > self.live_s)
+    def look(self, identity: str) -> LeaseState:
+        """Return how far the holder of a lease is."""
+        return _read_progress(self.path(identity))
 
+    def sweep(self) -> tuple[list[Path], bool]:
+        """Remove the leases of dead processes; return their files, and whether any process holds a lease."""
+        removed, held = [], False
+        for path in self._folder.glob(f"*{_ENDING}"):
+            lease = self._take(path) or self._take(path)  # the first may only have broken a stale one
+            if lease is None:
+                held = True
+            else:
+                lease.release()
+                removed.append(path)
+        return removed, held
 
-class Lease:
-    """A lease of this process; a thread keeps its heartbeat going until `release`.
-
-    Attributes:
-        done: Bytes fetched so far; other workers see it with the next heartbeat.
-        total: Bytes in all.
-    """
-
-    def __init__(self, path: Path, owner: ProcessIdentity, *, every_s: float) -> None:
-        self.done = 0
-        self.total: int | None = None
-        self._path = path
-        self._owner = owner
-        self._every_s = every_s
-        self._beat = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-
-    def create(self) -> bool:
-        """Create the file; False when there is one."""
-        temporary = self._temporary()
-        try:
-            temporary.write_bytes(self._content())
+    def _take(self, path: Path) -> Lease | None:
+        live_s = self._live_s
+        for _ in range(2):
+            lock = SoftFileLease(path, lease_duration=live_s, thread_local=False)
             try:
-                os.link(temporary, self._path)
-            except FileExistsError:
-                return False
-            except OSError:  # no hard links here: exclusive creation, with a moment in which it is empty
-                try:
-                    with self._path.open("xb") as file:
-                        file.write(self._content())
-                except FileExistsError:
-                    return False
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        self._thread.start()
-        return True
-
-    def release(self) -> None:
-        """Give the lease up, if it is still ours."""
-        self._over.set()
-        self._thread.join()
-        if self._is_ours():
-            with contextlib.suppress(OSError):  # it goes stale
-                self._path.unlink()
-
-    def _keep(self) -> None:
-        while not self._over.wait(self._every_s):
-            self._beat += 1
-            if not self._is_ours():
-                return  # taken over: this process was taken for dead
-            temporary = self._temporary()
-            try:
-                temporary.write_bytes(self._content())
-                temporary.replace(self._path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-
-    def _is_ours(self) -> bool:
-        try:
-            return bool(_parse(self._path.read_bytes()).get("owner") == self._owner.token)
-        except OSError:
-            return False
-
-    def _temporary(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{self._owner.token}.{threading.get_ident()}.tmp")
-
-    def _content(self) -> bytes:
-        return orjson.dumps({**self._owner.to_json(), "beat": self._beat, "done": self.done, "total": self.total})
+                lock.acquire(blocking=False)
+            except Timeout:
+                return None
+            except LeaseSettingsMismatch:  # the holder has another MODEL_LEASE_S, and its own word counts
+                theirs = _read_progress(path).live_s
+                if theirs is None or theirs == live_s:
+                    return None
+                live_s = theirs
+            else:
+                return Lease(lock, path.with_suffix(_PROGRESS))
+        return None
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def _read_progress(lease: Path) -> LeaseState:
     try:
-        data = orjson.loads(raw)
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_START_TICKS = 19  # of /proc/<pid>/stat, counted after the name in parentheses
+        data = orjson.loads(lease.with_suffix(_PROGRESS).read_bytes())
+    except (OSError, ValueError):
+        return LeaseState()
+    if not isinstance(data, dict):
+        return LeaseState()
+    done, total, live_s = data.get("done"), data.get("total"), data.get("live_s")
+    return LeaseState(
+        done if isinstance(done, int) else 0,
+        total if isinstance(total, int) else None,
+        float(live_s) if isinstance(live_s, int | float) and live_s > 0 else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ where it does not, a merge can be lost, which the next look at the folder repair
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from worker.models.volume.registry import MAX_REGISTRY_BYTES, BrokenRegistry, Entries, decode, encode
 
@@ -132,25 +133,13 @@ class RegistryFile:
     def _alone(self) -> Iterator[None]:
         """Hold the lock if it can be had in time; go on without it otherwise."""
         self._lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = FileLock(self._lock, timeout=LOCK_PATIENCE_S, poll_interval=_LOCK_POLL_S, mode=0o666)
+        with contextlib.suppress(OSError, NotImplementedError):  # held for long, or a file system without locks
+            lock.acquire()
         try:
-            deadline = time.monotonic() + LOCK_PATIENCE_S
-            while _is_taken(descriptor) and time.monotonic() < deadline:
-                time.sleep(_LOCK_POLL_S)
             yield
         finally:
-            os.close(descriptor)
-
-
-def _is_taken(descriptor: int) -> bool:
-    """Try to take the lock; a file system without locks counts as free."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+            lock.release()
 
 
 def write_whole(path: Path, raw: bytes) -> None:
