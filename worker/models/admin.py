@@ -244,7 +244,8 @@ async def prefetch(
     store: ModelStore, refs: list[KindedRef], *, on_progress: ProgressSink | None = None
 ) -> dict[str, Any]:
     """Fetch models; return ``{models: [{kind, name, size, sha256, fetched}]}``. Raises as `ModelStore.prepare`."""
-    wanted = [(f"models[{i}]", ref, _kind(store, ref, f"models[{i}]")) for i, ref in enumerate(refs)]
+    kinds = await asyncio.to_thread(lambda: [_kind(store, ref, f"models[{i}]") for i, ref in enumerate(refs)])
+    wanted = [(f"models[{i}]", ref, kind) for i, (ref, kind) in enumerate(zip(refs, kinds, strict=True))]
     models = await store.prepare(wanted, on_progress=on_progress)
     return {
         "models": [

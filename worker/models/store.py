@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
+from worker.models.format.detect import is_usable_as
 from worker.models.format.filenames import BadReference
 from worker.models.sources.catalog import read_catalog
 from worker.models.sources.references import connect_sources
@@ -21,14 +22,14 @@ from worker.models.volume.hf_cache import link_cached
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
 from worker.models.volume.inventory import Inventory, Listed
-from worker.models.volume.layout import Volume
+from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import Resolution, not_found, resolve
+from worker.models.volume.resolve import Resolution, not_found, nothing_in, resolve, wrong_kind
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from worker.contract.models import ModelRef
@@ -36,11 +37,23 @@ if TYPE_CHECKING:
     from worker.models.sources.catalog import ModelCatalog
     from worker.models.sources.references import Sources
 
+_REMEMBERED = 1024
 HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A model that `find` has returned, and the state of the volume in which it is what the reference means."""
+
+    stamp: Hashable
+    model: LocalModel
 
 
 class ModelStore:
     """The models of one volume and the ways to get more.
+
+    Methods that are not asynchronous block on the volume and are meant for threads, but for `used`. What `find` has
+    returned is remembered: a model that is there and has not changed costs a few looks at times of change.
 
     Args:
         settings: Folders and limits.
@@ -90,6 +103,7 @@ class ModelStore:
         """Files and bytes that this store has fetched so far."""
         self.listed = Listed(self.find, self.inventory.stamp)
         self._loaded: list[str] = []
+        self._found: dict[tuple[ModelRef, ModelKind], _Found] = {}
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
         """Return the model if it is there already; no network, no reading of whole files.
@@ -102,8 +116,24 @@ class ModelStore:
         Raises:
             InvalidInput: the reference can't name or address anything.
             ModelDamaged: the file is broken, and nothing says where to fetch it from.
+            IncompatibleModel: the file is of another kind.
         """
-        return self._there(self.resolve(ref, kind, path=path), path=path)
+        known = self._found.get((ref, kind))
+        if known is not None and known.stamp == self._stamp(kind, known.model.path):
+            return known.model
+        model = self._there(self.resolve(ref, kind, path=path), path=path)
+        if model is not None and (stamp := self._stamp(kind, model.path)) is not None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[ref, kind] = _Found(stamp, model)
+        return model
+
+    def _stamp(self, kind: ModelKind, path: Path) -> Hashable:
+        """Return a value that changes with the listing, the registry, the file or its words; None: it can't be told."""
+        listing, file = self.volume.listing_stamp(kind), file_stamp(path)
+        if listing is None or file is None:
+            return None
+        return listing, self.inventory.stamp(), file, file_stamp(path.with_suffix(".txt"))
 
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink | None = None
@@ -127,7 +157,7 @@ class ModelStore:
         there = await asyncio.to_thread(lambda: [self._require(*each, fetched=False) for each in wanted])
         models = [model for model in there if model is not None]
         if len(models) < len(wanted):
-            with self.holding(models):
+            async with self.held(models):
                 models = await self._fetch(wanted, on_progress)
         self.used(models)
         new = [model for model in models if model.fetched]
@@ -140,11 +170,11 @@ class ModelStore:
     ) -> list[LocalModel]:
         states: list[DownloadState] = []
         teller = asyncio.create_task(tell(states, on_progress)) if on_progress else None
-        held = contextlib.ExitStack()  # what has come stays while the rest comes
+        held = contextlib.AsyncExitStack()  # what has come stays while the rest comes
 
         async def one(path: str, ref: ModelRef, kind: ModelKind) -> LocalModel:
             model = await self._one(path, ref, kind, states.append)
-            held.enter_context(self.holding([model]))
+            await held.enter_async_context(self.held([model]))
             return model
 
         tasks = [asyncio.create_task(one(*each)) for each in wanted]
@@ -158,7 +188,7 @@ class ModelStore:
             if teller is not None:
                 teller.cancel()
             await asyncio.gather(*tasks, *([teller] if teller else []), return_exceptions=True)
-            held.close()
+            await held.aclose()
         return models
 
     def used(self, models: Iterable[LocalModel]) -> None:
@@ -177,6 +207,20 @@ class ModelStore:
             yield
         finally:
             self.marks.release(keys)
+
+    @contextlib.asynccontextmanager
+    async def held(self, models: Iterable[LocalModel]) -> AsyncIterator[None]:
+        """Do the same as `holding`, without blocking the event loop."""
+        keys = [model.key for model in models]
+        written = asyncio.ensure_future(asyncio.to_thread(self.marks.hold, keys))
+        try:
+            await asyncio.shield(written)
+            yield
+        finally:
+            if written.done():
+                self.marks.release(keys)  # only in memory
+            else:  # cancelled meanwhile
+                written.add_done_callback(lambda _: self.marks.release(keys))
 
     def keep_loaded(self, models: Iterable[LocalModel]) -> None:
         """Hold what the WebUI has loaded now, in the place of what it had loaded before."""
@@ -234,9 +278,7 @@ class ModelStore:
             self.availability.require(kind, file=resolution.file, path=path)
             if not resolution.locators:
                 raise (
-                    self._nothing_in(resolution, path)
-                    if resolution.file
-                    else self.not_found(resolution, ref, path=path)
+                    nothing_in(resolution, path=path) if resolution.file else self.not_found(resolution, ref, path=path)
                 )
             if resolution.file is not None:
                 self._set_aside(kind, resolution.file, path)
@@ -250,14 +292,6 @@ class ModelStore:
                     details={"path": path, "expected": ref.sha256, "measured": model.sha256},
                 )
         return model
-
-    def _nothing_in(self, resolution: Resolution, path: str) -> ModelDamaged:
-        key = f"{resolution.kind}/{resolution.file}"
-        return ModelDamaged(
-            f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
-            hint="If it is still being copied, try again; else put a whole file in its place.",
-            details={"path": path, "model": key},
-        )
 
     def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
         """Make way for a damaged or empty file's successor. Raises ModelDamaged where the volume does not let us."""
@@ -288,6 +322,9 @@ class ModelStore:
                 hint="Remove it, or put a whole one in its place.",
                 details={"path": path, "model": file.key},
             )
+        found = self.inventory.found_kind(file)
+        if not is_usable_as(found, file.kind):
+            raise wrong_kind(file.key, file.kind, found, path=path)
         return describe(
             file.path.absolute(),
             self.inventory.entry(file),

@@ -46,7 +46,7 @@ def bases_of(chosen: Chosen, local: Mapping[str, LocalModel], catalog: Catalog, 
 
 def loras_for(base: str | None, catalog: Catalog, store: ModelStore) -> list[str]:
     """Return the LoRAs that the WebUI has and that are known to be for checkpoints of `base`."""
-    models = ((row.name, store.listed.model(row.path, "lora")) for row in catalog.loras[:LOOKED_THROUGH])
+    models = ((row.name, store.listed.sound(row.path, "lora")) for row in catalog.loras[:LOOKED_THROUGH])
     known = ((name, model.base_model) for name, model in models if model is not None and model.base_model is not None)
     return sorted(name for name, own in known if fits(own, base) == "ok")[:NAMED]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from itertools import count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,13 +15,13 @@ from worker.models.download.context import Stopped, pause
 from worker.models.download.errors import fetch_error
 from worker.models.download.partial import DiskFull, Partial
 from worker.models.download.transfer import Transfer
-from worker.models.format.detect import Facts, detect, finer_base
+from worker.models.format.detect import Facts, detect, finer_base, is_usable_as
 from worker.models.format.filenames import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
-from worker.models.format.safetensors import BrokenHeader, is_fine_so_far, read_header
+from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, is_fine_so_far, read_header
 from worker.models.sources.http import Busy, Version
 from worker.models.sources.references import token_for
 from worker.models.volume.availability import is_broken
-from worker.models.volume.registry import Entry
+from worker.models.volume.registry import Entry, as_measured
 from worker.net.errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from worker.settings import ModelKind
 
 log = logging.getLogger(__name__)
-
-_CLOSE_ENOUGH = {("vae", "checkpoint"), ("controlnet", "lora"), ("controlnet", "checkpoint")}
-"""Kinds asked for and kinds found that the WebUI takes for each other."""
 
 
 class TakenOver(Exception):
@@ -67,6 +65,9 @@ class Attempt:
         """
         try:
             offer = self._offer()
+            there = self._already_there(offer)
+            if there is not None:
+                return there
             self._name(offer.name, None, 0)
             identity = f"{self._order.resolution.identity} {self._locator.key}"
             folder = self._means.inventory.volume.incoming(self._kind)
@@ -105,6 +106,21 @@ class Attempt:
                 ):
                     raise Stopped from None
         raise AssertionError("counting does not end")
+
+    def _already_there(self, offer: Offer) -> str | None:
+        """Return the key of the same file that came by another reference; it answers to this one too from now on."""
+        inventory = self._means.inventory
+        keys = {self._locator.key, *offer.also}
+        for entry in inventory.entries().values():
+            if entry.kind != self._kind or not keys.intersection((entry.source, *entry.also)):
+                continue
+            file = inventory.volume.look(entry.kind, entry.file)
+            now = as_measured(entry, file.size, file.modified_ns) if file is not None else None
+            if now is None or now.sha256 is None or not now.sha256.startswith(self._order.ref.sha256 or ""):
+                continue
+            inventory.record(replace(entry, also=tuple(sorted({*entry.also, *keys} - {entry.source or ""}))))
+            return entry.key
+        return None
 
     def _with_room(self, partial: Partial, offer: Offer) -> DownloadedFile:
         """Fetch; when the volume is full mid-way, make room once and go on."""
@@ -260,10 +276,10 @@ class Attempt:
             )
 
     def _facts(self, partial: Partial) -> Facts:
-        if not self._file.endswith(".safetensors"):
+        if not self._file.endswith(SAFETENSORS):
             return Facts(None, None)
         facts = detect(read_header(partial.path))
-        if facts.kind is not None and facts.kind != self._kind and (self._kind, facts.kind) not in _CLOSE_ENOUGH:
+        if not is_usable_as(facts.kind, self._kind):
             raise DownloadRefused(
                 f"{self._order.at}{self._locator.key} is a {facts.kind}, not a {self._kind}",
                 hint=f"Name it where a {facts.kind} belongs.",

@@ -7,6 +7,7 @@ metadata or a catalog can tell them apart.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _OFFSPRING = (
     ("ilxl", "SDXL (Illustrious)"),
 )
 _ARCHITECTURES = (
+    ("auraflow", "AuraFlow"),
     ("xl-v1-refiner", "SDXL Refiner"),
     ("xl", "SDXL"),
     ("diffusion-v1", "SD 1.5"),
@@ -35,6 +37,29 @@ _ARCHITECTURES = (
     ("sd_v2", "SD 2"),
     ("sd3", "SD 3"),
 )
+_CIVITAI_BASES = (
+    (r"pony v7.*|aura ?flow.*", "AuraFlow"),
+    (r"pony( v?6.*|( diffusion.*)?)", "SDXL (Pony)"),
+    (r"illustrious.*", "SDXL (Illustrious)"),
+    (r"noob ?ai.*", "SDXL (NoobAI)"),
+    (r"sdxl.*refiner.*", "SDXL Refiner"),
+    (r"sdxl.*", "SDXL"),
+    (r"flux.*", "Flux"),
+    (r"sd ?3.*", "SD 3"),
+    (r"sd ?2(\.\d.*)?", "SD 2"),
+    (r"sd ?1(\.\d.*)?", "SD 1.5"),
+)
+"""CivitAI's words for base models, whole: a part of a word is none (Pony V7 is no Pony as SDXL has it)."""
+_INTERCHANGEABLE = {("vae", "checkpoint"), ("controlnet", "lora"), ("controlnet", "checkpoint")}
+"""Kinds asked for and kinds found that the WebUI takes for each other."""
+_TENSOR_MARKS = (
+    ("joint_transformer_blocks", "AuraFlow"),
+    ("double_layers.", "AuraFlow"),
+    ("double_blocks", "Flux"),
+    ("single_transformer_blocks", "Flux"),
+    ("joint_blocks", "SD 3"),
+)
+"""Parts of tensor names that only one architecture has, the more telling ones first."""
 _LORA_MARKS = (
     ".lora_down.",
     ".lora_up.",
@@ -61,31 +86,25 @@ def detect(header: Header) -> Facts:
     """Return the kind, base model and trigger words of a file."""
     tensors, metadata = header.tensors, header.metadata
     kind = _kind(tensors)
-    base = _base_by_tensors(tensors, kind)
-    if kind == "vae":
-        base = None
-    told = _base_by_metadata(metadata)
-    if base is None and kind in {"lora", "checkpoint", "embedding"}:
-        base = told
+    base = None if kind == "vae" else _base_by_tensors(tensors, kind)
+    if kind in {"lora", "checkpoint", "embedding"}:
+        told = _base_by_metadata(metadata)
+        base = (told or base) if kind == "lora" else (base or told)  # of a LoRA, shapes allow no more than a guess
+        base = base or _base_by_version(metadata)
     if base == "SDXL":
         base = _offspring(metadata) or base
     return Facts(kind, base, _triggers(metadata))
 
 
 def known_base(text: str | None) -> str | None:
-    """Return our name for a base model as CivitAI writes it (``Pony``, ``SDXL 1.0``, ``Flux.1 D``), or None."""
-    if not text:
-        return None
-    lowered = text.lower()
-    for mark, base in _OFFSPRING:
-        if mark in lowered:
-            return base
-    if "refiner" in lowered:
-        return "SDXL Refiner"
-    for mark, base in (("xl", "SDXL"), ("flux", "Flux"), ("sd 3", "SD 3"), ("sd 2", "SD 2"), ("sd 1", "SD 1.5")):
-        if mark in lowered:
-            return base
-    return None
+    """Return our name for a base model as CivitAI writes it (``Pony``, ``SDXL 1.0``, ``Flux.1 D``); None: unknown."""
+    lowered = (text or "").strip().lower()
+    return next((base for pattern, base in _CIVITAI_BASES if re.fullmatch(pattern, lowered)), None)
+
+
+def is_usable_as(found: ModelKind | None, wanted: ModelKind) -> bool:
+    """Return whether the WebUI takes a file of one kind where another is asked for; unknown kinds pass."""
+    return found is None or found == wanted or (wanted, found) in _INTERCHANGEABLE
 
 
 def finer_base(said: str | None, seen: str | None) -> str | None:
@@ -121,24 +140,34 @@ def _base_by_tensors(tensors: Mapping[str, Tensor], kind: str | None) -> str | N
             return "SDXL"
         vector = next(iter(tensors.values())).shape
         return {768: "SD 1.5", 1024: "SD 2"}.get(vector[-1]) if vector else None
-    if any("double_blocks" in name or "single_transformer_blocks" in name for name in tensors):
-        return "Flux"
-    if any("joint_blocks" in name for name in tensors):
-        return "SD 3"
+    for mark, base in _TENSOR_MARKS:
+        if any(mark in name for name in tensors):
+            return base
     if any(name.startswith("conditioner.embedders.1.") for name in tensors):
         return "SDXL"
     if kind == "lora" and any(name.startswith(("lora_te1_", "lora_te2_")) for name in tensors):
         return "SDXL"
-    for name, tensor in tensors.items():
-        if "attn2" in name and "to_k" in name and len(tensor.shape) >= 2 and not name.endswith(_OUTPUT_SIDE):  # noqa: PLR2004  out, in
-            base = _WIDTHS.get(tensor.shape[1])
-            if base is not None and (kind != "lora" or base != "SDXL Refiner"):
-                return base
+    for name in tensors:
+        if "attn2" in name and "to_k" in name:
+            by_width = _WIDTHS.get(_input_width(tensors, name, kind))
+            if by_width is not None and (kind != "lora" or by_width != "SDXL Refiner"):
+                return by_width
     return None
 
 
-_OUTPUT_SIDE = ("lora_up.weight", "lora_B.weight", "lora.up.weight")
-"""These tensors' second dimension is the rank, which can have any value."""
+_INPUT_SIDE = ("lora_down.weight", "lora_A.weight", "lora.down.weight")
+"""Of a LoRA only these tensors' second dimension is the layer's input; of the others it is a rank or a factor."""
+
+
+def _input_width(tensors: Mapping[str, Tensor], name: str, kind: str | None) -> int:
+    """Return the width of the input of the layer that a tensor belongs to; 0 where the tensor does not tell."""
+    shape = tensors[name].shape
+    if len(shape) < 2:  # noqa: PLR2004  out, in
+        return 0
+    if kind != "lora" or name.endswith(_INPUT_SIDE):
+        return shape[1]
+    other = tensors.get(f"{name[:-1]}2") if name.endswith("lokr_w1") else None
+    return shape[1] * other.shape[1] if other is not None and len(other.shape) >= 2 else 0  # noqa: PLR2004  as above
 
 
 def _base_by_metadata(metadata: Mapping[str, str]) -> str | None:
@@ -147,6 +176,11 @@ def _base_by_metadata(metadata: Mapping[str, str]) -> str | None:
         for mark, base in _ARCHITECTURES:
             if mark in text:
                 return base
+    return None
+
+
+def _base_by_version(metadata: Mapping[str, str]) -> str | None:
+    """Return what older trainers wrote: only whether it is Stable Diffusion 2."""
     if "ss_v2" in metadata:
         return "SD 2" if metadata["ss_v2"].lower() == "true" else "SD 1.5"
     return None

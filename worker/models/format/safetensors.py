@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """Far above the largest real one (about 1 MB); bounds the memory that a hostile file can take."""
 LENGTH_BYTES = 8
+SAFETENSORS = ".safetensors"
 _MAX_NUMBER = 1 << 62
 _BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
@@ -176,10 +177,8 @@ def is_fine_so_far(file: str, fd: int, front: int, size: int | None) -> bool:
     if front < LENGTH_BYTES:
         return False
     start = os.pread(fd, LENGTH_BYTES, 0)
-    if not file.endswith(".safetensors"):
-        kind = looks_like(start)
-        if kind is not None and "zip" not in kind:
-            raise BrokenHeader(f"it is {kind}")
+    if not file.lower().endswith(SAFETENSORS):
+        check_pickle_start(start)
         return True
     length = header_length(start)
     if front < LENGTH_BYTES + length:
@@ -188,3 +187,16 @@ def is_fine_so_far(file: str, fd: int, front: int, size: int | None) -> bool:
     if size is not None and header.file_bytes != size:
         raise BrokenHeader(f"it has {size} bytes, its header says {header.file_bytes}")
     return True
+
+
+def check_pickle_start(start: bytes) -> None:
+    """Check the first bytes of a model in another format than safetensors: they tell only what it is not.
+
+    Raises:
+        BrokenHeader: it is a page, JSON or a pointer.
+    """
+    if not start:
+        raise BrokenHeader("the file is empty")
+    kind = looks_like(start)
+    if kind is not None and "zip" not in kind:
+        raise BrokenHeader(f"it is {kind}")

@@ -91,7 +91,8 @@ class Evictor:
         need = size + self._floor - (0 if full else self._free(folder))
         if need <= 0:
             return True
-        need -= self._remove_old_partials() + self._remove_corrupt()
+        device = _device(folder)
+        need -= self._remove_old_partials(device) + self._remove_corrupt(device)
         if need <= 0:
             return True
         if not self._evict:
@@ -137,10 +138,12 @@ class Evictor:
             found.append(Candidate(entry.key, file.size, self._inventory.last_used(entry)))
         return found
 
-    def _remove_old_partials(self) -> int:
-        """Remove partial files that nobody has touched for a day; return the bytes that became free."""
+    def _remove_old_partials(self, device: int) -> int:
+        """Remove partial files that nobody has touched for a day; return the bytes that became free on `device`."""
         freed = 0
         for folder in {self._inventory.volume.incoming(kind) for kind in self._inventory.volume.folders}:
+            if not folder.is_dir() or _device(folder) != device:
+                continue
             for path in on_their_way(folder):
                 with contextlib.suppress(OSError):
                     facts = path.stat()
@@ -149,11 +152,13 @@ class Evictor:
                         freed += facts.st_blocks * 512
         return freed
 
-    def _remove_corrupt(self) -> int:
-        """Remove what was fetched and proved corrupt; return the bytes that became free."""
+    def _remove_corrupt(self, device: int) -> int:
+        """Remove what was fetched and proved corrupt; return the bytes that became free on `device`."""
         freed = 0
-        for kind in self._inventory.volume.folders:
-            for path in self._inventory.volume.quarantine(kind).glob(f"*{FETCHED}"):
+        for folder in {self._inventory.volume.quarantine(kind) for kind in self._inventory.volume.folders}:
+            if not folder.is_dir() or _device(folder) != device:
+                continue
+            for path in folder.glob(f"*{FETCHED}"):
                 with contextlib.suppress(OSError):
                     blocks = path.lstat().st_blocks
                     path.unlink()

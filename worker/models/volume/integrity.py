@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.models.format.filenames import short_hash
-from worker.models.format.safetensors import BrokenHeader, read_header
+from worker.models.format.safetensors import LENGTH_BYTES, SAFETENSORS, BrokenHeader, check_pickle_start, read_header
 from worker.models.volume.availability import is_broken
 
 if TYPE_CHECKING:
@@ -35,6 +35,22 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def damage_of(path: Path) -> str | None:
+    """Return what the beginning of a model file shows to be wrong, None when nothing; formats are told by the ending.
+
+    Raises OSError.
+    """
+    try:
+        if path.suffix.lower() == SAFETENSORS:
+            read_header(path)
+        else:
+            with path.open("rb") as file:
+                check_pickle_start(file.read(LENGTH_BYTES))
+    except BrokenHeader as error:
+        return str(error)
+    return None
+
+
 def measure(inventory: Inventory, model: LocalModel) -> str:
     """Measure a file that nobody has measured as it is now, and write the result down, so that it is done once.
 
@@ -53,11 +69,9 @@ def measure(inventory: Inventory, model: LocalModel) -> str:
 
 def complaint(path: Path, *, sha256: str | None) -> str | None:
     """Return what is wrong with a file: its header, or its hash where one is given; None when nothing is."""
-    if path.suffix == ".safetensors":
-        try:
-            read_header(path)
-        except BrokenHeader as error:
-            return str(error)
+    damage = damage_of(path)
+    if damage is not None:
+        return damage
     if sha256 is not None:
         measured = sha256_of(path)
         if measured != sha256:

@@ -16,9 +16,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from worker.contract.models import ModelRef
-from worker.errors import InvalidInput
+from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged
 from worker.models.format.detect import Facts, detect, split_words
-from worker.models.format.safetensors import BrokenHeader, read_header
+from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.sources.catalog import CATALOG_PATH
 from worker.models.volume.availability import Availability
 from worker.models.volume.layout import KINDS, STORE
@@ -120,6 +120,11 @@ class Inventory:
         """Return what the header of a file tells; nothing for formats without one."""
         return self._look_inside(file)[0]
 
+    def found_kind(self, file: ModelFile) -> ModelKind | None:
+        """Return what a file is by its header; None when that tells nothing, or was checked when it was fetched."""
+        entry = self._of(file)
+        return None if entry is not None and _is_measured(entry) else self.facts(file).kind
+
     def damage(self, file: ModelFile) -> str | None:
         """Return what is wrong with the header of a file; None if nothing, or if it was checked when it was fetched."""
         entry = self._of(file)
@@ -132,7 +137,7 @@ class Inventory:
         known = self._seen.get(memo)
         if known is None:
             known = Facts(None, None), None
-            if file.file.lower().endswith(".safetensors"):
+            if file.file.lower().endswith(SAFETENSORS):
                 try:
                     known = detect(read_header(file.path)), None
                 except BrokenHeader as error:
@@ -255,7 +260,7 @@ class Listed:
         """Return what is known of a file by its path in the WebUI's list, None where it is not on the volume.
 
         Raises:
-            ModelDamaged: as `ModelStore.find` does.
+            ModelDamaged, IncompatibleModel: as `ModelStore.find` does.
         """
         known = self._known.get((filename, kind))
         if known is not None and known[0] == self._stamp(known[1]):
@@ -274,6 +279,13 @@ class Listed:
         if stamp is not None:
             self._known[filename, kind] = (stamp, path, found)
         return found
+
+    def sound(self, filename: str, kind: ModelKind) -> LocalModel | None:
+        """Return the same, and None for a file that is damaged or of another kind: it is not this job's."""
+        try:
+            return self.model(filename, kind)
+        except (ModelDamaged, IncompatibleModel):
+            return None
 
     def _stamp(self, path: str) -> Hashable:
         """Return what changes when the file or the registry does; None where the file is gone."""

@@ -8,7 +8,9 @@ registry's lock).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import stat
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -23,6 +25,8 @@ QUARANTINE = ".quarantine"
 STORE = ".store"
 KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
 _MAX_DEPTH = 4
+_SETTLED_NS = 5 * 10**9
+"""A folder that changed within this time may change again without showing it: clocks are coarse, and differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Volume:
 
     root: Path
     folders: Mapping[ModelKind, Path]
+    _listings: dict[Path, _Listing] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Volume:
@@ -93,7 +98,7 @@ class Volume:
             facts = path.stat()
         except (OSError, ValueError):
             return None
-        if not path.is_file() or facts.st_size == 0:
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size == 0:
             return None
         link = path.is_symlink()
         return ModelFile(kind, file, path, facts.st_size, facts.st_mtime_ns, link, facts.st_ctime_ns)
@@ -101,9 +106,22 @@ class Volume:
     def names(self, kind: ModelKind) -> list[str]:
         """Return the model files of a kind as paths below its folder, sub-folders included, hidden ones not; sorted.
 
-        Reads folders only: nothing is known about the files themselves but their names.
+        Reads folders only: nothing is known about the files themselves but their names. A listing is remembered while
+        none of its folders has changed.
         """
-        return sorted(_walk(self.folders[kind], "", _MAX_DEPTH))
+        return list(self._listing(kind).names)
+
+    def listing_stamp(self, kind: ModelKind) -> object | None:
+        """Return an object that is another one as soon as the names of a kind may be; None while that can't be told."""
+        listing = self._listing(kind)
+        return listing if listing.changed is not None else None
+
+    def _listing(self, kind: ModelKind) -> _Listing:
+        root = self.folders[kind]
+        known = self._listings.get(root)
+        if known is None or not known.is_current():
+            known = self._listings[root] = _list(root)
+        return known
 
     def files(self, kind: ModelKind) -> Iterator[ModelFile]:
         """Yield every model file of a kind with its size and time, sorted by name."""
@@ -113,11 +131,49 @@ class Volume:
                 yield seen
 
 
-def _walk(folder: Path, below: str, depth: int) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listing:
+    """The names in a folder and its sub-folders, and when each folder had changed last; None: it can't be relied on."""
+
+    names: tuple[str, ...]
+    changed: Mapping[str, int] | None
+
+    def is_current(self) -> bool:
+        """Return whether no folder has changed since."""
+        try:
+            return self.changed is not None and all(
+                os.stat(folder).st_mtime_ns == then  # noqa: PTH116 - the method of paths takes three times as long
+                for folder, then in self.changed.items()
+            )
+        except OSError:
+            return False
+
+
+def file_stamp(path: Path) -> tuple[int, int, int, int] | None:
+    """Return a value that changes with a file; None when it is not there."""
     try:
+        facts = os.stat(path)  # noqa: PTH116 - the method of paths takes three times as long
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _list(root: Path) -> _Listing:
+    changed: dict[str, int] = {}
+    names = tuple(sorted(_walk(root, "", _MAX_DEPTH, changed)))
+    clock = time.time_ns()
+    settled = bool(changed) and all(0 < then < clock - _SETTLED_NS for then in changed.values())
+    return _Listing(names, changed if settled else None)
+
+
+def _walk(folder: Path, below: str, depth: int, changed: dict[str, int]) -> Iterator[str]:
+    """Yield the model files below a folder; note in `changed` when each folder had changed before it was read."""
+    try:
+        changed[str(folder)] = folder.stat().st_mtime_ns
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError:
+        changed[str(folder)] = 0
         return
     for entry in found:
         if not _is_text(entry.name):
@@ -126,7 +182,7 @@ def _walk(folder: Path, below: str, depth: int) -> Iterator[str]:
         if entry.name.lower().endswith(MODEL_ENDINGS):
             yield file
         elif depth > 1 and _is_folder(entry):
-            yield from _walk(Path(entry.path), f"{file}/", depth - 1)
+            yield from _walk(Path(entry.path), f"{file}/", depth - 1, changed)
 
 
 def _is_text(name: str) -> bool:

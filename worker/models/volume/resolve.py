@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from worker.errors import ModelNotFound
+from worker.errors import IncompatibleModel, ModelDamaged, ModelNotFound
 from worker.models.format.filenames import (
     closest_names,
     match_key,
@@ -217,4 +217,23 @@ def not_found(
         f"{f'{path}: ' if path else ''}no {kind} {ref.shown!r} on the volume or in the catalog{asked}",
         hint=_HINT,
         details={"path": path, "kind": kind, "suggestions": suggestions},
+    )
+
+
+def nothing_in(resolution: Resolution, *, path: str) -> ModelDamaged:
+    """Return the error for a name that the folder has, with nothing behind it."""
+    key = f"{resolution.kind}/{resolution.file}"
+    return ModelDamaged(
+        f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
+        hint="If it is still being copied, try again; else put a whole file in its place.",
+        details={"path": path, "model": key},
+    )
+
+
+def wrong_kind(key: str, kind: ModelKind, found: ModelKind | None, *, path: str) -> IncompatibleModel:
+    """Return the error for a file that is of another kind than the folder it is in and the field that names it."""
+    return IncompatibleModel(
+        f"{f'{path}: ' if path else ''}the file {key} on the volume is a {found}, not a {kind}",
+        hint=f"Put it where {found} files are, and name it where a {found} belongs.",
+        details={"path": path, "model": key, "kind": kind, "found": found},
     )
