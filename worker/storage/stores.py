@@ -12,13 +12,13 @@ from worker.storage.endpoint import BadEndpoint
 from worker.storage.s3 import S3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from worker.net.guard import Guard
     from worker.storage.base import Account, Store, StoreKind, StoreTarget
     from worker.storage.endpoint import Location
 
-STORES: Mapping[str, StoreKind] = {"https": S3, "http": S3}
+STORES: dict[str, StoreKind] = {"https": S3, "http": S3}
 """By the scheme of the endpoint's address."""
 
 
@@ -58,6 +58,10 @@ class StoreClients:
             for old in [one for one in self._stores if not one.trusted][: -self._most]:
                 self._stores.pop(old)  # not closed: an upload may still use it
             return store
+
+    def __len__(self) -> int:
+        """Return how many stores are remembered."""
+        return len(self._stores)
 
     def _account(self, target: StoreTarget) -> Account:
         account = self._accounts.get(target.account)

@@ -172,6 +172,23 @@ def test_a_jobs_own_store_inside_is_refused_before_and_again_at_the_connection(m
     asyncio.run(make(allow=("127.0.0.1",)).admit(Output(), own))
 
 
+def test_the_host_of_a_jobs_own_store_is_looked_up_beside_the_event_loop() -> None:
+    threads: list[int] = []
+
+    def resolver(_host: str, _port: int) -> list[str]:
+        threads.append(threading.get_ident())
+        return ["93.184.216.34"]
+
+    own = from_job(
+        {"accessId": "a", "accessSecret": "b", "bucketName": "pics", "endpointUrl": "https://s3.example.com"}
+    )
+    delivery = Delivery(Guard(resolver=resolver))
+    asyncio.run(delivery.admit(Output(), own))
+    delivery.close()
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Store) -> None:
     with proxy("127.0.0.1", store.port) as hop:
         answers = iter([["93.184.216.34"], ["127.0.0.1"]])
