@@ -250,8 +250,15 @@ class ModelStore:
             VolumeUnavailable: the folder in which it may be is gone.
         """
         self.availability.require(resolution.kind, file=resolution.file, path=path)
+        folder = self.volume.folders[resolution.kind]
         return not_found(
-            ref, resolution.kind, names=self.volume.names(resolution.kind), catalog=self.catalog, path=path
+            ref,
+            resolution.kind,
+            folder=folder.name,
+            names=self.volume.names(resolution.kind),
+            elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
+            catalog=self.catalog,
+            path=path,
         )
 
     def close(self) -> None:

@@ -246,6 +246,8 @@ def _unknown(error: ModelNotFound, want: lookup.Wanted, catalog: Catalog) -> Pro
     suggestions = error.details.get("suggestions") or []
     near = nearest(want.ref.ref, [*listed, *suggestions]) or next(iter(suggestions), None)
     there = f"; the WebUI has: {', '.join(listed[:40])}" if listed else ""
+    if elsewhere := error.details.get("elsewhere"):
+        there = f"; only {error.details['folder']}/ is read, and a file of that name lies at {' and '.join(elsewhere)}"
     return Problem(want.path, f"no {want.kind} {want.ref.shown!r} on the volume or in the catalog{there}", near)
 
 

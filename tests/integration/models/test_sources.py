@@ -15,7 +15,10 @@ from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
+from worker.models.download.errors import fetch_error
+from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai import Civitai, UnknownModel, read_answer
+from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
 from worker.net.fetch import Limits
 
@@ -387,6 +390,38 @@ def test_a_file_in_the_hubs_cache_is_used_in_place(tmp_path: Path, revision: str
     assert model.path.resolve() == cached
     assert asyncio.run(fetch(where, ModelRef(name="hf:org/repo/x.safetensors", revision=revision))).path == model.path
     where.close()
+
+
+# plain addresses
+
+
+def test_a_source_without_a_tag_is_read_over_one_connection(tmp_path: Path) -> None:
+    big = make.safetensors(make.SDXL_LORA, pad_to=12_000_000, fill=bytes(range(251)))
+    with serve(lambda request: ranged(request, big, etag=None)) as server:
+        where = store(tmp_path, server.url)
+        model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        where.close()
+        assert model.path.read_bytes() == big
+        whole = [request for request in server.seen if request.headers["range"] == f"bytes=0-{len(big) - 1}"]
+        assert len(whole) == 1
+        assert len(server.seen) == 2  # the first asks for the beginning alone
+
+
+@pytest.mark.parametrize(
+    ("url", "way_out"),
+    [
+        ("https://drive.google.com/uc?export=download&id=1", "Google Drive"),
+        ("https://www.dropbox.com/s/x/y.safetensors?dl=0", "dl=1"),
+        ("https://github.com/o/r/blob/main/x.safetensors", "raw.githubusercontent.com"),
+        ("https://huggingface.co/o/r", "name the file"),
+        ("https://example.com/x", "not of a page about it"),
+    ],
+)
+def test_a_page_in_place_of_a_file_is_told_with_what_works_at_its_site(url: str, way_out: str) -> None:
+    locator = locate(ModelRef(url=url))
+    assert locator is not None
+    error = fetch_error(BrokenHeader("it is an HTML or XML page"), locator, "lora", "loras[0]")
+    assert way_out in (error.hint or "")
 
 
 # S3

@@ -14,7 +14,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.contract.models import ModelRef
-from worker.errors import IncompatibleModel
+from worker.errors import IncompatibleModel, ModelNotFound
 from worker.models import admin
 from worker.models.volume.integrity import complaint
 
@@ -157,6 +157,33 @@ def test_a_file_of_another_kind_is_refused_wherever_it_lies(
     with pytest.raises(IncompatibleModel, match=rf"loras\[0\]: .*wrong.* is a {found}, not a {kind}"):
         where.find(ModelRef(name="wrong"), kind, path="loras[0]")
     assert where.listed.sound(str(where.volume.path(kind, "wrong.SafeTensors")), kind) is None
+    where.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "tensors", "words"),
+    [
+        ("lora", "Lora/old.safetensors", make.SDXL_LORA, "Lora/old.safetensors (a lora)"),
+        ("lora", "LyCORIS/sub/old.safetensors", make.SDXL_LORA, "LyCORIS/sub/old.safetensors (a lora)"),
+        ("lora", "checkpoints/old.safetensors", make.SDXL_LORA, "checkpoints/old.safetensors (a lora)"),
+        ("checkpoint", "Stable-diffusion/old.safetensors", make.SDXL_CHECKPOINT, "Stable-diffusion/old.safetensors (a"),
+        ("checkpoint", "old.safetensors", make.SDXL_CHECKPOINT, "lies at old.safetensors (a checkpoint)"),
+        ("checkpoint", "loras/old.safetensors", make.SDXL_CHECKPOINT, "loras/old.safetensors (a checkpoint)"),
+        ("vae", "VAE/old.ckpt", make.VAE, "VAE/old.ckpt"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lies_elsewhere_is_named_with_the_folder_that_was_read(
+    tmp_path: Path, kind: ModelKind, place: str, tensors: dict[str, list[int]], words: str
+) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    make.write(tmp_path / place, tensors)
+    with pytest.raises(ModelNotFound) as caught:
+        asyncio.run(where.prepare([("field", ModelRef(name="old"), kind)]))
+    folder = where.volume.folders[kind].name
+    assert words in caught.value.message
+    assert f"in {folder}/" in caught.value.message
+    assert f"{kind.upper()}_DIR" in (caught.value.hint or "")
+    assert str(tmp_path) not in caught.value.message
     where.close()
 
 

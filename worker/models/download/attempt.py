@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import replace
-from itertools import count
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from worker.errors import DownloadRefused, HashMismatch, NoSpace, VolumeUnavailable, WorkerError
 from worker.models.download import library
@@ -97,15 +98,20 @@ class Attempt:
 
     def _offer(self) -> Offer:
         """Ask the source what it offers, again while it is busy or out of reach. Raises `FetchError`, `Stopped`."""
-        for attempts in count(1):
-            try:
-                return self._means.sources.offer(self._locator, token=self._token)
-            except FetchError as error:
-                if self._order.state.stop.wait(
-                    pause(error, attempts, self._means.rules.retry, self._means.rules.jitter())
-                ):
-                    raise Stopped from None
-        raise AssertionError("counting does not end")
+        rules, stop = self._means.rules, self._order.state.stop
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            if not isinstance(error, FetchError):
+                raise TypeError("only failed fetches are tried again")
+            return pause(error, state.attempt_number, rules.retry, rules.jitter())
+
+        def sleep(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise Stopped
+
+        retrying = Retrying(retry=retry_if_exception_type(FetchError), wait=wait, sleep=sleep)
+        return retrying(self._means.sources.offer, self._locator, token=self._token)
 
     def _already_there(self, offer: Offer) -> str | None:
         """Return the key of the same file that came by another reference; it answers to this one too from now on."""

@@ -8,6 +8,7 @@ All methods block on the volume and are called in threads, but for `use`, `last_
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from worker.contract.models import ModelRef
 from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged
 from worker.models.format.detect import Facts, detect, split_words
+from worker.models.format.filenames import match_key
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.sources.catalog import CATALOG_PATH
 from worker.models.volume.availability import Availability
@@ -39,6 +41,9 @@ log = logging.getLogger(__name__)
 
 REGISTRY = "cache_registry.json"
 FLUSH_EVERY_S = 60.0
+_LOOKED_THROUGH = 20_000
+"""Files whose names are compared when one is not where it should be."""
+_TOLD = 3
 _MAX_WORDS_FILE = 16 * 1024
 
 
@@ -46,6 +51,14 @@ def registry_path(root: Path, catalog: Path = CATALOG_PATH) -> Path:
     """Return where the registry of the models in `root` is; never the place of the catalog that ships."""
     path = root / REGISTRY
     return root / STORE / REGISTRY if path.absolute() == catalog.absolute() else path
+
+
+def _kind_at(path: Path) -> ModelKind | None:
+    """Return what a file is by its header; None when that does not tell."""
+    try:
+        return detect(read_header(path)).kind if path.suffix.lower() == SAFETENSORS else None
+    except (BrokenHeader, OSError):
+        return None
 
 
 def _is_measured(entry: Entry) -> bool:
@@ -146,6 +159,17 @@ class Inventory:
                     return known  # a hiccup of the volume says nothing about the file
             self._seen[memo] = known
         return known
+
+    def lies_elsewhere(self, name: str, kind: ModelKind) -> list[str]:
+        """Return where files of this name lie outside the folder of `kind`, each with what it is, in words; few."""
+        wanted, found = match_key(PurePath(name).name), []
+        for path in itertools.islice(self.volume.elsewhere(kind), _LOOKED_THROUGH):
+            if match_key(path.name) == wanted:
+                root = self.volume.root.absolute()
+                shown = path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path.name
+                seen = _kind_at(path)
+                found.append(f"{shown}{f' (a {seen})' if seen else ''}")
+        return found[:_TOLD]
 
     def words_beside(self, file: ModelFile) -> tuple[str, ...]:
         """Return the trigger words in the ``.txt`` file beside a model."""

@@ -123,6 +123,24 @@ class Volume:
             known = self._listings[root] = _list(root)
         return known
 
+    def elsewhere(self, kind: ModelKind) -> Iterator[Path]:
+        """Yield the model files that are not in the folder of `kind`: of other kinds, in other folders, in the root."""
+        roots = {path.absolute() for other, path in self.folders.items() if other != kind}
+        own = self.folders[kind].absolute()
+        try:
+            with os.scandir(self.root) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or not _is_text(entry.name):
+                        continue
+                    if entry.name.lower().endswith(MODEL_ENDINGS):
+                        yield Path(entry.path)
+                    elif _is_folder(entry):
+                        roots.add(Path(entry.path).absolute())
+        except OSError:
+            pass  # the kinds' own folders may still be there
+        for folder in sorted(roots - {own}):
+            yield from (folder / name for name in _walk(folder, "", _MAX_DEPTH, {}))
+
     def files(self, kind: ModelKind) -> Iterator[ModelFile]:
         """Yield every model file of a kind with its size and time, sorted by name."""
         for file in self.names(kind):

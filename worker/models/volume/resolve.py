@@ -195,14 +195,23 @@ _HINT = (
 
 
 def not_found(
-    ref: ModelRef, kind: ModelKind, *, names: Iterable[str], catalog: ModelCatalog, path: str
+    ref: ModelRef,
+    kind: ModelKind,
+    *,
+    folder: str,
+    names: Iterable[str],
+    elsewhere: Sequence[str],
+    catalog: ModelCatalog,
+    path: str,
 ) -> ModelNotFound:
     """Return the error, with what was probably meant.
 
     Args:
         ref: As the client wrote it.
         kind: What the field asks for.
-        names: The files of that kind on the volume, relative to its folder.
+        folder: The folder of that kind, which was read.
+        names: Its files.
+        elsewhere: Where files of that name lie that are not in this folder, in words.
         catalog: Models known by name.
         path: The field in the job; "" where there is none.
     """
@@ -213,10 +222,16 @@ def not_found(
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     if other is not None:
         asked = f"; {other.name!r} is known as a {other.kind}"
+    details: dict[str, object] = {"path": path, "kind": kind, "suggestions": suggestions, "folder": folder}
+    hint = _HINT
+    if elsewhere:
+        details["elsewhere"] = list(elsewhere)
+        asked = f"; a file of that name lies at {' and '.join(elsewhere)}"
+        hint = f"Only {folder}/ is read for a {kind}: move the file there, or set {kind.upper()}_DIR to its folder."
     return ModelNotFound(
-        f"{f'{path}: ' if path else ''}no {kind} {ref.shown!r} on the volume or in the catalog{asked}",
-        hint=_HINT,
-        details={"path": path, "kind": kind, "suggestions": suggestions},
+        f"{f'{path}: ' if path else ''}no {kind} {ref.shown!r} on the volume (in {folder}/) or in the catalog{asked}",
+        hint=hint,
+        details=details,
     )
 
 
