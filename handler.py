@@ -23,17 +23,17 @@ def main() -> int:
     from worker.errors import WorkerError  # noqa: PLC0415 - as above
     from worker.host import Host  # noqa: PLC0415 - as above
     from worker.settings import read_settings  # noqa: PLC0415 - as above
-    from worker.telemetry import logs  # noqa: PLC0415 - as above
+    from worker.telemetry import logs, output  # noqa: PLC0415 - as above
 
     return_large_blocks()
-    logs.spare_stdout()
+    output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("handler")
     host: HostType | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the SDK has a better answer; also as process 1
     try:
         settings = read_settings(os.environ)
-        logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        logs.configure_from(settings, os.environ)
         if settings.runpod_log_level is not None:
             os.environ["RUNPOD_LOG_LEVEL"] = settings.runpod_log_level.upper()  # read by the SDK when it is imported
         host = Host(settings, os.environ)
@@ -53,6 +53,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+    from worker.telemetry.output import flush  # imported by `main`, after it has set the collector up
+
+    flush()
     os._exit(code)  # a thread that still waits for somebody else's answer must not keep a worker that is done

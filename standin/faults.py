@@ -36,6 +36,17 @@ AT_WORK = {
     "wrong-scheduler": "the picture and info of another scheduler, `name` (Karras)",
     "wrong-clip-skip": "the picture and info of another clip skip, `value` (3)",
     "wrong-vae": "the picture and info of another VAE, `name` (other.safetensors)",
+    "wrong-parameter": "another value `value` of the parameter `name` (Steps) in info and infotexts",
+    "wrong-notes": "another value `value` of the parameter `name` (Steps) in the picture's own notes alone",
+    "wrong-prompt": "another prompt, `text`, as it was read",
+    "wrong-negative": "another negative prompt, `text`, as it was read",
+    "lost-style": "the styles left out of the prompts",
+    "lost-tag": "the first tag of a LoRA lost from the prompt",
+    "lost-parameter": "no word of the parameter `name` (Refiner)",
+    "lost-map": "a ControlNet unit that did not run: its map is missing",
+    "previous-answer": "the whole answer to the request before",
+    "white": "a white picture",
+    "noise": "a picture of nothing but noise",
     "no-loras": "LoRAs have no effect",
     "truncated-picture": "a picture whose file ends in the middle",
     "broken-base64": "a picture that is not base64",
@@ -86,6 +97,7 @@ class Faults:
         self.released = threading.Event()
         """Set by reset; what hangs waits for it."""
         self._job = threading.local()
+        self._previous: Any = None
         for fault in parse(at_start):
             self.add(fault)
 
@@ -100,6 +112,11 @@ class Faults:
             self._on.clear()
             self.released.set()
             self.released = threading.Event()
+
+    def answer(self, answer: Any) -> Any:
+        """The answer as it is sent: the one before, where a fault says so."""
+        before, self._previous = self._previous, answer
+        return before if before is not None and self.take("previous-answer") else answer
 
     def work_on(self, prompt: str) -> None:
         """Takes note of the job that the calling thread works on."""

@@ -39,14 +39,14 @@ OPTIONS_FROM_INFOTEXT = {
 }
 
 
-def txt2img(webui: WebUI, body: Any) -> dict[str, Any]:
+def txt2img(webui: WebUI, body: Any) -> Any:
     """`POST /sdapi/v1/txt2img`."""
     request = fields.validate(body, fields.TXT2IMG)
     _apply_infotext(request, body, fields.TXT2IMG)
     return _run(webui, request, "txt2img")
 
 
-def img2img(webui: WebUI, body: Any) -> dict[str, Any]:
+def img2img(webui: WebUI, body: Any) -> Any:
     """`POST /sdapi/v1/img2img`."""
     request = fields.validate(body, fields.IMG2IMG)
     if request["init_images"] is None:
@@ -56,7 +56,7 @@ def img2img(webui: WebUI, body: Any) -> dict[str, Any]:
     return _run(webui, request, "img2img", mask)
 
 
-def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> dict[str, Any]:
+def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> Any:
     catalog = webui.extensions.catalog
     name = request["script_name"]
     script = catalog.selectable(tab, name) if name else None
@@ -102,7 +102,9 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> d
     images = [encode(image, webui.options) for image in processed.images] if request["send_images"] else []
     if tab == "img2img" and not request["include_init_images"]:
         request["init_images"] = request["mask"] = None
-    return {"images": damage(webui.faults, images), "parameters": request, "info": processed.info()}
+    return webui.faults.answer(
+        {"images": damage(webui.faults, images), "parameters": request, "info": processed.info()}
+    )
 
 
 def _start(webui: WebUI, p: Processing) -> None:

@@ -120,7 +120,10 @@ class Networks:
         try:
             wanted = [(tag.arguments[0], *_multipliers(tag)) for tag in tags if tag.kind in ("lora", "lyco")]
         except ValueError as error:
-            print(f"*** Error activating extra network lora\n    ValueError: {error}", file=sys.stderr, flush=True)
+            arguments = ", ".join(
+                f"<modules.extra_networks.ExtraNetworkParams object at 0x{id(tag):x}>" for tag in tags
+            )
+            _display(f"activating extra network lora with arguments [{arguments}]", "ValueError", str(error))
             return ()
         if any(name not in self._by_alias for name, _, _ in wanted):
             self.refresh()
@@ -132,15 +135,17 @@ class Networks:
             try:
                 header = read_header(network.path) if network.path.suffix == ".safetensors" else Header({}, {})
             except WebUIError as error:
-                print(
-                    f"*** Error loading network {network.path}: {error.name}: {error.message}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _display(f"loading network {network.path}", error.name, error.message)
                 continue
             if (text_encoder or unet) and fits(header, weights):
                 applied.append(Applied(network.name, text_encoder, unet))
         return tuple(applied)
+
+
+def _display(task: str, error: str, message: str) -> None:
+    """Print an exception as `modules/errors.py` displays one."""
+    frame = 'Traceback (most recent call last):\n  File "extensions-builtin/Lora/networks.py", line 1, in <module>'
+    print(f"{task}: {error}", frame, f"{error}: {message}", sep="\n", file=sys.stderr, flush=True)
 
 
 def fits(header: Header, weights: Weights) -> bool:

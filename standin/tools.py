@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from . import extras, infotext
@@ -78,6 +79,8 @@ def extra_single(webui: WebUI, body: Any) -> dict[str, Any]:
     picture = decode(values["image"], webui.options)
     with webui.queue.hold():
         result, text = extras.run(picture, values, webui.upscalers)
+    if webui.faults.take("black"):
+        result = Image.new("RGB", result.size)
     result = crop(webui.faults, result)
     (image,) = damage(webui.faults, [encode(result, webui.options)])
     return {"html_info": text, "image": image}

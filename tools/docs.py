@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tools import error_page, hub
 from worker.errors import all_errors
-from worker.settings import rows
+from worker.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,11 +77,14 @@ def table(name: str) -> str:
 def settings_table() -> str:
     """Return the table of every environment variable."""
     lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]
-    for row in rows():
-        names = " or ".join(f"`{name}`" for name in row.names)
-        kind = f"{row.type}, {row.unit}" if row.unit else row.type
-        default = f"`{row.default}`" if row.default else ""
-        lines.append(f"| {names} | {kind} | {default} | {row.about} |")
+    for variable in variables():
+        names = " or ".join(f"`{name}`" for name in variable.names)
+        kind = " \\| ".join(variable.choices) or variable.kind
+        kind = f"{kind}, {variable.unit}" if variable.unit else kind
+        value = "" if variable.default is None else str(variable.default)
+        value = value.lower() if variable.kind == "bool" else value
+        default = f"`{value}`" if value else ""
+        lines.append(f"| {names} | {kind} | {default} | {variable.description} |")
     return "\n".join(lines)
 
 

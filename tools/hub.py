@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from worker import knobs
 from worker.cli.presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
-from worker.settings import Settings
+from worker.settings import variables
 
 if TYPE_CHECKING:
-    from worker.knobs import Knob
+    from worker.env_fields import Variable
 
 _OF_THE_IMAGE = {"webui_dir", "webui_url", "webui_python", "webui_port", "out_dir"}
 _BASIC = {
@@ -51,27 +50,27 @@ def render() -> str:
 def environment() -> list[dict[str, Any]]:
     """Return one input per variable that an operator may set, everyday ones first."""
     inputs = [
-        (name not in _BASIC, _input(name, knob))
-        for name, knob in knobs.of(Settings)
-        if name not in _OF_THE_IMAGE and not name.startswith("runpod_")
+        (variable.attribute not in _BASIC, _input(variable))
+        for variable in variables()
+        if variable.attribute not in _OF_THE_IMAGE and not variable.attribute.startswith("runpod_")
     ]
     return [row for _, row in sorted(inputs, key=lambda item: item[0])]
 
 
-def _input(name: str, knob: Knob) -> dict[str, Any]:
-    key = knob.names[0]
+def _input(variable: Variable) -> dict[str, Any]:
+    key = variable.names[0]
     about: dict[str, Any] = {
         "name": key.replace("_", " ").capitalize(),
-        "type": {"bool": "boolean", "integer": "number", "number": "number"}.get(knob.kind, "string"),
-        "description": knob.about + (f" In {knob.unit}." if knob.unit else ""),
+        "type": {"bool": "boolean", "integer": "number", "number": "number"}.get(variable.kind, "string"),
+        "description": variable.description + (f" In {variable.unit}." if variable.unit else ""),
     }
-    if knob.choices:
-        about["options"] = [{"label": choice, "value": choice} for choice in knob.choices]
+    if variable.choices:
+        about["options"] = [{"label": choice, "value": choice} for choice in variable.choices]
     for bound, word in (("ge", "min"), ("gt", "min"), ("le", "max")):
-        if bound in knob.limits:
-            about[word] = knob.limits[bound]
+        if bound in variable.limits:
+            about[word] = variable.limits[bound]
     if about["type"] == "boolean":
-        about |= {"trueValue": "true", "falseValue": "false", "default": knob.default}
-    elif knob.default is not None:
-        about["default"] = knob.default if about["type"] == "number" else str(knob.default)
-    return {"key": key, "input": {**about, "advanced": name not in _BASIC}}
+        about |= {"trueValue": "true", "falseValue": "false", "default": variable.default}
+    elif variable.default is not None:
+        about["default"] = variable.default if about["type"] == "number" else str(variable.default)
+    return {"key": key, "input": {**about, "advanced": variable.attribute not in _BASIC}}

@@ -10,14 +10,13 @@ import importlib
 import resource
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker import first
 from worker.doctor.quick import refuse_the_hopeless
 from worker.settings import MODEL_KINDS
-from worker.telemetry.logs import configure_libraries, get_logger
+from worker.telemetry.logs import get_logger
 from worker.webui import launch
 from worker.webui.backend import Backend
 from worker.webui.disk import disk_errors
@@ -55,7 +54,7 @@ class Host:
         self._tell: Callable[[WorkerError], None] | None = None
         self._kind = launch.kind(settings)
         self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
-        self.settings = replace(settings, models_dir=_demo_models(settings)) if self._demo else settings
+        self.settings = settings.model_copy(update={"models_dir": _demo_models(settings)}) if self._demo else settings
         self._backend: Backend | None = None
         self._keeper: Keeper | None = None
         self._store: ModelStore | None = None
@@ -115,7 +114,6 @@ class Host:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
-        configure_libraries()
         for module in NEEDED_TO_WAIT:  # before the other thread imports: see `Beside`
             importlib.import_module(module)
 

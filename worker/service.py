@@ -153,7 +153,8 @@ class Service:
 
     def _log_done(self, phases: Phases, seconds: Mapping[str, float], answer: Any) -> None:
         carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
-        self._log.info("job done", **carried, **self._maker.memory, **in_ms(seconds))
+        durations = {f"{phase}_ms": spent for phase, spent in in_ms(seconds).items()}
+        self._log.info("job done", **carried, **self._maker.memory, **durations)
 
     @property
     def gpu(self) -> GpuQueue:

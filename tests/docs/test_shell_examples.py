@@ -25,7 +25,7 @@ from tests.support.ports import free_port
 from tests.support.webui_dir import environment
 from tests.support.workerproc import WorkerProcess
 from worker.cli.main import COMMANDS
-from worker.settings import rows
+from worker.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def test_every_command_that_a_page_names_exists() -> None:
 
 
 def test_the_manifest_s_variables_and_paths_exist() -> None:
-    known = {name for row in rows() for name in row.names}
+    known = {name for variable in variables() for name in variable.names}
     for page in PAGES:
         for example in examples(page):
             if example.language == "yaml":

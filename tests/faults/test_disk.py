@@ -49,7 +49,7 @@ def test_answers_are_given_though_they_can_not_be_kept(tmp_path: Path, small_dis
         (small_disk / "filling").unlink()
         assert pixels(rig.run()["images"][0]) == right
         assert len(list(small_disk.glob("kept/*/answer.json"))) == 1
-        assert not list(small_disk.rglob("*.incomplete"))
+        assert not list(small_disk.rglob("*.tmp"))
         assert "could not be kept" in rig.worker.log
 
 
@@ -73,7 +73,7 @@ def test_a_full_volume_serves_what_is_there_and_says_what_has_no_place(tmp_path:
         assert rig.run(**lora)["error_code"] == "no_space"
         (small_disk / "filling").unlink()
         assert "images" in rig.run(**lora)
-        assert not list(small_disk.rglob("*.incomplete"))
+        assert not list(small_disk.rglob("*.tmp"))
 
 
 def test_a_log_on_a_full_disk_costs_no_job(tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_a_webui_is_restarted_although_the_disk_of_its_options_is_full(tmp_path:
         disks.fill(disk / "filling")
         rig.webui().kill()
         assert pixels(rig.run()["images"][0]) == right
-        assert not list(disk.rglob("*.incomplete"))
+        assert not list(disk.rglob("*.tmp"))

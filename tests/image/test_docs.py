@@ -13,7 +13,7 @@ import pytest
 from worker.cli import deploy
 from worker.cli.presets import PRESETS
 from worker.errors import all_errors
-from worker.settings import rows
+from worker.settings import variables
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def test_the_presets_are_the_ones_there_are() -> None:
 
 
 def test_every_variable_in_the_text_exists() -> None:
-    known = {name for row in rows() for name in row.names} | NOT_OURS
+    known = {name for variable in variables() for name in variable.names} | NOT_OURS
     for text in (DEPLOY, TROUBLE):
         named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)", text)) | set(
             re.findall(r"^    ([A-Z_]{5,}) +=", text, re.MULTILINE)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from worker.host import Host
     from worker.telemetry.progress import Progress
 
+STYLES = """name,prompt,negative_prompt
+Detailed,"photo of {prompt}, highly detailed",blurry
+Film,film grain,
+"""
+
 
 class Worker:
     """A ready worker on the stand-in, with the stand-in's controls."""
@@ -51,7 +56,10 @@ class Worker:
 @pytest.fixture(scope="session")
 def shared_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     # No second runs: these tests look at what the worker makes of a single answer.
-    with running_host(tmp_path_factory.mktemp("worker"), {"RERUNS": "0"}) as host:
+    folder = tmp_path_factory.mktemp("worker")
+    styles = folder / "styles.csv"
+    styles.write_text(STYLES, encoding="utf-8")
+    with running_host(folder, {"RERUNS": "0", "WEBUI_ARGS": f"--styles-file {styles}"}) as host:
         yield Worker(host)
 
 

@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from tests.support import models
+from tests.support.pictures import file, smooth
 from tests.support.webui_dir import running_host
 
 if TYPE_CHECKING:
@@ -385,7 +386,8 @@ def test_a_random_seed_is_drawn_by_the_worker_and_told(worker: Worker) -> None:
 def test_only_what_the_client_set_is_sent(worker: Worker) -> None:
     worker.run_job({"input": {"prompt": "a cat", "steps": 2, "width": 64, "height": 64}})
     body = worker.sent()[-1]
-    assert set(body) == {"prompt", "steps", "width", "height", "seed", "override_settings"}
+    # The subseed marks the request; without a strength it changes no picture.
+    assert set(body) == {"prompt", "steps", "width", "height", "seed", "subseed", "override_settings"}
     assert set(body["override_settings"]) == {"sd_model_checkpoint"}
 
 
@@ -410,3 +412,53 @@ def test_a_refiner_that_never_gets_its_turn_is_the_jobs_mistake_and_costs_no_sec
     assert len(worker.sent()) == 2
     told = worker.run(steps=2, refiner={"checkpoint": "Other_v1", "switch_at": 0.9}, on_mismatch="warn")
     assert any("never came in" in warning for warning in told["warnings"])
+
+
+def test_a_refiner_without_a_step_of_its_own_is_told(worker: Worker) -> None:
+    plain = worker.run(steps=4)
+    idle = worker.run(steps=4, refiner={"checkpoint": "Other_v1", "switch_at": 1.0})
+    assert idle["images"] == plain["images"]
+    assert idle["applied"]["refiner"] is None
+    assert idle["applied"]["checkpoint"] == "Deliberate_v6"
+    assert any("leaves the refiner no step" in warning for warning in idle["warnings"])
+
+
+def test_a_refiner_that_makes_the_picture_alone_is_its_checkpoint(worker: Worker) -> None:
+    alone = worker.run(steps=4, refiner={"checkpoint": "Other_v1", "switch_at": 0.0})
+    assert alone["applied"]["checkpoint"] == "Other_v1"
+    assert alone["applied"]["refiner"] == {"checkpoint": "Other_v1", "switch_at": 0.0}
+    assert any("leaves the checkpoint no step" in warning for warning in alone["warnings"])
+    usual = worker.run(steps=10, refiner={"checkpoint": "Other_v1", "switch_at": 0.5})
+    assert (usual["applied"]["checkpoint"], usual["warnings"]) == ("Deliberate_v6", [])
+    assert usual["applied"]["refiner"] == {"checkpoint": "Other_v1", "switch_at": 0.5}
+
+
+def test_an_embedding_that_no_prompt_names_is_told(worker: Worker) -> None:
+    idle = worker.run(embeddings=["goodemb"])
+    assert any(warning.startswith("embeddings[0]: 'goodemb' changes nothing") for warning in idle["warnings"])
+    assert idle["applied"]["embeddings"] == []
+    for used in ({"prompt": "a cat goodemb"}, {"negative_prompt": "(GoodEmb:1.1)"}):
+        answer = worker.run(embeddings=["goodemb"], **used)
+        assert answer["warnings"] == []
+        assert answer["applied"]["embeddings"] == ["goodemb"]
+
+
+def test_the_second_pass_is_told(worker: Worker) -> None:
+    asked = {"enabled": True, "scale": 1.5, "steps": 3, "denoising_strength": 0.5, "upscaler": "Latent"}
+    answer = worker.run(hires={**asked, "checkpoint": "Other_v1"})
+    assert answer["applied"]["hires"] == {
+        "scale": 1.5,
+        "steps": 3,
+        "denoising_strength": 0.5,
+        "upscaler": "Latent",
+        "checkpoint": "Other_v1",
+    }
+
+
+def test_the_seeds_of_sd_upscale_make_its_pictures_again(worker: Worker) -> None:
+    start = base64.b64encode(file(smooth(64, 64))).decode()
+    script = {"name": "sd upscale", "args": {"Tile overlap": 16, "Scale Factor": 2.0, "Upscaler": "Lanczos"}}
+    asked = {"type": "img2img", "init_images": [start], "script": script, "denoising_strength": 0.4}
+    two = worker.run(**asked, seed=3, n_iter=2)
+    assert two["seeds"] == [3, 4]
+    assert [worker.run(**asked, seed=seed)["images"] for seed in two["seeds"]] == [[image] for image in two["images"]]

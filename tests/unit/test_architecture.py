@@ -13,7 +13,7 @@ LONGEST_MODULE = 340
 LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one class
 
 LAYERS = [
-    {"settings", "knobs", "errors", "lifecycle"},
+    {"settings", "env_fields", "redaction", "errors", "lifecycle", "suggestions", "files", "aio"},
     {"contract", "telemetry", "net"},
     {"storage"},
     {"models", "webui", "images", "delivery", "safety"},

@@ -12,7 +12,7 @@ import pytest
 from worker.cli import models as models_cli
 from worker.contract.accept import accept
 from worker.contract.kinds import LISTED
-from worker.settings import rows
+from worker.settings import variables
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = [ROOT / "docs" / name for name in ("jobs.md", "delivery.md")]
@@ -55,6 +55,6 @@ def test_the_listings_are_the_ones_there_are() -> None:
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 def test_every_variable_exists(guide: Path) -> None:
-    known = {name for row in rows() for name in row.names} | {"BAKE"}
+    known = {name for variable in variables() for name in variable.names} | {"BAKE"}
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", guide.read_text(encoding="utf-8")))
     assert named <= known, named - known

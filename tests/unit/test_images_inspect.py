@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.pictures import file, noise, png, smooth
-from worker.images.exif import orientation, user_comment, with_comment
+from worker.images.av1 import coded_pixels
+from worker.images.exif import user_comment, with_comment
 from worker.images.inspect import decode_base64, inspect, is_black, sniff
 from worker.images.picture import BrokenPicture, Picture
 
@@ -116,8 +117,9 @@ def test_a_user_comment_comes_back_as_it_was_written(text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_exif_block_is_too_strange_to_read(block: bytes) -> None:
-    user_comment(b"MM\0*" + block)
-    assert 1 <= orientation(b"II*\0" + block) <= 8
+    for order in (b"MM\0*", b"II*\0"):
+        found = user_comment(order + block)
+        assert found is None or found
 
 
 def test_pixels_that_end_early_within_whole_chunks_are_noticed() -> None:
@@ -278,3 +280,56 @@ def test_the_quick_look_at_a_png_never_says_otherwise_than_its_pixels(mode: str,
     image = small.resize((64, 48), Image.Resampling.NEAREST).convert(mode)
     truth = all(band[1] == 0 for band in image.convert("RGB").getextrema() if isinstance(band, tuple))
     assert is_black(inspect(file(image, compress_level=level))) is truth
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
+def test_bytes_behind_the_end_of_a_picture_are_passed_over(name: str) -> None:
+    whole = FILES[name]
+    assert inspect(whole + b"\0\xff trailing").infotext == inspect(whole).infotext
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "iTXt"])
+def test_an_infotext_behind_the_pixels_is_found(kind: str) -> None:
+    text = b"parameters\0" + (b"\0\0\0\0" if kind == "iTXt" else b"") + b"a cat\nSteps: 20"
+    note = kind.encode() + text
+    chunk = struct.pack(">I", len(text)) + note + struct.pack(">I", zlib.crc32(note))
+    for plain in (file(noise(40, 30)), FILES["png, large"]):
+        assert inspect(plain[:-12] + chunk + plain[-12:]).infotext == "a cat\nSteps: 20"
+
+
+def test_a_picture_larger_than_allowed_is_refused_before_its_pixels_are_decoded() -> None:
+    for name in ("png", "jpeg", "webp", "avif"):
+        assert inspect(FILES[name], max_pixels=10_000).width == 64
+        with pytest.raises(BrokenPicture, match=r"64x.* more than 1000 pixels"):
+            inspect(FILES[name], max_pixels=1000)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (63, 49), (1, 1), (1000, 8)])
+def test_the_coded_size_of_an_avif_is_its_own(width: int, height: int, mode: str) -> None:
+    data = file(noise(width, height, mode=mode), "AVIF", speed=10)
+    alone = 1 if mode == "RGBA" else 2
+    assert coded_pixels(data) == (width * height + alone - 1) // alone
+
+
+def test_an_avif_that_lies_about_its_size_is_refused_before_it_is_decoded() -> None:
+    data = file(smooth(2000, 1500), "AVIF", speed=10)
+    at = data.index(b"ispe") + 8
+    assert struct.unpack_from(">II", data, at) == (2000, 1500)
+    liar = data[:at] + struct.pack(">II", 8, 8) + data[at + 8 :]
+    with Image.open(BytesIO(liar)) as image:
+        assert image.size == (8, 8)
+    with pytest.raises(BrokenPicture, match="more than 10000 pixels"):
+        inspect(liar, max_pixels=10_000)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_damage_to_an_avif_s_boxes_ends_in_a_size_or_a_broken_picture(data: st.DataObject) -> None:
+    whole = bytearray(FILES["avif"])
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, min(len(whole) - 1, 600)))] = data.draw(st.integers(0, 255))
+    try:
+        assert coded_pixels(bytes(whole)) > 0
+    except BrokenPicture:
+        return

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.settings import read_settings
 from worker.telemetry import logs
 from worker.telemetry.lines import LINE_LIMIT, json_line
+from worker.telemetry.output import BoundedWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +50,8 @@ def test_a_signal_handler_may_log_while_a_line_is_being_logged() -> None:
 
 
 def test_neither_a_log_line_nor_a_print_fails_for_want_of_space() -> None:
-    program = "from worker.telemetry import logs\nlogs.spare_stdout()\nlogs.configure(level='info', json=True)\n"
+    program = "from worker.telemetry import logs, output\noutput.unblock_standard_streams()\n"
+    program += "logs.configure(level='info', json=True)\n"
     program += "logs.get_logger('test').info('a line')\nprint('another', flush=True)\nprint('one more')\n"
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -55,7 +61,8 @@ def test_neither_a_log_line_nor_a_print_fails_for_want_of_space() -> None:
 
 
 def test_what_can_be_written_is_written_in_order() -> None:
-    program = "from worker.telemetry import logs\nlogs.spare_stdout()\nprint('one')\nprint('two \\ud800', end='')\n"
+    program = "from worker.telemetry import output\noutput.unblock_standard_streams()\n"
+    program += "print('one')\nprint('two \\ud800', end='')\n"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=True)
     assert done.stdout == b"one\ntwo \\ud800"
 
@@ -65,8 +72,6 @@ import logging
 from worker.telemetry import logs
 
 logs.configure(level="info", json=True, secrets=["sesame", 'quo"ted'])
-logs.configure_libraries()
-logs.configure_libraries()
 logging.getLogger("urllib3").warning("retrying with %s", "sesame")
 logging.getLogger("botocore").info("not that loud")
 logging.getLogger("broken").warning("%d", "text")
@@ -131,9 +136,12 @@ def test_many_long_values_fit_as_well(many: int) -> None:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    before = logs._State.config
+    root, worker = logging.getLogger(), logging.getLogger("worker")
+    before = root.handlers[:], root.level, worker.level
     yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    logs._State.config = before
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    worker.setLevel(before[2])
 
 
 def _fail(message: str) -> None:
@@ -183,20 +191,111 @@ def test_an_exception_is_told_with_its_traceback(lines: Lines) -> None:
     assert line["exception"].endswith("ValueError: why")
 
 
+@pytest.mark.usefixtures("lines")
 def test_text_for_people_names_what_it_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    before = logs._State.config
+    logs.configure(level="info", json=False)
+    logs.get_logger("x").info("ready", model="a b", empty="", n=3)
     try:
-        logs.configure(level="info", json=False)
-        logs.get_logger("x").info("ready", model="a b", empty="", n=3)
-        try:
-            int("why")
-        except ValueError:
-            logs.get_logger("x").exception("failed")
-    finally:
-        logs._State.config = before
+        int("why")
+    except ValueError:
+        logs.get_logger("x").exception("failed")
     first, second, *trace = capsys.readouterr().err.splitlines()
     assert "info" in first
     assert "ready" in first
     assert first.endswith("part=x model='a b' empty='' n=3")
     assert "failed" in second
     assert trace[-1] == "ValueError: invalid literal for int() with base 10: 'why'"
+
+
+def test_every_module_of_the_worker_is_heard_and_libraries_from_warnings_on(lines: Lines) -> None:
+    logs.configure(level="info", json=True)
+    logging.getLogger("worker.models.space").info("removed %s (%d bytes)", "a.safetensors", 7)
+    logging.getLogger("worker.models.space").debug("not that much")
+    logging.getLogger("botocore").info("not that loud")
+    (line,) = lines()
+    assert (line["part"], line["event"]) == ("models.space", "removed a.safetensors (7 bytes)")
+
+
+def test_credentials_in_urls_are_hidden_whoever_logs_them(lines: Lines) -> None:
+    logs.configure(level="info", json=True)
+    logs.get_logger("metrics").warning("can't be pushed", url="http://me:sesame@gateway/?token=sesame")
+    logging.getLogger("urllib3").warning("retrying %s", "https://h/f?X-Amz-Signature=sesame&part=1")
+    first, second = lines()
+    assert first["url"] == "http://***@gateway/?token=***"
+    assert second["event"] == "retrying https://h/f?X-Amz-Signature=***&part=1"
+
+
+def test_secrets_of_settings_and_environment_are_hidden_and_misspelt_variables_are_told(lines: Lines) -> None:
+    environment = {"HF_TOKEN": "hf_sesame", "HTTPS_PROXY": "http://me:passphrase@proxy", "MAX_PIXEL": "1"}
+    logs.configure_from(read_settings(environment), environment)
+    logs.get_logger("x").info("with hf_sesame through passphrase")
+    warning, line = lines()
+    assert "did you mean MAX_PIXELS?" in warning["event"]
+    assert line["event"] == "with *** through ***"
+
+
+def test_output_that_nobody_reads_is_dropped_and_counted_without_waiting() -> None:
+    reader, writer = os.pipe()
+    try:
+        bounded = BoundedWriter(writer, most_pending=100)
+        bounded.drop_notice = lambda number: b"dropped %d\n" % number
+        for _ in range(2000):
+            bounded.put(b"x" * 999 + b"\n")
+        assert bounded.dropped > 1000
+        assert not bounded.flush(0.05)
+        os.set_blocking(reader, True)
+        seen = b""
+        while b"dropped" not in seen or not seen.endswith(b"\n"):
+            seen += os.read(reader, 65536)
+        lines = seen.splitlines()
+        assert all(line == b"x" * 999 for line in lines if not line.startswith(b"dropped"))
+        assert b"dropped %d" % bounded.dropped in lines
+        assert bounded.flush(10)
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+
+STUCK = """
+import signal, sys, threading
+from worker.telemetry import logs, output
+
+output.unblock_standard_streams()
+logs.configure(level="info", json=True)
+signal.signal(signal.SIGTERM, lambda *_: (logs.get_logger("test").info("stopping"), sys.exit(7)))
+for number in range(20_000):
+    logs.get_logger("test").info("a line", text="x" * 500)
+    print("y" * 500, file=sys.stderr)
+open(sys.argv[1], "w").close()
+threading.Event().wait()
+"""
+
+
+def test_a_reader_that_stopped_reading_stops_neither_the_program_nor_its_end(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    with subprocess.Popen([sys.executable, "-c", STUCK, str(ready)], cwd=ROOT, stderr=subprocess.PIPE) as program:
+        deadline = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ready.exists(), "a line was waited for"
+        program.terminate()
+        assert program.wait(30) == 7
+
+
+def test_a_forked_child_logs_as_well() -> None:
+    program = (
+        "import os\nfrom worker.telemetry import logs, output\nlogs.configure(level='info', json=True)\n"
+        "logs.get_logger('test').info('parent')\noutput.flush()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n    logs.get_logger('test').info('child')\n    output.flush()\n    os._exit(0)\n"
+        "os.waitpid(pid, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["parent", "child"]

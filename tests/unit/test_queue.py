@@ -45,6 +45,37 @@ def test_a_job_that_has_waited_its_patience_out_goes_next() -> None:
     assert order(["b", "a", "b", "a"], loaded="a", patience_s=5)[0] == "b"
 
 
+def test_patience_is_counted_from_when_a_job_came_whatever_the_clock_says() -> None:
+    async def next_one(now: float) -> int:
+        future = asyncio.get_running_loop().create_future()
+        line = [Waiting("b", 1000.0, future), Waiting("a", 1004.0, future)]
+        return choose(line, "a", patience_s=5, now=now)
+
+    assert asyncio.run(next_one(1004.9)) == 1
+    assert asyncio.run(next_one(1005.0)) == 0
+
+
+def test_the_checkpoint_that_was_used_last_lets_its_jobs_pass() -> None:
+    async def play() -> list[str]:
+        clock = Clock()
+        queue = GpuQueue(patience_s=60, clock=clock)
+        gone: list[str] = []
+
+        async def job(model: str) -> None:
+            with await queue.take(model, deadline=FAR):
+                gone.append(model)
+                assert queue.loaded == model
+
+        first = await queue.take("a", deadline=FAR)
+        waiting = [asyncio.ensure_future(job(model)) for model in ("b", "a", "b", "a")]
+        await asyncio.sleep(0)
+        first.release()
+        await asyncio.gather(*waiting)
+        return gone
+
+    assert asyncio.run(play()) == ["a", "a", "b", "b"]
+
+
 def test_when_nobody_has_the_loaded_checkpoint_the_first_goes() -> None:
     assert order(["b", "c"], loaded="a", patience_s=60) == ["b", "c"]
 

@@ -25,7 +25,7 @@ from worker.errors import (
 from worker.recovery.budget import Budget
 from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller, with_options
 from worker.recovery.poison import Poison, fingerprint
-from worker.recovery.policy import Care, Tries, decide
+from worker.recovery.policy import Care, Tries, decide, innocent
 from worker.webui.body import Expectation, Request
 from worker.webui.catalog import Checkpoint
 from worker.webui.pulse import Pulse
@@ -65,6 +65,46 @@ def request(batch_size: int = 1, n_iter: int = 1, **body: Any) -> Request:
 def test_the_first_failure(error: WorkerError, care: Care, again: bool, killed: bool) -> None:  # noqa: FBT001 - a table
     action = decide(error, request(), Tries(), left_s=60)
     assert (action.care, action.again is not None, action.killed) == (care, again, killed)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "SafetensorError",
+        "FileNotFoundError",
+        "UnpicklingError",
+        "EOFError",
+        "BadZipFile",
+        "OSError",
+        "PermissionError",
+    ],
+)
+def test_every_failure_to_read_a_checkpoint_leaves_a_model_that_is_not_trusted(kind: str) -> None:
+    action = decide(WebUIFailed("x", details={"kind": kind, "upstream": ""}), request(), Tries(), left_s=60)
+    assert (action.care, action.killed, action.again is not None) == (Care.RESTART, True, True)
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "KeyError", "AssertionError", "HTTPException", "TypeError"])
+def test_a_failure_that_is_the_jobs_own_costs_no_restart(kind: str) -> None:
+    action = decide(WebUIFailed("x", details={"kind": kind, "upstream": ""}), request(), Tries(), left_s=60)
+    assert (action.care, action.killed, action.again) == (Care.NOTHING, False, None)
+
+
+@pytest.mark.parametrize(("left_s", "again"), [(60.0, True), (1.5, True), (1.0, False), (0.0, False), (-5.0, False)])
+def test_a_job_that_another_one_has_spoilt_is_run_again_at_no_cost_while_there_is_time(
+    left_s: float,
+    again: bool,  # noqa: FBT001 - a table
+) -> None:
+    action = innocent(request(), left_s)
+    assert (action.again is not None) is again
+    assert (action.counts, action.killed, action.care) == (False, False, Care.NOTHING)
+
+
+def test_a_wrong_answer_that_only_the_log_tells_of_costs_no_restart() -> None:
+    told = WrongResult("x", details={"mismatches": [], "log": ["Lora not found: x"]})
+    assert decide(told, request(), Tries(most=3).after(told), left_s=60).care is Care.NOTHING
+    seen = WrongResult("x", details={"mismatches": [{"what": "model"}]})
+    assert decide(seen, request(), Tries(most=3).after(seen), left_s=60).care is Care.RESTART
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_what_a_dead_worker_left_unfinished_is_removed_what_a_living_one_writes_
     results = Results(tmp_path / "kept", 100_000)
     results.keep(entry(JOB), {"images": ["x"]})
     (file,) = (tmp_path / "kept").glob(f"*/{ANSWER}")
-    old, new = file.with_name("a.incomplete"), file.with_name("b.incomplete")
+    old, new = file.with_name(".a.1-00.tmp"), file.with_name(".b.1-00.tmp")
     for partial in (old, new):
         partial.touch()
     os.utime(old, (old.stat().st_mtime - 601,) * 2)

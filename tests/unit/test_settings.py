@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsInvalid
-from worker.settings import read_settings
+from worker.settings import misspelt, read_settings, secrets_in, variables, without_secrets
 
 
 def test_a_bad_value_names_variable_value_and_what_is_allowed() -> None:
@@ -102,3 +102,117 @@ def test_the_first_name_of_a_variable_that_is_set_counts() -> None:
     settings = read_settings({"CIVITAI_API_KEY": " ", "CIVITAI_TOKEN": "second"})
     assert settings.secrets() == ["second"]
     assert read_settings({"CIVITAI_API_KEY": "first", "CIVITAI_TOKEN": "second"}).secrets() == ["first"]
+
+
+def test_every_bad_variable_is_named_at_once() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings({"WEBUI_PORT": "0", "PORT": "x", "LOG_LEVEL": "loud", "HF_TOKEN": "é"})
+    assert [part.partition(":")[0] for part in caught.value.message.split("; ")] == [
+        "WEBUI_PORT='0'",
+        "HF_TOKEN",
+        "PORT='x'",
+        "LOG_LEVEL='loud'",
+    ]
+
+
+def test_settings_come_from_the_given_mapping_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBUI_PORT", "4000")
+    assert read_settings({}).webui_port == 3000
+
+
+@pytest.mark.parametrize("value", ["http://somebody:sesame@gateway:x", "somebody:sesame@gateway", "ftp://a:sesame@b"])
+def test_the_password_in_a_bad_url_is_not_shown(value: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings({"METRICS_PUSH_URL": value, "LOG_LEVEL": "loud"})
+    assert "sesame" not in caught.value.message
+
+
+def test_credentials_in_urls_count_as_secrets() -> None:
+    settings = read_settings({"METRICS_PUSH_URL": "http://me:pass%20word@gateway/?token=sesame&job=a"})
+    assert {"pass word", "pass%20word", "sesame"} <= set(settings.secrets())
+    assert "a" not in settings.secrets()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WEBUI_DIRR", "WEBUI_DIR"),
+        ("MAX_PIXEL", "MAX_PIXELS"),
+        ("BUCKET_ACCESS_KEY", "BUCKET_ACCESS_KEY_ID"),
+        ("BUCKET_SECRET_KEY", "BUCKET_SECRET_ACCESS_KEY"),
+        ("MODEL_DIR", "MODELS_DIR"),
+        ("JOB_TIMEOUT", "JOB_TIMEOUT_S"),
+        ("webui_dir", "WEBUI_DIR"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str, meant: str) -> None:
+    (warning,) = misspelt({name: "1", "PATH": "/bin"})
+    assert warning.startswith(f"{name} ")
+    assert warning.endswith(f"did you mean {meant}?")
+
+
+def test_variables_of_others_are_not_taken_for_misspelt_ones() -> None:
+    others = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "HF_HOME",
+        "HF_HUB_OFFLINE",
+        "HF_TOKEN_PATH",
+        "HF_ENDPOINT",
+        "HOSTNAME",
+        "HOME",
+        "PATH",
+        "PWD",
+        "TMPDIR",
+        "TERM",
+        "LANG",
+        "LC_ALL",
+        "SHELL",
+        "USER",
+        "NVIDIA_DRIVER_CAPABILITIES",
+        "CUDA_VERSION",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "PUBLIC_KEY",
+        "RUNPOD_LOG_LEVELS",
+        "AWS_SECRET_ACCESS_KEY",
+        "REQUESTS_CA_BUNDLE",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "OUTPUT_DIR",
+        "UV_CACHE_DIR",
+        "OMP_NUM_THREADS",
+        "VIRTUAL_ENV",
+        "GITHUB_TOKEN",
+    ]
+    assert misspelt(dict.fromkeys(others, "1")) == []
+    assert misspelt({name: "1" for variable in variables() for name in variable.names}) == []
+
+
+SECRET = [name for variable in variables() if variable.secret for name in variable.names]
+
+
+@pytest.mark.parametrize("name", SECRET)
+def test_other_programs_never_see_a_secret_wherever_it_stands(name: str) -> None:
+    environment = {name: "sesame-0123", "COPY": "sesame-0123", "WITHIN": "x=sesame-0123;", "PATH": "/bin"}
+    assert without_secrets(read_settings(environment), environment) == {"PATH": "/bin"}
+
+
+def test_other_programs_see_nothing_of_runpod_s_and_no_url_with_a_password() -> None:
+    environment = {
+        "RUNPOD_AI_API_KEY": "sesame-0123",
+        "RUNPOD_POD_ID": "pod",
+        "AWS_SECRET_ACCESS_KEY": "sesame-4567",
+        "AWS_REGION": "eu-west-1",
+        "METRICS_PUSH_URL": "http://me:sesame-89@gateway",
+        "MINE": "Bearer sesame-0123",
+        "THEIRS": "sesame-4567",
+        "REGION": "eu-west-1",
+        "HOME": "/root",
+    }
+    assert without_secrets(read_settings(environment), environment) == {"REGION": "eu-west-1", "HOME": "/root"}
+
+
+def test_passwords_of_proxies_and_tokens_of_others_are_known_to_be_secret() -> None:
+    found = secrets_in({"HTTPS_PROXY": "http://me:sesame@proxy:3128", "GITHUB_TOKEN": "token", "PATH": "/bin"})
+    assert found == ["sesame", "token"]

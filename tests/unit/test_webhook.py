@@ -22,6 +22,23 @@ def test_a_signed_result_is_read() -> None:
     assert state.answer().seeds == [1]
 
 
+@pytest.mark.parametrize("secret", ["correct horse battery staple", "whsec_not base64!", "s", "whsec_"])
+def test_a_secret_may_be_any_text_and_no_other_secret_fits_it(secret: str) -> None:
+    sent = webhook.headers(secret, "j", BODY, now=NOW)
+    assert read_webhook(secret, sent, BODY, now=lambda: NOW).answer().seeds == [1]
+    for other in ("another secret", secret + "x", SECRET, "whsec_AAAA"):
+        assert webhook.headers(other, "j", BODY, now=NOW)["webhook-signature"] != sent["webhook-signature"]
+        with pytest.raises(BadSignature):
+            read_webhook(other, sent, BODY, now=lambda: NOW)
+
+
+@pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_each_header_is_needed(missing: str) -> None:
+    sent = {name: value for name, value in webhook.headers(SECRET, "j", BODY, now=NOW).items() if name != missing}
+    with pytest.raises(BadSignature):
+        read_webhook(SECRET, sent, BODY, now=lambda: NOW)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -117,3 +117,33 @@ def test_unknown_names_are_problems_with_a_suggestion_and_their_path() -> None:
 )
 def test_automatic_means_the_samplers_own_scheduler(sampler: str, scheduler: str | None, effective: str) -> None:
     assert NAMES.effective(sampler, scheduler) == effective
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("DPM+++ 2M", "DPM++ 2M"),
+        ("DPM+ 2M", "DPM++ 2M"),
+        ("Euler+ a", "Euler a"),
+        ("Euler a!", "Euler a"),
+        ("Euler*", "Euler"),
+        ("DDIM CFG+++", "DDIM CFG++"),
+        ("Eulér", "Euler"),
+        ("DPM+++ 2M Karras", "DPM++ 2M Karras"),
+    ],
+)
+def test_a_sign_too_many_or_too_few_is_a_typo(typo: str, meant: str) -> None:
+    sampling, (problem,) = NAMES.settle(typo, None)
+    assert sampling == Sampling(None, None)
+    assert (problem.path, problem.suggestion) == ("sampler_name", meant)
+
+
+@pytest.mark.parametrize("typo", ["karras+", "+karras", "SGM+Uniform"])
+def test_so_it_is_for_schedulers(typo: str) -> None:
+    _, problems = NAMES.settle(None, typo)
+    assert [problem.path for problem in problems] == ["scheduler"]
+
+
+@pytest.mark.parametrize("alias", ["k_dpm_ad", "dpm_ad", "restart", "k_euler_ancestral"])
+def test_an_alias_is_its_sampler(alias: str) -> None:
+    assert NAMES.settle(alias, None)[1] == []

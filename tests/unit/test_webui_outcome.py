@@ -1,9 +1,20 @@
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from typing import Any
 
+import pytest
+from PIL import Image
+
+from tests.support.pictures import file, noise, png, smooth
+from worker.contract.budget import Size
 from worker.errors import ModelDamaged, WrongResult
-from worker.webui.outcome import conclude, read_log
+from worker.images.inspect import inspect
+from worker.webui.answer import Answer
+from worker.webui.body import Expectation
+from worker.webui.catalog import Catalog, Checkpoint
+from worker.webui.names import Names, Sampler, Scheduler
+from worker.webui.outcome import answer_mismatches, conclude, picture_mismatches, read_log
 
 
 def test_layers_that_a_lora_could_not_be_applied_to_are_counted_by_lora() -> None:
@@ -35,16 +46,38 @@ def test_a_report_of_several_lines_is_one_complaint() -> None:
     )
 
 
-def test_what_the_webui_swallows_is_found_in_its_log() -> None:
-    for line in (
+@pytest.mark.parametrize(
+    "line",
+    [
         "Lora not found: nope",
+        "Couldn't find network with name nope",
         "*** Error running process: /webui/extensions/x/scripts/x.py",
         "*** Failed loading LDSR model None",
         "[A2026-11-21 08:40:03 WARNING [modules.face_restoration_utils] Unable to load face-restoration model",
+        "2026-11-21 08:40:03 ERROR [modules.face_restoration_utils] Failed face-restoration inference: boom",
         "Couldn't find VAE named nope.safetensors; using None instead",
+        "Skipping unknown extra network: lora",
+        "activating extra network lora with arguments [<modules.extra_networks.ExtraNetworkParams object>]: ValueError",
+        "activating extra network hypernet with arguments []: KeyError",
+        "deactivating extra network lora: RuntimeError",
+        "activating unmentioned extra network lora: RuntimeError",
+        "deactivating unmentioned extra network lora: RuntimeError",
         "loading network /loras/x.safetensors: SafetensorError",
-    ):
-        assert len(read_log([line]).complaints) == 1, line
+        "generating image for xyz plot: RuntimeError",
+        "generating image for prompt matrix: OutOfMemoryError",
+        "Unable to load Textual inversion embedding due to data type: 'bad.pt'",
+    ],
+)
+def test_a_line_that_tells_of_a_swallowed_failure_is_a_complaint(line: str) -> None:
+    assert read_log([line]).complaints == (line.removeprefix("*** "),)
+
+
+def test_an_error_that_was_answered_is_no_complaint_of_the_job_after_it() -> None:
+    late = [
+        "*** API error: POST: http://127.0.0.1:7860/sdapi/v1/txt2img {'error': 'OutOfMemoryError'}",
+        "    Traceback",
+    ]
+    assert read_log(late).complaints == ()
 
 
 def test_ordinary_lines_are_no_complaints() -> None:
@@ -75,3 +108,109 @@ def test_any_other_complaint_is_a_wrong_result() -> None:
     line = "*** Error running process: /webui/extensions/x/scripts/x.py"
     assert isinstance(conclude([], read_log([line]).complaints), WrongResult)
     assert conclude([], ()) is None
+
+
+MODEL = Checkpoint("m", "m.safetensors", "/models/m.safetensors")
+OTHER = Checkpoint("other", "other.safetensors", "/models/other.safetensors")
+SAMPLERS = Names(
+    [Sampler("Euler"), Sampler("Euler a"), Sampler("DPM++ 2M", scheduler="karras")],
+    [Scheduler("automatic", "Automatic"), Scheduler("karras", "Karras")],
+)
+CATALOG = Catalog(SAMPLERS)
+RIGHT: dict[str, Any] = {
+    "sd_model_name": "m",
+    "sd_vae_name": None,
+    "sampler_name": "Euler",
+    "clip_skip": 1,
+    "all_seeds": [5, 6],
+    "all_prompts": ["a cat <lora:x:1>", "a cat <lora:x:1>"],
+    "extra_generation_params": {"Schedule type": "Automatic"},
+}
+EXPECT = Expectation(
+    count=2,
+    checkpoint=MODEL,
+    clip_skip=1,
+    seeds=(5, 6),
+    sampler="Euler",
+    schedule="Automatic",
+    tags=("<lora:x:1>",),
+    extras={"Hires checkpoint": OTHER, "Hires sampler": "Euler a"},
+    maps=1,
+)
+HIRES = {"Schedule type": "Automatic", "Hires checkpoint": "other [0123456789]", "Hires sampler": "Euler a"}
+
+
+def wrong(images: int = 3, expect: Expectation = EXPECT, **changed: Any) -> list[str]:
+    info = {**RIGHT, "extra_generation_params": HIRES, **changed}
+    return [each.what for each in answer_mismatches(expect, Answer(("",) * images, info), CATALOG)]
+
+
+def test_an_answer_that_is_as_asked_for_has_no_mismatch() -> None:
+    assert wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"sd_model_name": "other"}, "model"),
+        ({"sd_model_name": None}, "model"),
+        ({"clip_skip": 2}, "clip skip"),
+        ({"sd_vae_name": "v.pt"}, "VAE"),
+        ({"sampler_name": "Euler a"}, "sampler"),
+        ({"all_seeds": [5, 7]}, "seeds"),
+        ({"all_seeds": [5]}, "seeds"),
+        ({"all_prompts": ["a cat <lora:x:1>", "a cat"]}, "LoRA tags in the prompt"),
+        ({"all_prompts": ["a cat", "a cat <lora:x:1>"]}, "LoRA tags in the prompt"),
+        ({"extra_generation_params": {**HIRES, "Schedule type": "Karras"}}, "scheduler"),
+        ({"extra_generation_params": {**HIRES, "Hires checkpoint": "m"}}, "Hires checkpoint"),
+        ({"extra_generation_params": {**HIRES, "Hires checkpoint": None}}, "Hires checkpoint"),
+        ({"extra_generation_params": {**HIRES, "Hires sampler": "Euler"}}, "Hires sampler"),
+        ({"images": 2}, "number of ControlNet units that ran"),
+        ({"images": 1}, "number of pictures"),
+        ({"images": 3, "index_of_first_image": 1}, "number of ControlNet units that ran"),
+    ],
+)
+def test_each_thing_that_is_not_as_asked_for_is_a_mismatch_of_its_own(changed: dict[str, Any], what: str) -> None:
+    assert wrong(**changed) == [what]
+
+
+def test_an_answer_without_any_picture_is_a_mismatch_for_a_script_too() -> None:
+    free = replace(EXPECT, free=True)
+    assert wrong(0, free) == ["number of pictures"]
+    assert wrong(1, free, sd_model_name="other") == []
+
+
+def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
+    def found(seed: int, size: int) -> list[str]:
+        notes = f"a cat\nSteps: 2, Sampler: Euler, CFG scale: 7.0, Seed: {seed}, Size: 64x64"
+        pictures = [inspect(png(size, size, infotext=notes))]
+        return [
+            each.what
+            for each in picture_mismatches(
+                replace(EXPECT, size=Size(64, 64), from_picture=True), pictures, Answer((), {})
+            )
+        ]
+
+    assert found(5, 64) == []
+    assert found(6, 64) == ["seed of picture 0"]
+    assert found(5, 72) == ["size of picture 0"]
+
+
+@pytest.mark.parametrize(
+    ("picture", "what"),
+    [
+        (Image.new("RGB", (64, 64), "white"), ["content of picture 0"]),
+        (Image.new("RGB", (512, 512), (3, 60, 200)), ["content of picture 0"]),
+        (noise(64, 64), ["content of picture 0"]),
+        (noise(256, 256), ["content of picture 0"]),
+        (smooth(64, 64), []),
+        (noise(16, 16).resize((128, 128), Image.Resampling.BICUBIC), []),
+        (Image.blend(noise(128, 128), smooth(128, 128), 0.5), []),
+    ],
+)
+def test_a_picture_without_content_comes_from_no_prompt(picture: Image.Image, what: list[str]) -> None:
+    expect = replace(EXPECT, size=None)
+    pictures = [inspect(file(picture))]
+    assert [each.what for each in picture_mismatches(expect, pictures, Answer((), {}))] == what
+    assert picture_mismatches(replace(expect, from_picture=True), pictures, Answer((), {})) == []
+    assert picture_mismatches(replace(expect, free=True), pictures, Answer((), {})) == []

@@ -12,7 +12,7 @@ from worker.cli.deploy_plan import NEW, Found, PlanRefused, Step, Wanted, plan
 from worker.cli.presets import CUDA_VERSIONS, GPU_TYPES, INIT_TIMEOUT_S, PRESETS
 from worker.cli.runpod_rest import ADDRESS, Rest, RestFailed
 from worker.errors import WorkerError
-from worker.settings import read_settings, rows
+from worker.settings import read_settings, variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,8 +171,8 @@ def _wanted(options: argparse.Namespace) -> Wanted:
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:
-    known = {name for row in rows() for name in row.names} | {"RUN_AS", "RUNPOD_INIT_TIMEOUT"}
-    variables = {}
+    known = {name for variable in variables() for name in variable.names} | {"RUN_AS", "RUNPOD_INIT_TIMEOUT"}
+    chosen = {}
     for item in given:
         name, equals, value = item.partition("=")
         if not equals:
@@ -180,12 +180,12 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise _Misuse(f"--env {name}: no such variable" + (f"; {near[0]}?" if near else ""))
-        variables[name] = value
+        chosen[name] = value
     try:
-        read_settings({name: value for name, value in variables.items() if "{{" not in value})
+        read_settings({name: value for name, value in chosen.items() if "{{" not in value})
     except WorkerError as error:
         raise _Misuse(f"--env: {error.message}") from error
-    return variables
+    return chosen
 
 
 def _found(rest: Rest | None) -> Found:
@@ -206,7 +206,7 @@ def _describe(step: Step) -> str:
 
 def _shown(name: str, value: Any) -> str:
     if name == "env":
-        secret = {known for row in rows() if row.secret for known in row.names}
+        secret = {known for variable in variables() if variable.secret for known in variable.names}
         hidden = {
             key: "***" if key in secret and "{{" not in str(said) else said for key, said in (value or {}).items()
         }

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -109,7 +108,7 @@ def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Se
     if options.dir is None:
         return settings
     folders: dict[str, Any] = {"models_dir": _path(options.dir), **dict.fromkeys(_FOLDERS)}
-    return replace(settings, **folders)
+    return settings.model_copy(update=folders)
 
 
 def _path(text: str) -> Any:

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +45,9 @@ def main(argv: list[str]) -> int:
         job = read_job(text)
         settings = read_settings(os.environ)
         if options.out is not None:
-            settings = replace(settings, out_dir=options.out)
+            settings = settings.model_copy(update={"out_dir": options.out})
         level = settings.log_level if "LOG_LEVEL" in os.environ else "warning"
-        logs.configure(level=level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        logs.configure_from(settings, os.environ, level=level)
         host = Host(settings, os.environ)
         host.spawn()
         host.wait_ready()

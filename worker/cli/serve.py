@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.allocator import return_large_blocks
 from worker.errors import BootFailed, WorkerError
 from worker.host import Host
 from worker.settings import Settings, read_settings
-from worker.telemetry import logs
+from worker.telemetry import logs, output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +37,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--port", type=int, default=None, help="port to listen on (HTTP_PORT, default 8000)")
     options = parser.parse_args(argv)
     return_large_blocks()
+    output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("serve")
     host: Host | None = None
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> int:
     try:
         settings = read_settings(os.environ)
         wishes = {"http_host": options.host, "http_port": options.port}
-        settings = replace(settings, **{name: wish for name, wish in wishes.items() if wish is not None})
-        logs.configure(level=settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=settings.secrets())
+        settings = settings.model_copy(update={name: wish for name, wish in wishes.items() if wish is not None})
+        logs.configure_from(settings, os.environ)
         if settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
         host = Host(settings, os.environ)
@@ -117,6 +117,7 @@ def _server(app: Any, settings: Settings) -> uvicorn.Server:
             app,
             host=settings.http_host,
             port=settings.http_port,
+            log_config=None,  # its lines come out as ours
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic_core import PydanticCustomError, core_schema
 
 from worker.contract.jsonguard import shown, word
-from worker.contract.suggest import nearest
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from worker.contract.controlnet import OLD_NAMES
 from worker.contract.foreign import FOREIGN_NAMES
 from worker.contract.jsonguard import shown
 from worker.contract.kinds import KINDS
-from worker.contract.suggest import nearest
 from worker.contract.written import root_of
 from worker.errors import Problem
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

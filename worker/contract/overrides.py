@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from worker.contract.fields import Flag, Number, Text, Whole, mistake
 from worker.contract.jsonguard import shown, word
-from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,9 +20,9 @@ from pydantic_core import PydanticCustomError
 from worker.contract.fields import Number
 from worker.contract.jsonguard import shown
 from worker.contract.normal import Normal, normalise
-from worker.contract.suggest import nearest
 from worker.contract.written import as_written
 from worker.errors import Problem
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,9 +13,9 @@ from worker.contract.limits import Limits
 from worker.contract.mistakes import in_order, problems_in
 from worker.contract.normal import Normal, normalise
 from worker.contract.rules import problems_between, warnings_between
-from worker.contract.suggest import nearest
 from worker.contract.written import as_written
 from worker.errors import InvalidInput, Problem
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from worker.contract.job import Job

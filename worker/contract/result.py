@@ -22,6 +22,51 @@ class AppliedSize(TypedDict):
     height: int
 
 
+class AppliedRefiner(TypedDict, total=False):
+    """A second checkpoint that took over."""
+
+    checkpoint: str
+    switch_at: float
+    """Share of the steps; 0: it made the picture alone, and `checkpoint` names it."""
+
+
+class AppliedHires(TypedDict, total=False):
+    """The second pass; a value that is not there is that of the first pass."""
+
+    upscaler: str
+    scale: float
+    width: int
+    height: int
+    steps: int
+    denoising_strength: float
+    checkpoint: str
+    sampler: str
+    scheduler: str
+    prompt: str
+    negative_prompt: str
+
+
+class AppliedControlNet(TypedDict, total=False):
+    """A ControlNet unit that ran."""
+
+    module: str
+    model: str
+    weight: float
+    guidance_start: float
+    guidance_end: float
+    control_mode: str
+
+
+class AppliedADetailer(TypedDict, total=False):
+    """A pass of ADetailer."""
+
+    model: str
+    confidence: float
+    denoising_strength: float
+    checkpoint: str
+    sampler: str
+
+
 class Applied(TypedDict):
     """What the WebUI really used, by its own answer and by the pictures' bytes; null where it does not say."""
 
@@ -33,6 +78,12 @@ class Applied(TypedDict):
     scheduler: str | None
     clip_skip: int | None
     size: AppliedSize | None
+    refiner: NotRequired[AppliedRefiner | None]
+    hires: NotRequired[AppliedHires | None]
+    embeddings: NotRequired[list[str]]
+    """Those that the prompts name and the WebUI has."""
+    controlnet: NotRequired[list[AppliedControlNet]]
+    adetailer: NotRequired[list[AppliedADetailer]]
     preset: NotRequired[dict[str, Any]]
     """Fields that presets added or changed."""
 

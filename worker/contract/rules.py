@@ -8,8 +8,8 @@ from worker.contract import brackets, comments
 from worker.contract.budget import HiresSize, Size, hires_size
 from worker.contract.job import Generation, Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint, Upscale
-from worker.contract.suggest import plain
 from worker.errors import Problem
+from worker.suggestions import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,11 @@ def warnings_between(job: Job) -> Iterator[str]:
             yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
     if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
+    if isinstance(job, Generation) and job.refiner_checkpoint is not None:
+        if job.refiner_switch_at == 1:
+            yield "refiner_switch_at 1 leaves the refiner no step: the checkpoint makes the picture alone"
+        elif job.refiner_switch_at == 0:
+            yield "refiner_switch_at 0 leaves the checkpoint no step: the refiner makes the picture alone"
     if isinstance(job, Generation):
         yield from comments.warnings_of(job)
         yield from brackets.warnings_of(job)

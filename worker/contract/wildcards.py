@@ -9,8 +9,8 @@ import random
 import re
 from typing import TYPE_CHECKING
 
-from worker.contract.suggest import nearest
 from worker.errors import InvalidInput
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from worker.doctor.finding import Finding
 from worker.errors import WorkerError
+from worker.settings import without_secrets
 from worker.telemetry.gpu import Gpus
 from worker.webui import interpreter, launch
 from worker.webui.client import WebUIClient
 from worker.webui.process import environment_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from worker.settings import Settings
@@ -79,7 +80,7 @@ def _python(settings: Settings, folder: Path) -> Iterator[Finding]:
     except WorkerError as error:
         yield Finding("WebUI's Python", "fail", error.message, error.hint or "")
         return
-    told = asked(python)
+    told = asked(python, without_secrets(settings, os.environ))
     if isinstance(told, str):
         yield Finding("WebUI's Python", "fail", f"{python}: {told}", "Install the WebUI's packages for it.")
         return
@@ -89,7 +90,7 @@ def _python(settings: Settings, folder: Path) -> Iterator[Finding]:
     yield from judge(told, driver.cuda if driver is not None and not settings.on_cpu else None, xformers=wish)
 
 
-def asked(python: Path) -> dict[str, Any] | str:
+def asked(python: Path, environment: Mapping[str, str]) -> dict[str, Any] | str:
     """Return what `python` can import; as text, why it can't even be asked."""
     try:
         done = subprocess.run(
@@ -98,7 +99,7 @@ def asked(python: Path) -> dict[str, Any] | str:
             text=True,
             timeout=IMPORT_S,
             check=False,
-            env=environment_for(os.environ, drop=launch.SECRETS),
+            env=environment_for(environment),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)

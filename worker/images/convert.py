@@ -13,10 +13,10 @@ from typing import Any
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
+from worker.images.containers import without_notes
 from worker.images.exif import with_comment
-from worker.images.formats import avif, jpeg, png, webp
 from worker.images.picture import Format, Picture
-from worker.images.pixels import opened
+from worker.images.pixels import decoded
 
 DEFAULT_QUALITY: dict[Format, int] = {"png": 100, "jpeg": 95, "webp": 95, "avif": 85}
 _EFFORT = 50
@@ -61,8 +61,7 @@ def convert(
     if wanted == picture.format and (wanted == "png" or (quality is None and not lossless)):
         return stripped(picture) if strip else picture
     infotext = None if strip else picture.infotext
-    with opened(picture) as image:
-        return encode(image, wanted, infotext=infotext, quality=quality, lossless=lossless)
+    return encode(decoded(picture), wanted, infotext=infotext, quality=quality, lossless=lossless)
 
 
 def encode(
@@ -97,8 +96,7 @@ def encode(
 
 def stripped(picture: Picture) -> Picture:
     """Return the same pixels, bit for bit, without infotext and other notes."""
-    writer = {"png": png, "jpeg": jpeg, "webp": webp, "avif": avif}[picture.format].without_notes
-    return replace(picture, data=writer(picture.data), infotext=None, encoded=None)
+    return replace(picture, data=without_notes(picture.data, picture.format), infotext=None, encoded=None)
 
 
 def _extra(format: Format, *, lossless: bool) -> dict[str, Any]:  # noqa: A002 - as above

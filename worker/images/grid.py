@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from worker.images.convert import encode, on_white
-from worker.images.pixels import opened
+from worker.images.pixels import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,7 @@ def grid(
     cell = max(1, int(width * scale)), max(1, int(height * scale))
     sheet = Image.new("RGB", (cell[0] * across, cell[1] * down), "white")
     for index, picture in enumerate(pictures):
-        with opened(picture) as image:
-            plain = on_white(image)
+        plain = on_white(decoded(picture))
         if scale < 1:
             plain.thumbnail(cell, Image.Resampling.LANCZOS)
         sheet.paste(plain, (index % across * cell[0], index // across * cell[1]))

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from worker.images.convert import encode
-from worker.images.inspect import decode_base64, examine
-from worker.images.picture import BrokenPicture, Picture
-from worker.images.pixels import opened
+from worker.images.inspect import decode_base64, inspect
+from worker.images.pixels import decoded
 
 STEP = 8
 """Sizes are multiples of this many pixels."""
@@ -44,17 +43,9 @@ def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
         BrokenPicture: not a picture, damaged, moving, or too large.
     """
     whole = decode_base64(data) if isinstance(data, str) else data
-    kind, found = examine(whole)
-    if found.width * found.height > max_pixels:
-        raise BrokenPicture(f"{found.width}x{found.height} is more than {max_pixels} pixels")
-    if found.frames:
-        raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
-    if kind == "png":
-        examine(whole, thorough=True)
-    with opened(Picture(whole, kind, found.width, found.height)) as image:
-        upright = ImageOps.exif_transpose(_eight_bits(image))
-        alpha = upright.has_transparency_data
-        return upright.convert("RGBA" if alpha else "RGB")
+    picture = inspect(whole, thorough=True, max_pixels=max_pixels, still=True)
+    upright = ImageOps.exif_transpose(_eight_bits(decoded(picture)))
+    return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
 
 
 def opaque(image: Image.Image, background: str = "white") -> Image.Image:

@@ -50,6 +50,13 @@ def parse(text: str) -> Infotext:
     return Infotext("\n".join(lines), "", fields)
 
 
+def fields_of(value: str) -> dict[str, str]:
+    """Return the fields inside one field's value, as ControlNet writes each unit: ``Module: canny, Model: …``."""
+    return {
+        name.strip(): text.strip() for name, colon, text in (part.partition(":") for part in value.split(",")) if colon
+    }
+
+
 def format_infotext(infotext: Infotext) -> str:
     """Return `infotext` as A1111 writes it."""
     parts = [infotext.prompt]

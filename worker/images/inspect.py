@@ -1,4 +1,4 @@
-"""What a picture's bytes say about it: format, size, wholeness, infotext. Reads headers, not pixels."""
+"""Checked pictures: format, size, wholeness and infotext of a file."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 import pybase64
 
-from worker.images.formats import avif, jpeg, png, webp
+from worker.images.av1 import coded_pixels
+from worker.images.containers import PNG_SIGNATURE, Chunk, check_png_pixels, chunks_of, png_raw_size
+from worker.images.exif import user_comment
 from worker.images.picture import BrokenPicture, Format, Picture
+from worker.images.pixels import extremes, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from PIL import Image
 
-    from worker.images.formats.found import Found
-
+KEYWORD = "parameters"
 _BLACK_BYTES_PER_PIXEL = 0.05
 _BLACK_OVERHEAD = 4096
 _FTYP_END = 12
+_SMALL_PNG = 512 * 1024
 
 
 def sniff(data: bytes) -> Format | None:
     """Return the format that the first bytes announce, None when it is none of ours."""
-    if data.startswith(png.SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
@@ -32,37 +35,66 @@ def sniff(data: bytes) -> Format | None:
     return None
 
 
-def inspect(data: bytes, *, base64: str | None = None, thorough: bool = False) -> Picture:
+def inspect(
+    data: bytes,
+    *,
+    base64: str | None = None,
+    thorough: bool = False,
+    max_pixels: int | None = None,
+    still: bool = False,
+) -> Picture:
     """Return the picture in `data` after checking that it is whole.
 
-    PNG: every chunk's CRC and the end, and the compressed stream's own end and checksum where the picture is small;
-    JPEG: all segments up to the end marker; WebP and AVIF: all lengths. A file cut anywhere is noticed, and in a PNG
-    a flipped bit too.
+    Every checksum and the end of a PNG are checked, and its compressed stream where the picture is small; pictures of
+    other formats are decoded. A file cut anywhere is noticed, and in a PNG a flipped bit too. Bytes behind the end of a
+    PNG, JPEG or WebP are passed over.
 
     Args:
         data: The file.
         base64: The text it was decoded from, kept with the picture.
         thorough: Inflate large PNGs as well (11 ms for 1024²), which finds a short stream in well-formed chunks.
+        max_pixels: Width times height that is accepted; judged before a pixel is decoded.
+        still: Refuse moving pictures.
 
     Raises:
-        BrokenPicture: not a known format, cut, or damaged.
+        BrokenPicture: not a known format, cut, damaged, too large, or moving.
     """
-    kind, found = examine(data, thorough=thorough)
-    return Picture(data, kind, found.width, found.height, found.infotext, base64)
-
-
-def examine(data: bytes, *, thorough: bool = False) -> tuple[Format, Found]:
-    """Return format and headers; checks and raises as `inspect` does."""
     kind = sniff(data)
     if kind is None:
         raise BrokenPicture(_not_a_picture(data))
-    found = png.read(data, thorough=thorough) if kind == "png" else _READERS[kind](data)
-    if found.width < 1 or found.height < 1:
-        raise BrokenPicture(f"a {kind.upper()} of {found.width}x{found.height} pixels")
-    return kind, found
+    chunks = chunks_of(data, kind)
+    with opened(data, kind) as image:
+        width, height = image.size
+        if max_pixels is not None and max(width * height, coded_pixels(data) if kind == "avif" else 0) > max_pixels:
+            raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
+        if still and getattr(image, "n_frames", 1) > 1:
+            raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
+        if kind == "png":
+            _check_png(data, chunks, thorough=thorough)
+        else:
+            image.load()
+        infotext = _infotext(image, data)
+    return Picture(data, kind, width, height, infotext, base64)
 
 
-_READERS: dict[Format, Callable[[bytes], Found]] = {"jpeg": jpeg.read, "webp": webp.read, "avif": avif.read}
+def _check_png(data: bytes, chunks: list[Chunk], *, thorough: bool) -> None:
+    if not any(kind == b"IDAT" for kind, _, _ in chunks):
+        raise BrokenPicture("a PNG without pixels")
+    if thorough or png_raw_size(data)[0] <= _SMALL_PNG:
+        check_png_pixels(data, chunks)
+
+
+def _infotext(image: Image.Image, data: bytes) -> str | None:
+    """Return the infotext of a picture: PNG's text `parameters`, else EXIF's UserComment, else JPEG's comment."""
+    if KEYWORD not in image.info and image.format == "PNG" and f"{KEYWORD}\0".encode() in data:
+        image.load()  # Pillow reads the chunks behind the pixels with them
+    text = image.info.get(KEYWORD)
+    if isinstance(text, str) and image.format == "PNG":
+        return str(text)
+    exif = image.info.get("exif")
+    comment = image.info.get("comment")
+    found = user_comment(exif) if exif else None
+    return found or (comment.decode("utf-8", "replace") if isinstance(comment, bytes) else None)
 
 
 def decode_base64(text: str) -> bytes:
@@ -107,10 +139,6 @@ def is_black(picture: Picture) -> bool:
     text = 2 * len(picture.infotext or "")
     if len(picture.data) > picture.width * picture.height * _BLACK_BYTES_PER_PIXEL + _BLACK_OVERHEAD + text:
         return False
-    if picture.format == "png" and png.surely_not_black(picture.data):
-        return False
-    from worker.images.pixels import extremes  # noqa: PLC0415 - Pillow is needed for suspects only
-
     return extremes(picture)[1] == 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput, ModelNotFound
-from worker.models.format.filenames import closest_names
+from worker.models.format.filenames import match_key
 from worker.models.sources.references import locate
 from worker.models.volume.eviction import free_bytes, on_their_way
 from worker.models.volume.integrity import complaint
@@ -22,6 +22,7 @@ from worker.models.volume.integrity import measure as measured
 from worker.models.volume.layout import KINDS
 from worker.models.volume.leases import LeaseTable
 from worker.models.volume.model import LocalModel, describe
+from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +117,7 @@ def without_kind(store: ModelStore, ref: ModelRef) -> WorkerError:
         return InvalidInput.at("kind", f"nothing tells what {ref.shown!r} is; say one of {', '.join(KINDS)}")
     known = [name for entry in store.catalog.entries for name in (entry.name, *entry.aliases)]
     known += [PurePosixPath(name).stem for kind in KINDS for name in store.volume.names(kind)]
-    suggestions = closest_names(ref.ref, known)
+    suggestions = closest(ref.ref, known, key=match_key)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     return ModelNotFound(
         f"{ref.shown!r} is neither on the volume nor in the catalog{asked}", details={"suggestions": suggestions}

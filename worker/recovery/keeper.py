@@ -219,7 +219,7 @@ class Keeper:
         if after is before:
             return
         if (before is State.READY and after is State.BUSY) or (before is State.BUSY and after is State.READY):
-            if self._log.hears("debug"):  # twice a job
+            if self._log.is_enabled_for("debug"):  # twice a job
                 self._log.debug("state", state=after.value, was=before.value, event_=event.value, **facts)
         else:
             self._log.info("state", state=after.value, was=before.value, event_=event.value, **facts)

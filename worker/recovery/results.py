@@ -14,13 +14,13 @@ import os
 import re
 import shutil
 import time
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from worker.delivery.expiry import links_end
+from worker.files import TEMPORARY_ENDING, write_atomically
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
 
 ANSWER = "answer.json"
-INCOMPLETE = ".incomplete"
 DEAD_AFTER_S = 600.0
 """An unfinished file of this age belongs to a worker that is dead."""
 TIDY_EVERY_S = 600.0
@@ -145,7 +144,7 @@ class Results:
         for folder in _entries(self._root):
             files = list(_entries(folder))
             for file in files:
-                limit = DEAD_AFTER_S if file.name.endswith(INCOMPLETE) else self._retention_s
+                limit = DEAD_AFTER_S if file.name.endswith(TEMPORARY_ENDING) else self._retention_s
                 with contextlib.suppress(OSError):
                     if self._now() - file.stat().st_mtime >= limit:
                         file.unlink()
@@ -159,17 +158,7 @@ class Results:
             return
         place = self._root / folder
         place.mkdir(parents=True, exist_ok=True)
-        partial = place / f"{name}.{uuid.uuid4().hex}{INCOMPLETE}"
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                if secure:
-                    os.fsync(file.fileno())
-            partial.replace(place / name)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+        write_atomically(place / name, data, durable=secure)
 
 
 def remove_dead(temporary: Path, prefix: str, alive: Callable[[int], bool]) -> None:

@@ -9,7 +9,7 @@ from PIL import ImageFilter
 
 from worker.errors import ImageCheckFailed
 from worker.images.convert import encode, on_white
-from worker.images.pixels import opened
+from worker.images.pixels import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,7 @@ class Gate:
     def _seen(self, picture: Picture) -> tuple[str, float]:
         """Return the label that matters with the highest score."""
         try:
-            with opened(picture) as image:
-                scores = self._check.look(on_white(image))
+            scores = self._check.look(on_white(decoded(picture)))
             return max(((label, float(scores[label])) for label in self._labels), key=lambda one: one[1])
         except Exception as error:  # whatever a plug-in raises: a picture that was not judged is never delivered
             raise ImageCheckFailed(
@@ -94,8 +93,7 @@ class Gate:
 
 def blurred(picture: Picture) -> Picture:
     """Return `picture` as patches of colour of which nothing can be recognised or restored; its notes stay."""
-    with opened(picture) as image:
-        plain = on_white(image)
+    plain = on_white(decoded(picture))
     across = max(1, min(_CELLS, plain.width))
     down = max(1, min(_CELLS, plain.height))
     patches = plain.reduce((max(1, plain.width // across), max(1, plain.height // down)))

@@ -15,7 +15,9 @@ from worker.images.picture import BrokenPicture
 from worker.stages.incoming import LARGEST_SIDE
 from worker.telemetry.progress import Progress
 from worker.webui import body, outcome, reach, tags
+from worker.webui.applied import extras_of
 from worker.webui.attach import attach
+from worker.webui.parameters import DEFAULT_STEPS, refiner_takes_over
 from worker.webui.resolve import ChosenLora
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
         ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
         NanImage: every pixel of a picture is black.
     """
-    answer, expect, names = made.answer, request.expect, backend.catalog.names
+    answer, expect = made.answer, request.expect
     pictures, extras = _pictures(answer, expect)
     black = [index for index, picture in enumerate(pictures) if is_black(picture)]
     if black:
@@ -152,8 +154,8 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
             hint="Try another VAE, or a checkpoint in full precision.",
         )
     mismatches = [
-        *outcome.answer_mismatches(expect, answer, names),
-        *outcome.picture_mismatches(expect, pictures),
+        *outcome.answer_mismatches(expect, answer, backend.catalog),
+        *outcome.picture_mismatches(expect, pictures, answer),
     ]
     log = outcome.read_log(made.log)
     error = (
@@ -180,10 +182,15 @@ def examine(job: Generation, prepared: Prepared, request: Request, made: Made, b
 
 def _unused_refiner(job: Generation, prepared: Prepared, mismatches: Sequence[outcome.Mismatch]) -> InvalidInput | None:
     """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
-    if [(each.what, each.got) for each in mismatches] != [("Refiner", None)]:
+    if {each.what for each in mismatches} - {"Refiner"} or not mismatches or mismatches[0].got is not None:
         return None
     if prepared.chosen.refiner == prepared.chosen.checkpoint:
         return InvalidInput.at(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
+    steps = job.steps or DEFAULT_STEPS
+    if isinstance(job, Txt2Img) and job.enable_hr:
+        steps = job.hr_second_pass_steps or steps
+    if job.refiner_switch_at is not None and refiner_takes_over(job.refiner_switch_at, steps):
+        return None
     message = f"the refiner never came in: no step is beyond {job.refiner_switch_at:g}; lower it, or take more steps"
     return InvalidInput.at(job.path("refiner_switch_at"), message)
 
@@ -209,9 +216,13 @@ def applied(
     sampler = str(info.get("sampler_name", ""))
     bases = dict(prepared.bases)
     clip_skip = info.get("clip_skip")
+    text = (answer.infotexts[answer.first :] or ("",))[0]
+    extras = extras_of(text, catalog.embeddings)
+    made = _which(info.get("sd_model_name"), request.expect.checkpoint, catalog)
+    alone = extras["refiner"] is not None and extras["refiner"].get("switch_at") == 0
     return {
-        "checkpoint": _which(info.get("sd_model_name"), request.expect.checkpoint, catalog),
-        "checkpoint_hash": info.get("sd_model_hash") or prepared.checkpoint_hash,
+        "checkpoint": extras["refiner"]["checkpoint"] if alone else made,
+        "checkpoint_hash": None if alone else info.get("sd_model_hash") or prepared.checkpoint_hash,
         "vae": info.get("sd_vae_name"),
         "loras": [
             {"name": lora.name, "scale": lora.scale, "base_model": bases.get(lora.name)}
@@ -221,6 +232,7 @@ def applied(
         "scheduler": catalog.names.effective(sampler, answer.schedule()),
         "clip_skip": int(clip_skip) if isinstance(clip_skip, (int, float)) else None,
         "size": {"width": pictures[0].width, "height": pictures[0].height} if pictures else None,
+        **extras,
     }
 
 
@@ -282,6 +294,8 @@ def _pictures(answer: Answer, expect: Expectation) -> tuple[tuple[Picture, ...],
 def _seeds(answer: Answer, expect: Expectation, pictures: Sequence[Picture]) -> tuple[int, ...]:
     """Return a seed per picture; a script's pictures say their own, its grid has that of its first picture."""
     seeds, count = tuple(answer.seeds) or expect.seeds, len(pictures)
+    if expect.seeds_of_tiles:
+        return tuple(expect.seeds[0] + index for index in range(count))
     if not expect.free:
         return seeds[:count]
     grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0

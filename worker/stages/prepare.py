@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from worker.contract.job import Txt2Img
 from worker.contract.models import ModelRef
-from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.stages import fit, lookup, tagged
+from worker.suggestions import nearest
 from worker.telemetry.progress import Progress
 from worker.webui import options, prompts, reach, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from worker.contract.job import Generation
     from worker.models.download.progress import FetchProgress
@@ -125,15 +125,36 @@ async def prepare(
     bases = fit.bases_of(chosen, local, catalog, store)
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
     fit.embeddings_fit(job, local, catalog, base, loaded=backend.began_with(checkpoint))
-    every = [*texts[0], *texts[1]]
-    skipped = catalog.skipped_embeddings if backend.began_with(checkpoint) else ()
-    said = [*prompts.skipped(every, skipped), *prompts.long_ones(every)]
+    brought = [(want.path, local[want.path].name) for want in needed if want.kind == "embedding"]
+    said = _about_prompts([*texts[0], *texts[1]], brought, catalog, styles or (), loaded=backend.began_with(checkpoint))
     kindred = fit.loras_fit(chosen, base, bases, known_unfit, others=lambda: fit.loras_for(base, catalog, store))
     unseen = resolve.unproven_faces(job, backend.plan.weights)
     warnings = [*said, *unseen, *resolve.negative_tags(texts[1]), *kindred]
     files = tuple(local[want.path] for want in needed)
     named = tuple((want.path, want.ref, want.kind) for want in needed)
     return Prepared(chosen, tuple(warnings), digest, tuple(bases.items()), files, named)
+
+
+def _about_prompts(
+    texts: Sequence[tuple[str, str]],
+    embeddings: Sequence[tuple[str, str]],
+    catalog: Catalog,
+    styles: Sequence[str],
+    *,
+    loaded: bool,
+) -> list[str]:
+    """Return warnings about the prompts: embeddings that do nothing, and texts of more than one part.
+
+    Args:
+        texts: ``(path in the job, prompt)``.
+        embeddings: ``(path in the job, name)`` of those that the job brings along.
+        catalog: What the WebUI lists.
+        styles: By their listed names.
+        loaded: The catalog's word on embeddings holds for the job's checkpoint.
+    """
+    skipped = catalog.skipped_embeddings if loaded else ()
+    idle = prompts.unused(embeddings, [*(text for _, text in texts), *catalog.texts_of(styles)])
+    return [*prompts.skipped(texts, skipped), *prompts.long_ones(texts), *idle]
 
 
 def fetching(sink: ProgressSink) -> Callable[[FetchProgress], None]:

@@ -9,6 +9,7 @@ from worker.contract.again import job_from
 from worker.contract.budget import Size
 from worker.errors import InvalidInput, WrongResult
 from worker.images import infotext
+from worker.images.degenerate import is_one_colour
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
 from worker.images.pixels import texts
@@ -64,6 +65,8 @@ def upscaled(job: Upscale, asked: Upscaling, content: Any) -> Upscaled:
         picture = inspect(decode_base64(text), base64=text)
     except BrokenPicture as broken:
         raise WrongResult(f"the upscaled picture is damaged: {broken}") from broken
+    if is_one_colour(picture) and not is_one_colour(inspect(decode_base64(str(asked.body["image"])))):
+        raise WrongResult("the upscaled picture is of one colour from edge to edge, and the one that was sent is not")
     html_info = str(content.get("html_info", ""))
     try:
         extras.check_upscaled(asked, Size(picture.width, picture.height), html_info)

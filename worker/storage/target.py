@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker.contract.suggest import nearest
 from worker.errors import InvalidInput, Problem, SettingsInvalid
 from worker.storage.base import DAY_S, StoreTarget
 from worker.storage.endpoint import BadEndpoint
 from worker.storage.stores import parse_location
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,216 +1,232 @@
-"""Logging: one event a line, JSON in production, readable on a terminal; always on stderr.
+"""Logging: the standard library's, one event a line on stderr, as JSON in production and as text on a terminal.
 
-Of its own because the WebUI waits for whatever is imported before it is spawned (the usual library takes 60 ms), and
-because a line is written without a lock: a signal's handler may log while it interrupts a line being logged.
+The worker's modules log events with fields (`get_logger`); what libraries log comes out alike, from warnings on. Lines
+carry the fields of the job they belong to (`bound`). Secrets and credentials in URLs are hidden in every line. The
+thread that logs formats the line, another one writes it: logging never waits for the reader of stderr.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
+import logging
 import sys
-import traceback
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from worker.redaction import hide_url_credentials
+from worker.settings import misspelt, secrets_in
+from worker.telemetry import output
 from worker.telemetry.lines import hide, json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from worker.errors import WorkerError
+    from worker.settings import Settings
 
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_WORKER = "worker"
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
-_SAID = frozenset({"event", "level", "exception"})
-_LEAST_SECRET = 4
+_NOT_REPEATED = frozenset({"event", "level", "exception"})
+_SHORTEST_SECRET = 4
 """Characters; shorter values occur by chance."""
 _context: ContextVar[Mapping[str, Any]] = ContextVar("log", default={})  # noqa: B039 - never changed, only replaced
 
 
-@dataclass(frozen=True, slots=True)
-class _Config:
-    least: int = LEVELS["info"]
-    json: bool = True
-    hidden: list[str] = field(default_factory=list)
+class StructuredLogger:
+    """Logs events with fields; a thin layer over `logging.Logger`.
 
+    Args:
+        part: The part of the worker that lines name: ``service``, ``webui``.
+    """
 
-class _State:
-    """What `configure` sets for this process."""
-
-    config = _Config()
-
-
-class Logger:
-    """Writes lines that carry ``part=<name>``; safe in every thread and in a signal's handler."""
-
-    __slots__ = ("_part",)
+    __slots__ = ("_logger",)
 
     def __init__(self, part: str) -> None:
-        self._part = part
+        self._logger = logging.getLogger(f"{_WORKER}.{part}")
 
-    def hears(self, level: str) -> bool:
-        """Whether lines of `level` are written at all."""
-        return LEVELS[level] >= _State.config.least
+    def is_enabled_for(self, level: str) -> bool:
+        """Return whether lines of `level` are written at all."""
+        return self._logger.isEnabledFor(_number(level))
 
     def debug(self, event: str, /, **fields: Any) -> None:
-        """For whoever looks for a defect."""
-        self._write("debug", event, fields)
+        """Log a detail that helps to find a defect."""
+        self._log(logging.DEBUG, event, fields)
 
     def info(self, event: str, /, **fields: Any) -> None:
-        """What happens."""
-        self._write("info", event, fields)
+        """Log a normal event."""
+        self._log(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        """What was got over."""
-        self._write("warning", event, fields)
+        """Log a failure that the worker recovered from."""
+        self._log(logging.WARNING, event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        """What was not."""
-        self._write("error", event, fields)
+        """Log a failure that it did not recover from."""
+        self._log(logging.ERROR, event, fields)
 
     def exception(self, event: str, /, **fields: Any) -> None:
-        """An error with the traceback of the exception being handled."""
-        self._write("error", event, {**fields, "exception": traceback.format_exc().rstrip()})
+        """Log an error with the traceback of the exception being handled."""
+        self._log(logging.ERROR, event, fields, exc_info=True)
 
-    def _write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        config = _State.config
-        if LEVELS[level] < config.least:
+    def _log(self, level: int, event: str, fields: Mapping[str, Any], *, exc_info: bool = False) -> None:
+        self._logger.log(level, event, exc_info=exc_info, extra={"fields": fields}, stacklevel=3)
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line, at most as long as the platform takes.
+
+    Args:
+        secrets: Values that are replaced by ``***`` wherever they appear.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`."""
+        # Secrets are hidden before a line is shortened, which could leave half of one, …
+        told = hide(_facts(record), self._secrets)
+        # … and after, for values that became text only now.
+        return hide_url_credentials(hide(self._line(told, record), self._secrets))
+
+    def _line(self, told: dict[str, Any], record: logging.LogRecord) -> str:
+        stamp = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="microseconds")
+        return json_line({**told, "timestamp": stamp.replace("+00:00", "Z")})
+
+
+class TerminalFormatter(JsonFormatter):
+    """Text for people: time, level, event and fields.
+
+    Args:
+        secrets: As for `JsonFormatter`.
+        colours: Whether levels are coloured.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), *, colours: bool) -> None:
+        super().__init__(secrets)
+        self._colours = colours
+
+    def _line(self, told: dict[str, Any], record: logging.LogRecord) -> str:
+        level = str(told["level"])
+        colour, plain = (_COLOURS[level], _PLAIN) if self._colours else ("", "")
+        now = datetime.fromtimestamp(record.created, timezone.utc)
+        head = f"{now:%H:%M:%S} {colour}{level:<7}{plain} {told['event']:<30}"
+        words = " ".join(f"{name}={_word(value)}" for name, value in told.items() if name not in _NOT_REPEATED)
+        exception = told.get("exception")
+        return f"{head} {words}\n{exception}" if exception else f"{head} {words}"
+
+
+class _StderrHandler(logging.Handler):
+    """Hands lines to the writer of stderr; never blocks, and may be called by a signal handler within itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a value that can't be shown must not end a job
+            line = json_line({"event": "a log line can't be formatted", "part": record.name, "error": repr(error)})
+        descriptor = output.descriptor_of(sys.stderr)
+        if descriptor is None:  # a stream in memory
+            sys.stderr.write(f"{line}\n")
             return
-        now = datetime.now(timezone.utc)
-        told: dict[str, Any] = {"part": self._part, **_context.get(), **fields, "event": event, "level": level}
-        if config.hidden:  # before a line is shortened, which could leave half a secret, …
-            told = hide(told, config.hidden)
-        stamped = {**told, "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z")}
-        line = json_line(stamped) if config.json else _as_text(told, now)
-        # … and after, for what was made a text only now.
-        _put(sys.stderr, hide(line, config.hidden) if config.hidden else line)
+        writer = output.writer_for(descriptor)
+        writer.drop_notice = self._drop_notice
+        writer.put(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    def _drop_notice(self, lines: int) -> bytes:
+        record = logging.LogRecord(f"{_WORKER}.logs", logging.WARNING, "", 0, "log lines were dropped", (), None)
+        record.fields = {"lines": lines}
+        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
 
 
 def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
-    """Set logging up for this process.
+    """Set logging up for this process; may be called again.
 
     Args:
-        level: ``debug`` … ``error``.
+        level: The least level of the worker's own lines: ``debug`` … ``error``.
         json: A JSON object a line, else text.
         secrets: Values that are replaced by ``***`` wherever they appear in a line.
     """
-    hidden = sorted((secret for secret in secrets if len(secret) >= _LEAST_SECRET), key=len, reverse=True)
-    _State.config = _Config(LEVELS[level], json, hidden)
-
-
-def configure_libraries() -> None:
-    """Have what libraries say through the standard library's logging become such lines, from warnings on."""
-    import logging  # noqa: PLC0415 - takes 5 ms that the WebUI's spawn would wait for
-
-    class Libraries(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            try:
-                tell(record.name, record.levelname.lower(), record.getMessage(), record.exc_info)
-            except Exception:  # noqa: BLE001 - a library's wrong format must not end a job
-                self.handleError(record)
-
+    handler = _StderrHandler()
+    handler.setFormatter(JsonFormatter(secrets) if json else TerminalFormatter(secrets, colours=sys.stderr.isatty()))
     root = logging.getLogger()
-    if not any(type(handler).__name__ == Libraries.__name__ for handler in root.handlers):
-        root.addHandler(Libraries())
-        root.setLevel(logging.WARNING)
+    for old in [each for each in root.handlers if isinstance(each, _StderrHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(_WORKER).setLevel(_number(level))
 
 
-def tell(part: str, level: str, event: str, failure: Any = None) -> None:
-    """Write a line of `part` at `level`, with the traceback of `failure` (as ``sys.exc_info`` gives it)."""
-    fields = {"exception": "".join(traceback.format_exception(*failure)).rstrip()} if failure else {}
-    known = {"critical": "error", "notset": "debug"}.get(level, level)
-    Logger(part)._write(known if known in LEVELS else "info", event, fields)  # noqa: SLF001 - of the same module
+def configure_from(settings: Settings, environment: Mapping[str, str], *, level: str | None = None) -> None:
+    """Set logging up as the settings say, and warn of misspelt variables.
+
+    Args:
+        settings: Level, format and secrets.
+        environment: Of this process; the secrets in it are hidden too.
+        level: In place of the settings'.
+    """
+    secrets = [*settings.secrets(), *secrets_in(environment)]
+    configure(level=level or settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=secrets)
+    log = get_logger("settings")
+    for warning in misspelt(environment):
+        log.warning(warning)
 
 
-def get_logger(name: str) -> Logger:
-    """Return a logger whose lines carry ``part=name``."""
-    return Logger(name)
+def get_logger(part: str) -> StructuredLogger:
+    """Return a logger whose lines carry ``part=<part>``."""
+    return StructuredLogger(part)
 
 
-def cannot_start(log: Logger, error: WorkerError) -> int:
-    """Tell why a worker ends before it has taken a job, in one message; return the exit status."""
+def cannot_start(log: StructuredLogger, error: WorkerError) -> int:
+    """Log why a worker ends before it has taken a job, in one message; return the exit status."""
     log.error("the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details)
     return 1
 
 
-class bound:  # noqa: N801 - used as a function
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
     """Have every line that is logged inside the block, in this task or thread, carry `fields`."""
-
-    __slots__ = ("_fields", "_token")
-
-    def __init__(self, **fields: Any) -> None:
-        self._fields = fields
-
-    def __enter__(self) -> None:
-        self._token = _context.set({**_context.get(), **self._fields})
-
-    def __exit__(self, *_: object) -> None:
-        _context.reset(self._token)
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
 
 
-def _as_text(told: Mapping[str, Any], now: datetime) -> str:
-    level = str(told["level"])
-    colour, plain = (_COLOURS[level], _PLAIN) if sys.stderr.isatty() else ("", "")
-    head = f"{now:%H:%M:%S} {colour}{level:<7}{plain} {told['event']:<30}"
-    words = " ".join(f"{name}={_word(value)}" for name, value in told.items() if name not in _SAID)
-    error = told.get("exception")
-    return f"{head} {words}\n{error}" if error else f"{head} {words}"
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    """Return part, context, fields, event, level and traceback of `record`."""
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    told = {
+        "part": record.name.removeprefix(f"{_WORKER}."),
+        **_context.get(),
+        **fields,
+        "event": _message(record),
+        "level": _level(record.levelno),
+    }
+    if record.exc_info:
+        told["exception"] = logging.Formatter().formatException(record.exc_info)
+    return told
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message of `record`; where a library's arguments don't fit its format, both side by side."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} {record.args}"
+
+
+def _level(number: int) -> str:
+    """Return the nearest of our four levels at or below `number`."""
+    return next((name for name in ("error", "warning", "info") if number >= _number(name)), "debug")
+
+
+def _number(level: str) -> int:
+    return int(getattr(logging, level.upper()))
 
 
 def _word(value: Any) -> str:
     text = str(value)
     return repr(text) if not text or any(sign in text for sign in " =\n\"'") else text
-
-
-def _put(stream: TextIO, line: str) -> None:
-    """Write `line` with one system call, without a lock and without Python's buffers.
-
-    A signal's handler may log while it interrupts a line being logged in the same thread: a lock would wait for itself
-    for ever, a buffered stream would refuse the second call.
-    """
-    try:
-        number = stream.fileno()
-    except (OSError, ValueError):  # a stream in memory
-        stream.write(f"{line}\n")
-        return
-    left = f"{line}\n".encode("utf-8", "backslashreplace")
-    with contextlib.suppress(OSError):  # a full disk, a closed pipe: no line is worth a job
-        while left:
-            left = left[os.write(number, left) :]
-
-
-class _Lossy(io.RawIOBase):
-    """A file descriptor to which every write succeeds: what can't be written is left out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self._number = number
-
-    def fileno(self) -> int:
-        return self._number
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return os.isatty(self._number)
-
-    def write(self, data: Any) -> int:
-        with contextlib.suppress(OSError):
-            return os.write(self._number, data)
-        return len(data)
-
-
-def spare_stdout() -> None:
-    """Let no `print` fail any more because the log's disk is full or its reader gone: the SDK would end with it."""
-    try:
-        number = sys.stdout.fileno()
-    except (OSError, ValueError):  # a stream in memory
-        return
-    buffered = io.BufferedWriter(_Lossy(number))
-    sys.stdout = io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True)

@@ -52,6 +52,11 @@ class Answer:
         return [str(prompt) for prompt in self.info.get("all_prompts") or ()]
 
     @property
+    def negative_prompts(self) -> list[str]:
+        """The negative prompt of each picture, likewise."""
+        return [str(prompt) for prompt in self.info.get("all_negative_prompts") or ()]
+
+    @property
     def infotexts(self) -> Sequence[str]:
         """The parameters of each picture (and grid) as text."""
         return [str(text) for text in self.info.get("infotexts") or ()]

@@ -13,9 +13,10 @@ from worker.contract.budget import Size
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Img2Img, Inpaint
 from worker.contract.rules import DEFAULT_SIDE
-from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.suggestions import nearest
 from worker.webui import axes, scripts, units
+from worker.webui.parameters import asked_for, marked
 from worker.webui.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from worker.contract.job import Generation
     from worker.webui.body import Request
     from worker.webui.catalog import Catalog
+    from worker.webui.parameters import Parameters
     from worker.webui.weights import Weights
 
 _FREE_MODULES = frozenset(
@@ -78,13 +80,23 @@ def attach(
     _script(done, job, catalog, weights, tile)
     # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
     done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
-    if not done.alwayson and not done.body:
-        return request, done.problems
     body = {**request.body, **done.body}
     if done.alwayson:
         body["alwayson_scripts"] = done.alwayson
+    body = marked(body)
     extras = {**request.expect.extras, **done.extras}
-    return replace(request, body=body, expect=replace(request.expect, extras=extras, **done.expect)), done.problems
+    expect = replace(request.expect, extras=extras, parameters=_parameters(body, done), **done.expect)
+    return replace(request, body=body, expect=expect), done.problems
+
+
+def _parameters(body: Mapping[str, Any], done: _Attached) -> Parameters:
+    """Return the parameters that the answer has to name; a script that works tile by tile changes some of them."""
+    asked = asked_for(body)
+    if "script_name" not in body:
+        return asked
+    changed = {"Denoising strength"} if done.expect.get("steps_back") else set()
+    numbers = {name: number for name, number in asked.numbers.items() if name not in changed}
+    return replace(asked, numbers=numbers, subseed=None)
 
 
 def _controlnet(
@@ -225,7 +237,7 @@ def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights 
         done.expect["steps_back"] = 1
     elif unit.redraw == "none":
         done.expect |= {"free": True, "loras": ()}  # nothing is diffused: no model is named
-    done.expect["maps"] = 0  # it returns none
+    done.expect |= {"maps": 0, "tiled": True}  # it returns no maps
 
 
 def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: Weights | None, path: str) -> str | None:
@@ -268,4 +280,4 @@ def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights
     done.problems += problems
     if not problems:
         done.body |= {"script_name": name, "script_args": args}
-        done.expect |= {"free": True, "maps": 0, "size": None}
+        done.expect |= {"free": True, "maps": 0, "size": None, "seeds_of_tiles": name == scripts.SD_UPSCALE}

@@ -15,8 +15,8 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from worker.contract.job import LARGEST_SEED
-from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.suggestions import nearest
 from worker.webui import tags
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules import final_size
 from worker.webui import tags
+from worker.webui.parameters import DEFAULT_STEPS, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from worker.webui.baseline import Baseline
     from worker.webui.catalog import Checkpoint
     from worker.webui.names import Names, Sampling
+    from worker.webui.parameters import Parameters
     from worker.webui.resolve import Chosen, ChosenLora
 
 DEFAULT_SAMPLER = "Euler"
-DEFAULT_STEPS = 50
 TXT2IMG = "/sdapi/v1/txt2img"
 IMG2IMG = "/sdapi/v1/img2img"
 NOISE = "initial_noise_multiplier"
@@ -45,6 +46,10 @@ class Expectation:
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
         steps_back: Pictures before the last that are not the result (a script's intermediate one).
         free: A script decides how many pictures there are and how each is made; only that there are any is judged.
+        seeds_of_tiles: The answer's seeds are those of tiles; each picture begins with the request's, counted up.
+        from_picture: It starts from a picture, which may be of one colour or noise itself.
+        tiled: A script redraws the picture tile by tile: its notes are those of a tile.
+        parameters: Of the infotext, as far as the request settles them; None: not judged.
     """
 
     count: int
@@ -61,6 +66,10 @@ class Expectation:
     maps: int = 0
     steps_back: int = 0
     free: bool = False
+    seeds_of_tiles: bool = False
+    from_picture: bool = False
+    tiled: bool = False
+    parameters: Parameters | None = None
 
     @property
     def models(self) -> list[str]:
@@ -234,6 +243,8 @@ def _expectation(
         loras=() if job.disable_extra_networks else _each_once(chosen),
         tags=tuple(tag.text for tag in tags.parse(body["prompt"])),
         extras=extras,
+        from_picture="init_images" in body,
+        parameters=asked_for(body),
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.contract.suggest import plain
+from worker.suggestions import plain
 from worker.webui.names import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 LISTINGS: dict[str, str] = {
@@ -96,6 +96,7 @@ class Catalog:
     embeddings: frozenset[str] = frozenset()
     skipped_embeddings: frozenset[str] = frozenset()
     styles: tuple[str, ...] = ()
+    style_texts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     scripts: frozenset[str] = frozenset()
     img2img_scripts: frozenset[str] = frozenset()
     face_restorers: tuple[str, ...] = ()
@@ -127,6 +128,10 @@ class Catalog:
     def vae(self, wanted: str) -> Vae | None:
         """Return the VAE named `wanted`, with or without its ending."""
         return next((vae for vae in self.vaes if wanted in {vae.name, PurePath(vae.name).stem}), None)
+
+    def texts_of(self, styles: Iterable[str]) -> list[str]:
+        """Return the prompts and negative prompts of these styles."""
+        return [text for style in styles for text in self.style_texts.get(style, ())]
 
     def checkpoint_meant(self, wanted: str) -> Checkpoint | None:
         """Return the checkpoint with this name or title, else the only one in another spelling of the name."""
@@ -188,6 +193,10 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         embeddings=frozenset(embeddings.get("loaded") or ()),
         skipped_embeddings=frozenset(embeddings.get("skipped") or ()),
         styles=tuple(str(row["name"]) for row in rows("styles")),
+        style_texts={
+            str(row["name"]): (str(row.get("prompt") or ""), str(row.get("negative_prompt") or ""))
+            for row in rows("styles")
+        },
         scripts=frozenset(str(name).lower() for name in scripts.get("txt2img") or ()),
         img2img_scripts=frozenset(str(name).lower() for name in scripts.get("img2img") or ()),
         face_restorers=tuple(str(row["name"]) for row in rows("face_restorers")),

@@ -7,8 +7,9 @@ override is therefore written here with A1111's own default (v1.10.1, `modules/s
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
+
+from worker.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,14 +175,11 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: as the disk does, naming the file.
     """
-    text = json.dumps(content, indent=1)
+    data = json.dumps(content, indent=1).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.incomplete")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, data, durable=False)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         if not path.is_file():
             raise OSError(error.errno, error.strerror, str(path)) from error
-        path.write_text(text, encoding="utf-8")  # nobody reads it now, and it has its room already
+        path.write_bytes(data)  # nobody reads it now, and it has its room already

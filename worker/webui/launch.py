@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from worker.errors import BootFailed
-from worker.settings import IMAGE_WEBUI_DIR, VOLUME
+from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
 from worker.webui import command, config, interpreter, machine, weights
 from worker.webui.plan import Plan
 from worker.webui.process import Program, environment_for
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 A1111 = "a1111"
 STAND_IN = "stand-in"
 STAND_IN_PACKAGE = "standin"
-SECRETS = (
-    "BUCKET_ACCESS_KEY_ID",
-    "BUCKET_SECRET_ACCESS_KEY",
-    "CIVITAI_API_KEY",
-    "CIVITAI_TOKEN",
-    "HF_TOKEN",
-    "RUNPOD_AI_API_KEY",
-    "RUNPOD_API_KEY",
-)
-"""Environment variables that the WebUI has no business to see."""
 TEMPORARY = "a1111-worker-"
 """Before the process id: the folder of what a worker writes for its WebUI."""
 
@@ -127,7 +117,7 @@ def plan(
             extra=settings.webui_args,
         )
     )
-    child = {**environment_for(environment, drop=SECRETS), **_offline(settings)}
+    child = {**environment_for(without_secrets(settings, environment)), **_offline(settings)}
     if chosen == STAND_IN:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     memory = machine.memory()

@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.suggest import nearest
 from worker.errors import Problem
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_NOISE = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = re.compile(r"[\s_.,/()-]+")
+"""Any other sign is part of a name: with one too many, a name is a typo and no spelling of another."""
 _WORDS = (("++", "pp"), ("ancestral", "a"))
 _PREFIXES = ("k", "sample")
 _SUFFIXES = ("gpu", "sampler", "scheduler")
@@ -64,11 +65,11 @@ NO_SAMPLING = Sampling(None, None)
 
 
 def key(name: str) -> str:
-    """Return `name` without what people vary: case, spaces, signs, ``k_`` and ``sample_``, "ancestral" for "a"."""
+    """Return `name` without what people vary: case, spaces, dashes, ``k_`` and ``sample_``, "ancestral" for "a"."""
     text = name.casefold()
     for word, short in _WORDS:
         text = text.replace(word, short)
-    parts = [part for part in _NOISE.split(text) if part]
+    parts = [part for part in _SEPARATORS.split(text) if part]
     while len(parts) > 1 and parts[0] in _PREFIXES:
         parts.pop(0)
     while len(parts) > 1 and parts[-1] in _SUFFIXES:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.budget import Size
 from worker.errors import ModelDamaged, NanImage, WorkerError, WrongResult
+from worker.images import infotext
+from worker.images.degenerate import is_noise, is_one_colour
+from worker.images.picture import BrokenPicture
 from worker.webui.catalog import Checkpoint
+from worker.webui.parameters import (
+    Parameters,
+    info_differences,
+    notes_differences,
+    reads_prompts_as_sent,
+    text_differences,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +26,7 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
     from worker.webui.answer import Answer
     from worker.webui.body import Expectation
-    from worker.webui.names import Names
+    from worker.webui.catalog import Catalog
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
@@ -44,7 +54,7 @@ class Mismatch:
         return f"{self.what} is {self.got!r}, asked for {self.asked!r}"
 
 
-def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list[Mismatch]:
+def answer_mismatches(expect: Expectation, answer: Answer, catalog: Catalog) -> list[Mismatch]:
     """Compare what was asked with what the WebUI says it did."""
     if expect.free:
         return [] if answer.images else [Mismatch("number of pictures", "one or more", 0)]
@@ -58,7 +68,7 @@ def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list
         found += _differ("sampler", expect.sampler, info.get("sampler_name"))
     if expect.schedule is not None:
         said = answer.schedule() or "Automatic"
-        found += _differ("scheduler", expect.schedule, names.effective(str(info.get("sampler_name")), said))
+        found += _differ("scheduler", expect.schedule, catalog.names.effective(str(info.get("sampler_name")), said))
     seeds = answer.seeds
     if seeds:
         found += _differ("seeds", list(expect.seeds), seeds)
@@ -74,12 +84,50 @@ def answer_mismatches(expect: Expectation, answer: Answer, names: Names) -> list
         same = _same_model(value) if isinstance(value, Checkpoint) else None
         asked = value.name if isinstance(value, Checkpoint) else value
         found += _differ(name, asked, answer.parameter(name), same=same)
+    if expect.parameters is not None:
+        found += _parameter_mismatches(expect, expect.parameters, answer, catalog)
     return found
 
 
-def picture_mismatches(expect: Expectation, pictures: Sequence[Picture]) -> list[Mismatch]:
-    """Compare what was asked with the pictures themselves."""
+def _parameter_mismatches(expect: Expectation, asked: Parameters, answer: Answer, catalog: Catalog) -> list[Mismatch]:
+    """Compare the request's parameters with those in `info` and in the infotext of each picture."""
+    as_sent = reads_prompts_as_sent(catalog.scripts | catalog.img2img_scripts)
+    found = [
+        Mismatch(*each) for each in info_differences(asked, answer.info, catalog.style_texts, with_prompts=as_sent)
+    ]
+    texts = _texts(expect, answer)
+    for index, (text, seed) in enumerate(zip(texts, expect.seeds, strict=False)):
+        prompts = _prompts(answer, index) if as_sent else None
+        found += [
+            Mismatch(f"{each.what} of picture {index}", each.asked, each.got)
+            for each in text_differences(asked, text, seed=seed, index=index, prompts=prompts)
+        ]
+        said = infotext.parse(text).fields
+        if "Model" in said:
+            same = _same_model(expect.checkpoint)
+            found += _differ(f"model of picture {index}", expect.checkpoint.name, said["Model"], same=same)
+        if expect.sampler is not None and "Sampler" in said:
+            found += _differ(f"sampler of picture {index}", expect.sampler, said["Sampler"])
+    return found
+
+
+def _texts(expect: Expectation, answer: Answer) -> Sequence[str]:
+    """Return the infotexts of the pictures that were asked for, in their order."""
+    return answer.infotexts[answer.first + expect.steps_back :][: expect.count]
+
+
+def _prompts(answer: Answer, index: int) -> tuple[str, str] | None:
+    """Return prompt and negative prompt of picture `index` by `info`, None where it has none."""
+    positive, negative = answer.prompts, answer.negative_prompts
+    if index >= len(positive) or index >= len(negative):
+        return None
+    return positive[index], negative[index]
+
+
+def picture_mismatches(expect: Expectation, pictures: Sequence[Picture], answer: Answer) -> list[Mismatch]:
+    """Compare what was asked with the pictures themselves, their own notes included."""
     found = []
+    texts = _texts(expect, answer)
     for index, picture in enumerate(pictures):
         size = Size(picture.width, picture.height)
         if expect.size is not None and size != expect.size:
@@ -88,7 +136,24 @@ def picture_mismatches(expect: Expectation, pictures: Sequence[Picture]) -> list
         said = seed_of(picture)
         if said is not None and not expect.free and index < len(expect.seeds) and said != expect.seeds[index]:
             found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], said))
+        if not expect.free and not expect.from_picture:
+            found += _degenerate(index, picture)
+        if expect.free or expect.tiled or not picture.infotext or index >= len(texts):
+            continue
+        found += [
+            Mismatch(f"{each.what} in the notes of picture {index}", each.asked, each.got)
+            for each in notes_differences(picture.infotext, texts[index])
+        ]
     return found
+
+
+def _degenerate(index: int, picture: Picture) -> list[Mismatch]:
+    """Return a mismatch for a picture that no diffusion from a prompt makes; what can't be decoded is not judged."""
+    try:
+        look = "one colour" if is_one_colour(picture) else "noise" if is_noise(picture) else None
+    except BrokenPicture:
+        return []
+    return [Mismatch(f"content of picture {index}", "a picture", f"{look} from edge to edge")] if look else []
 
 
 def seed_of(picture: Picture) -> int | None:

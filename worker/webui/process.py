@@ -15,7 +15,7 @@ from worker.errors import BootFailed
 from worker.webui.logtail import LogTail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -168,9 +168,9 @@ def describe_exit(code: int) -> str:
     return f"killed by {name}{why}"
 
 
-def environment_for(base: Mapping[str, str], *, drop: Sequence[str]) -> dict[str, str]:
-    """Return the environment of the child: `base` without the worker's own Python and without secrets in `drop`."""
-    ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", *drop}
+def environment_for(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the child: `base` without the worker's own Python."""
+    ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP"}
     clean = {name: value for name, value in base.items() if name not in ours}
     clean["PYTHONUNBUFFERED"] = "1"
     return clean

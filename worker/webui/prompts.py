@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.webui.tags import closed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 CHUNK = 75
 """Tokens that the text encoder takes at once."""
@@ -48,6 +48,27 @@ def long_ones(texts: Sequence[tuple[str, str]]) -> list[str]:
     return said
 
 
+def names_in(texts: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return those of the names, such as an embedding's, that stand in one of the texts as words of their own."""
+    folded = [text.casefold() for text in texts]
+    return sorted(name for name in names if any(_holds(text, name.casefold()) for text in folded))
+
+
+def unused(named: Sequence[tuple[str, str]], texts: Sequence[str]) -> list[str]:
+    """Return a warning for each embedding that a job brings along and no prompt names.
+
+    Args:
+        named: ``(path in the job, the embedding's name)``.
+        texts: All prompts, those of styles too.
+    """
+    used = set(names_in(texts, [name for _, name in named]))
+    return [
+        f"{path}: {name!r} changes nothing, since no prompt names it; write it into prompt or negative_prompt"
+        for path, name in named
+        if name not in used
+    ]
+
+
 def skipped(texts: Sequence[tuple[str, str]], embeddings: Collection[str]) -> list[str]:
     """Return a warning for each embedding that a prompt names although the loaded checkpoint can't use it.
 
@@ -60,5 +81,9 @@ def skipped(texts: Sequence[tuple[str, str]], embeddings: Collection[str]) -> li
         f"{path}: embedding {name!r} does not fit the checkpoint; its name is read as plain words"
         for path, text in texts
         for name, folded in named
-        if folded in text.casefold() and re.search(rf"(?<![\w-]){re.escape(folded)}(?![\w-])", text.casefold())
+        if _holds(text.casefold(), folded)
     ]
+
+
+def _holds(text: str, word: str) -> bool:
+    return word in text and re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.jsonguard import shown
-from worker.contract.suggest import nearest, plain
 from worker.errors import Problem
+from worker.suggestions import nearest, plain
 from worker.webui import axes
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ OFFERED = (
 )
 """Scripts that a job may select; Ultimate SD upscale has a field of its own."""
 XYZ = "x/y/z plot"
-_OVERLAPS = {"sd upscale": 1, "poor man's outpainting": 0}
+SD_UPSCALE = "sd upscale"
+_OVERLAPS = {SD_UPSCALE: 1, "poor man's outpainting": 0}
 """Script → the place of the argument by how much its tiles overlap."""
 _NONE_KNOWN: Mapping[str, Sequence[str]] = MappingProxyType({})
 MOST_CELLS = 100

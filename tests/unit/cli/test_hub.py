@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from tools import hub
 from worker.cli.presets import CUDA_VERSIONS, PRESETS, SDXL
 from worker.contract.request import parse_job
-from worker.settings import read_settings, rows
+from worker.settings import read_settings, variables
 
 ROOT = Path(__file__).parents[3]
 POOLS = {
@@ -137,7 +137,7 @@ def test_the_listing_is_the_one_that_the_code_makes() -> None:
 
 
 def test_every_variable_of_the_listing_is_one_of_the_worker(listing: Hub) -> None:
-    known = {name for row in rows() for name in row.names}
+    known = {name for variable in variables() for name in variable.names}
     assert {item.key for item in listing.config.env if isinstance(item, Variable)} <= known
     assert [item.key for item in listing.config.env if isinstance(item, Static)] == ["RUNPOD_INIT_TIMEOUT"]
 
@@ -152,7 +152,7 @@ def test_the_listing_s_defaults_change_nothing(listing: Hub) -> None:
 
 
 def test_no_secret_has_a_default(listing: Hub) -> None:
-    secret = {name for row in rows() if row.secret for name in row.names}
+    secret = {name for variable in variables() if variable.secret for name in variable.names}
     found = {item.key: item.input.default for item in listing.config.env if isinstance(item, Variable)}
     assert {found[name] for name in secret & found.keys()} == {None}
 
@@ -192,7 +192,7 @@ def test_the_hub_s_test_jobs_are_jobs_that_the_worker_takes(cases: Tests) -> Non
 
 
 def test_the_hub_s_test_environment_is_one_that_the_worker_takes(cases: Tests) -> None:
-    known = {name for row in rows() for name in row.names} | {"RUNPOD_INIT_TIMEOUT"}
+    known = {name for variable in variables() for name in variable.names} | {"RUNPOD_INIT_TIMEOUT"}
     assert {item.key for item in cases.config.env} <= known
     read_settings({item.key: item.value for item in cases.config.env})
     assert set(cases.config.allowedCudaVersions) == set(CUDA_VERSIONS)

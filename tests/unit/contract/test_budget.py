@@ -46,6 +46,11 @@ def test_hires_to_one_side_keeps_the_shape() -> None:
     assert hires_size(Size(512, 768), scale=None, resize_x=0, resize_y=1536).final == Size(1024, 1536)
 
 
+def test_hires_to_a_height_alone_is_no_hires_by_scale() -> None:
+    assert hires_size(Size(512, 512), scale=None, resize_x=None, resize_y=768).final == Size(768, 768)
+    assert hires_size(Size(512, 512), scale=None, resize_x=768, resize_y=None).final == Size(768, 768)
+
+
 def test_hires_to_both_sides_covers_and_crops() -> None:
     wide = hires_size(Size(512, 512), scale=None, resize_x=1024, resize_y=768)
     assert (wide.work, wide.final) == (Size(1024, 1024), Size(1024, 768))

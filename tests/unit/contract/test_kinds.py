@@ -129,7 +129,21 @@ def test_a_mask_fits_one_picture_only() -> None:
     assert problem({**CAT, "init_images": [PICTURE, PICTURE], "mask": PICTURE}).path == "init_images"
 
 
+@pytest.mark.parametrize("size", [{"width": 512}, {"height": 512}, {"width": 512, "height": 512}])
+def test_outpainting_takes_no_size_of_its_own(size: dict[str, int]) -> None:
+    fields = {**CAT, "init_images": [PICTURE], "outpaint": {"left": 64}, **size}
+    assert problem(fields).path == "outpaint"
+
+
 # upscale, interrogate, validate
+
+
+@pytest.mark.parametrize(("given", "missing"), [("width", "height"), ("height", "width")])
+def test_a_size_to_upscale_to_has_two_sides(given: str, missing: str) -> None:
+    names = {"width": "upscaling_resize_w", "height": "upscaling_resize_h"}
+    asked = {"type": "upscale", "image": PICTURE, "upscaler": "Lanczos"}
+    assert problem({**asked, given: 512}).path == names[missing]
+    assert problem({**asked, names[given]: 512, "resize_mode": 1}).path == names[missing]
 
 
 def test_upscale_takes_short_names_and_the_webuis() -> None:

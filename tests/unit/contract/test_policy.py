@@ -43,6 +43,21 @@ def test_what_is_no_whole_word_is_fine(prompt: str) -> None:
     assert judge({"prompt": prompt}, RULES) == []
 
 
+@pytest.mark.parametrize("pattern", ["Jane Doe", "JANE\\s+DOE", "jane doe", "J[A-Z]NE DOE"])
+@pytest.mark.parametrize("prompt", ["Jane Doe in a hat", "jane doe", "JANE DOE"])
+def test_an_operators_pattern_holds_in_any_case(pattern: str, prompt: str) -> None:
+    rules = read_policy(f"- name: person\n  patterns: ['{pattern}']")
+    assert [one.rule for one in judge({"prompt": prompt}, rules)] == ["person"]
+
+
+@pytest.mark.parametrize(
+    "text", ["- {name: a, terms: john}", "- {name: a, patterns: john}", "- {name: a, terms: {j: 1}}"]
+)
+def test_terms_and_patterns_have_to_be_lists(text: str) -> None:
+    with pytest.raises(PolicyInvalid, match="needs a list"):
+        read_policy(text)
+
+
 def test_what_is_flagged_is_a_warning() -> None:
     assert enforce(judge({"prompts[1].prompt": "an Acmeish car"}, RULES)) == [
         "prompts[1].prompt: flagged by this endpoint's rule 'brands'"

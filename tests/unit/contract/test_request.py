@@ -285,6 +285,25 @@ def test_too_many_pictures_are_refused_by_the_endpoints_limit() -> None:
     parse_job({**CAT, "batch_size": 4, "n_iter": 4}, limits=Limits(max_images=16))
 
 
+@pytest.mark.parametrize(
+    ("parts", "common", "pictures"),
+    [
+        ([{"n_iter": 5}, {}], {}, 6),
+        ([{"batch_size": 5}, {}], {}, 6),
+        ([{"n_iter": 2, "batch_size": 2}, {"n_iter": 2}], {}, 6),
+        ([{"n_iter": 1}, {}], {"n_iter": 5}, 6),
+        ([{}, {}], {"n_iter": 3}, 6),
+        ([{}, {"batch_size": 2}], {"n_iter": 2}, 6),
+    ],
+)
+def test_the_pictures_of_every_prompt_count_towards_the_limit(
+    parts: list[dict[str, int]], common: dict[str, int], pictures: int
+) -> None:
+    fields = {"prompts": [{"prompt": "a cat", **part} for part in parts], **common}
+    assert set(problems(fields, Limits(max_images=pictures - 1))) == {"prompts"}
+    parse_job(fields, limits=Limits(max_images=pictures))
+
+
 def test_hires_needs_a_denoising_strength() -> None:
     assert problem(enable_hr=True).path == "denoising_strength"
     parse_job({**CAT, "enable_hr": True, "denoising_strength": 0.5})

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.format.filenames import MAX_STEM, closest_names, match_key, safe_stem
+from worker.models.format.filenames import MAX_STEM, match_key, safe_stem
+from worker.suggestions import closest
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,6 @@ def test_spelling_does_not_count_when_names_are_compared() -> None:
 
 
 def test_a_near_miss_is_recognised() -> None:
-    assert closest_names("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert closest_names("tweaker", ["Detail Tweaker XL", "Real Skin Slider"]) == ["Detail Tweaker XL"]
-    assert closest_names("zzz", ["Detail Tweaker XL"]) == []
+    assert closest("Detial Tweaker", ["Detail Tweaker XL", "Real Skin Slider"], key=match_key) == ["Detail Tweaker XL"]
+    assert closest("tweaker", ["Detail Tweaker XL", "Real Skin Slider"], key=match_key) == ["Detail Tweaker XL"]
+    assert closest("zzz", ["Detail Tweaker XL"], key=match_key) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.halves import half_loaded, is_no_memory, starved_loras, was_interrupted
+from worker.webui.halves import half_loaded, is_lost_gpu, is_no_memory, starved_loras, was_interrupted
 
 REUSING = "Reusing loaded model Deliberate_v6.safetensors to load Other_v1.safetensors"
 LOADING = "Loading weights [None] from /models/Other_v1.safetensors"
@@ -24,6 +24,10 @@ NO_MEMORY = "unable to mmap 173643910 bytes from file </models/Other_v1.safetens
         ([], NO_MEMORY, True, "model"),
         ([REUSING, LOADING], NO_MEMORY, True, "model"),
         ([REUSING, LOADING, LOADED], NO_MEMORY, True, None),
+        ([CREATING], NO_MEMORY, False, "model"),
+        ([REUSING], NO_MEMORY, False, "model"),
+        ([LOADING], NO_MEMORY, False, "model"),
+        (["Loading model Other_v1.safetensors (2 out of 3)"], NO_MEMORY, False, "model"),
         ([LOADING, CREATING], NO_MEMORY, True, "model"),
         ([LOADING, CREATING, FRESH], "a tensor has the wrong shape", True, None),
         (["Using already loaded model Other_v1.safetensors: done in 0.1s"], NO_MEMORY, True, None),
@@ -61,6 +65,8 @@ def test_a_lora_that_does_not_fit_is_not_one_that_memory_failed() -> None:
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "std::bad_alloc",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "could not create a primitive",
     ],
 )
 def test_every_way_of_saying_that_there_is_no_memory_is_known(words: str) -> None:
@@ -75,3 +81,27 @@ def test_an_interrupt_counts_only_after_the_requests_own_beginning() -> None:
     assert not was_interrupted([before, interrupt, began])
     assert not was_interrupted([interrupt])
     assert not was_interrupted([])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "cuBLAS error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasGemmEx`",
+        "/aten/src/ATen/native/cuda/Indexing.cu:1292: block: [0,0,0], Assertion failed: device-side assert triggered",
+        "HIP error: the operation cannot be performed in the present state",
+        "NCCL error in: ProcessGroupNCCL.cpp:1970, unhandled system error",
+    ],
+)
+def test_words_of_a_gpu_that_is_lost(words: str) -> None:
+    assert is_lost_gpu(words)
+    assert is_lost_gpu(words.upper())
+    assert not is_no_memory(words)
+
+
+@pytest.mark.parametrize(
+    "words", ["a tensor has the wrong shape", "CUDA out of memory", "cannot find the cudnn folder"]
+)
+def test_words_of_a_gpu_that_is_there(words: str) -> None:
+    assert not is_lost_gpu(words)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.jsonguard import shown
-from worker.contract.suggest import nearest
 from worker.errors import InvalidInput
+from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

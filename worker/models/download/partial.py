@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.files import write_atomically
 from worker.models.format.filenames import short_hash
 from worker.models.sources.http import Version
 from worker.models.volume.availability import SPACE_ERRORS
@@ -271,9 +272,7 @@ class Partial:
             "written": written,
             "boot": self._boot,
         }
-        temporary = self._record.with_name(f"{self._record.name}.tmp")
-        temporary.write_bytes(orjson.dumps(record))
-        temporary.replace(self._record)
+        write_atomically(self._record, orjson.dumps(record), durable=False)
 
     def _read(self, path: Path) -> _Record:
         try:

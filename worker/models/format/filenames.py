@@ -9,11 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MODEL_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 PICKLE_ENDINGS = MODEL_ENDINGS[1:]
@@ -63,17 +58,6 @@ def match_key(name: str) -> str:
     """Return what two spellings of one name have in common: case, ending and the kind of separators don't count."""
     stem, _ = split_ending(name.strip())
     return _BETWEEN.sub(" ", unicodedata.normalize("NFKC", stem).casefold()).strip()
-
-
-def closest_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
-    """Return the names of `known` that were probably meant, closest_names first."""
-    by_key: dict[str, str] = {}
-    for candidate in known:
-        by_key.setdefault(match_key(candidate), candidate)
-    wanted = match_key(name)[:200]
-    close = get_close_matches(wanted, by_key, n=limit, cutoff=0.6)
-    inside = [key for key in by_key if len(wanted) > 3 and wanted in key and key not in close]  # noqa: PLR2004  a fragment worth naming
-    return [by_key[key] for key in [*close, *sorted(inside, key=len)]][:limit]
 
 
 def relative_path(name: str) -> str:

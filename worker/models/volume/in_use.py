@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.files import write_atomically
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.leases import ProcessIdentity, is_process_dead
-from worker.models.volume.registry_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +123,7 @@ class UsageMarkers:
         with contextlib.suppress(OSError):  # read-only: nobody can remove anything either
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
-                write_whole(self._path, raw)
+                write_atomically(self._path, raw)
             except OSError as error:
                 if error.errno not in SPACE_ERRORS:
                     raise

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
+from worker.files import write_atomically
 from worker.models.format.filenames import short_hash
 
 if TYPE_CHECKING:
@@ -65,13 +66,9 @@ class Lease:
         if self._now() - self._told_at < _REPORT_EVERY_S:
             return
         self._told_at = self._now()
-        temporary = self._progress.with_name(f".{self._progress.name}.{self._token}.tmp")
-        try:
-            temporary.write_bytes(orjson.dumps({"done": done, "total": total, "live_s": self._lock.lease_duration}))
-            temporary.replace(self._progress)
-        except OSError:  # a full disk: they see less
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        data = orjson.dumps({"done": done, "total": total, "live_s": self._lock.lease_duration})
+        with contextlib.suppress(OSError):  # a full disk: they see less
+            write_atomically(self._progress, data, durable=False)
 
     def is_ours(self) -> bool:
         """Return whether this process still holds it: a worker that was frozen may have lost it meanwhile."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from worker.files import temporary_pattern, write_atomically
 from worker.models.volume.registry import MAX_REGISTRY_BYTES, BrokenRegistry, Entries, decode, encode
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ class RegistryFile:
 
     def _write(self, raw: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, raw)
+        write_atomically(self.path, raw)
         self._sweep()
 
     def _sweep(self) -> None:
         """Remove what killed workers left; ages are by the volume's own clock."""
         now = self.path.stat().st_mtime
-        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+        for left in self.path.parent.glob(temporary_pattern(self.path.name)):
             with contextlib.suppress(OSError):  # another worker is removing it too
                 if now - left.stat().st_mtime > DEAD_AFTER_S:
                     left.unlink()
@@ -140,22 +141,3 @@ class RegistryFile:
             yield
         finally:
             lock.release()
-
-
-def write_whole(path: Path, raw: bytes) -> None:
-    """Write a file so that readers see the old or the new one, never a part: temporary file, fsync, rename.
-
-    Raises:
-        OSError: it can't be written; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from worker.errors import IncompatibleModel, ModelDamaged, ModelNotFound
 from worker.models.format.filenames import (
-    closest_names,
     match_key,
     relative_path,
     safe_stem,
@@ -21,6 +20,7 @@ from worker.models.format.filenames import (
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.references import locate, plain_name
 from worker.models.volume.registry import by_source
+from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -217,7 +217,7 @@ def not_found(
     """
     entries = list(catalog.of_kind(kind))
     known = [entry.name for entry in entries] + [alias for entry in entries for alias in entry.aliases]
-    suggestions = closest_names(ref.ref, known + [PurePosixPath(name).stem for name in names])
+    suggestions = closest(ref.ref, known + [PurePosixPath(name).stem for name in names], key=match_key)
     other = catalog.other_kind(ref.ref, kind)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     if other is not None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.contract.suggest import nearest
+from worker.suggestions import nearest
 
 SAMPLERS = ["DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM"]
 

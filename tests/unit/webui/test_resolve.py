@@ -1,0 +1,160 @@
+"""Names of a job against what the running WebUI lists: none is silently replaced or left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from worker.contract.request import parse_job
+from worker.webui import resolve
+from worker.webui.catalog import Catalog, Lora, Upscaler
+from worker.webui.names import Names, Sampler, Sampling, Scheduler
+from worker.webui.resolve import ChosenLora
+from worker.webui.weights import Weights
+
+if TYPE_CHECKING:
+    from worker.errors import Problem
+
+CATALOG = Catalog(
+    Names([Sampler("Euler"), Sampler("Euler a")], [Scheduler("karras", "Karras")]),
+    loras=(Lora("add_detail", "add_detail", "/loras/add_detail.safetensors"), Lora("style", "alias", "/loras/s.pt")),
+    upscalers=(Upscaler("Lanczos"), Upscaler("R-ESRGAN 4x+", "https://x/RealESRGAN_x4plus.pth")),
+    latent_upscalers=("Latent",),
+    styles=("Detailed", "Film"),
+    face_restorers=("CodeFormer", "GFPGAN"),
+)
+NOTHING = Weights(frozenset(), frozenset())
+FACES = Weights(frozenset(), frozenset({"Codeformer", "GFPGAN"}))
+
+
+def job(**fields: Any) -> Any:
+    return parse_job({"prompt": "a cat", **fields})
+
+
+def paths(problems: list[Problem]) -> dict[str, str | None]:
+    return {problem.path: problem.suggestion for problem in problems}
+
+
+@pytest.mark.parametrize(
+    ("styles", "chosen", "problems"),
+    [
+        (["Detailed", "film"], ("Detailed", "Film"), {}),
+        (["Detaild"], (), {"styles[0]": "Detailed"}),
+        (["Film", "nope"], ("Film",), {"styles[1]": None}),
+        (["nope", "Flim"], (), {"styles[0]": None, "styles[1]": "Film"}),
+    ],
+)
+def test_an_unknown_style_is_a_mistake(
+    styles: list[str], chosen: tuple[str, ...], problems: dict[str, str | None]
+) -> None:
+    found, said = resolve.styles(job(styles=styles), CATALOG)
+    assert found == chosen
+    assert paths(said) == problems
+
+
+def test_no_styles_are_no_mistake() -> None:
+    assert resolve.styles(job(), CATALOG) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("override", "weights", "problems"),
+    [
+        (None, FACES, []),
+        (None, None, []),
+        (None, NOTHING, ["restore_faces"]),
+        ("GFPGAN", FACES, []),
+        ("GFPGAN", NOTHING, ["restore_faces"]),
+        ("GFPGAN", Weights(frozenset(), frozenset({"Codeformer"})), ["restore_faces"]),
+        ("nope", FACES, []),
+    ],
+)
+def test_a_face_restorer_without_its_weights_is_refused(
+    override: str | None, weights: Weights | None, problems: list[str]
+) -> None:
+    options = {"override_settings": {"face_restoration_model": override}} if override else {}
+    found = resolve.face_restorer(job(restore_faces=True, **options), CATALOG, weights)
+    assert [problem.path for problem in found] == problems
+    assert resolve.face_restorer(job(**options), CATALOG, weights) == []
+
+
+def test_a_default_face_restorer_that_the_webui_lacks_is_refused() -> None:
+    bare = Catalog(CATALOG.names, face_restorers=("GFPGAN",))
+    (problem,) = resolve.face_restorer(job(restore_faces=True), bare, FACES)
+    assert problem.path == "restore_faces"
+    assert "unknown face restorer 'CodeFormer'" in problem.message
+
+
+def test_whether_faces_are_restored_by_a_webui_elsewhere_is_doubted() -> None:
+    assert len(resolve.unproven_faces(job(restore_faces=True), None)) == 1
+    assert resolve.unproven_faces(job(restore_faces=True), NOTHING) == []
+    assert resolve.unproven_faces(job(), None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "problems"),
+    [
+        (None, None, {}),
+        ("Latent", "Latent", {}),
+        ("lanczos", "Lanczos", {}),
+        ("Lanczo", None, {"hr_upscaler": "Lanczos"}),
+        ("R-ESRGAN 4x+", "R-ESRGAN 4x+", {"hr_upscaler": None}),
+    ],
+)
+def test_an_upscaler_is_known_and_has_its_weights(
+    name: str | None, found: str | None, problems: dict[str, str | None]
+) -> None:
+    fields = {} if name is None else {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": name}
+    chosen, said = resolve.upscaler(job(**fields), CATALOG, NOTHING)
+    assert (chosen, paths(said)) == (found, problems)
+
+
+def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
+    both = job(sampler_name="Eulr", enable_hr=True, denoising_strength=0.5, hr_sampler_name="Eulr a", hr_scheduler="x")
+    first, second, problems = resolve.samplings(both, CATALOG)
+    assert (first.sampler, second.sampler) == (None, None)
+    assert paths(problems) == {"sampler_name": "Euler", "hr_sampler_name": "Euler a", "hr_scheduler": None}
+    assert resolve.samplings(job(), CATALOG) == (Sampling(None, None), Sampling(None, None), [])
+    alone = job(enable_hr=True, denoising_strength=0.5, hr_scheduler="karras")
+    assert resolve.samplings(alone, CATALOG)[1] == Sampling(None, "Karras")
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("<lora:ad_detail:1>", "add_detail"),
+        ("<lora:ADD_DETAIL:1>", "add_detail"),
+        ("<lora:add_detail.safetensors:1>", "add_detail"),
+        ("<lora:add_detail:x>", None),
+        ("<loar:add_detail:1>", "lora"),
+        ("a cat <lora:add_detail:1", None),
+    ],
+)
+def test_a_tag_that_would_do_nothing_is_a_mistake(text: str, suggestion: str | None) -> None:
+    chosen, problems = resolve.tagged_loras([("prompt", text)], CATALOG, {})
+    assert chosen == ()
+    assert paths(problems) == {"prompt": suggestion}
+
+
+def test_a_tag_is_a_lora_by_the_webuis_name() -> None:
+    chosen, problems = resolve.tagged_loras(
+        [("prompt", "<lora:mine:0.5> <lyco:style:1>")], CATALOG, {"mine": "add_detail"}
+    )
+    assert chosen == (ChosenLora("add_detail", 0.5, "prompt"), ChosenLora("style", 1.0, "prompt"))
+    assert problems == []
+
+
+def test_a_lora_of_the_list_is_for_both_passes_and_a_tag_for_its_own() -> None:
+    def lora(path: str) -> ChosenLora:
+        return ChosenLora("add_detail", 1.0, path)
+
+    assert resolve.twice([lora("prompt"), lora("hr_prompt")], []) == []
+    assert [each.path for each in resolve.twice([lora("prompt"), lora("prompt")], [])] == ["prompt"]
+    assert [each.path for each in resolve.twice([lora("hr_prompt")], [lora("loras[0]")])] == ["loras[0]"]
+    assert [each.path for each in resolve.twice([], [lora("loras[0]"), lora("loras[1]")])] == ["loras[1]"]
+
+
+def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
+    assert resolve.crowded([("prompt", "<lora:x:1>" * 100)]) == []
+    assert [each.path for each in resolve.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
+    assert len(resolve.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1

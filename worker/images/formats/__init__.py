@@ -1,1 +1,0 @@
-"""One module per file format: walk its structure, find its size and its infotext."""
