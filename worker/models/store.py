@@ -250,11 +250,10 @@ class ModelStore:
             VolumeUnavailable: the folder in which it may be is gone.
         """
         self.availability.require(resolution.kind, file=resolution.file, path=path)
-        folder = self.volume.folders[resolution.kind]
         return not_found(
             ref,
             resolution.kind,
-            folder=folder.name,
+            folder=self.volume.folders[resolution.kind].name,
             names=self.volume.names(resolution.kind),
             elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
             catalog=self.catalog,

@@ -17,7 +17,7 @@ from worker.contract.models import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
 from worker.models.download.errors import fetch_error
 from worker.models.format.safetensors import BrokenHeader
-from worker.models.sources.civitai import Civitai, UnknownModel, read_answer
+from worker.models.sources.civitai_listing import UnknownModel, read_answer
 from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
 from worker.net.fetch import Limits
@@ -262,15 +262,15 @@ def test_without_the_sites_word_a_version_is_fetched_all_the_same(tmp_path: Path
     "answer", [None, [], {}, {"files": 3}, {"files": [None, {"hashes": []}]}, {"trainedWords": {}}]
 )
 def test_an_odd_answer_of_civitai_is_worth_nothing_but_does_no_harm(answer: Any) -> None:
-    assert read_answer(answer, Civitai(7)).sha256 is None
+    assert read_answer(answer, version=7).sha256 is None
     with pytest.raises(UnknownModel):
-        read_answer(answer, Civitai(None, 7))
+        read_answer(answer, version=None, model=7)
 
 
 def test_the_hash_is_taken_only_of_the_file_that_the_download_gives() -> None:
-    assert read_answer(VERSION, Civitai(77)).sha256 == SHA
-    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp16"), ("type", "Model")))).sha256 == SHA
-    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp32"),))).sha256 is None
+    assert read_answer(VERSION, version=77).sha256 == SHA
+    assert read_answer(VERSION, version=77, choices=(("fp", "fp16"), ("type", "Model"))).sha256 == SHA
+    assert read_answer(VERSION, version=77, choices=(("fp", "fp32"),)).sha256 is None
 
 
 # Hugging Face

@@ -6,14 +6,14 @@ import re
 import time
 from dataclasses import dataclass, replace
 from html import unescape
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from worker.models.format.detect import known_base
 from worker.models.format.filenames import BadReference, short_hash
 from worker.models.sources.base import Locator, Offer, SourceKind, bearer
+from worker.models.sources.civitai_listing import CHOICES, VALUES, CivitaiFile, UnknownModel, read_answer
 from worker.models.sources.http import Busy, Denied, HttpFile, refusal
 from worker.models.sources.web import split_url
 from worker.net.errors import FetchError
@@ -29,12 +29,6 @@ BASE = "https://civitai.com"
 HOSTS = ("civitai.com", "civitai.green", "civitai.red", "civitai.work")
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _FINE = 200
-_CHOICES = {"type": "type", "format": "format", "size": "size", "fp": "fp", "fileid": "fileId"}
-"""The query parameters by which CivitAI tells the files of one version apart, by their names in lower case."""
-_VALUES = {
-    value.lower(): value
-    for value in ("Model", "Pruned Model", "VAE", "UNet", "Text Encoder", "SafeTensor", "PickleTensor", "GGUF", "Other")
-} | {value: value for value in ("full", "pruned", "fp16", "fp32", "bf16", "fp8", "nf4")}
 _VERSION = "modelversionid"
 _HARMLESS = re.compile(
     r"token|utm_\w+|ref\w*|dialog|commentid|highlight|tab|tags?|period|sort|query|nsfw|browsinglevel|view|page|limit"
@@ -163,44 +157,15 @@ def _choices(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Return the parameters that choose a file, one spelling for each."""
     choices: dict[str, str] = {}
     for name, value in pairs:
-        known = _CHOICES.get(name.lower())
+        known = CHOICES.get(name.lower())
         if known is None:
             raise BadReference(f"the parameter {name[:40]!r} is unknown, and may choose among files; leave it out")
         if known == "fileId" and not _NUMBER.fullmatch(value):
             raise BadReference(f"a CivitAI fileId is a number, not {value[:40]!r}")
-        same = _VALUES.get(value.lower(), value)
+        same = VALUES.get(value.lower(), value)
         if choices.setdefault(known, same) != same:
             raise BadReference(f"gives {known} twice: {choices[known]!r} and {same!r}")
     return choices
-
-
-@dataclass(frozen=True, slots=True)
-class CivitaiFile:
-    """One file of one version.
-
-    Attributes:
-        version: The version's id.
-        id: The file's own id; None when the site did not say which file a download gives.
-        name: The file's name there; None when the site did not say.
-        sha256: None unless the site names it for exactly the file that a download gives.
-        base_model: In our words.
-        trigger_words: As published.
-        primary: The file that a download without choices gives.
-        files: The version's files in words, for errors.
-    """
-
-    version: int
-    id: int | None = None
-    name: str | None = None
-    sha256: str | None = None
-    base_model: str | None = None
-    trigger_words: tuple[str, ...] = ()
-    primary: bool = False
-    files: tuple[str, ...] = ()
-
-
-class UnknownModel(Exception):
-    """CivitAI has no such model, version or file; the message says what it has."""
 
 
 class CivitaiSource:
@@ -270,7 +235,7 @@ class CivitaiSource:
             data = orjson.loads(raw)
         except ValueError:  # a page of a proxy before it
             raise Busy("CivitAI answered with something else than JSON", retry_after_s=None, status=_FINE) from None
-        return read_answer(data, locator)
+        return read_answer(data, version=locator.version, model=locator.model, choices=locator.choices)
 
 
 def connect(connection: Connection) -> CivitaiSource:
@@ -280,80 +245,10 @@ def connect(connection: Connection) -> CivitaiSource:
     return CivitaiSource(connection.fetcher, connection.limits, token=token)
 
 
-def read_answer(data: Any, locator: Civitai) -> CivitaiFile:
-    """Return the file from a model's or a version's JSON; anything may be missing. Raises `UnknownModel`."""
-    version = data if isinstance(data, dict) else {}
-    if locator.version is None:
-        versions = version.get("modelVersions")
-        version = versions[0] if isinstance(versions, list) and versions and isinstance(versions[0], dict) else {}
-        if not isinstance(version.get("id"), int):
-            raise UnknownModel
-    elif locator.model is not None and version.get("modelId", locator.model) != locator.model:
-        raise UnknownModel(f": the version {locator.version} belongs to the model {version.get('modelId')}")
-    listed = version.get("files")
-    files = [file for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
-    chosen = _chosen(files, dict(locator.choices))
-    hashes = chosen.get("hashes")
-    digest = hashes.get("SHA256") if isinstance(hashes, dict) else None
-    words = version.get("trainedWords")
-    base = version.get("baseModel")
-    name, number = chosen.get("name"), chosen.get("id")
-    return CivitaiFile(
-        version=locator.version if locator.version is not None else version["id"],
-        id=number if isinstance(number, int) else None,
-        name=name if isinstance(name, str) else None,
-        sha256=digest.lower() if isinstance(digest, str) and len(digest) == 64 else None,  # noqa: PLR2004  hex digits
-        base_model=known_base(base if isinstance(base, str) else None),
-        trigger_words=tuple(w.strip()[:200] for w in words if isinstance(w, str))[:50]
-        if isinstance(words, list)
-        else (),
-        primary=bool(chosen) and (chosen.get("primary") is True or len(files) == 1),
-        files=tuple(_described(file) for file in files[:20]),
-    )
-
-
 def download_url(base: str, locator: Civitai) -> str:
     """Return the address of a version's file."""
     query = f"?{urlencode(locator.choices)}" if locator.choices else ""
     return f"{base}/api/download/models/{locator.version}{query}"
-
-
-def _chosen(files: list[dict[str, Any]], choices: Mapping[str, str]) -> dict[str, Any]:
-    """Return the one file that a download with these choices gives, or nothing when that is not clear.
-
-    Raises:
-        UnknownModel: the choices name a file by its id, and the version has no such file.
-    """
-    if "fileId" in choices:
-        named = [file for file in files if str(file.get("id")) == choices["fileId"]]
-        if files and not named:
-            raise UnknownModel(f"; the version has {', '.join(_described(file) for file in files[:20])}")
-        return named[0] if named else {}
-    fitting = [file for file in files if _matches(file, choices)] if choices else files
-    fitting = fitting or [file for file in files if _own_address(file) == choices]
-    if len(fitting) > 1:  # half a query: the site gives the primary one of them
-        fitting = [file for file in fitting if file.get("primary") is True]
-    return fitting[0] if len(fitting) == 1 else {}
-
-
-def _matches(file: Mapping[str, Any], choices: Mapping[str, str]) -> bool:
-    metadata = file.get("metadata")
-    facts: dict[str, Any] = {**metadata, "type": file.get("type")} if isinstance(metadata, dict) else dict(file)
-    return all(str(facts.get(name, "")).lower() == value.lower() for name, value in choices.items())
-
-
-def _own_address(file: Mapping[str, Any]) -> dict[str, str]:
-    """Return the choices in the address under which the site lists a file."""
-    address = file.get("downloadUrl")
-    pairs = parse_qsl(urlsplit(address).query) if isinstance(address, str) else []
-    return {
-        _CHOICES[name.lower()]: _VALUES.get(value.lower(), value) for name, value in pairs if name.lower() in _CHOICES
-    }
-
-
-def _described(file: Mapping[str, Any]) -> str:
-    number, name, kind = file.get("id"), str(file.get("name"))[:80], file.get("type")
-    return f"{name!r} ({kind}{f', fileId={number}' if isinstance(number, int) else ''})"
 
 
 CIVITAI = SourceKind(Civitai, parse, connect, token_in)
