@@ -1,4 +1,4 @@
-"""How this process gives memory back."""
+"""The C library's allocator: freed blocks of the size of pictures go back to the system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LARGE = 256 * 1024
 
 
 def return_large_blocks() -> bool:
-    """Have blocks of the size of pictures returned to the system when they are freed; return whether that is so.
+    """Make glibc return large freed blocks to the system; return whether that worked.
 
     glibc raises its threshold for that with every large block it sees freed, up to 32 MB, and then keeps what one large
     answer took, in the heap of each thread that touched it. Other C libraries and allocators need no such word.

@@ -1,4 +1,4 @@
-"""The life of a worker as a state machine: pure.
+"""The worker's lifecycle as a pure state machine.
 
     starting ─→ ready ⇄ busy
        │          ↓ ↑     ↓ ↑
@@ -6,7 +6,7 @@
        ↓            ↓                               ↓
      failed      failed                          stopped
 
-What is known of a life are four facts; its state follows from them. `Life.after` says what an event makes of it.
+The state follows from the facts in `WorkerState`; `WorkerState.after` returns the facts after an event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import Enum
 
 
 class State(str, Enum):
-    """What a worker is doing."""
+    """The state of a worker."""
 
     STARTING = "starting"
     READY = "ready"
@@ -28,12 +28,12 @@ class State(str, Enum):
 
 
 class Event(str, Enum):
-    """What happens to a worker."""
+    """An event in the life of a worker."""
 
     UP = "up"
     """The WebUI has proven that it works."""
     LOST = "lost"
-    """The WebUI is gone, or can't be trusted any more."""
+    """The WebUI is gone or no longer trusted."""
     BEGUN = "begun"
     """A job has got the GPU."""
     ENDED = "ended"
@@ -43,7 +43,7 @@ class Event(str, Enum):
     GIVEN_UP = "given up"
     """The WebUI will not come back."""
     CLOSED = "closed"
-    """The end."""
+    """The worker was closed."""
 
 
 OVER = frozenset({State.STOPPED, State.FAILED})
@@ -61,19 +61,19 @@ MOVES: dict[State, frozenset[State]] = {
 
 
 class ImpossibleEventError(ValueError):
-    """An event that can't happen to this life: a defect of whoever tells it."""
+    """An event that is impossible in this state: a defect of the caller."""
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """What is known of a worker's life.
+class WorkerState:
+    """The facts that determine a worker's state.
 
     Attributes:
         up: The WebUI works.
         was_up: It has worked before.
-        jobs: That have the GPU now.
+        jobs: Number of jobs that have the GPU now.
         draining: No more jobs are taken.
-        over: How it ended, None while it lasts.
+        over: The final state, None while the worker lives.
     """
 
     up: bool = False
@@ -93,8 +93,8 @@ class Life:
             return State.RECOVERING if self.was_up else State.STARTING
         return State.BUSY if self.jobs else State.READY
 
-    def after(self, event: Event) -> Life:  # noqa: PLR0911 - one line per event
-        """Return the life after `event`; nothing changes what is over.
+    def after(self, event: Event) -> WorkerState:  # noqa: PLR0911 - one line per event
+        """Return the facts after `event`; a final state never changes.
 
         Raises:
             ImpossibleEventError: `event` can't happen now.
@@ -106,9 +106,9 @@ class Life:
         if event is Event.LOST and self.up:
             return replace(self, up=False)
         if event is Event.BEGUN:
-            return self._with(self.jobs + 1)
+            return replace(self, jobs=self.jobs + 1)
         if event is Event.ENDED and self.jobs:
-            return self._with(self.jobs - 1)
+            return replace(self, jobs=self.jobs - 1)
         if event is Event.DRAIN:
             return replace(self, draining=True)
         if event is Event.GIVEN_UP and not self.up:
@@ -116,6 +116,3 @@ class Life:
         if event is Event.CLOSED:
             return replace(self, over=State.STOPPED, up=False)
         raise ImpossibleEventError(f"{event.value} can't happen to {self}")
-
-    def _with(self, jobs: int) -> Life:
-        return Life(self.up, self.was_up, jobs, self.draining, self.over)  # every job asks twice, `replace` is slower

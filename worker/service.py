@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from worker.stages.source import PictureSource
     from worker.stages.streaming import PieceSink, Stream
     from worker.storage.base import StoreTarget
+    from worker.telemetry.observer import JobObserver
     from worker.telemetry.progress import ProgressSink
-    from worker.telemetry.watch import Watch
     from worker.webui.backend import Backend
 
 
@@ -85,7 +85,7 @@ class Service:
         results: Results,
         random: Random,
         house: House,
-        watch: Watch,
+        watch: JobObserver,
         staging: Staging | None = None,
     ) -> None:
         self._settings = settings

@@ -27,7 +27,7 @@ from worker.env_fields import (
     variables_of,
 )
 from worker.errors import SettingsInvalid
-from worker.redaction import is_secret_name, url_credentials
+from worker.redaction import hide_url_credentials, is_secret_name, url_credentials
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ SdkLogLevel = Annotated[Literal["notset", "trace", "debug", "info", "warn", "err
 
 
 def _shell_words(value: str) -> str:
-    shlex.split(value)
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"must be quoted as in a shell ({error})") from None
     return value
 
 
@@ -85,7 +88,7 @@ def _host_names(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """The worker's configuration; immutable. `read_settings` makes one, and only from the mapping that it is given."""
+    """The worker's configuration; immutable. `read_settings` makes one from a mapping of environment variables."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True
@@ -430,6 +433,10 @@ class Settings(BaseSettings):
             raise ValueError("DELIVERY=s3 needs BUCKET_ENDPOINT_URL")
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, hide_url_credentials(value) if isinstance(value, str) else value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -439,7 +446,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Have values come from the constructor alone: nothing reads the process's environment behind its back."""
+        """Take values from the constructor alone; the process's environment is never read implicitly."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 

@@ -50,7 +50,7 @@ def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None
     (last,) = (line for line in lines if line["event"] == "job done")
     assert (last["kind"], last["images"]) == ("txt2img", 1)
     assert last["bytes"] == (tmp_path / "out/001.png").stat().st_size
-    assert {"generate", "deliver", "total"} <= set(last)
+    assert {"generate_ms", "deliver_ms", "total_ms"} <= set(last)
     assert json.loads(done.stdout)["images"] == ["out/001.png"]
 
 

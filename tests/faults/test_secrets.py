@@ -22,7 +22,11 @@ SECRETS = {
     "CIVITAI_API_KEY": "sesame-two-0123456789",
     "BUCKET_SECRET_ACCESS_KEY": "sesame-three-0123456789",
     "RUNPOD_AI_API_KEY": "sesame-four-0123456789",
+    "HTTP_API_KEY": "sesame-eight-0123456789",
+    "WEBHOOK_SECRET": "whsec_c2VzYW1lLW5pbmUtMDEyMzQ1Njc4OQ==",
+    "AWS_SECRET_ACCESS_KEY": "sesame-ten-0123456789",
 }
+PUSH_PASSWORD = "sesame-eleven-0123456789"
 JOBS_SECRETS = ["sesame-five-0123456789", "sesame-six-0123456789", "sesame-seven-0123456789"]
 
 
@@ -60,6 +64,9 @@ def test_no_secret_is_in_anything_that_jobs_leave_behind(tmp_path: Path) -> None
             "ALLOW_HOSTS": f"127.0.0.1:{store.server.url.rpartition(':')[2]}",
             "RESULTS_DIR": str(tmp_path / "kept"),
             "LOG_LEVEL": "debug",
+            "METRICS_PUSH_URL": f"http://worker:{PUSH_PASSWORD}@127.0.0.1:9",
+            "METRICS_PUSH_EVERY_S": "1",
+            "A_COPY": f"token={SECRETS['HF_TOKEN']}",
         }
         seen: list[bytes] = []
         with Rig(tmp_path, source, **SECRETS, **more) as rig:
@@ -89,7 +96,8 @@ def test_no_secret_is_in_anything_that_jobs_leave_behind(tmp_path: Path) -> None
                 if path.is_file() and path.suffix != ".safetensors":
                     seen.append(path.read_bytes())
         assert len(seen) > 30
-        for secret in [*SECRETS.values(), *JOBS_SECRETS]:
+        assert any(b"figures can't be pushed" in text for text in seen)
+        for secret in [*SECRETS.values(), *JOBS_SECRETS, PUSH_PASSWORD]:
             places = [
                 text[max(0, text.find(secret.encode()) - 200) :][:300] for text in seen if secret.encode() in text
             ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from worker.lifecycle import MOVES, OVER, Event, ImpossibleEventError, Life, State
+from worker.lifecycle import MOVES, OVER, Event, ImpossibleEventError, State, WorkerState
 
 
 class Lives(RuleBasedStateMachine):
@@ -14,7 +14,7 @@ class Lives(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.life = Life()
+        self.life = WorkerState()
         self.jobs = 0
         self.up = False
 
@@ -85,18 +85,18 @@ TestLives.settings = settings(max_examples=200, stateful_step_count=30, deadline
 @pytest.mark.parametrize("event", [Event.LOST, Event.ENDED])
 def test_what_can_not_happen_is_a_defect_of_whoever_tells_it(event: Event) -> None:
     with pytest.raises(ImpossibleEventError):
-        Life().after(event)
+        WorkerState().after(event)
 
 
 def test_a_webui_that_works_can_not_come_up_again_nor_be_given_up() -> None:
-    life = Life().after(Event.UP)
+    life = WorkerState().after(Event.UP)
     for event in (Event.UP, Event.GIVEN_UP):
         with pytest.raises(ImpossibleEventError):
             life.after(event)
 
 
 def test_a_crash_in_the_middle_of_a_job_and_back() -> None:
-    life = Life()
+    life = WorkerState()
     seen = [life.state]
     for event in (Event.UP, Event.BEGUN, Event.LOST, Event.UP, Event.ENDED, Event.DRAIN, Event.CLOSED):
         life = life.after(event)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.aio import cancel_and_wait
 from worker.serving.answer import Answer, encoded_size, find_flaw, seal
 from worker.serving.jobs import Jobs
 from worker.serving.local import leave
 from worker.serving.reporter import Reporter
-from worker.serving.tasks import see_through, unless
+from worker.serving.tasks import unless
 from worker.telemetry.progress import Progress, Throttle
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_a_cancelled_job_is_waited_for_however_often_it_is_cancelled() -> None:
                     await asyncio.sleep(0.01)
                 told.append("idle")
 
-        task = asyncio.ensure_future(see_through(job()))
+        task = asyncio.ensure_future(cancel_and_wait(job()))
         await running.wait()
         for _ in range(3):
             task.cancel()
@@ -106,7 +107,7 @@ def test_a_job_that_raises_raises() -> None:
         raise ValueError("x")
 
     with pytest.raises(ValueError, match="x"):
-        asyncio.run(see_through(job()))
+        asyncio.run(cancel_and_wait(job()))
 
 
 def test_an_event_that_comes_first_cancels_the_work() -> None:

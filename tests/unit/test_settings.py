@@ -131,6 +131,8 @@ def test_credentials_in_urls_count_as_secrets() -> None:
     settings = read_settings({"METRICS_PUSH_URL": "http://me:pass%20word@gateway/?token=sesame&job=a"})
     assert {"pass word", "pass%20word", "sesame"} <= set(settings.secrets())
     assert "a" not in settings.secrets()
+    assert "sesame" not in repr(settings)
+    assert "pass%20word" not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WorkerError
-from worker.lifecycle import Event, Life, State
+from worker.lifecycle import Event, State, WorkerState
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Keeper:
         self._clock = clock
         self._log = get_logger("life")
         self._lock = threading.RLock()
-        self._life = Life()
+        self._life = WorkerState()
         self._up: Future[None] = Future()
         self._closing = threading.Event()
         self._recovering: threading.Thread | None = None

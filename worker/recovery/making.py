@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from worker.aio import shielded
 from worker.errors import DeadlineExceeded, OutOfMemory, WebUIUnreachable, WorkerError
 from worker.queue import GpuQueue
 from worker.recovery.experience import Experience
@@ -19,7 +20,6 @@ from worker.recovery.flights import Flights, Turn
 from worker.recovery.policy import Action, Care, Tries, broke_the_process, decide, innocent, may_be_asked_again
 from worker.recovery.recycling import Looks, Recycler
 from worker.telemetry.logs import get_logger
-from worker.webui.calm import whole
 from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Maker:
                 return Right(result, tuple(dict.fromkeys(notes)))
             if not cared:
                 with await self._turn(order, request):
-                    await whole(self._take_care(action, error))
+                    await shielded(self._take_care(action, error))
             first = self._backend.began_with(request.expect.checkpoint)
             self._experience.failed(error, order.request, request, action, began_with=first)
             if action.again is None:
@@ -190,9 +190,9 @@ class Maker:
                 except WorkerError as error:
                     if broke_the_process(error) and not flight.condemned:
                         flight.condemn()
-                        await whole(self._thread(self._backend.abandon, self._loggable(error)))
+                        await shielded(self._thread(self._backend.abandon, self._loggable(error)))
                     elif isinstance(error, OutOfMemory):
-                        await whole(self._take_care(Action(None, Care.FREE), error))
+                        await shielded(self._take_care(Action(None, Care.FREE), error))
                     if not left or not may_be_asked_again(error) or self._clock() >= deadline:
                         raise
                     self._log.warning("asking again", code=error.code, error=self._loggable(error))
@@ -219,9 +219,9 @@ class Maker:
                         action = innocent(request, left_s=order.deadline - self._clock())
                     elif action.care is Care.RESTART:
                         flight.condemn()
-                        await whole(self._take_care(action, error))
+                        await shielded(self._take_care(action, error))
                     elif turn.held:
-                        await whole(self._take_care(action, error))
+                        await shielded(self._take_care(action, error))
                     raise _Decided(error, action, cared=turn.held or action.care is not Care.FREE) from error
         return made
 
@@ -273,7 +273,7 @@ class Maker:
         except WorkerError:
             return  # the GPU is busy for long, or the WebUI is gone: there will be a better moment
         with turn:
-            await whole(self._thread(self._backend.abandon, why))
+            await shielded(self._thread(self._backend.abandon, why))
 
     def _loggable(self, error: WorkerError) -> str:
         return error.message if self._log_prompts else error.code

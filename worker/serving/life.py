@@ -9,11 +9,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.aio import cancel_and_wait
 from worker.errors import InternalError, WorkerError
 from worker.serving import local
 from worker.serving.answer import Answer, Listed, seal
 from worker.serving.reporter import Reporter
-from worker.serving.tasks import see_through
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Throttle
 
@@ -79,7 +79,7 @@ class Life:
             throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
             async with Reporter(lambda body: self._tell(job, body), throttle) as sink:
                 piece = partial(self._stream, job) if self.post_piece is not None else None
-                answer: object = await see_through(self.host.run(job, on_progress=sink, on_piece=piece))
+                answer: object = await cancel_and_wait(self.host.run(job, on_progress=sink, on_piece=piece))
             return seal(answer, limit_bytes=self.settings.max_output_bytes)
         except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
             _log.exception("a job ended in a defect", job_id=job.get("id"))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from worker.errors import BootFailed
 from worker.lifecycle import State
-from worker.telemetry.watch import Nobody
+from worker.telemetry.observer import NullObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.serving.probes import Probes
     from worker.settings import Settings
-    from worker.telemetry.metrics import Metrics, Pusher, Vitals
-    from worker.telemetry.watch import Watch
+    from worker.telemetry.metrics import Metrics, Pusher, WorkerStats
+    from worker.telemetry.observer import JobObserver
 
 
 class Operating:
@@ -33,8 +33,8 @@ class Operating:
         BootFailed: a port is taken.
     """
 
-    def __init__(self, settings: Settings, vitals: Vitals) -> None:
-        self.watch: Watch = Nobody()
+    def __init__(self, settings: Settings, vitals: WorkerStats) -> None:
+        self.watch: JobObserver = NullObserver()
         self._probes: list[Probes] = []
         self._pusher: Pusher | None = None
         metrics: Metrics | None = None
@@ -65,7 +65,7 @@ class Operating:
             self._pusher.close()
 
 
-def _probes(name: str, port: int, vitals: Vitals, metrics: Callable[[], bytes] | None) -> Probes:
+def _probes(name: str, port: int, vitals: WorkerStats, metrics: Callable[[], bytes] | None) -> Probes:
     from worker.serving.probes import Probes  # noqa: PLC0415 - only where somebody probes
 
     try:

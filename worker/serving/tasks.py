@@ -1,4 +1,4 @@
-"""Cancelling a job without leaving it, and waiting for one of two things."""
+"""Waiting for the first of two things."""
 
 from __future__ import annotations
 
@@ -6,32 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
-
-
-async def see_through(job: Coroutine[Any, Any, T]) -> T:
-    """Return what `job` returns; when cancelled, cancel it, wait until it has really ended, and only then pass that on.
-
-    A job that was told to stop still has to interrupt the GPU and see it idle. However often its caller is cancelled
-    meanwhile, it gets that time, and whoever counts running jobs counts it until then.
-    """
-    task = asyncio.ensure_future(job)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            if not cancelled:
-                task.cancel()
-            cancelled = True
-    if cancelled:
-        if not task.cancelled():
-            task.exception()  # seen, so that the loop does not complain about it
-        raise asyncio.CancelledError
-    return task.result()
 
 
 async def unless(event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0) -> T | None:

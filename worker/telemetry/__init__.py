@@ -1,1 +1,1 @@
-"""What people and machines can see of the worker: logs, phases, progress."""
+"""Telemetry: logs, metrics, phases and progress."""

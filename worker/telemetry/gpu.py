@@ -1,4 +1,4 @@
-"""The GPUs' own figures, by NVIDIA's management library where there is one."""
+"""Figures of the GPUs, from NVIDIA's management library (NVML)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU now; None is what it does not tell.
+    """Figures of one GPU; None where it does not report one.
 
     Attributes:
         name: Its model.
@@ -40,7 +40,7 @@ class Driver:
 
 
 class Gpus:
-    """See the module. Asking a machine without NVIDIA's library or without a GPU gives nothing."""
+    """Reader of the GPUs' figures; without NVIDIA's library or a GPU there are none."""
 
     def __init__(self) -> None:
         self._nvml: Any = None

@@ -1,4 +1,4 @@
-"""The worker's figures for Prometheus: jobs as they end, everything else when it is asked for.
+"""Prometheus metrics of the worker: jobs are counted as they end, everything else is measured at collection.
 
 Imported only where METRICS_PORT or METRICS_PUSH_URL is set. Names: `worker_…`, base units, as Prometheus recommends.
 """
@@ -33,23 +33,23 @@ SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640
 VOLUME_EVERY_S = 60.0
 
 
-class Vitals(Protocol):
-    """What the worker tells about itself when asked; from any thread."""
+class WorkerStats(Protocol):
+    """Current figures of the worker; callable from any thread."""
 
     def health(self) -> Mapping[str, Any]:
         """Return ``state``, ``restarts`` and more."""
 
     def gpu_line(self) -> tuple[int, float]:
-        """Jobs that wait for the GPU, and the seconds for which it was somebody's."""
+        """Return the number of jobs that wait for the GPU, and the seconds for which a job held it."""
 
     def webui_memory(self) -> Mapping[str, int]:
-        """``ram_bytes`` of the WebUI, where known."""
+        """Return ``ram_bytes`` of the WebUI, where known."""
 
     def volume(self) -> Mapping[str, tuple[int, int]]:
-        """Files and bytes of models on the volume, by kind."""
+        """Return files and bytes of models on the volume, by kind."""
 
     def fetched(self) -> tuple[int, int]:
-        """Files and bytes of models that this worker has fetched."""
+        """Return files and bytes of models that this worker has fetched."""
 
 
 class Metrics:
@@ -61,7 +61,9 @@ class Metrics:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, vitals: Vitals, *, states: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, vitals: WorkerStats, *, states: Iterable[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.registry = CollectorRegistry()
         self._vitals = vitals
         self._states = tuple(states)

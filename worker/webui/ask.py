@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from worker.aio import shielded
 from worker.errors import DeadlineExceeded, WebUIFailed, WebUIUnreachable
 from worker.webui import answer
-from worker.webui.calm import whole
 from worker.webui.sending import EXIT_SEEN_S
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
     try:
         await asyncio.wait({sending}, timeout=timeout)
     except asyncio.CancelledError:
-        await whole(backend.calm())
+        await shielded(backend.calm())
         raise
     if not sending.done():
-        await whole(backend.calm())
+        await shielded(backend.calm())
         raise DeadlineExceeded(f"the WebUI did not answer {path} within {timeout:g} s and was interrupted")
     try:
         return sending.result()
     except WebUIUnreachable:
         if not await loop.run_in_executor(pool, backend.ends, EXIT_SEEN_S):
-            await whole(backend.calm())  # it may still be at it
+            await shielded(backend.calm())  # it may still be at it
         raise
     except WebUIFailed as error:
         raise answer.meaning(error) from error

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.aio import shielded
 from worker.errors import BootFailed
 from worker.telemetry.logs import get_logger
 from worker.webui import config
@@ -239,18 +240,13 @@ class Backend:
         made = await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
         if self._process is not None:
             return made  # its log tells
-        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
 
-        found = await calm.whole(self._thread(self.probe.request, request, self._poster(end)))
+        found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
         return replace(made, found=found)
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""
-        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
-
-        return await calm.whole(
-            self._thread(self.probe.idle_upscalers, names, self._poster(time.monotonic() + timeout))
-        )
+        return await shielded(self._thread(self.probe.idle_upscalers, names, self._poster(time.monotonic() + timeout)))
 
     def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
         return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - time.monotonic()))

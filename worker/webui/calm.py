@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from worker.errors import WorkerError
 
@@ -14,25 +14,9 @@ if TYPE_CHECKING:
     from worker.webui.client import WebUIClient
     from worker.webui.gpuspan import GpuSpan
 
-T = TypeVar("T")
 INTERRUPT_EVERY_S = 0.3
 TIMEOUT_S = 3.0
 """For an interrupt or a question about progress: both are answered at once, also during a job."""
-
-
-async def whole(work: Awaitable[T]) -> T:
-    """Return what `work` returns; when cancelled, let it finish first and only then pass that on."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        task.exception()  # seen, so that the loop does not complain about it
-        raise asyncio.CancelledError
-    return task.result()
 
 
 async def see_out(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.aio import shielded
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,
@@ -248,9 +249,9 @@ class Sending:
         answered, again = await calm.see_out(
             sending, self._span, interrupt=partial(self._thread, interrupt), limit_s=self._plan.idle_timeout
         )
-        idle = await calm.whole(self._thread(self._is_idle, sending)) if answered else False
+        idle = await shielded(self._thread(self._is_idle, sending)) if answered else False
         if not idle:
-            await calm.whole(self._thread(self._abandon, "it did not react to an interrupt"))
+            await shielded(self._thread(self._abandon, "it did not react to an interrupt"))
         if again:
             raise asyncio.CancelledError
         return idle

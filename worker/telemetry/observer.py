@@ -1,4 +1,4 @@
-"""What is told about every job to whoever counts."""
+"""Observers of finished jobs: the interface by which jobs are counted."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Watch(Protocol):
-    """Counts jobs; cheap, never raises."""
+class JobObserver(Protocol):
+    """Counts finished jobs; cheap, never raises."""
 
     def job(self, kind: str, result: str, seconds: Mapping[str, float], images: int) -> None:
-        """A job has ended.
+        """Count a finished job.
 
         Args:
-            kind: What it was, `unknown` where it could not be read.
+            kind: The job's kind, `unknown` where it could not be read.
             result: ``ok``, ``cancelled``, or the error's code.
             seconds: By phase, and in `total`.
             images: Pictures in its answer.
         """
 
 
-class Nobody:
+class NullObserver:
     """Counts nothing."""
 
     def job(self, kind: str, result: str, seconds: Mapping[str, float], images: int) -> None:

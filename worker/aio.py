@@ -1,0 +1,42 @@
+"""Cancellation in asyncio that waits for the work it interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+T = TypeVar("T")
+
+
+async def shielded(work: Awaitable[T]) -> T:
+    """Return the result of `work`; when cancelled, let it finish first and only then raise CancelledError."""
+    return await _finished(work, cancel_work=False)
+
+
+async def cancel_and_wait(work: Awaitable[T]) -> T:
+    """Return the result of `work`; when cancelled, cancel it, wait for its end, and only then raise CancelledError.
+
+    A job that was told to stop still has to interrupt the GPU and see it idle. However often its caller is cancelled
+    meanwhile, it gets that time and counts as running until then.
+    """
+    return await _finished(work, cancel_work=True)
+
+
+async def _finished(work: Awaitable[T], *, cancel_work: bool) -> T:
+    task = asyncio.ensure_future(work)
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            if cancel_work and not is_cancelled:
+                task.cancel()
+            is_cancelled = True
+    if is_cancelled:
+        if not task.cancelled():
+            task.exception()  # retrieved, so that the loop does not complain about it
+        raise asyncio.CancelledError
+    return task.result()
