@@ -35,13 +35,14 @@ OUR_PROGRAM = """
 import asyncio, json, re, sys, time
 began = time.perf_counter()
 from worker.contract.types.model_ref import ModelRef
-from worker.models.catalog import Catalog
+from worker.contract.types.model_ref import ModelRef
+from worker.models.sources.catalog import ModelCatalog
 from worker.models.store import ModelStore
 from worker.settings import read_settings
 url, folder = sys.argv[1:]
 settings = read_settings({"MODELS_DIR": folder, "ALLOW_HOSTS": "127.0.0.1", "MODEL_FREE_BYTES": "0"})
 ready = time.perf_counter()
-store = ModelStore(settings, catalog=Catalog())
+store = ModelStore(settings, catalog=ModelCatalog())
 model = asyncio.run(store.prepare([("", ModelRef(url=url), "checkpoint")]))[0]
 store.close()
 memory = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024

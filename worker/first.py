@@ -11,8 +11,8 @@ from worker.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind, Settings
 
 FALLBACK_CHECKPOINT = "Deliberate v6"

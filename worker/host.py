@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.errors import WorkerError
-    from worker.models.staging import Staging
+    from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.recovery.keeper import Keeper
     from worker.recovery.shift import Shift
@@ -78,7 +78,7 @@ class Host:
         if checkpoint is not None:
             self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
             if self.settings.staging_dir is not None and not self._demo:
-                from worker.models import nearby  # noqa: PLC0415 - takes long, and most have no local disk to copy to
+                from worker.models.local_disk import copies as nearby  # noqa: PLC0415 - takes long, and most have no local disk to copy to
 
                 self.staging = nearby.copies(checkpoint, self.settings.folder("checkpoint"), self.settings)
         view = self.staging.view.place if self.staging is not None else None
@@ -96,7 +96,7 @@ class Host:
         restarts = budget.Budget(self.settings.restarts, self.settings.restart_window_s)
         self._keeper = keeper.Keeper(backend, budget=restarts, on_death=self._ended)
         if checkpoint is not None and self.staging is None and self.settings.model_readahead:
-            from worker.models.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
+            from worker.models.local_disk.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
 
             ReadAhead(checkpoint).start()
         from worker.serving.observability import Observability  # noqa: PLC0415 - after the WebUI was spawned
@@ -135,18 +135,18 @@ class Host:
         from random import SystemRandom  # noqa: PLC0415 - after the WebUI was spawned
 
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - after the WebUI was spawned
-        from worker.delivery.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.addresses import AllowList  # noqa: PLC0415 - after the WebUI was spawned
         from worker.net.guard import Guard  # noqa: PLC0415 - after the WebUI was spawned
         from worker.recovery.results import Results  # noqa: PLC0415 - after the WebUI was spawned
         from worker.service import Service  # noqa: PLC0415 - after the WebUI was spawned
         from worker.stages.house import read_house  # noqa: PLC0415 - after the WebUI was spawned
         from worker.stages.source import PictureSource  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.storage.target import from_settings  # noqa: PLC0415 - after the WebUI was spawned
 
         if self._operating is None:
             raise AssertionError("spawn comes first")
         settings = self.settings
-        self._models().presence.note()
+        self._models().availability.note()
         if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
             self._models().marks.hold([f"checkpoint/{self._default}"])
         guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)

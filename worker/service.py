@@ -16,7 +16,6 @@ from worker.contract.base.limits import Limits
 from worker.contract.expand.prompts import expand
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale, Validate
-from worker.delivery.target import from_job
 from worker.errors import ClientError, InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.recovery.making import Maker
 from worker.serving.answer import encoded_size, size_bound
@@ -30,6 +29,7 @@ from worker.stages.joined import Part, join
 from worker.stages.judged import judged, refuse_nothing
 from worker.stages.run import Run
 from worker.stages.studio import Studio
+from worker.storage.target import from_job
 from worker.telemetry.logs import bound, get_logger
 from worker.telemetry.phases import Phases, in_ms
 
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from worker.contract.expand.prompts import Piece as Plain
     from worker.contract.types.job import Job
     from worker.delivery.deliver import Delivery
-    from worker.delivery.target import S3Target
-    from worker.models.staging import Staging
+    from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.queue import GpuQueue
     from worker.recovery.keeper import Keeper
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from worker.stages.house import House
     from worker.stages.source import PictureSource
     from worker.stages.streaming import PieceSink, Stream
+    from worker.storage.base import StoreTarget
     from worker.telemetry.observer import JobObserver
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
@@ -179,7 +179,7 @@ class Service:
             request = accepted.job
             phases.kind = request.kind
             target = self._target(job)
-            self._delivery.admit(request.output, target)
+            await self._delivery.admit(request.output, target)
             deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress, on_piece)
         try:
@@ -211,7 +211,7 @@ class Service:
         accepted = accept(request.job, limits=self._limits, presets=self._house.presets)
         inner = accepted.job
         try:
-            self._delivery.admit(inner.output, run.target)
+            await self._delivery.admit(inner.output, run.target)
             dry = await dry_run(
                 inner,
                 self._pieces(inner) if isinstance(inner, Generation) else [],
@@ -252,7 +252,7 @@ class Service:
             answer["streamed"] = stream.told
             if stream.lost:
                 answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
-        return await self._handover.deliver(answer, result, request, run, stream.early)
+        return await self._handover.deliver(answer, result, request, run, stream.streamed)
 
     async def _parts(self, request: Generation, run: Run, stream: Stream) -> list[Part]:
         """Return what became of each prompt or seed of a job, streamed as it was made."""
@@ -281,7 +281,7 @@ class Service:
         size = sum(file.size for found in files.values() for file in found)
         return Cache(len(files["checkpoint"]), len(files["lora"]), size)
 
-    def _target(self, job: Mapping[str, Any]) -> S3Target | None:
+    def _target(self, job: Mapping[str, Any]) -> StoreTarget | None:
         """Return the store that the job brings along, None for the operator's."""
         config = job.get("s3Config")
         if config is None:

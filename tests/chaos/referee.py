@@ -14,8 +14,8 @@ from tests.support.rig import pixels
 from worker.errors import all_errors
 from worker.images.inspect import inspect
 from worker.images.picture import BrokenPicture
-from worker.models.header import BrokenHeader, read_header
-from worker.models.registry import BrokenRegistry, decode
+from worker.models.format.safetensors import BrokenHeader, read_header
+from worker.models.volume.registry import BrokenRegistry, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

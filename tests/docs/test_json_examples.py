@@ -18,7 +18,7 @@ from tests.support.pages import PAGES, ROOT, every, examples
 from tests.support.pictures import png
 from tests.support.webui_dir import running_host
 from worker.contract.answers import ErrorAnswer, JobAnswer
-from worker.models.catalog import read_catalog
+from worker.models.sources.catalog import read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tests.support.loopback_http import Reply, Request, Server
-from worker.delivery.target import S3Target
+from worker.storage.base import StoreTarget
 
 if TYPE_CHECKING:
     import ssl
@@ -38,9 +38,11 @@ class FakeStore:
         self._lock = threading.Lock()
         self.server = Server(self._answer, tls=tls)
 
-    def target(self, **changes: Any) -> S3Target:
+    def target(self, **changes: Any) -> StoreTarget:
         """The operator's store; nobody looks at its links, which would be requests too, unless `changes` say so."""
-        target = S3Target(self.server.url, "pics", "us-east-1", "path", "key", "secret", trusted=True, link_check="off")
+        target = StoreTarget(
+            self.server.url, "pics", "us-east-1", "path", "key", "secret", trusted=True, link_check="off"
+        )
         return replace(target, **changes)
 
     def tries(self, method: str) -> int:

@@ -6,9 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.support.loopback_http import Reply, Request
-from worker.models.catalog import Catalog
-from worker.models.pace import Pace
-from worker.models.sources import Sources
+from worker.models.download.context import RetrySettings
+from worker.models.sources.catalog import ModelCatalog
+from worker.models.sources.civitai import Civitai, CivitaiSource
+from worker.models.sources.huggingface import HuggingFace, HuggingFaceSource
+from worker.models.sources.references import Sources
+from worker.models.sources.s3 import S3Object, S3Source
+from worker.models.sources.web import Web, WebSource
 from worker.models.store import ModelStore
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, Limits
@@ -20,17 +24,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.local import LocalModel
+    from worker.models.volume.model import LocalModel
 
-QUICK = Pace(connections=4, strikes=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02)
+QUICK = RetrySettings(
+    connections=4, attempts=4, first_wait_s=0.01, longest_wait_s=2.0, save_every_s=0.05, tell_every_s=0.02
+)
 
 
 def store(
     root: Path,
     url: str,
     *,
-    pace: Pace = QUICK,
-    catalog: Catalog | None = None,
+    retry: RetrySettings = QUICK,
+    catalog: ModelCatalog | None = None,
     allow: Sequence[str] = ("127.0.0.1",),
     read_s: float = 5,
     hf_caches: Sequence[Path] = (),
@@ -39,18 +45,27 @@ def store(
 ) -> ModelStore:
     """Return a store in `root` whose CivitAI and hub are the server at `url`; keywords are environment variables."""
     plain = {"MODELS_DIR": str(root), "MODEL_LEASE_S": "2", "MODEL_FREE_BYTES": "0"}
+    given = sources or {}
+    fetcher, limits = Fetcher(Guard(AllowList.of(tuple(allow))), connections=16), Limits(connect_s=2, read_s=read_s)
     places = Sources(
-        Fetcher(Guard(AllowList.of(tuple(allow))), connections=16),
-        limits=Limits(connect_s=2, read_s=read_s),
-        civitai_base=url,
-        hf_base=url,
-        **(sources or {}),
+        {
+            Civitai: CivitaiSource(fetcher, limits, token=given.get("civitai_token"), base=url),
+            HuggingFace: HuggingFaceSource(
+                fetcher,
+                limits,
+                token=given.get("hf_token"),
+                base=url,
+                by_library=given.get("by_library", lambda file: file.xet),
+            ),
+            S3Object: given.get("s3") or S3Source(None, limits, allowed_hosts=(), connections=4),
+            Web: WebSource(fetcher, limits),
+        }
     )
     return ModelStore(
         read_settings({**plain, **environment}),
-        catalog=catalog if catalog is not None else Catalog(),
+        catalog=catalog if catalog is not None else ModelCatalog(),
         sources=places,
-        pace=pace,
+        retry=retry,
         hf_caches=hf_caches,
         jitter=lambda: 1.0,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.model_store import fetch, store
 from worker.contract.types.model_ref import ModelRef
-from worker.models.registry import Entry
+from worker.models.volume.registry import Entry
 
 
 def run(root: str, url: str, count: int, seed: int) -> None:

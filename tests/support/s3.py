@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.delivery.target import S3Target
+from worker.storage.base import StoreTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Store:
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         return [one["Key"] for one in self.client().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
-    def target(self, bucket: str, **changes: Any) -> S3Target:
+    def target(self, bucket: str, **changes: Any) -> StoreTarget:
         """Return the operator's store for `bucket`; `changes` replace its fields."""
         fields: dict[str, Any] = {
             "endpoint": self.url,
@@ -63,7 +63,7 @@ class Store:
             "secret_key": SECRET_KEY,
             "trusted": True,
         }
-        return S3Target(**{**fields, **changes})
+        return StoreTarget(**{**fields, **changes})
 
 
 @contextmanager

@@ -15,6 +15,7 @@ LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one
 LAYERS = [
     {"settings", "env_fields", "redaction", "errors", "lifecycle", "suggestions", "files", "aio", "ingress"},
     {"contract", "telemetry", "net"},
+    {"storage"},
     {"models", "webui", "images", "delivery", "safety"},
     {"stages", "recovery"},
     {"service", "serving"},
@@ -23,8 +24,8 @@ LAYERS = [
 
 ONLY_THERE = {
     "runpod": {"worker/runpod_adapter.py"},
-    "boto3": {"worker/delivery/s3.py", "worker/models/s3.py"},
-    "botocore": {"worker/delivery/s3.py", "worker/models/s3.py"},
+    "boto3": {"worker/storage/s3.py"},
+    "botocore": {"worker/storage/s3.py"},
 }
 
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pictures import file, noise, png, smooth
-from worker.delivery.shrink import STEPS, shrink
-from worker.delivery.size import Budget, inline_bytes, plan, too_large
+from worker.delivery.size import STEPS, SizeBudget, inline_bytes, plan, shrink, too_large
 from worker.errors import OutputTooLarge
 from worker.images.inspect import inspect
 from worker.images.picture import Picture
@@ -32,12 +31,12 @@ def test_the_size_of_an_answer_is_counted_to_the_byte(sizes: list[int], prompt: 
 
 def test_a_budget_is_kept_to_the_byte() -> None:
     made = pictures(300)
-    assert Budget(1000 + 402, 1000).fits(made)
-    assert not Budget(1000 + 401, 1000).fits(made)
-    assert not Budget(10, 1000).fits(made)
+    assert SizeBudget(1000 + 402, 1000).fits(made)
+    assert not SizeBudget(1000 + 401, 1000).fits(made)
+    assert not SizeBudget(10, 1000).fits(made)
 
 
-SMALL, LARGE = Budget(10_000, 100), Budget(300, 100)
+SMALL, LARGE = SizeBudget(10_000, 100), SizeBudget(300, 100)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ SMALL, LARGE = Budget(10_000, 100), Budget(300, 100)
     ],
 )
 def test_the_way_of_the_pictures(
-    *, wish: str, store: bool, own_store: bool, may_shrink: bool, budget: Budget, route: str
+    *, wish: str, store: bool, own_store: bool, may_shrink: bool, budget: SizeBudget, route: str
 ) -> None:
     found = plan(
         pictures(300),
@@ -70,7 +69,7 @@ def test_the_way_of_the_pictures(
 
 @pytest.mark.parametrize(("wish", "store"), [("auto", False), ("base64", True), ("base64", False)])
 def test_what_fits_nowhere_is_an_error_that_says_what_would(*, wish: str, store: bool) -> None:
-    budget = Budget(1_000_000, 5_000)
+    budget = SizeBudget(1_000_000, 5_000)
     with pytest.raises(OutputTooLarge) as caught:
         plan(
             pictures(*[300_000] * 4),
@@ -90,7 +89,7 @@ def test_what_fits_nowhere_is_an_error_that_says_what_would(*, wish: str, store:
 
 
 def test_the_number_that_is_said_to_fit_does_fit() -> None:
-    budget = Budget(1_000_000, 5_000)
+    budget = SizeBudget(1_000_000, 5_000)
     made = pictures(*[111_111] * 9)
     fitting = too_large(made, budget).details["fitting_images"]
     assert budget.fits(made[:fitting])
@@ -98,31 +97,31 @@ def test_the_number_that_is_said_to_fit_does_fit() -> None:
 
 
 def test_the_size_that_is_said_to_fit_keeps_the_shape() -> None:
-    error = too_large(pictures(4_000_000), Budget(1_400_000, 0))
+    error = too_large(pictures(4_000_000), SizeBudget(1_400_000, 0))
     assert error.details["fitting_size"] == "256x392"
     assert "256x392" in error.message
-    assert too_large(pictures(4_000_000), Budget(10_000, 0)).details["fitting_size"] is None
+    assert too_large(pictures(4_000_000), SizeBudget(10_000, 0)).details["fitting_size"] is None
 
 
 def test_the_mildest_form_that_fits_is_taken() -> None:
     made = [inspect(file(noise(128, 128))), inspect(file(smooth(128, 128)))]
     need = inline_bytes(made)
-    smaller, form = shrink(made, Budget(need - 1, 0), strip=False)
+    smaller, form = shrink(made, SizeBudget(need - 1, 0), strip=False)
     assert form == STEPS[0]
     assert [one.format for one in smaller] == ["jpeg", "jpeg"]
     assert inline_bytes(smaller) < need
-    tighter, _ = shrink(made, Budget(inline_bytes(smaller) - 1, 0), strip=False)
+    tighter, _ = shrink(made, SizeBudget(inline_bytes(smaller) - 1, 0), strip=False)
     assert inline_bytes(tighter) < inline_bytes(smaller)
 
 
 def test_the_infotext_survives_shrinking_unless_it_is_to_be_stripped() -> None:
     made = [inspect(png(128, 128, infotext="a cat\nSteps: 1"))]
-    budget = Budget(inline_bytes(made) - 1, 0)
+    budget = SizeBudget(inline_bytes(made) - 1, 0)
     assert shrink(made, budget, strip=False)[0][0].infotext == "a cat\nSteps: 1"
     assert shrink(made, budget, strip=True)[0][0].infotext is None
 
 
 def test_what_no_format_makes_small_enough_is_an_error() -> None:
     with pytest.raises(OutputTooLarge, match="smallest format too") as caught:
-        shrink([inspect(file(noise(128, 128)))], Budget(1000, 0), strip=False)
+        shrink([inspect(file(noise(128, 128)))], SizeBudget(1000, 0), strip=False)
     assert "allow_smaller" not in str(caught.value.hint)

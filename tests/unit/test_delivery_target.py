@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.delivery.endpoint import BadEndpoint, locate
-from worker.delivery.keys import key, public_url, safe
-from worker.delivery.target import S3Target, from_job, from_settings
 from worker.errors import InvalidInput, SettingsInvalid
 from worker.settings import read_settings
+from worker.storage.base import StoreTarget
+from worker.storage.endpoint import BadEndpoint, parse_endpoint
+from worker.storage.keys import key, public_url, safe
+from worker.storage.target import from_job, from_settings
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 
@@ -123,17 +124,17 @@ ACCOUNT = "0123456789abcdef0123456789abcdef"
 def test_every_way_to_write_an_endpoint_leads_to_the_bucket(
     endpoint: str, bucket: str | None, expected: tuple[str, str, str, str]
 ) -> None:
-    found = locate(endpoint, bucket)
+    found = parse_endpoint(endpoint, bucket)
     assert (found.endpoint, found.bucket, found.region, found.addressing) == expected
 
 
 def test_what_follows_the_bucket_is_a_folder() -> None:
-    assert locate("https://s3.eu.example.com/pics/a/b%20c").folder == "a/b c"
-    assert locate("https://pics.s3.eu-west-1.amazonaws.com/a").folder == "a"
+    assert parse_endpoint("https://s3.eu.example.com/pics/a/b%20c").folder == "a/b c"
+    assert parse_endpoint("https://pics.s3.eu-west-1.amazonaws.com/a").folder == "a"
 
 
 def test_a_region_that_is_given_counts() -> None:
-    assert locate("https://s3.eu.example.com/pics", region="eu-7").region == "eu-7"
+    assert parse_endpoint("https://s3.eu.example.com/pics", region="eu-7").region == "eu-7"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_an_unusable_endpoint_is_refused_by_the_part_that_is_wrong(
     endpoint: str, bucket: str | None, part: str
 ) -> None:
     with pytest.raises(BadEndpoint) as caught:
-        locate(endpoint, bucket)
+        parse_endpoint(endpoint, bucket)
     assert caught.value.part == part
     assert "pass" not in str(caught.value)
 
@@ -165,7 +166,7 @@ def test_an_unusable_endpoint_is_refused_by_the_part_that_is_wrong(
 def test_no_endpoint_is_too_strange_to_judge(endpoint: str, bucket: str | None, region: str | None) -> None:
     for text in (endpoint, f"https://{endpoint}"):
         try:
-            found = locate(text, bucket, region)
+            found = parse_endpoint(text, bucket, region)
         except BadEndpoint:
             continue
         assert found.bucket
@@ -211,7 +212,7 @@ JOB = {
 
 def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
     target = from_job(JOB, prefix="out", expiry_s=600)
-    assert target == S3Target(
+    assert target == StoreTarget(
         "https://s3.example.com", "pics", "us-east-1", "path", "AKIA-job", "s3cr3t-job", prefix="out", expiry_s=600
     )
     assert from_job({**JOB, "sessionToken": "t0ken"}).session_token == "t0ken"

@@ -17,9 +17,9 @@ from rich.table import Table
 from worker.cli.printing import console, write_json
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, WorkerError
-from worker.models import upkeep
+from worker.models import admin
 from worker.models.store import ModelStore
-from worker.models.volume import KINDS
+from worker.models.volume.layout import KINDS
 from worker.settings import ModelKind, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from worker.models.local import LocalModel
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
+    from worker.models.volume.model import LocalModel
 
 FAILED = 1
 _FOLDERS = ("checkpoint_dir", "lora_dir", "embedding_dir", "vae_dir", "controlnet_dir", "upscaler_dir")
@@ -96,7 +96,7 @@ def list_models(
 ) -> None:
     """List the models, with their use and the room that is left."""
     with _store(folder) as store:
-        items = list(upkeep.listed(store, (kind,) if kind else KINDS))
+        items = list(admin.listed(store, (kind,) if kind else KINDS))
         if json:
             write_json([item.to_json() for item in items])
             return
@@ -111,7 +111,7 @@ def list_models(
             table.add_row(entry.kind, name, base, size(item.size), used, str(entry.uses), source)
         out = console()
         out.print(table)
-        totals = upkeep.summary(store)
+        totals = admin.summary(store)
         out.print(f"{totals['models']} models, {size(totals['bytes'])}; {size(totals['free_bytes'])} free")
 
 
@@ -135,9 +135,9 @@ def pull(
         for text in refs:
             try:
                 ref = _ref(text, **({"sha256": sha256} if sha256 else {}))
-                settled: ModelKind | None = kind or upkeep.kind_of(store, ref)
+                settled: ModelKind | None = kind or admin.kind_of(store, ref)
                 if settled is None:
-                    raise upkeep.without_kind(store, ref)
+                    raise admin.without_kind(store, ref)
                 model = _fetch(store, ref, settled, errors)
             except WorkerError as error:
                 failed += 1
@@ -194,12 +194,12 @@ def verify(
     """Check headers and known hashes; exit code 1 when a file is bad."""
     bad = 0
     with _store(folder) as store:
-        items = list(upkeep.listed(store, (kind,) if kind else KINDS))
+        items = list(admin.listed(store, (kind,) if kind else KINDS))
         if refs:
             keys = {model.key for model, _ in _required(store, refs, kind)}
             items = [item for item in items if item.model.key in keys]
         for item in items:
-            wrong = upkeep.verify(store, item, measure=measure)
+            wrong = admin.verify(store, item, measure=measure)
             known = item.entry.sha256 is not None or measure
             good = "header and hash are right" if known else "header is right, no hash known"
             console().print(f"{item.model.key}: {wrong or good}")
@@ -232,7 +232,7 @@ def remove(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
     """Remove models."""
     with _store(folder) as store:
         for model, _ in _required(store, refs, kind):
-            freed = upkeep.remove(store, model)
+            freed = admin.remove_model(store, model)
             console().print(f"{model.key}: removed, {size(freed)} freed")
 
 
@@ -240,7 +240,7 @@ def remove(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
 def gc(*, folder: Folder = None) -> None:
     """Remove the leavings of dead workers, and the quarantine."""
     with _store(folder) as store:
-        for path in upkeep.tidy(store):
+        for path in admin.tidy(store):
             console().print(f"removed {path}")
 
 
@@ -259,13 +259,13 @@ def info(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
     """Print everything that is known of a model, as JSON."""
     with _store(folder) as store:
         keys = {model.key for model, _ in _required(store, refs, kind)}
-        for item in upkeep.listed(store):
+        for item in admin.listed(store):
             if item.model.key in keys:
                 write_json({**item.to_json(), "path": str(item.model.path)})
 
 
 def _required(store: ModelStore, refs: Sequence[str], kind: ModelKind | None) -> Sequence[tuple[LocalModel, Any]]:
-    return [upkeep.required(store, _ref(text), kind) for text in refs]
+    return [admin.required(store, _ref(text), kind) for text in refs]
 
 
 def _complain(errors: Console, error: WorkerError) -> None:

@@ -5,17 +5,16 @@ Blocking; called in a thread, beside the next job's generation.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from worker.delivery.early import Early, Piece
-from worker.delivery.parcel import Delivered, Parcel, picture_file, preview_answer
-from worker.delivery.s3 import S3Clients
-from worker.delivery.shrink import shrink
-from worker.delivery.size import Budget, inline_bytes, plan
+from worker.delivery.files import Delivered, ResultFiles, picture_file, preview_answer
+from worker.delivery.size import SizeBudget, inline_bytes, plan, shrink
+from worker.delivery.streamed import Streamed, StreamedPicture
 from worker.delivery.upload import Uploader
 from worker.errors import DeliveryFailed, InvalidInput, WrongResult
 from worker.images.convert import available, convert
@@ -23,20 +22,21 @@ from worker.images.grid import grid
 from worker.images.picture import BrokenPicture
 from worker.images.preview import Preview, preview
 from worker.net.errors import Refused
+from worker.storage.stores import StoreClients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.contract.types.job import Output
     from worker.delivery.size import Wish
-    from worker.delivery.target import S3Target
     from worker.images.picture import Picture
     from worker.net.guard import Guard
+    from worker.storage.base import StoreTarget
 
 PIECE_BYTES = 1_000_000
 """Of one streamed piece's JSON: the platform takes no larger ones."""
-SMALL = 65_536
-"""Characters of base64 that are passed on without a thread."""
+RESOLVE_S = 10.0
+"""For the look-up of the host of a job's own store."""
 
 
 class Delivery:
@@ -58,7 +58,7 @@ class Delivery:
         self,
         guard: Guard,
         *,
-        store: S3Target | None = None,
+        store: StoreTarget | None = None,
         wish: Wish = "auto",
         limit: int = 9_500_000,
         threads: int = 8,
@@ -70,10 +70,10 @@ class Delivery:
         self._limit = limit
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
-        self.clients = S3Clients(guard, connections=threads, now=now)
+        self.clients = StoreClients(guard, connections=threads, now=now)
 
-    def admit(self, options: Output, store: S3Target | None) -> None:
-        """Check before any picture is made that there is the way out which `options` ask for.
+    async def admit(self, options: Output, store: StoreTarget | None) -> None:
+        """Check before any picture is made that its delivery is possible as `options` ask for it.
 
         Raises:
             InvalidInput: `output.delivery` is s3 and there is no store; a format that this worker can't write; the
@@ -88,7 +88,11 @@ class Delivery:
             )
         if store is not None and not store.trusted:
             try:
-                self._guard.addresses(*store.address)
+                await asyncio.wait_for(asyncio.to_thread(self._guard.addresses, *store.address), RESOLVE_S)
+            except asyncio.TimeoutError:
+                raise InvalidInput.at(
+                    "s3Config.endpointUrl", f"the host {store.host} could not be resolved within {RESOLVE_S:g} s"
+                ) from None
             except OSError:
                 raise InvalidInput.at("s3Config.endpointUrl", f"the host {store.host} is unknown") from None
             except Refused as error:
@@ -106,11 +110,11 @@ class Delivery:
         seeds: Sequence[int],
         *,
         options: Output,
-        store: S3Target | None = None,
+        store: StoreTarget | None = None,
         overhead_bytes: int = 0,
         answer: Mapping[str, Any] | None = None,
         deadline: float,
-        early: Early | None = None,
+        streamed: Streamed | None = None,
     ) -> Delivered:
         """Return what the answer carries for `pictures`.
 
@@ -123,18 +127,18 @@ class Delivery:
             overhead_bytes: Of the answer's JSON without the pictures, the platform's envelope included.
             answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
-            early: What `piece` has done already.
+            streamed: What `piece` has done already.
 
         Raises:
             OutputTooLarge: nothing allowed fits; says what would.
             DeliveryFailed: the store did not take every picture; those it took are removed, as far as it lets us.
             WrongResult: a picture can't be decoded to be converted.
         """
-        done = early or Early()
+        done = streamed or Streamed()
         apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
         ready = list(apply(lambda one: self._ready(done, one[0], one[1], options), enumerate(pictures)))
         wish: Wish = options.delivery or self._wish
-        parcel = Parcel(
+        result = ResultFiles(
             job_id,
             ready,
             seeds,
@@ -143,10 +147,10 @@ class Delivery:
             record=answer if options.record else None,
             hidden=wish == "none",
         )
-        small = [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in parcel.previews]
-        budget = Budget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
+        small = [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in result.previews]
+        budget = SizeBudget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
         target = store or self._store
-        whole = parcel.shown()
+        whole = result.shown()
         route = plan(
             whole,
             budget,
@@ -158,21 +162,21 @@ class Delivery:
         warnings: list[str] = []
         if route == "smaller":
             whole = self._smaller(whole, budget, warnings, strip=bool(options.strip_metadata))
-            parcel = parcel.reshown(whole)
-        if not options.strip_metadata and _lost_notes(pictures, parcel.pictures):
+            result = result.reshown(whole)
+        if not options.strip_metadata and _lost_notes(pictures, result.pictures):
             warnings.append("The parameters are too long for a JPEG's notes and were left out; `info` has them.")
-        if options.grid and parcel.grid is None:
+        if options.grid and result.grid is None:
             warnings.append("output.grid: there is one picture, which needs no grid.")
         made: Delivered | None = None
         if route == "s3" and target is not None:
             try:
-                made = self._stored(parcel, target, deadline, done)
+                made = self._stored(result, target, deadline, done)
             except DeliveryFailed as error:
                 if wish != "auto" or not budget.fits(whole):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
         if made is None:
-            made = parcel.inline()
+            made = result.inline()
             if options.record:
                 warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
         return replace(made, warnings=[*warnings, *made.warnings])
@@ -185,10 +189,10 @@ class Delivery:
         seed: int,
         *,
         options: Output,
-        store: S3Target | None = None,
+        store: StoreTarget | None = None,
         deadline: float,
-        early: Early,
-    ) -> Piece:
+        streamed: Streamed,
+    ) -> StreamedPicture:
         """Return one picture of a job as it is told before the others are made.
 
         It is stored already where all of the job's pictures will be; else it is inline, in a smaller format where it
@@ -202,63 +206,44 @@ class Delivery:
             options: The client's `output`.
             store: The job's own; None: the operator's.
             deadline: When the upload has to be done.
-            early: Takes note of what needs not be done again by `deliver`.
+            streamed: Takes note of what needs not be done again by `deliver`.
 
         Raises:
             OutputTooLarge: it fits into no piece, in the smallest format neither.
             DeliveryFailed: the store did not take it.
             WrongResult: it can't be decoded to be converted.
         """
-        ready = self._ready(early, number, picture, options)
+        ready = self._ready(streamed, number, picture, options)
         wish: Wish = options.delivery or self._wish
         target = store or self._store
         if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
             client, file = self.clients.of(target), picture_file(target.prefix, job_id, number, ready, seed)
             self._uploader.store(client, [file], deadline=deadline, linked=wish != "none")
-            early.stored.add(file.key)
-            return Piece(None if wish == "none" else client.url(file.key), ready, key=file.key)
-        budget = Budget(PIECE_BYTES, PIECE_BYTES // 50)
+            streamed.stored.add(file.key)
+            return StreamedPicture(None if wish == "none" else client.url(file.key), ready, key=file.key)
+        budget = SizeBudget(PIECE_BYTES, PIECE_BYTES // 50)
         if budget.fits([ready]):
-            return Piece(ready.base64, ready)
+            return StreamedPicture(ready.base64, ready)
         warnings: list[str] = []
         smaller = self._smaller([ready], budget, warnings, strip=bool(options.strip_metadata))
-        return Piece(smaller[0].base64, smaller[0], warnings=tuple(warnings))
-
-    def at_once(
-        self, pictures: Sequence[Picture], options: Output, store: S3Target | None, overhead_bytes: int
-    ) -> Delivered | None:
-        """Return what `deliver` would where it only passes small pictures on, sooner than a thread could begin to.
-
-        None where there is more to do, or the answer may be too large.
-        """
-        if any((options.format, options.quality, options.lossless, options.strip_metadata, options.record)):
-            return None
-        if store is not None or options.thumbnail is not None or options.blurhash or options.grid:
-            return None
-        if (options.delivery or self._wish) not in ("auto", "base64"):
-            return None
-        size = inline_bytes(pictures)
-        if size > min(SMALL, self._limit - overhead_bytes):
-            return None
-        whole = sum(len(one.data) for one in pictures)
-        return Delivered([one.base64 for one in pictures], "inline", list(pictures), whole)
+        return StreamedPicture(smaller[0].base64, smaller[0], warnings=tuple(warnings))
 
     def close(self) -> None:
         """End the threads; uploads that run are waited for."""
         self._pool.shutdown()
         self._uploader.close()
 
-    def _ready(self, early: Early, number: int, picture: Picture, options: Output) -> Picture:
+    def _ready(self, streamed: Streamed, number: int, picture: Picture, options: Output) -> Picture:
         """Return a picture as it is delivered; one that was streamed is ready."""
-        if number in early.ready:
-            return early.ready[number]
+        if number in streamed.ready:
+            return streamed.ready[number]
         lossless, strip = bool(options.lossless), bool(options.strip_metadata)
         try:
             done = convert(picture, format=options.format, quality=options.quality, lossless=lossless, strip=strip)
         except BrokenPicture as error:
             raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
-        if early.keeps:
-            early.ready[number] = done
+        if streamed.keeps:
+            streamed.ready[number] = done
         return done
 
     def _grid(self, pictures: Sequence[Picture], options: Output) -> Picture | None:
@@ -270,7 +255,9 @@ class Delivery:
         except BrokenPicture as error:
             raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
-    def _smaller(self, pictures: list[Picture], budget: Budget, warnings: list[str], *, strip: bool) -> list[Picture]:
+    def _smaller(
+        self, pictures: list[Picture], budget: SizeBudget, warnings: list[str], *, strip: bool
+    ) -> list[Picture]:
         before = budget.overhead + inline_bytes(pictures)
         smaller, (kind, quality) = shrink(pictures, budget, strip=strip, apply=self._pool.map)
         warnings.append(
@@ -288,24 +275,24 @@ class Delivery:
         except BrokenPicture as error:
             raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
 
-    def _stored(self, parcel: Parcel, target: S3Target, deadline: float, early: Early) -> Delivered:
+    def _stored(self, result: ResultFiles, target: StoreTarget, deadline: float, streamed: Streamed) -> Delivered:
         """Store what is not stored yet, all of it or none."""
-        client, files = self.clients.of(target), parcel.files(target.prefix)
-        missing = [file for file in files.all() if file.key not in early.stored]
-        self._uploader.store(client, missing, deadline=deadline, linked=not parcel.hidden)
-        doubt = client.links.doubt()
+        client, files = self.clients.of(target), result.files(target.prefix)
+        missing = [file for file in files.all() if file.key not in streamed.stored]
+        self._uploader.store(client, missing, deadline=deadline, linked=not result.hidden)
+        unverified = client.unverified_links_warning()
         return Delivered(
-            images=[] if parcel.hidden else [client.url(file.key) for file in files.pictures],
+            images=[] if result.hidden else [client.url(file.key) for file in files.pictures],
             route="s3",
-            pictures=list(parcel.pictures),
+            pictures=list(result.pictures),
             keys=[file.key for file in files.pictures],
             previews=[
                 preview_answer(one, None if file is None else client.url(file.key))
-                for one, file in zip(parcel.previews, files.thumbnails, strict=True)
+                for one, file in zip(result.previews, files.thumbnails, strict=True)
             ],
             grid=None if files.grid is None else client.url(files.grid.key),
             record=None if files.record is None else client.url(files.record.key),
-            warnings=[] if doubt is None else [doubt],
+            warnings=[] if unverified is None else [unverified],
             bytes=sum(len(file.data) for file in files.pictures),
         )
 

@@ -1,4 +1,4 @@
-"""How large an answer gets and which way its pictures go. Pure."""
+"""Size of an answer, the route that its pictures take, and smaller encodings of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 from worker.errors import OutputTooLarge
+from worker.images.convert import convert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from worker.images.picture import Picture
+    from worker.images.picture import Format, Picture
+
+    Map = Callable[[Callable[[Picture], Picture], Iterable[Picture]], Iterable[Picture]]
 
 Wish = Literal["auto", "base64", "s3", "none"]
 Route = Literal["inline", "s3", "smaller"]
@@ -21,7 +24,7 @@ _SEPARATOR = 2  # the platform's SDK writes ", "
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SizeBudget:
     """What one answer may hold.
 
     Attributes:
@@ -48,7 +51,7 @@ def inline_bytes(pictures: Sequence[Picture]) -> int:
 
 
 def plan(
-    pictures: Sequence[Picture], budget: Budget, *, wish: Wish, store: bool, own_store: bool, may_shrink: bool
+    pictures: Sequence[Picture], budget: SizeBudget, *, wish: Wish, store: bool, own_store: bool, may_shrink: bool
 ) -> Route:
     """Return the way the pictures go.
 
@@ -74,7 +77,7 @@ def plan(
     raise too_large(pictures, budget)
 
 
-def too_large(pictures: Sequence[Picture], budget: Budget, *, shrunk: bool = False) -> OutputTooLarge:
+def too_large(pictures: Sequence[Picture], budget: SizeBudget, *, shrunk: bool = False) -> OutputTooLarge:
     """Return the error for pictures that don't fit; `shrunk`: they are the smallest that were tried."""
     need = inline_bytes(pictures)
     largest = max((picture.base64_length + _QUOTES + _SEPARATOR for picture in pictures), default=1)
@@ -101,7 +104,7 @@ def too_large(pictures: Sequence[Picture], budget: Budget, *, shrunk: bool = Fal
     return OutputTooLarge(message + ".", hint=f"Ask for {'; '.join(options)}.", details=details)
 
 
-def _fitting_size(pictures: Sequence[Picture], budget: Budget) -> str | None:
+def _fitting_size(pictures: Sequence[Picture], budget: SizeBudget) -> str | None:
     """Return the size (`768x512`, in multiples of 8) at which all pictures of this kind would about fit."""
     need = inline_bytes(pictures)
     if not pictures or need <= 0:
@@ -109,3 +112,29 @@ def _fitting_size(pictures: Sequence[Picture], budget: Budget) -> str | None:
     factor = sqrt(budget.room / need)
     width, height = (int(side * factor) // 8 * 8 for side in (pictures[0].width, pictures[0].height))
     return f"{width}x{height}" if min(width, height) >= 64 else None  # noqa: PLR2004 - the least that jobs may ask for
+
+
+STEPS: tuple[tuple[Format, int], ...] = (("jpeg", 95), ("jpeg", 85), ("webp", 80), ("webp", 50))
+"""Tried in this order, mildest first; each costs one encoding per picture."""
+
+
+def shrink(
+    pictures: Sequence[Picture], budget: SizeBudget, *, strip: bool, apply: Map = map
+) -> tuple[list[Picture], tuple[Format, int]]:
+    """Return `pictures` in the mildest smaller form that fits, and which form that is.
+
+    Args:
+        pictures: As made.
+        budget: What the answer may hold.
+        strip: Leave the infotext out.
+        apply: `map`, or a pool's.
+
+    Raises:
+        OutputTooLarge: none fits.
+    """
+    tried: list[Picture] = list(pictures)
+    for kind, quality in STEPS:
+        tried = list(apply(lambda one: convert(one, format=kind, quality=quality, strip=strip), pictures))  # noqa: B023 - used up within this turn
+        if budget.fits(tried):
+            return tried, (kind, quality)
+    raise too_large(tried, budget, shrunk=True)

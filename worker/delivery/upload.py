@@ -1,4 +1,4 @@
-"""Files into a store, all of a job or none."""
+"""StoredFiles into a store, all of a job or none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.delivery.failure import Failure
-from worker.delivery.s3 import StoreFailed
 from worker.errors import DeliveryFailed
+from worker.storage.errors import StoreError, StoreFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.delivery.s3 import S3Client
+    from worker.storage.base import Store
 
 _CLEAN_UP_S = 5.0
 
@@ -41,7 +40,7 @@ class Uploader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         self._now = now
 
-    def store(self, client: S3Client, files: Sequence[File], *, deadline: float, linked: bool = True) -> None:
+    def store(self, client: Store, files: Sequence[File], *, deadline: float, linked: bool = True) -> None:
         """Store all of `files` by `deadline`; with `linked`, links to them are handed out.
 
         Raises:
@@ -72,33 +71,33 @@ class Uploader:
         """End the threads; uploads that run are waited for."""
         self._pool.shutdown()
 
-    def _first_failure(self, running: list[Future[None]], deadline: float) -> tuple[int, Failure] | None:
+    def _first_failure(self, running: list[Future[None]], deadline: float) -> tuple[int, StoreFailure] | None:
         """Wait for all uploads, or for the first that fails, or for the deadline."""
         _, pending = wait(running, timeout=max(0.0, deadline - self._now()), return_when=FIRST_EXCEPTION)
         for number, one in enumerate(running):
             if one not in pending and (error := one.exception()) is not None:
-                if not isinstance(error, StoreFailed):
+                if not isinstance(error, StoreError):
                     raise error
                 return number, error.failure
         late = [number for number, one in enumerate(running) if one in pending]
-        return (late[0], Failure("DeadlineExceeded", None, "time is up", retryable=True)) if late else None
+        return (late[0], StoreFailure("DeadlineExceeded", None, "time is up", retryable=True)) if late else None
 
-    def _take_back(self, client: S3Client, files: Sequence[File], running: Sequence[Future[None]]) -> None:
+    def _take_back(self, client: Store, files: Sequence[File], running: Sequence[Future[None]]) -> None:
         """Remove what was stored for a job that failed, uploads that end late included."""
         wait(running)
         stored = [file.key for file, one in zip(files, running, strict=True) if _is_stored(one.exception())]
         try:
             for key in stored:
                 client.delete(key, deadline=self._now() + _CLEAN_UP_S)
-        except StoreFailed:
+        except StoreError:
             return  # the store does not let us: its own lifecycle rules have to
 
 
 def _is_stored(error: BaseException | None) -> bool:
-    return error is None or (isinstance(error, StoreFailed) and error.failure.dead_link)
+    return error is None or (isinstance(error, StoreError) and error.failure.dead_link)
 
 
-def _error(failure: Failure, client: S3Client, key: str) -> DeliveryFailed:
+def _error(failure: StoreFailure, client: Store, key: str) -> DeliveryFailed:
     target = client.target
     became = f"took {key}, but its link does not open" if failure.dead_link else f"did not take {key}"
     return DeliveryFailed(

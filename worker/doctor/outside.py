@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from worker.delivery.s3 import S3Clients, StoreFailed
-from worker.delivery.target import from_settings
 from worker.doctor.finding import Finding
 from worker.errors import WorkerError
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
+from worker.storage.errors import StoreError
+from worker.storage.stores import StoreClients
+from worker.storage.target import from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def _store(settings: Settings) -> Finding:
         return Finding("delivery", "fail", error.message, error.hint or "Correct the BUCKET_ variables.")
     if target is None:
         return Finding("delivery", "ok", f"inline, up to {settings.max_output_bytes / 1e6:.1f} MB an answer")
-    client = S3Clients(Guard(AllowList.of(settings.allowed_hosts))).of(target)
+    client = StoreClients(Guard(AllowList.of(settings.allowed_hosts))).of(target)
     key = "/".join(part for part in (target.prefix, f"doctor-{os.getpid()}-{time.time_ns()}.txt") if part)
     deadline = time.monotonic() + ROUND_TRIP_S
     began = time.perf_counter()
@@ -54,12 +55,10 @@ def _store(settings: Settings) -> Finding:
         client.put(key, b"a round trip", content_type="text/plain", metadata={}, deadline=deadline)
         whole = client.get(key, deadline=deadline) == b"a round trip"
         client.delete(key, deadline=deadline)
-    except StoreFailed as error:
+    except StoreError as error:
         what = "links to it do not open: " if error.failure.dead_link else ""
         return Finding("delivery", "fail", f"{target.host}: {what}{error.failure.message}", error.failure.hint or "")
-    finally:
-        client.close()
-    doubt = client.links.doubt()
+    doubt = client.unverified_links_warning()
     if doubt is not None and whole:
         return Finding(
             "delivery", "warn", f"bucket {target.bucket} at {target.host}: {doubt}", "Open one from outside."

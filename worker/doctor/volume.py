@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
-from worker.models.header import BrokenHeader, read_header
-from worker.models.volume import Volume
+from worker.models.format.safetensors import BrokenHeader, read_header
+from worker.models.volume.layout import Volume
 from worker.settings import MODEL_KINDS
 
 if TYPE_CHECKING:

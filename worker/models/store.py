@@ -6,52 +6,61 @@ import asyncio
 import contextlib
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
-from worker.models import hub
-from worker.models.catalog import read_catalog
-from worker.models.choose import BadReference, Choice, choose
-from worker.models.flight import Flight, Meter, tell
-from worker.models.identity import this_process
-from worker.models.inventory import Inventory
-from worker.models.lease import Leases
-from worker.models.listed import Listed
-from worker.models.local import LocalModel, describe
-from worker.models.marks import Marks
-from worker.models.order import Means, Rules
-from worker.models.pace import Pace
-from worker.models.places import sources_of
-from worker.models.quarantine import Quarantine
-from worker.models.space import Space
-from worker.models.supply import Supply
-from worker.models.unknown import not_found
-from worker.models.verify import measure
-from worker.models.volume import Volume
+from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
+from worker.models.download.progress import DownloadState, SpeedMeter, tell
+from worker.models.download.queue import DownloadQueue
+from worker.models.format.detect import is_usable_as
+from worker.models.format.filenames import BadReference
+from worker.models.sources.catalog import read_catalog
+from worker.models.sources.references import connect_sources
+from worker.models.volume.eviction import Evictor
+from worker.models.volume.hf_cache import link_cached
+from worker.models.volume.in_use import UsageMarkers
+from worker.models.volume.integrity import Quarantine, measure
+from worker.models.volume.inventory import Inventory, Listed
+from worker.models.volume.layout import Volume, file_stamp
+from worker.models.volume.leases import LeaseTable, this_process
+from worker.models.volume.model import LocalModel, describe
+from worker.models.volume.resolve import Resolution, not_found, nothing_in, resolve, wrong_kind
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.catalog import Catalog
-    from worker.models.progress import ProgressSink
-    from worker.models.sources import Sources
+    from worker.models.download.progress import ProgressSink
+    from worker.models.sources.catalog import ModelCatalog
+    from worker.models.sources.references import Sources
 
+_REMEMBERED = 1024
 HF_CACHES = (VOLUME / "huggingface-cache" / "hub",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A model that `find` has returned, and the state of the volume in which it is what the reference means."""
+
+    stamp: Hashable
+    model: LocalModel
 
 
 class ModelStore:
     """The models of one volume and the ways to get more.
+
+    Methods that are not asynchronous block on the volume and are meant for threads, but for `used`. What `find` has
+    returned is remembered: a model that is there and has not changed costs a few looks at times of change.
 
     Args:
         settings: Folders and limits.
         catalog: Models known by name; default: the catalog that ships.
         sources: Where models come from; default: as the settings say.
         now: Seconds since the epoch.
-        pace: Retries and waits; default: as the settings say.
+        retry: Retries and waits; default: as the settings say.
         hf_caches: Folders in which Hugging Face's cache may already have files.
         jitter: A factor for waits, about 1.
     """
@@ -60,10 +69,10 @@ class ModelStore:
         self,
         settings: Settings,
         *,
-        catalog: Catalog | None = None,
+        catalog: ModelCatalog | None = None,
         sources: Sources | None = None,
         now: Callable[[], float] = time.time,
-        pace: Pace | None = None,
+        retry: RetrySettings | None = None,
         hf_caches: Sequence[Path] = HF_CACHES,
         jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  spreads retries, hides nothing
     ) -> None:
@@ -72,26 +81,29 @@ class ModelStore:
         self.volume = Volume.of(settings)
         self.inventory = Inventory(self.volume, now=now)
         owner = this_process()
-        self.presence = self.inventory.presence
+        self.availability = self.inventory.availability
         self.quarantine = Quarantine(self.inventory)
-        self.marks = Marks(self.volume.store / "uses", owner)
-        self.space = Space(
+        self.marks = UsageMarkers(self.volume.store / "uses", owner)
+        self.space = Evictor(
             self.inventory, self.marks, floor=settings.model_free_bytes, evict=settings.model_evict, wall=now
         )
-        rules = Rules(
+        rules = DownloadRules(
             allow_pickle=settings.model_allow_pickle,
             max_bytes=settings.model_max_bytes,
-            pace=pace or Pace(connections=settings.model_connections),
+            retry=retry or RetrySettings(connections=settings.model_connections),
             jitter=jitter,
         )
-        means = Means(self.inventory, self.marks, self.space, sources or sources_of(settings), rules, owner=owner.token)
-        leases = Leases(self.volume.store / "leases", owner, live_s=settings.model_lease_s)
-        self._supply = Supply(means, leases, at_once=settings.model_downloads)
+        means = DownloadContext(
+            self.inventory, self.marks, self.space, sources or connect_sources(settings), rules, owner=owner.token
+        )
+        leases = LeaseTable(self.volume.store / "leases", live_s=settings.model_lease_s)
+        self._supply = DownloadQueue(means, leases, at_once=settings.model_downloads)
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
         self.listed = Listed(self.find, self.inventory.stamp)
         self._loaded: list[str] = []
+        self._found: dict[tuple[ModelRef, ModelKind], _Found] = {}
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
         """Return the model if it is there already; no network, no reading of whole files.
@@ -104,8 +116,24 @@ class ModelStore:
         Raises:
             InvalidInput: the reference can't name or address anything.
             ModelDamaged: the file is broken, and nothing says where to fetch it from.
+            IncompatibleModel: the file is of another kind.
         """
-        return self._there(self.choose(ref, kind, path=path), path=path)
+        known = self._found.get((ref, kind))
+        if known is not None and known.stamp == self._stamp(kind, known.model.path):
+            return known.model
+        model = self._there(self.resolve(ref, kind, path=path), path=path)
+        if model is not None and (stamp := self._stamp(kind, model.path)) is not None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[ref, kind] = _Found(stamp, model)
+        return model
+
+    def _stamp(self, kind: ModelKind, path: Path) -> Hashable:
+        """Return a value that changes with the listing, the registry, the file or its words; None: it can't be told."""
+        listing, file = self.volume.listing_stamp(kind), file_stamp(path)
+        if listing is None or file is None:
+            return None
+        return listing, self.inventory.stamp(), file, file_stamp(path.with_suffix(".txt"))
 
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink | None = None
@@ -129,7 +157,7 @@ class ModelStore:
         there = await asyncio.to_thread(lambda: [self._require(*each, fetched=False) for each in wanted])
         models = [model for model in there if model is not None]
         if len(models) < len(wanted):
-            with self.holding(models):
+            async with self.held(models):
                 models = await self._fetch(wanted, on_progress)
         self.used(models)
         new = [model for model in models if model.fetched]
@@ -140,19 +168,19 @@ class ModelStore:
     async def _fetch(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], on_progress: ProgressSink | None
     ) -> list[LocalModel]:
-        flights: list[Flight] = []
-        teller = asyncio.create_task(tell(flights, on_progress)) if on_progress else None
-        held = contextlib.ExitStack()  # what has come stays while the rest comes
+        states: list[DownloadState] = []
+        teller = asyncio.create_task(tell(states, on_progress)) if on_progress else None
+        held = contextlib.AsyncExitStack()  # what has come stays while the rest comes
 
         async def one(path: str, ref: ModelRef, kind: ModelKind) -> LocalModel:
-            model = await self._one(path, ref, kind, flights.append)
-            held.enter_context(self.holding([model]))
+            model = await self._one(path, ref, kind, states.append)
+            await held.enter_async_context(self.held([model]))
             return model
 
         tasks = [asyncio.create_task(one(*each)) for each in wanted]
         try:
             models = await asyncio.gather(*tasks)
-            if on_progress and (last := Meter().read(flights)):
+            if on_progress and (last := SpeedMeter().read(states)):
                 on_progress(last)
         finally:
             for task in tasks:
@@ -160,7 +188,7 @@ class ModelStore:
             if teller is not None:
                 teller.cancel()
             await asyncio.gather(*tasks, *([teller] if teller else []), return_exceptions=True)
-            held.close()
+            await held.aclose()
         return models
 
     def used(self, models: Iterable[LocalModel]) -> None:
@@ -180,6 +208,20 @@ class ModelStore:
         finally:
             self.marks.release(keys)
 
+    @contextlib.asynccontextmanager
+    async def held(self, models: Iterable[LocalModel]) -> AsyncIterator[None]:
+        """Do the same as `holding`, without blocking the event loop."""
+        keys = [model.key for model in models]
+        written = asyncio.ensure_future(asyncio.to_thread(self.marks.hold, keys))
+        try:
+            await asyncio.shield(written)
+            yield
+        finally:
+            if written.done():
+                self.marks.release(keys)  # only in memory
+            else:  # cancelled meanwhile
+                written.add_done_callback(lambda _: self.marks.release(keys))
+
     def keep_loaded(self, models: Iterable[LocalModel]) -> None:
         """Hold what the WebUI has loaded now, in the place of what it had loaded before."""
         keys = [model.key for model in models]
@@ -187,11 +229,11 @@ class ModelStore:
         self.marks.release(self._loaded)
         self._loaded = keys
 
-    def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
+    def resolve(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Resolution:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
-        self.presence.note_kind(kind)
+        self.availability.note_kind(kind)
         try:
-            return choose(
+            return resolve(
                 ref,
                 kind,
                 names=self.volume.names(kind),
@@ -201,14 +243,22 @@ class ModelStore:
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
 
-    def not_found(self, choice: Choice, ref: ModelRef, *, path: str = "") -> ModelNotFound:
+    def not_found(self, resolution: Resolution, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant.
 
         Raises:
             VolumeUnavailable: the folder in which it may be is gone.
         """
-        self.presence.require(choice.kind, file=choice.file, path=path)
-        return not_found(ref, choice.kind, names=self.volume.names(choice.kind), catalog=self.catalog, path=path)
+        self.availability.require(resolution.kind, file=resolution.file, path=path)
+        return not_found(
+            ref,
+            resolution.kind,
+            folder=self.volume.folders[resolution.kind].name,
+            names=self.volume.names(resolution.kind),
+            elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
+            catalog=self.catalog,
+            path=path,
+        )
 
     def close(self) -> None:
         """Stop fetches, merge the uses counted so far, hold nothing."""
@@ -216,24 +266,28 @@ class ModelStore:
         self.inventory.flush()
         self.marks.close()
 
-    async def _one(self, path: str, ref: ModelRef, kind: ModelKind, joined: Callable[[Flight], None]) -> LocalModel:
+    async def _one(
+        self, path: str, ref: ModelRef, kind: ModelKind, joined: Callable[[DownloadState], None]
+    ) -> LocalModel:
         fetched = False
         while True:
             model = await asyncio.to_thread(self._require, path, ref, kind, fetched=fetched)
             if model is not None:
                 return model
-            fetched = await self._supply.get(lambda: self.choose(ref, kind, path=path), ref, path, joined=joined)
+            fetched = await self._supply.get(lambda: self.resolve(ref, kind, path=path), ref, path, joined=joined)
 
     def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
         """Return the model if it is there and what the client expects; None when it has to be fetched."""
-        choice = self.choose(ref, kind, path=path)
-        model = self._there(choice, path=path, fetched=fetched)
+        resolution = self.resolve(ref, kind, path=path)
+        model = self._there(resolution, path=path, fetched=fetched)
         if model is None:
-            self.presence.require(kind, file=choice.file, path=path)
-            if not choice.locators:
-                raise self._nothing_in(choice, path) if choice.file else self.not_found(choice, ref, path=path)
-            if choice.file is not None:
-                self._set_aside(kind, choice.file, path)
+            self.availability.require(kind, file=resolution.file, path=path)
+            if not resolution.locators:
+                raise (
+                    nothing_in(resolution, path=path) if resolution.file else self.not_found(resolution, ref, path=path)
+                )
+            if resolution.file is not None:
+                self._set_aside(kind, resolution.file, path)
             return None
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
@@ -244,14 +298,6 @@ class ModelStore:
                     details={"path": path, "expected": ref.sha256, "measured": model.sha256},
                 )
         return model
-
-    def _nothing_in(self, choice: Choice, path: str) -> ModelDamaged:
-        key = f"{choice.kind}/{choice.file}"
-        return ModelDamaged(
-            f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
-            hint="If it is still being copied, try again; else put a whole file in its place.",
-            details={"path": path, "model": key},
-        )
 
     def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
         """Make way for a damaged or empty file's successor. Raises ModelDamaged where the volume does not let us."""
@@ -265,16 +311,16 @@ class ModelStore:
                 details={"path": path, "model": f"{kind}/{file}"},
             ) from None
 
-    def _there(self, choice: Choice, *, path: str, fetched: bool = False) -> LocalModel | None:
+    def _there(self, resolution: Resolution, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
-        if choice.file is None:
-            choice = hub.link_cached(choice, self.volume, self._hf_caches, pickles=self.settings.model_allow_pickle)
-        file = self.volume.look(choice.kind, choice.file) if choice.file is not None else None
+        if resolution.file is None:
+            resolution = link_cached(resolution, self.volume, self._hf_caches, pickles=self.settings.model_allow_pickle)
+        file = self.volume.look(resolution.kind, resolution.file) if resolution.file is not None else None
         if file is None:
             return None
         damage = self.inventory.damage(file)
         if damage is not None:
-            if choice.locators and file.key in self.inventory.entries():
+            if resolution.locators and file.key in self.inventory.entries():
                 return None
             at = f"{path}: " if path else ""
             raise ModelDamaged(
@@ -282,10 +328,13 @@ class ModelStore:
                 hint="Remove it, or put a whole one in its place.",
                 details={"path": path, "model": file.key},
             )
+        found = self.inventory.found_kind(file)
+        if not is_usable_as(found, file.kind):
+            raise wrong_kind(file.key, file.kind, found, path=path)
         return describe(
             file.path.absolute(),
             self.inventory.entry(file),
-            choice.catalog,
+            resolution.catalog,
             words_beside=self.inventory.words_beside(file),
             fetched=fetched,
         )

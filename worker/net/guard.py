@@ -2,7 +2,7 @@
 
 Every connection is made to an address that was checked a moment before, with no second look-up, so DNS can't change
 its mind in between. TLS is verified against the *name*; SNI and `Host` are untouched. Works below any client that
-stands on urllib3: requests (`worker/net/fetch.py`), botocore (`worker/delivery/s3.py`).
+stands on urllib3: requests (`worker/net/fetch.py`), botocore (`worker/storage/s3.py`).
 """
 
 from __future__ import annotations

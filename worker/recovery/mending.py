@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.models.readahead import Warmer
+from worker.models.local_disk.readahead import Warmer
 from worker.recovery.policy import switch_failed
 from worker.stages import prepare
 
 if TYPE_CHECKING:
     from worker.errors import WorkerError
-    from worker.models.staging import Staging
+    from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.stages.hands import Hands
     from worker.stages.prepare import Prepared

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from worker.contract.expand.prompts import Piece
     from worker.contract.types.job import Generation, Job
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.choose import Choice
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
+    from worker.models.volume.resolve import Resolution
     from worker.settings import ModelKind
     from worker.stages.incoming import Incoming
     from worker.telemetry.progress import ProgressSink
@@ -41,13 +41,13 @@ class DryStore:
         self._store = store
         self.find = store.find
         self.not_found = store.not_found
-        self.presence = store.presence
+        self.availability = store.availability
         self.volume = store.volume
         self.listed = store.listed
 
-    def choose(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Choice:
+    def resolve(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Resolution:
         """As the store does."""
-        return self._store.choose(ref, kind, path=path)
+        return self._store.resolve(ref, kind, path=path)
 
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink
@@ -148,7 +148,7 @@ def _fetched_for(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:
     """Return the models that a prefetch would fetch. Raises ModelNotFound for one that nobody knows."""
     missing = []
     for path, ref, kind in inquiries.wanted_of(job):
-        choice = store.choose(ref, kind, path=path)
+        choice = store.resolve(ref, kind, path=path)
         if store.find(ref, kind, path=path) is not None:
             continue
         if not choice.locators:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.models import actions
+from worker.models import admin
 from worker.stages import inquiries, prepare, tools
 from worker.stages.incoming import NOTHING, take_in
 from worker.webui.ask import ask
@@ -99,7 +99,7 @@ class Errands:
             models = self._store.prepare(inquiries.wanted_of(request), on_progress=told)
             return {"type": request.type, "items": inquiries.told(await self._hands.before(run.deadline, models))}
         if isinstance(request, ModelsList | ModelsPrefetch | ModelsRemove):
-            doing = actions.perform(self._store, request, on_progress=prepare.fetching(run.on_progress))
+            doing = admin.perform(self._store, request, on_progress=prepare.fetching(run.on_progress))
             return {"type": request.type, "items": await self._hands.before(run.deadline, doing)}
         raise TypeError(type(request))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.errors import IncompatibleModel
-from worker.models.fits import fits
+from worker.models.format.compatibility import fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.contract.types.job import Generation
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.names.resolve import Chosen
 
@@ -46,7 +46,7 @@ def bases_of(chosen: Chosen, local: Mapping[str, LocalModel], catalog: Catalog, 
 
 def loras_for(base: str | None, catalog: Catalog, store: ModelStore) -> list[str]:
     """Return the LoRAs that the WebUI has and that are known to be for checkpoints of `base`."""
-    models = ((row.name, store.listed.model(row.path, "lora")) for row in catalog.loras[:LOOKED_THROUGH])
+    models = ((row.name, store.listed.sound(row.path, "lora")) for row in catalog.loras[:LOOKED_THROUGH])
     known = ((name, model.base_model) for name, model in models if model is not None and model.base_model is not None)
     return sorted(name for name, own in known if fits(own, base) == "ok")[:NAMED]
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Generation, Job
     from worker.delivery.deliver import Delivery
-    from worker.delivery.early import Early, Piece
-    from worker.delivery.parcel import Delivered
+    from worker.delivery.files import Delivered
+    from worker.delivery.streamed import Streamed, StreamedPicture
     from worker.images.picture import Picture
     from worker.recovery.results import Results
     from worker.stages.generate import Generated
@@ -54,7 +54,7 @@ class Handover:
     def stream(self, request: Generation, run: Run) -> Stream:
         """Return where the job's pictures are told one by one, if it wants that and somebody listens."""
 
-        def piece(early: Early, number: int, picture: Picture, seed: int) -> Piece:
+        def piece(streamed: Streamed, number: int, picture: Picture, seed: int) -> StreamedPicture:
             return self._delivery.piece(
                 run.id,
                 number,
@@ -63,13 +63,13 @@ class Handover:
                 options=request.output,
                 store=run.target,
                 deadline=run.deadline,
-                early=early,
+                streamed=streamed,
             )
 
         return Stream(run.on_piece if request.stream else None, piece, self._hands.thread)
 
     async def deliver(
-        self, answer: dict[str, Any], result: Generated, request: Job, run: Run, early: Early | None = None
+        self, answer: dict[str, Any], result: Generated, request: Job, run: Run, streamed: Streamed | None = None
     ) -> dict[str, Any]:
         """Return `answer` with the pictures of `result` in it, as base64 or URLs.
 
@@ -78,22 +78,19 @@ class Handover:
             result: What was made.
             request: The job.
             run: Its way.
-            early: What was delivered of it already.
+            streamed: What was delivered of it already.
 
         Raises:
             OutputTooLarge, DeliveryFailed, WrongResult: it can't be delivered; pictures a store did not take are kept.
         """
         run.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
-        overhead = self._bound_of(answer) + ENVELOPE_BYTES
-        delivered = self._delivery.at_once(result.pictures, request.output, run.target, overhead)
         with run.phases.phase("deliver"):
-            if delivered is None:
-                delivered = await self._delivered(answer, result, request, run, early)
+            delivered = await self._delivered(answer, result, request, run, streamed)
         run.phases.bytes += delivered.bytes
         return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
 
     async def _delivered(
-        self, answer: dict[str, Any], result: Generated, request: Job, run: Run, early: Early | None
+        self, answer: dict[str, Any], result: Generated, request: Job, run: Run, streamed: Streamed | None
     ) -> Delivered:
         deliver = partial(
             self._delivery.deliver,
@@ -105,7 +102,7 @@ class Handover:
             overhead_bytes=self._size_of(answer) + ENVELOPE_BYTES,
             answer=answer,
             deadline=run.deadline,
-            early=early,
+            streamed=streamed,
         )
         try:
             return await self._hands.thread(deliver)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from worker.contract.types.job import Job
-    from worker.delivery.target import S3Target
     from worker.stages.source import PictureSource
+    from worker.storage.base import StoreTarget
 
 SMALLEST_SIDE = 64
 LONGEST_ASKED = 2048
@@ -68,7 +68,9 @@ class Incoming:
 NOTHING = Incoming()
 
 
-def take_in(job: Job, source: PictureSource, *, target: S3Target | None, deadline: float, max_pixels: int) -> Incoming:
+def take_in(
+    job: Job, source: PictureSource, *, target: StoreTarget | None, deadline: float, max_pixels: int
+) -> Incoming:
     """Return the pictures of `job`, each of at most `max_pixels`; they are scaled to the job's size before the GPU.
 
     Raises:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from worker.contract.types.kinds import Listing, Prefetch, Refresh, WebUIGet
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
     from worker.webui.backend import Backend
 
@@ -94,7 +94,7 @@ def without_places(value: Any) -> Any:
 def reachable(job: Refresh, store: ModelStore) -> None:
     """Make sure that there are folders to look into: the WebUI would forget everything. Raises VolumeUnavailable."""
     for what in job.what or REFRESHED:
-        store.presence.require(REFRESHED[what])
+        store.availability.require(REFRESHED[what])
 
 
 async def refresh(job: Refresh, backend: Backend) -> dict[str, Any]:

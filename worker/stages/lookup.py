@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Generation
     from worker.contract.types.model_ref import LoraRef, ModelRef
-    from worker.models.local import LocalModel
-    from worker.models.volume import Volume
+    from worker.models.volume.layout import Volume
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
     from worker.webui.names.catalog import Catalog, Checkpoint
 

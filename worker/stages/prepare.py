@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.contract.types.job import Generation
-    from worker.models.local import LocalModel
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
@@ -223,7 +223,7 @@ def _gone(
     both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
     gone = {kind for name, kind in both if lookup.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):
-        store.presence.require(kind)
+        store.availability.require(kind)
     return gone
 
 
@@ -233,7 +233,7 @@ def _mistagged(
     """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
     problems = resolve.tagged_loras(texts, catalog, meant.expected())[1]
     if problems:
-        store.presence.require("lora")
+        store.availability.require("lora")
     return problems
 
 
@@ -246,7 +246,7 @@ def _on_the_volume(
     wrong: list[Problem] = []
     for want in wanted:
         try:
-            choice = store.choose(want.ref, want.kind, path=want.path)
+            choice = store.resolve(want.ref, want.kind, path=want.path)
             model = store.find(want.ref, want.kind, path=want.path)
         except InvalidInput as error:
             wrong += error.problems
@@ -268,6 +268,8 @@ def _unknown(error: ModelNotFound, want: lookup.Wanted, catalog: Catalog) -> Pro
     suggestions = error.details.get("suggestions") or []
     near = nearest(want.ref.ref, [*listed, *suggestions]) or next(iter(suggestions), None)
     there = f"; the WebUI has: {', '.join(listed[:40])}" if listed else ""
+    if elsewhere := error.details.get("elsewhere"):
+        there = f"; only {error.details['folder']}/ is read, and a file of that name lies at {' and '.join(elsewhere)}"
     return Problem(want.path, f"no {want.kind} {want.ref.shown!r} on the volume or in the catalog{there}", near)
 
 

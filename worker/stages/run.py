@@ -11,8 +11,8 @@ from worker.telemetry.progress import within
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.delivery.target import S3Target
     from worker.stages.streaming import PieceSink
+    from worker.storage.base import StoreTarget
     from worker.telemetry.phases import Phases
     from worker.telemetry.progress import ProgressSink
 
@@ -32,7 +32,7 @@ class Run:
     """
 
     id: str
-    target: S3Target | None
+    target: StoreTarget | None
     deadline: float
     phases: Phases
     on_progress: ProgressSink

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 from worker.contract.types.picture_ref import source_of
-from worker.delivery.keys import safe_prefix
-from worker.delivery.s3 import StoreFailed
 from worker.errors import InvalidInput
 from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher
 from worker.net.fetch import Limits as FetchLimits
+from worker.storage.errors import StoreError
+from worker.storage.keys import safe_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.delivery.s3 import S3Clients
-    from worker.delivery.target import S3Target
     from worker.net.guard import Guard
+    from worker.storage.base import StoreTarget
+    from worker.storage.stores import StoreClients
 
 LARGEST_FILE = 32 * 1024 * 1024
 
@@ -39,9 +39,9 @@ class PictureSource:
     def __init__(
         self,
         guard: Guard,
-        clients: S3Clients,
+        clients: StoreClients,
         *,
-        store: S3Target | None = None,
+        store: StoreTarget | None = None,
         fetch_s: float = 30,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,7 +51,7 @@ class PictureSource:
         self._fetch_s = fetch_s
         self._now = now
 
-    def read(self, text: str, path: str, *, target: S3Target | None, deadline: float) -> bytes | str:
+    def read(self, text: str, path: str, *, target: StoreTarget | None, deadline: float) -> bytes | str:
         """Return the file that `text` stands for, or `text` itself where it is the picture.
 
         Args:
@@ -83,7 +83,7 @@ class PictureSource:
         except FetchError as error:
             raise InvalidInput.at(path, f"can't be fetched: {error}") from None
 
-    def _from_store(self, text: str, path: str, target: S3Target | None, deadline: float) -> bytes:
+    def _from_store(self, text: str, path: str, target: StoreTarget | None, deadline: float) -> bytes:
         store = target or self._store
         if store is None:
             raise InvalidInput.at(path, "names a stored picture, but there is no store (send s3Config with the job)")
@@ -102,5 +102,5 @@ class PictureSource:
         try:
             until = min(deadline, self._now() + self._fetch_s)
             return self._clients.of(store).get(key, deadline=until, most=LARGEST_FILE)
-        except StoreFailed as error:
+        except StoreError as error:
             raise InvalidInput.at(path, f"can't be read from the store: {error}") from None

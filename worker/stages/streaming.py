@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.delivery.early import Early
+from worker.delivery.streamed import Streamed
 from worker.errors import WorkerError
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from worker.delivery.early import Piece
+    from worker.delivery.streamed import StreamedPicture
     from worker.images.picture import Picture
     from worker.stages.joined import Part
 
@@ -38,7 +38,7 @@ class Stream:
     def __init__(
         self,
         sink: PieceSink | None,
-        deliver: Callable[[Early, int, Picture, int], Piece],
+        deliver: Callable[[Streamed, int, Picture, int], StreamedPicture],
         thread: Callable[..., Awaitable[Any]],
     ) -> None:
         self._sink = sink
@@ -47,7 +47,7 @@ class Stream:
         self._queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._number = 0
-        self.early = Early(keeps=sink is not None)
+        self.streamed = Streamed(keeps=sink is not None)
         """What the job's delivery need not do again."""
         self.told = 0
         """Pictures that were posted."""
@@ -100,7 +100,7 @@ class Stream:
     async def _picture(self, number: int, picture: Picture, seed: int, path: str) -> dict[str, Any]:
         place = {"index": number, "seed": seed, **({"path": path} if path else {})}
         try:
-            piece: Piece = await self._thread(self._deliver, self.early, number, picture, seed)
+            piece: StreamedPicture = await self._thread(self._deliver, self.streamed, number, picture, seed)
         except WorkerError as error:
             return {**place, "error": error.to_answer()}
         told = {"image": piece.image, "key": piece.key, "warnings": list(piece.warnings)}

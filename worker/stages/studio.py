@@ -15,7 +15,7 @@ from worker.webui.live import with_previews
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation
-    from worker.models.staging import Staging
+    from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.settings import Settings
     from worker.stages.errands import Errands

@@ -15,8 +15,8 @@ from worker.webui.names import lora_tags
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.webui.names.catalog import Catalog
 
 
@@ -63,7 +63,7 @@ def _wanted(path: str, name: str, store: ModelStore, catalog: Catalog) -> Wanted
     """Return the model of one tag, None when neither the volume nor the catalog knows it."""
     try:
         ref = ModelRef(name=name)
-        choice = store.choose(ref, "lora", path=path)
+        choice = store.resolve(ref, "lora", path=path)
         there = store.find(ref, "lora", path=path)
     except (ValidationError, InvalidInput, ModelNotFound):
         return None  # no name of a model: the tag's own check says so

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,23 +21,25 @@ from tests.support.pictures import file, noise, png, smooth
 from tests.support.proxy import Fault, proxy
 from worker.contract.types.job import Output
 from worker.delivery.deliver import PIECE_BYTES, Delivery
-from worker.delivery.early import Early
-from worker.delivery.s3 import ATTEMPTS, S3Clients, StoreFailed
-from worker.delivery.target import from_job
+from worker.delivery.streamed import Streamed
 from worker.errors import DeliveryFailed, InvalidInput, OutputTooLarge, WrongResult
 from worker.images.grid import LONGEST_SIDE, grid
 from worker.images.inspect import decode_base64, inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
+from worker.storage.errors import StoreError
+from worker.storage.s3 import ATTEMPTS
+from worker.storage.stores import StoreClients
+from worker.storage.target import from_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.s3 import Store
-    from worker.delivery.parcel import Delivered
-    from worker.delivery.target import S3Target
+    from worker.delivery.files import Delivered
     from worker.images.picture import Picture
+    from worker.storage.base import StoreTarget
 
     Make = Callable[..., Delivery]
 
@@ -47,7 +50,7 @@ TEXT = "a cat\nSteps: 1, Seed: 7"
 def make() -> Iterator[Make]:
     made: list[Delivery] = []
 
-    def delivery(target: S3Target | None = None, *, allow: tuple[str, ...] = (), **options: Any) -> Delivery:
+    def delivery(target: StoreTarget | None = None, *, allow: tuple[str, ...] = (), **options: Any) -> Delivery:
         made.append(Delivery(Guard(AllowList.of(allow)), store=target, **options))
         return made[-1]
 
@@ -162,11 +165,28 @@ def test_a_jobs_own_store_inside_is_refused_before_and_again_at_the_connection(m
         with pytest.raises(
             InvalidInput, match=r"s3Config\.endpointUrl: 127\.0\.0\.1 does not lead to a public address"
         ):
-            delivery.admit(Output(), inside)
+            asyncio.run(delivery.admit(Output(), inside))
         with pytest.raises(DeliveryFailed, match="public address"):
             send(delivery, drawn(), store=inside, output={"delivery": "s3"})
         assert hop.connections == 0
-    make(allow=("127.0.0.1",)).admit(Output(), own)
+    asyncio.run(make(allow=("127.0.0.1",)).admit(Output(), own))
+
+
+def test_the_host_of_a_jobs_own_store_is_looked_up_beside_the_event_loop() -> None:
+    threads: list[int] = []
+
+    def resolver(_host: str, _port: int) -> list[str]:
+        threads.append(threading.get_ident())
+        return ["93.184.216.34"]
+
+    own = from_job(
+        {"accessId": "a", "accessSecret": "b", "bucketName": "pics", "endpointUrl": "https://s3.example.com"}
+    )
+    delivery = Delivery(Guard(resolver=resolver))
+    asyncio.run(delivery.admit(Output(), own))
+    delivery.close()
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Store) -> None:
@@ -182,16 +202,16 @@ def test_a_host_that_moves_inside_after_the_check_is_not_connected_to(store: Sto
             }
         )
         delivery = Delivery(guard)
-        delivery.admit(Output(), moving)
-        with pytest.raises(StoreFailed, match="public address"):
-            S3Clients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
+        asyncio.run(delivery.admit(Output(), moving))
+        with pytest.raises(StoreError, match="public address"):
+            StoreClients(guard).of(moving).get("x", deadline=time.monotonic() + 5)
         assert hop.connections == 0
         delivery.close()
 
 
 def test_a_store_that_is_asked_for_and_not_there_is_refused_before_the_picture_is_made(make: Make) -> None:
     with pytest.raises(InvalidInput, match=r"output\.delivery: s3 needs a store"):
-        make().admit(Output(delivery="s3"), None)
+        asyncio.run(make().admit(Output(delivery="s3"), None))
 
 
 def test_connections_are_kept(make: Make, store: Store) -> None:
@@ -383,10 +403,10 @@ def test_what_else_on_the_machine_uses_aws_is_no_business_of_the_worker(tmp_path
     code = """
 import time
 from tests.support.fake_s3 import fake_store
-from worker.delivery.s3 import S3Clients
+from worker.storage.stores import StoreClients
 from worker.net.guard import Guard
 with fake_store() as fake:
-    S3Clients(Guard()).of(fake.target()).put(
+    StoreClients(Guard()).of(fake.target()).put(
         "x", b"x", content_type="text/plain", metadata={}, deadline=time.monotonic() + 10, linked=False)
     print(fake.objects, "x-amz-security-token" in fake.server.seen[0].headers)
 """
@@ -610,13 +630,13 @@ def test_a_grid_of_many_large_pictures_stays_within_its_longest_side() -> None:
 
 
 def test_a_piece_in_a_store_is_not_uploaded_again(make: Make, store: Store) -> None:
-    delivery, pictures, early = make(store.target("pics")), drawn(2), Early(keeps=True)
+    delivery, pictures, streamed = make(store.target("pics")), drawn(2), Streamed(keeps=True)
     options, deadline = Output(delivery="s3", format="jpeg"), time.monotonic() + 20
-    piece = delivery.piece("ahead", 0, pictures[0], 100, options=options, deadline=deadline, early=early)
+    piece = delivery.piece("ahead", 0, pictures[0], 100, options=options, deadline=deadline, streamed=streamed)
     assert piece.key == "ahead/0-100.jpg"
     assert piece.image is not None
     first = store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"]
-    made = delivery.deliver("ahead", pictures, [100, 101], options=options, deadline=deadline, early=early)
+    made = delivery.deliver("ahead", pictures, [100, 101], options=options, deadline=deadline, streamed=streamed)
     assert made.keys == ["ahead/0-100.jpg", "ahead/1-101.jpg"]
     assert store.client().head_object(Bucket="pics", Key=piece.key)["LastModified"] == first
     assert made.pictures[0] is piece.picture
@@ -625,7 +645,7 @@ def test_a_piece_in_a_store_is_not_uploaded_again(make: Make, store: Store) -> N
 def test_a_piece_stays_within_what_the_platform_takes(make: Make) -> None:
     large = inspect(file(noise(768, 768), "png"))
     assert large.base64_length > PIECE_BYTES
-    piece = make().piece("job", 0, large, 1, options=Output(), deadline=time.monotonic() + 20, early=Early())
+    piece = make().piece("job", 0, large, 1, options=Output(), deadline=time.monotonic() + 20, streamed=Streamed())
     assert piece.image is not None
     assert len(piece.image) < PIECE_BYTES
     assert piece.picture.format != "png"

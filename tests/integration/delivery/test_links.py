@@ -1,4 +1,4 @@
-"""Links are opened before they are handed out: what does not open is found before a customer finds it."""
+"""LinkVerifier are opened before they are handed out: what does not open is found before a customer finds it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tests.support.pictures import png
 from tests.support.tls import server_context
 from worker.contract.types.job import Output
 from worker.delivery.deliver import Delivery
-from worker.delivery.links import PROVEN_S, Links
 from worker.errors import DeliveryFailed
 from worker.images.inspect import inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
+from worker.storage.links import PROVEN_S, LinkVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.s3 import Store
-    from worker.delivery.parcel import Delivered
-    from worker.delivery.target import S3Target
+    from worker.delivery.files import Delivered
+    from worker.storage.base import StoreTarget
 
 DENIED = error(403, "AccessDenied")
 CLOSED = "http://127.0.0.1:9"
 
 
-def send(target: S3Target, *jobs: str, seconds: float = 20, **output: Any) -> list[Delivered]:
+def send(target: StoreTarget, *jobs: str, seconds: float = 20, **output: Any) -> list[Delivered]:
     """Deliver one picture for each of `jobs`."""
     delivery = Delivery(Guard(), store=target)
     options = Output(**{"delivery": "s3", **output})
@@ -190,7 +190,7 @@ def test_a_redirect_to_the_picture_is_as_good_as_the_picture() -> None:
 def test_what_was_proven_is_looked_at_again_after_an_hour() -> None:
     clock = [0.0]
     with serve(lambda _: Reply(206, b"x")) as server:
-        links = Links(Guard(AllowList.of(["127.0.0.1"])), check="once", now=lambda: clock[0])
+        links = LinkVerifier(Guard(AllowList.of(["127.0.0.1"])), check="once", now=lambda: clock[0])
         for second in (0.0, 1.0, PROVEN_S - 1, PROVEN_S + 1, PROVEN_S + 2):
             clock[0] = second
             links.prove(f"{server.url}/x", second + 100)

@@ -10,24 +10,24 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import png
-from worker.delivery.s3 import S3Clients
-from worker.delivery.target import from_job
 from worker.errors import InvalidInput
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
 from worker.stages.source import PictureSource
+from worker.storage.stores import StoreClients
+from worker.storage.target import from_job
 
 if TYPE_CHECKING:
     from tests.support.s3 import Store
-    from worker.delivery.target import S3Target
+    from worker.storage.base import StoreTarget
 
 
-def source(*allow: str, store: S3Target | None = None, fetch_s: float = 20) -> PictureSource:
+def source(*allow: str, store: StoreTarget | None = None, fetch_s: float = 20) -> PictureSource:
     guard = Guard(AllowList.of(allow))
-    return PictureSource(guard, S3Clients(guard), store=store, fetch_s=fetch_s)
+    return PictureSource(guard, StoreClients(guard), store=store, fetch_s=fetch_s)
 
 
-def read(one: PictureSource, text: str, target: S3Target | None = None) -> bytes | str:
+def read(one: PictureSource, text: str, target: StoreTarget | None = None) -> bytes | str:
     return one.read(text, "init_images[0]", target=target, deadline=time.monotonic() + 60)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from worker.models.local import LocalModel
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
 
 SMALL = make.safetensors(make.SDXL_LORA)
 

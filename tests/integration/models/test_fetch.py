@@ -26,17 +26,17 @@ from worker.errors import (
     NoSpace,
     WorkerError,
 )
-from worker.models.catalog import Catalog, CatalogEntry
-from worker.models.references import Web
-from worker.models.registry import Entry
-from worker.models.space import Space
+from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.web import Web
+from worker.models.volume.eviction import Evictor
+from worker.models.volume.registry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
     from worker.settings import ModelKind
 
 SMALL = make.safetensors(make.SDXL_LORA, metadata={"modelspec.trigger_phrase": "ohwx"})
@@ -418,7 +418,7 @@ def test_an_expired_signature_is_renewed_through_the_front_door(tmp_path: Path, 
             return Reply(status)
         return ranged(request, LARGE)
 
-    model, seen = _run(tmp_path, script, {"name": "x", "url": "{server}/front"}, pace=replace(QUICK, connections=1))
+    model, seen = _run(tmp_path, script, {"name": "x", "url": "{server}/front"}, retry=replace(QUICK, connections=1))
     assert model.path.read_bytes() == LARGE
     assert [request.path for request in seen].count("/front") == 2
 
@@ -442,7 +442,7 @@ def test_catalog_models_come_from_their_sources_in_order(tmp_path: Path) -> None
     with serve(lambda request: Reply(404) if request.path == "/gone" else ranged(request, SMALL)) as server:
         sources = (f"{server.url}/gone", f"{server.url}/there.safetensors")
         entry = CatalogEntry(name="Nice LoRA", kind="lora", sources=sources, default_scale=0.7, trigger_words=("nice",))
-        where = store(tmp_path, server.url, catalog=Catalog((entry,)))
+        where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
         model = asyncio.run(fetch(where, ModelRef(name="nice lora")))
         where.close()
     assert (model.name, model.default_scale, model.trigger_words) == ("Nice_LoRA", 0.7, ("nice",))
@@ -545,7 +545,7 @@ def test_progress_is_told_and_ends_with_everything(tmp_path: Path) -> None:
         return ranged(request, LARGE)
 
     with serve(script) as server:
-        where = store(tmp_path, server.url, pace=replace(QUICK, connections=1))
+        where = store(tmp_path, server.url, retry=replace(QUICK, connections=1))
         ref = ModelRef(url=f"{server.url}/x.safetensors")
         asyncio.run(where.prepare([("loras[0]", ref, "lora")], on_progress=seen.append))
         where.close()
@@ -597,10 +597,10 @@ def test_a_leftover_of_another_version_is_not_used(tmp_path: Path) -> None:
     with serve(lambda request: ranged(request, LARGE)) as server:
         ref = ModelRef(url=f"{server.url}/x.safetensors")
         where = store(tmp_path, server.url)
-        choice = where.choose(ref, "lora")
-        from worker.models.names import short_hash
+        resolution = where.resolve(ref, "lora")
+        from worker.models.format.filenames import short_hash
 
-        prefix = short_hash(f"{choice.identity} {choice.locators[0].key}")
+        prefix = short_hash(f"{resolution.identity} {resolution.locators[0].key}")
         (folder / f"{prefix}-dead.part").write_bytes(b"\xff" * len(LARGE))
         record = {"size": len(LARGE), "tag": '"older"', "done": [[0, len(LARGE) - 5]]}
         (folder / f"{prefix}-dead.part.ranges").write_text(json.dumps(record))
@@ -620,7 +620,7 @@ def test_models_make_room_for_each_other_the_least_recently_used_first(tmp_path:
     file = where.volume.look("lora", models[0].path.name)
     assert file is not None
     where.inventory.pin(file, pinned=True)
-    space = Space(where.inventory, where.marks, floor=1000, evict=True, free=lambda _: 1500)
+    space = Evictor(where.inventory, where.marks, floor=1000, evict=True, free=lambda _: 1500)
     folder = tmp_path / "loras"
     with where.holding([models[1]]):
         assert space.make_room(folder, 400, keep=frozenset())
@@ -639,7 +639,7 @@ def test_what_another_worker_uses_is_not_removed(tmp_path: Path) -> None:
     with serve(lambda request: ranged(request, SMALL)) as server:
         one, two = store(tmp_path, server.url), store(tmp_path, server.url)
         model = asyncio.run(fetch(one, ModelRef(url=f"{server.url}/x.safetensors")))
-        space = Space(two.inventory, two.marks, floor=0, evict=True, free=lambda _: 0)
+        space = Evictor(two.inventory, two.marks, floor=0, evict=True, free=lambda _: 0)
         with one.holding([model]):
             assert not space.make_room(tmp_path / "loras", 1, keep=frozenset())
         one.close()

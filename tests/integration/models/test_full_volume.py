@@ -18,8 +18,8 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, NoSpace
-from worker.models.identity import this_process
-from worker.models.names import short_hash
+from worker.models.format.filenames import short_hash
+from worker.models.volume.leases import this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_dead_workers_lease_on_a_full_disk_stops_nobody(small_disk: Path) -> N
         dead = {**this_process().to_json(), "started": 1, "beat": 0}
         leases = small_disk / ".store/leases"
         leases.mkdir(parents=True, exist_ok=True)
-        (leases / f"{short_hash(where.choose(ref, 'lora').identity)}.lease").write_text(json.dumps(dead))
+        (leases / f"{short_hash(where.resolve(ref, 'lora').identity)}.lease").write_text(json.dumps(dead))
         disks.fill(small_disk / "something")
         assert asyncio.run(fetch(where, ref)).path.read_bytes() == BODY
         where.close()

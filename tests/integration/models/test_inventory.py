@@ -12,13 +12,13 @@ import pytest
 from tests.support import safetensors as make
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelDamaged
-from worker.models.catalog import CATALOG_PATH
-from worker.models.identity import this_process
-from worker.models.inventory import Inventory, registry_path
-from worker.models.marks import Marks
-from worker.models.registry import Entry
+from worker.models.sources.catalog import CATALOG_PATH
 from worker.models.store import ModelStore
-from worker.models.volume import Volume
+from worker.models.volume.in_use import UsageMarkers
+from worker.models.volume.inventory import Inventory, registry_path
+from worker.models.volume.layout import Volume
+from worker.models.volume.leases import this_process
+from worker.models.volume.registry import Entry
 from worker.settings import Settings, read_settings
 
 
@@ -49,11 +49,11 @@ def test_a_name_that_leaves_the_folder_is_an_error_at_its_field(tmp_path: Path) 
 def test_an_unknown_name_is_refused_with_what_was_meant(tmp_path: Path) -> None:
     store = ModelStore(_settings(tmp_path))
     ref = ModelRef(name="Detial Tweaker")
-    error = store.not_found(store.choose(ref, "lora"), ref, path="loras[0]")
+    error = store.not_found(store.resolve(ref, "lora"), ref, path="loras[0]")
     assert "loras[0]" in error.message
     assert error.details["suggestions"][0] == "Detail Tweaker"
     ref = ModelRef(name="Deliberate v6")
-    assert "known as a checkpoint" in store.not_found(store.choose(ref, "lora"), ref).message
+    assert "known as a checkpoint" in store.not_found(store.resolve(ref, "lora"), ref).message
 
 
 def test_a_hit_writes_nothing_and_uses_are_merged_in_one_batch(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_name_that_is_not_unicode_does_no_harm(tmp_path: Path) -> None:
 
 def test_a_worker_that_was_taken_for_dead_shows_again_what_it_holds(tmp_path: Path) -> None:
     """Frozen for minutes, and its file removed by another worker."""
-    frozen, other = Marks(tmp_path, this_process()), Marks(tmp_path, this_process())
+    frozen, other = UsageMarkers(tmp_path, this_process()), UsageMarkers(tmp_path, this_process())
     frozen.hold(["lora/x.safetensors"])
     (file,) = tmp_path.glob("*.uses")
     file.unlink()

@@ -15,8 +15,8 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
-from worker.models.catalog import Catalog, CatalogEntry
-from worker.models.remote import suggested_name
+from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.http import suggested_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ def test_of_the_hubs_cache_only_models_are_used_and_pickles_with_leave_only(tmp_
 def test_a_token_goes_to_the_site_that_the_client_named_and_to_no_other(tmp_path: Path) -> None:
     with serve(lambda _: Reply(404)) as first, serve(lambda request: ranged(request, BODY)) as second:
         sources = (f"{first.url}/a.safetensors", f"{second.url}/b.safetensors")
-        catalog = Catalog((CatalogEntry(name="Nice", kind="lora", sources=sources),))
+        catalog = ModelCatalog((CatalogEntry(name="Nice", kind="lora", sources=sources),))
         where = store(tmp_path, first.url, catalog=catalog)
         asyncio.run(fetch(where, ModelRef(url=sources[1], token="mine")))
         where.close()
@@ -146,7 +146,9 @@ def test_a_token_goes_to_the_site_that_the_client_named_and_to_no_other(tmp_path
 def test_a_source_that_may_give_it_later_counts_more_than_one_that_never_will(tmp_path: Path) -> None:
     with serve(lambda request: Reply(503) if request.path == "/busy.safetensors" else Reply(404)) as server:
         sources = (f"{server.url}/busy.safetensors", f"{server.url}/gone.safetensors")
-        where = store(tmp_path, server.url, catalog=Catalog((CatalogEntry(name="Nice", kind="lora", sources=sources),)))
+        where = store(
+            tmp_path, server.url, catalog=ModelCatalog((CatalogEntry(name="Nice", kind="lora", sources=sources),))
+        )
         with pytest.raises(DownloadFailed):
             asyncio.run(fetch(where, ModelRef(name="Nice")))
         where.close()
@@ -162,7 +164,7 @@ def test_a_size_that_the_catalog_knows_is_held_to(tmp_path: Path, *, announced: 
             CatalogEntry(name=f"Nice {size}", kind="lora", sources=(f"{server.url}/{size}",), size=size)
             for size in (len(BODY), len(BODY) + 1)
         )
-        where = store(tmp_path, server.url, catalog=Catalog((right, wrong)))
+        where = store(tmp_path, server.url, catalog=ModelCatalog((right, wrong)))
         assert asyncio.run(fetch(where, ModelRef(name=right.name))).size == len(BODY)
         with pytest.raises(HashMismatch, match="the catalog says"):
             asyncio.run(fetch(where, ModelRef(name=wrong.name)))
@@ -236,7 +238,7 @@ def test_an_error_that_two_jobs_share_names_each_ones_own_field(tmp_path: Path) 
             await asyncio.to_thread(asked.wait, 5)
             second = asyncio.create_task(fetch(where, ref, path="loras[0]"))
             await asyncio.to_thread(
-                _until, lambda: any(known.flight.waiters == 2 for known in list(where._supply._flights.values()))
+                _until, lambda: any(known.state.waiters == 2 for known in list(where._supply._flights.values()))
             )
             goes_on.set()
             return [*await asyncio.gather(first, second, return_exceptions=True)]

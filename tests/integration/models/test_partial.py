@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.models.partial import DiskFull, Partial, Version
+from worker.models.download.partial import DiskFull, Partial
+from worker.models.sources.http import Version
 
 if TYPE_CHECKING:
     from pathlib import Path

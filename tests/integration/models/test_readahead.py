@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from worker.models.readahead import ReadAhead, available_memory, warm
+from worker.models.local_disk.readahead import ReadAhead, available_memory, warm
 
 if TYPE_CHECKING:
     from pathlib import Path

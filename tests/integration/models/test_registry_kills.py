@@ -14,8 +14,8 @@ import pytest
 
 from tests.support import model_storm, models
 from tests.support.model_store import store
-from worker.models.registry import Entry, decode, encode
-from worker.models.registry_file import DEAD_AFTER_S
+from worker.models.volume.registry import Entry, decode, encode
+from worker.models.volume.registry_file import DEAD_AFTER_S
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -20,13 +20,13 @@ from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, Server
 from tests.support.model_store import fetch, ranged, store
 from worker.contract.types.model_ref import ModelRef
-from worker.models.partial import Partial
-from worker.models.registry import decode
-from worker.models.registry_file import RegistryFile
-from worker.models.space import Space
+from worker.models.download.partial import Partial
+from worker.models.volume.eviction import Evictor
+from worker.models.volume.registry import decode
+from worker.models.volume.registry_file import RegistryFile
 
 if TYPE_CHECKING:
-    from worker.models.local import LocalModel
+    from worker.models.volume.model import LocalModel
 
 MODELS = [make.safetensors(make.SDXL_LORA, pad_to=20_000 + 7 * n, fill=bytes([n + 1])) for n in range(4)]
 DIGESTS = {len(body): hashlib.sha256(body).hexdigest() for body in MODELS}
@@ -96,7 +96,7 @@ class Volume(RuleBasedStateMachine):
     @rule(need=st.integers(1, 80_000))
     def make_room(self, need: int) -> None:
         """Enough goes or nothing; never what is held or pinned."""
-        space = Space(self.store.inventory, self.store.marks, floor=0, evict=True, free=lambda _: 0)
+        space = Evictor(self.store.inventory, self.store.marks, floor=0, evict=True, free=lambda _: 0)
         before = {path.name: path.stat().st_size for path in self._files()}
         made = space.make_room(self.root / "loras", need, keep=frozenset())
         after = {path.name for path in self._files()}

@@ -15,9 +15,12 @@ from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
-from worker.models.civitai import UnknownModel, read_answer
-from worker.models.references import Civitai
-from worker.models.s3 import S3Source
+from worker.models.download.errors import fetch_error
+from worker.models.format.safetensors import BrokenHeader
+from worker.models.sources.civitai_listing import UnknownModel, read_answer
+from worker.models.sources.references import locate
+from worker.models.sources.s3 import S3Source
+from worker.net.fetch import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +100,133 @@ def test_the_newest_version_of_a_civitai_model_is_also_found_as_that_version(tmp
         where.close()
 
 
+PRUNED, FULL, UNET = (make.safetensors(make.SDXL_LORA, pad_to=1_000_000, fill=fill) for fill in (b"a", b"b", b"c"))
+
+
+def _file(number: int, body: bytes, **facts: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": f"f{number}.safetensors",
+        "hashes": {"SHA256": hashlib.sha256(body).hexdigest()},
+        **facts,
+    }
+
+
+FILES: list[tuple[int, bytes, dict[str, Any]]] = [
+    (101, PRUNED, {"type": "Model", "primary": True, "metadata": {"size": "pruned"}}),
+    (102, FULL, {"type": "Model", "metadata": {"size": "full"}}),
+    (103, UNET, {"type": "UNet", "metadata": {}}),
+]
+
+
+def _several(request: Request, *, gone: str = "nothing") -> Reply:
+    """A site with three files of one version; a download without the file's id gives the primary one."""
+    if request.path == "/api/v1/model-versions/40":
+        return _json({"id": 40, "modelId": 4, "files": [_file(number, body, **facts) for number, body, facts in FILES]})
+    if request.path != "/api/download/models/40" or request.query == gone:
+        return Reply(404)
+    asked = dict(pair.split("=") for pair in request.query.split("&") if pair)
+    return ranged(request, next((body for number, body, _ in FILES if str(number) == asked.get("fileId")), PRUNED))
+
+
+@pytest.mark.parametrize(
+    ("reference", "body"),
+    [
+        ("https://civitai.com/api/download/models/40?fileId=102", FULL),
+        ("civitai:40?fileId=103", UNET),
+        ("https://civitai.com/models/4?modelVersionId=40&fileId=102", FULL),
+        ("civitai:40?fileId=101", PRUNED),
+        ("civitai:40", PRUNED),
+    ],
+)
+def test_exactly_the_file_with_the_id_comes_and_is_proved_by_its_own_hash(
+    tmp_path: Path, reference: str, body: bytes
+) -> None:
+    model = _fetch(tmp_path, _several, ModelRef(name=reference))
+    assert model.path.read_bytes() == body
+
+
+def test_files_of_one_version_lie_beside_each_other_and_are_told_apart(tmp_path: Path) -> None:
+    with serve(_several) as server:
+        where = store(tmp_path, server.url)
+        names = ("civitai:40", "civitai:40?fileId=102", "civitai:40?fileId=103")
+        models = [asyncio.run(fetch(where, ModelRef(name=name))) for name in names]
+        assert [model.path.read_bytes() for model in models] == [PRUNED, FULL, UNET]
+        assert [asyncio.run(fetch(where, ModelRef(name=name))).path for name in names] == [m.path for m in models]
+        where.close()
+
+
+def test_a_file_id_that_the_version_lacks_is_an_error_that_names_its_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"fileId=101.*fileId=102"):
+        _fetch(tmp_path, _several, ModelRef(name="civitai:40?fileId=999"))
+
+
+def test_half_a_query_gives_the_primary_file_proved_and_kept_once(tmp_path: Path) -> None:
+    with serve(_several) as server:
+        where = store(tmp_path, server.url)
+        half = asyncio.run(fetch(where, ModelRef(name="https://civitai.com/api/download/models/40?type=Model")))
+        whole = asyncio.run(fetch(where, ModelRef(name="civitai:40")))
+        where.close()
+    assert half.path == whole.path
+    assert half.name.startswith("f101-")
+    assert half.path.read_bytes() == PRUNED
+    assert len(list((tmp_path / "loras").glob("*.safetensors"))) == 1
+
+
+def test_a_query_that_the_site_has_no_file_for_falls_back_to_the_files_id(tmp_path: Path) -> None:
+    reference = "https://civitai.com/api/download/models/40?type=UNet"
+    model = _fetch(tmp_path, lambda request: _several(request, gone="type=UNet"), ModelRef(name=reference))
+    assert model.path.read_bytes() == UNET
+
+
+def test_where_nothing_helps_the_error_says_which_files_there_are(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        return Reply(404) if "download" in request.path else _several(request)
+
+    with pytest.raises(ModelNotFound, match=r"the version has 'f101\.safetensors'"):
+        _fetch(tmp_path, script, ModelRef(name="civitai:40"))
+
+
+def test_a_version_of_another_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="belongs to the model 4"):
+        _fetch(tmp_path, _several, ModelRef(name="civitai:9@40"))
+
+
+def test_a_token_that_was_sent_is_not_asked_for_again_and_the_site_is_quoted(tmp_path: Path) -> None:
+    def script(_: Request) -> Reply:
+        return _json({"error": "Unauthorized", "message": "The creator of this asset requires you to be a member"}, 403)
+
+    with pytest.raises(DownloadRefused, match="requires you to be a member") as caught:
+        _fetch(tmp_path, script, ModelRef(name="civitai:40"), sources=TOKEN)
+    assert "A token was sent" in (caught.value.hint or "")
+    assert "CIVITAI_API_KEY" not in (caught.value.hint or "")
+
+
+def test_a_signed_address_that_ends_midway_is_retryable_and_what_came_is_kept(tmp_path: Path) -> None:
+    served: list[str] = []
+
+    def elsewhere(request: Request) -> Reply:
+        served.append(request.headers.get("range", ""))
+        return ranged(request, BODY) if len(served) == 1 else Reply(403)
+
+    with serve(elsewhere) as storage:
+
+        def front(request: Request) -> Reply:
+            if request.path.startswith("/api/v1"):
+                return Reply(404)
+            return Reply(302, headers={"Location": f"{storage.url}/blob"})
+
+        with serve(front) as server:
+            where = store(tmp_path, server.url, sources=TOKEN)
+            with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 answered HTTP 403 in the middle") as caught:
+                asyncio.run(fetch(where, ModelRef(name="civitai:40")))
+            assert caught.value.retryable
+            assert leftovers(tmp_path)
+            served.clear()
+            where.close()
+    assert "Try again" in (caught.value.hint or "")
+
+
 def test_a_jobs_own_token_is_used_for_its_model(tmp_path: Path) -> None:
     ref = ModelRef.model_validate({"name": "civitai:77", "token": "sesame"})
     assert _fetch(tmp_path, _civitai, ref).sha256 == SHA
@@ -132,15 +262,15 @@ def test_without_the_sites_word_a_version_is_fetched_all_the_same(tmp_path: Path
     "answer", [None, [], {}, {"files": 3}, {"files": [None, {"hashes": []}]}, {"trainedWords": {}}]
 )
 def test_an_odd_answer_of_civitai_is_worth_nothing_but_does_no_harm(answer: Any) -> None:
-    assert read_answer(answer, Civitai(7)).sha256 is None
+    assert read_answer(answer, version=7).sha256 is None
     with pytest.raises(UnknownModel):
-        read_answer(answer, Civitai(None, 7))
+        read_answer(answer, version=None, model=7)
 
 
 def test_the_hash_is_taken_only_of_the_file_that_the_download_gives() -> None:
-    assert read_answer(VERSION, Civitai(77)).sha256 == SHA
-    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp16"), ("type", "Model")))).sha256 == SHA
-    assert read_answer(VERSION, Civitai(77, choices=(("fp", "fp32"),))).sha256 is None
+    assert read_answer(VERSION, version=77).sha256 == SHA
+    assert read_answer(VERSION, version=77, choices=(("fp", "fp16"), ("type", "Model"))).sha256 == SHA
+    assert read_answer(VERSION, version=77, choices=(("fp", "fp32"),)).sha256 is None
 
 
 # Hugging Face
@@ -262,6 +392,38 @@ def test_a_file_in_the_hubs_cache_is_used_in_place(tmp_path: Path, revision: str
     where.close()
 
 
+# plain addresses
+
+
+def test_a_source_without_a_tag_is_read_over_one_connection(tmp_path: Path) -> None:
+    big = make.safetensors(make.SDXL_LORA, pad_to=12_000_000, fill=bytes(range(251)))
+    with serve(lambda request: ranged(request, big, etag=None)) as server:
+        where = store(tmp_path, server.url)
+        model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
+        where.close()
+        assert model.path.read_bytes() == big
+        whole = [request for request in server.seen if request.headers["range"] == f"bytes=0-{len(big) - 1}"]
+        assert len(whole) == 1
+        assert len(server.seen) == 2  # the first asks for the beginning alone
+
+
+@pytest.mark.parametrize(
+    ("url", "way_out"),
+    [
+        ("https://drive.google.com/uc?export=download&id=1", "Google Drive"),
+        ("https://www.dropbox.com/s/x/y.safetensors?dl=0", "dl=1"),
+        ("https://github.com/o/r/blob/main/x.safetensors", "raw.githubusercontent.com"),
+        ("https://huggingface.co/o/r", "name the file"),
+        ("https://example.com/x", "not of a page about it"),
+    ],
+)
+def test_a_page_in_place_of_a_file_is_told_with_what_works_at_its_site(url: str, way_out: str) -> None:
+    locator = locate(ModelRef(url=url))
+    assert locator is not None
+    error = fetch_error(BrokenHeader("it is an HTML or XML page"), locator, "lora", "loras[0]")
+    assert way_out in (error.hint or "")
+
+
 # S3
 
 
@@ -274,7 +436,7 @@ def s3_store() -> Iterator[Store]:
 
 
 def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("pictures"), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("models"), Limits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     with pytest.raises(ModelNotFound):
@@ -287,8 +449,16 @@ def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store
     assert "testing" not in written
 
 
+def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path, s3_store: Store) -> None:
+    source = S3Source(s3_store.target("pictures"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
+    with pytest.raises(DownloadRefused, match=r"not in the bucket of this worker's store \(pictures\)"):
+        asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
+    where.close()
+
+
 def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:
-    forged = S3Source(s3_store.target("pictures", secret_key="forged"), allowed_hosts=(), connections=4)
+    forged = S3Source(s3_store.target("models", secret_key="forged"), Limits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": forged})
     with pytest.raises(DownloadRefused) as caught:
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.models.checkpoint_view import CheckpointView
-from worker.models.staging import Staging
+from worker.models.local_disk.copies import Staging
+from worker.models.local_disk.view import CheckpointView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +126,7 @@ def test_the_least_recently_used_copy_makes_room(folder: Path, tmp_path: Path) -
 
 def test_a_full_disk_mid_way_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from worker.models.staging import Staging\n"
+        "import resource, sys; from pathlib import Path; from worker.models.local_disk.copies import Staging\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "folder, root = map(Path, sys.argv[1:])\n"

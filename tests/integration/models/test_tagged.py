@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import safetensors as make
 from tests.support.model_store import store
-from worker.models.catalog import read_catalog
+from worker.models.sources.catalog import read_catalog
 from worker.stages import tagged
 from worker.webui.names.catalog import Catalog, parse
 
@@ -49,7 +49,7 @@ def test_a_tag_of_the_catalog_is_wanted_though_its_file_is_not_there(volume: Mod
     meant = _read(volume, "a cat <lora:Detail Tweaker XL:0.5>", _listing())
     want = meant.wanted["Detail Tweaker XL"]
     assert volume.find(want.ref, want.kind) is None
-    assert volume.choose(want.ref, want.kind).locators
+    assert volume.resolve(want.ref, want.kind).locators
     assert want.path == "prompt <lora:Detail Tweaker XL:0.5>"
 
 

@@ -130,7 +130,7 @@ def test_the_registry_is_kept_for_folders_that_can_not_be_read(tmp_path: Path) -
     models.lora(tmp_path / "loras/mine.safetensors")
     models.checkpoint(tmp_path / "checkpoints/big.safetensors")
     mine = store(tmp_path, "http://127.0.0.1:9")
-    mine.presence.note()
+    mine.availability.note()
     assert set(mine.inventory.rebuild()) == {"lora/mine.safetensors", "checkpoint/big.safetensors"}
     (tmp_path / "loras").rename(tmp_path / "away")
     assert set(mine.inventory.rebuild()) == {"lora/mine.safetensors", "checkpoint/big.safetensors"}

@@ -15,15 +15,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import SoftFileLease
 
 from tests.support import model_storm
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.types.model_ref import ModelRef
-from worker.models.identity import this_process
-from worker.models.lease import Leases
-from worker.models.registry import decode
+from worker.models.volume.leases import Lease, LeaseTable
+from worker.models.volume.registry import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from worker.models.progress import FetchProgress
+    from worker.models.download.progress import FetchProgress
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 
@@ -246,42 +246,106 @@ def test_without_leases_everything_works_but_twice(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_a_lease_that_was_taken_over_is_not_released_by_its_old_owner(tmp_path: Path) -> None:
-    one = Leases(tmp_path, this_process(), live_s=100)
-    two = Leases(tmp_path, this_process(), live_s=100)
-    old = one.take("x")
-    assert old is not None
-    assert two.take("x") is None
-    seen = two.look("x")
-    assert seen is not None
-    new = two.take("x", instead_of=seen)
-    assert new is not None
-    old.release()
-    assert two.look("x") is not None
-    new.release()
-    assert two.look("x") is None
+def _hold_a_lease(folder: str, live_s: float) -> None:
+    """Hold a lease; exit with 3 as soon as it is lost."""
+    from pathlib import Path
 
-
-def test_a_lease_that_has_come_to_life_again_is_not_broken(tmp_path: Path) -> None:
-    one = Leases(tmp_path, this_process(), live_s=0.5)
-    two = Leases(tmp_path, this_process(), live_s=0.5)
-    lease = one.take("x")
+    lease = LeaseTable(Path(folder), live_s=live_s).take("x")
     assert lease is not None
-    old = two.look("x")
-    assert old is not None
-    while (now := two.look("x")) is not None and now.mark == old.mark:
+    while lease.is_ours():
         time.sleep(0.01)
-    assert two.take("x", instead_of=old) is None
-    assert two.look("x") is not None
+    lease.release()
+    os._exit(3)
+
+
+def _holder(folder: Path, *, live_s: float) -> BaseProcess:
+    process = _PROCESSES.Process(target=_hold_a_lease, args=(str(folder), live_s))
+    process.start()
+    while not list(folder.glob("*.progress")):
+        time.sleep(0.005)
+    return process
+
+
+def _seconds_until_taken(table: LeaseTable) -> tuple[Lease, float]:
+    began = time.monotonic()
+    while (lease := table.take("x")) is None:
+        assert time.monotonic() - began < 30
+        time.sleep(0.02)
+    return lease, time.monotonic() - began
+
+
+def test_a_killed_workers_lease_is_taken_over_in_well_under_a_second(tmp_path: Path) -> None:
+    holder = _holder(tmp_path, live_s=100)
+    table = LeaseTable(tmp_path, live_s=100)
+    assert table.take("x") is None
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    holder.join()
+    lease, seconds = _seconds_until_taken(table)
+    assert seconds < 0.8
+    lease.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frozen_workers_lease_is_taken_over_after_its_life_and_the_worker_is_told(tmp_path: Path) -> None:
+    holder = _holder(tmp_path, live_s=1.5)
+    os.kill(holder.pid or 0, signal.SIGSTOP)
+    lease, seconds = _seconds_until_taken(LeaseTable(tmp_path, live_s=1.5))
+    assert seconds > 0.5
+    os.kill(holder.pid or 0, signal.SIGCONT)
+    holder.join(20)
+    assert holder.exitcode == 3
+    assert lease.is_ours()
     lease.release()
 
 
-def test_a_lease_is_stale_when_its_heartbeat_stands_still(tmp_path: Path) -> None:
-    owner = {"owner": "gone", "machine": "elsewhere", "pid": 1, "started": 1, "beat": 3, "done": 5, "total": 9}
-    leases = Leases(tmp_path, this_process(), live_s=10)
-    leases.path("x").write_text(json.dumps(owner))
-    clock = iter([0.0, 0.0, 0.0, 9.0, 12.0])
-    steps = leases.watch("x", now=lambda: next(clock))
-    seen = [next(steps) for _ in range(3)]
-    assert [stale for _, stale in seen] == [False, False, True]
-    assert (seen[0][0].done, seen[0][0].total) == (5, 9) if seen[0][0] else False
+def test_a_live_workers_lease_is_not_taken(tmp_path: Path) -> None:
+    holder = _holder(tmp_path, live_s=0.6)
+    table = LeaseTable(tmp_path, live_s=0.6)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert table.take("x") is None
+        time.sleep(0.05)
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    holder.join()
+
+
+def test_the_holders_own_setting_counts_where_workers_have_different_ones(tmp_path: Path) -> None:
+    holder = _holder(tmp_path, live_s=1.5)
+    os.kill(holder.pid or 0, signal.SIGSTOP)
+    table = LeaseTable(tmp_path, live_s=100)
+    assert table.take("x") is None
+    lease, _ = _seconds_until_taken(table)
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    os.kill(holder.pid or 0, signal.SIGCONT)
+    holder.join()
+    lease.release()
+
+
+def test_a_lease_that_was_taken_over_is_not_released_by_its_old_owner(tmp_path: Path) -> None:
+    one, two = LeaseTable(tmp_path, live_s=100), LeaseTable(tmp_path, live_s=100)
+    old = one.take("x")
+    assert old is not None
+    one.path("x").unlink()  # as a worker that took it for dead does
+    new = two.take("x")
+    assert new is not None
+    assert not old.is_ours()
+    old.release()
+    assert new.is_ours()
+    assert one.take("x") is None
+    new.release()
+    assert one.take("x") is not None
+
+
+def test_onlookers_see_how_far_the_holder_is(tmp_path: Path) -> None:
+    table = LeaseTable(tmp_path, live_s=100)
+    clock = iter([0.0, 0.0, 1.0, 1.0, 1.1])
+    lock = SoftFileLease(table.path("x"), lease_duration=100, thread_local=False)
+    lock.acquire()
+    lease = Lease(lock, table.path("x").with_suffix(".progress"), now=lambda: next(clock))
+    assert (table.look("x").done, table.look("x").total) == (0, None)
+    lease.report(5, 9)
+    assert (table.look("x").done, table.look("x").total) == (5, 9)
+    lease.report(6, 9)  # a moment later: not written
+    assert table.look("x").done == 5
+    lease.release()
+    assert table.look("x").done == 0

@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from worker.errors import SettingsInvalid
-from worker.models.catalog import read_catalog
-from worker.models.references import Civitai, HuggingFace
+from worker.models.sources.catalog import read_catalog
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.huggingface import HuggingFace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 
 from worker.contract.types.model_ref import ModelRef
-from worker.models.catalog import read_catalog
-from worker.models.choose import Choice, choose
-from worker.models.references import Civitai, Web
-from worker.models.registry import Entry
+from worker.models.sources.catalog import read_catalog
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.web import Web
+from worker.models.volume.registry import Entry
+from worker.models.volume.resolve import Resolution, resolve
 
 _URL = "https://h.example/model.safetensors"
 
 
-def _choose(raw: Any, *names: str, entries: tuple[Entry, ...] = (), kind: str = "lora") -> Choice:
-    return choose(
+def _choose(raw: Any, *names: str, entries: tuple[Entry, ...] = (), kind: str = "lora") -> Resolution:
+    return resolve(
         ModelRef.model_validate(raw),
         kind,  # type: ignore[arg-type]  # a literal of the table below
         names=names,
@@ -38,15 +39,15 @@ def test_a_part_of_a_name_is_not_the_name() -> None:
 
 @pytest.mark.parametrize("file", ["Detail_Tweaker_XL.safetensors", "Detail Tweaker XL.safetensors"])
 def test_a_catalog_name_finds_the_file_under_either_spelling(file: str) -> None:
-    choice = _choose("detail tweaker", file)
-    assert choice.file == file
-    assert choice.catalog is not None
+    resolution = _choose("detail tweaker", file)
+    assert resolution.file == file
+    assert resolution.catalog is not None
 
 
 def test_a_catalog_name_that_is_not_there_says_where_to_fetch_it_and_how_to_call_it() -> None:
-    choice = _choose("detail tweaker")
-    assert choice.locators == (Civitai(135867),)
-    assert choice.stem == "Detail_Tweaker_XL"
+    resolution = _choose("detail tweaker")
+    assert resolution.locators == (Civitai(135867),)
+    assert resolution.stem == "Detail_Tweaker_XL"
 
 
 def test_a_catalog_source_finds_the_catalog_file() -> None:
@@ -95,10 +96,10 @@ def test_an_entry_without_its_file_is_nothing() -> None:
 @pytest.mark.parametrize("spelling", ["Detail Tweaker XL", "Detail_Tweaker_XL", "detail tweaker"])
 def test_a_file_from_elsewhere_under_a_catalog_name_is_not_the_catalogs_model(spelling: str) -> None:
     foreign = Entry("lora", "Detail_Tweaker_XL.safetensors", 1, source=Web(_URL).key, name="Detail Tweaker XL")
-    choice = _choose(spelling, foreign.file, entries=(foreign,))
-    assert choice.file is None
-    assert choice.locators == (Civitai(135867),)
-    assert choice.stem == "Detail_Tweaker_XL-135867"
+    resolution = _choose(spelling, foreign.file, entries=(foreign,))
+    assert resolution.file is None
+    assert resolution.locators == (Civitai(135867),)
+    assert resolution.stem == "Detail_Tweaker_XL-135867"
     own = Entry("lora", "Detail_Tweaker_XL-135867.safetensors", 1, source="civitai:135867")
     assert _choose(spelling, foreign.file, own.file, entries=(foreign, own)).file == own.file
 

@@ -3,14 +3,18 @@ from __future__ import annotations
 import pytest
 
 from tests.support import safetensors as make
-from worker.models.detect import Facts, detect, known_base, split_words
-from worker.models.fits import fits
-from worker.models.header import header_length, parse_header
+from worker.models.format.compatibility import fits
+from worker.models.format.detect import Facts, detect, known_base, split_words
+from worker.models.format.safetensors import header_length, parse_header
 
 
 def _facts(tensors: dict[str, list[int]], metadata: dict[str, str] | None = None) -> Facts:
     raw = make.safetensors(tensors, metadata=metadata)
     return detect(parse_header(raw[8 : 8 + header_length(raw)]))
+
+
+LOKR = {"lora_unet_x_attn2_to_k.lokr_w1": [2, 2], "lora_unet_x_attn2_to_k.lokr_w2": [4, 1024]}
+"""LyCORIS, factor 2: neither tensor is as wide as the layer."""
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,16 @@ def _facts(tensors: dict[str, list[int]], metadata: dict[str, str] | None = None
         ({"lora_unet_mid.lora_up.weight": [8, 768]}, {"ss_base_model_version": "sdxl_base_v1-0"}, "lora", "SDXL"),
         ({"lora_unet_mid.lora_up.weight": [8, 4]}, {"ss_v2": "False"}, "lora", "SD 1.5"),
         ({"lora_unet_x_attn2_to_k.lora_up.weight": [8, 768]}, None, "lora", None),
+        (LOKR, {"ss_base_model_version": "sdxl_base_v1-0"}, "lora", "SDXL"),
+        (LOKR, {"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}, "lora", "SDXL"),
+        (LOKR, None, "lora", "SDXL"),
+        ({"lora_unet_x_attn2_to_k.lokr_w2": [4, 1024]}, None, "lora", None),
+        ({"lora_unet_x_attn2_to_k.lokr_w2_a": [4, 1024]}, None, "lora", None),
+        ({"lora_unet_x_attn2_to_k.hada_w1_a": [4, 1024]}, None, "lora", None),
+        ({"lora_unet_x_attn2_to_k.oft_blocks": [4, 1024]}, None, "lora", None),
+        (make.SD15_LORA, {"ss_base_model_version": "sdxl_base_v1-0"}, "lora", "SDXL"),
+        (make.SDXL_LORA, {"ss_v2": "False"}, "lora", "SDXL"),
+        ({"transformer.joint_transformer_blocks.0.attn.to_q.lora_A.weight": [2, 3072]}, None, "lora", "AuraFlow"),
         ({"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": [4, 8]}, None, "lora", "Flux"),
         ({"double_blocks.0.img_attn.qkv.weight": [4, 8]}, None, "checkpoint", "Flux"),
         ({"model.diffusion_model.joint_blocks.0.x.weight": [4]}, None, "checkpoint", "SD 3"),
@@ -52,7 +66,10 @@ def test_trigger_words_come_from_the_metadata() -> None:
 @pytest.mark.parametrize(
     ("text", "base"),
     [("SDXL 1.0", "SDXL"), ("Pony", "SDXL (Pony)"), ("Illustrious", "SDXL (Illustrious)"), ("SD 1.5", "SD 1.5"),
-     ("Flux.1 D", "Flux"), ("NoobAI", "SDXL (NoobAI)"), ("Hunyuan", None), (None, None)],
+     ("Flux.1 D", "Flux"), ("NoobAI", "SDXL (NoobAI)"), ("Hunyuan", None),
+     ("Pony V7", "AuraFlow"), ("AuraFlow", "AuraFlow"), ("SDXL Lightning", "SDXL"), ("SD 2.1 768", "SD 2"),
+     ("SD 3.5 Large", "SD 3"), ("SDXL Distilled", "SDXL"), ("SVD XT", None), ("ZImageTurbo", None),
+     ("Wan Video", None), (None, None)],
 )  # fmt: skip
 def test_the_bases_of_others_are_translated(text: str | None, base: str | None) -> None:
     assert known_base(text) == base

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.safetensors import SDXL_LORA, safetensors
-from worker.models.header import BrokenHeader, Header, header_length, parse_header, read_header
+from worker.models.format.safetensors import BrokenHeader, Header, header_length, parse_header, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.names import MAX_STEM, match_key, safe_stem
+from worker.models.format.filenames import MAX_STEM, match_key, safe_stem
 from worker.suggestions import closest
 
 

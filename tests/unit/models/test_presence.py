@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.errors import VolumeUnavailable
-from worker.models.presence import Presence, is_broken
-from worker.models.volume import Volume
+from worker.models.volume.availability import Availability, is_broken
+from worker.models.volume.layout import Volume
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def there(root: Path) -> Presence:
+def there(root: Path) -> Availability:
     (root / "loras").mkdir(parents=True)
-    presence = Presence(Volume.of(read_settings({"MODELS_DIR": str(root)})))
-    presence.note()
-    return presence
+    availability = Availability(Volume.of(read_settings({"MODELS_DIR": str(root)})))
+    availability.note()
+    return availability
 
 
 def test_a_folder_that_is_there_is_not_lost(tmp_path: Path) -> None:
@@ -32,34 +32,34 @@ def test_a_folder_that_never_was_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_came_later_is_remembered_once_it_was_used(tmp_path: Path) -> None:
-    presence = there(tmp_path)
+    availability = there(tmp_path)
     (tmp_path / "vae").mkdir()
-    presence.note_kind("vae")
+    availability.note_kind("vae")
     (tmp_path / "vae").rmdir()
-    assert presence.lost("vae") == "it is gone"
+    assert availability.lost("vae") == "it is gone"
 
 
 def test_a_folder_that_went_is_lost_and_comes_back(tmp_path: Path) -> None:
-    presence = there(tmp_path)
+    availability = there(tmp_path)
     (tmp_path / "loras").rename(tmp_path / "away")
     with pytest.raises(VolumeUnavailable, match=r"loras\[0\]: the lora folder of the volume can't be read: it is gone"):
-        presence.require("lora", path="loras[0]")
+        availability.require("lora", path="loras[0]")
     (tmp_path / "away").rename(tmp_path / "loras")
-    presence.require("lora")
+    availability.require("lora")
 
 
 def test_every_folder_is_lost_with_the_root(tmp_path: Path) -> None:
-    presence = there(tmp_path / "models")
+    availability = there(tmp_path / "models")
     (tmp_path / "models").rename(tmp_path / "away")
-    assert presence.lost("vae") is not None
-    assert presence.root_lost() is not None
+    assert availability.lost("vae") is not None
+    assert availability.root_lost() is not None
 
 
 def test_a_folder_that_is_no_folder_any_more_is_lost(tmp_path: Path) -> None:
-    presence = there(tmp_path)
+    availability = there(tmp_path)
     (tmp_path / "loras").rmdir()
     (tmp_path / "loras").write_text("")
-    assert presence.lost("lora") == "Not a directory"
+    assert availability.lost("lora") == "Not a directory"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT])

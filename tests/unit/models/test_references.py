@@ -1,24 +1,21 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.types.model_ref import ModelRef
-from worker.models.references import (
-    BadReference,
-    Civitai,
-    HuggingFace,
-    Locator,
-    S3Object,
-    Web,
-    locate,
-    own_token,
-    parse_locator,
-    plain_name,
-    relative_path,
-    token_for,
-)
+from worker.models.format.filenames import BadReference, relative_path
+from worker.models.sources.civitai import Civitai
+from worker.models.sources.huggingface import HuggingFace
+from worker.models.sources.references import locate, own_token, parse_locator, plain_name, token_for
+from worker.models.sources.s3 import S3Object
+from worker.models.sources.web import Web
+
+if TYPE_CHECKING:
+    from worker.models.sources.base import Locator
 
 
 @pytest.mark.parametrize(
@@ -26,6 +23,16 @@ from worker.models.references import (
     [
         ("civitai:1590699", Civitai(1590699)),
         ("civitai:1590699?type=Model&fp=fp16&token=x", Civitai(1590699, choices=(("fp", "fp16"), ("type", "Model")))),
+        ("civitai:77?FileId=5", Civitai(77, choices=(("fileId", "5"),))),
+        ("civitai:77?TYPE=model&Format=safetensor", Civitai(77, choices=(("format", "SafeTensor"), ("type", "Model")))),
+        ("civitai:77?type=Model&amp;fileId=5", Civitai(77, choices=(("fileId", "5"), ("type", "Model")))),
+        ("civitai:model/9?modelVersionId=5", Civitai(5, 9)),
+        ("civitai:models/9?modelversionid=5&fileId=7", Civitai(5, 9, (("fileId", "7"),))),
+        ("https://civitai.com/models/9/name?modelVersionId=5&amp;fileId=7", Civitai(5, 9, (("fileId", "7"),))),
+        ("https://civitai.com/api/download/models/6?fileId=7&token=x", Civitai(6, choices=(("fileId", "7"),))),
+        ("https://civitai.com/models/9?dialog=resourceReview&utm_source=x", Civitai(None, 9)),
+        ("urn:air:sdxl:lora:civitai:9@5.safetensor", Civitai(5, 9, (("format", "SafeTensor"),))),
+        ("urn:air:sdxl:lora:civitai:9@5?fileId=7", Civitai(5, 9, (("fileId", "7"),))),
         ("civitai:122359@135867", Civitai(135867, 122359)),
         ("civitai:model/122359", Civitai(None, 122359)),
         ("https://civitai.com/models/122359/detail-tweaker-xl?modelVersionId=135867", Civitai(135867, 122359)),
@@ -50,7 +57,10 @@ def test_every_form_is_read(text: str, locator: Locator | None) -> None:
 @pytest.mark.parametrize(
     "text",
     ["civitai:abc", "hf:only/repo", "hf:a/b/../../c", "s3://x", "s3://bucket/", "https://", "ftp://a/b", "file:///etc/passwd",
-     "https://user:pw@host/x", "urn:air:sdxl:lora:huggingface:a/b", "hf:a/b@../x/c", "https://[::1/x"],
+     "https://user:pw@host/x", "civitai:77?fileId=x", "civitai:77?file=5", "civitai:77?type=Model&type=VAE",
+     "civitai:model/9?modelVersionId=v5", "urn:air:sdxl:lora:civitai:9@5:layer.safetensor",
+     "urn:air:sdxl:lora:civitai:9@5.exe", "civitai:9@5?modelVersionId=6",
+     "urn:air:sdxl:lora:huggingface:a/b", "hf:a/b@../x/c", "https://[::1/x"],
 )  # fmt: skip
 def test_a_broken_locator_says_what_is_wrong(text: str) -> None:
     with pytest.raises(BadReference) as caught:
@@ -98,6 +108,37 @@ def test_a_token_in_an_address_of_civitai_is_its_token_and_no_other_sites() -> N
 def test_revision_and_version_are_part_of_the_reference() -> None:
     assert locate(ModelRef(name="hf:a/b/c.safetensors", revision="v2")) == HuggingFace("a/b", "c.safetensors", "v2")
     assert locate(ModelRef(url="https://civitai.com/models/1", revision="77")) == Civitai(77, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "version", "words"),
+    [
+        ("https://civitai.com/models/9?modelVersionId=6", "5", ("6", "5")),
+        ("https://civitai.com/api/download/models/6", "5", ("6", "5")),
+        ("https://civitai.com/models/9", "v5", ("number", "v5")),
+        ("https://huggingface.co/a/b/resolve/v1/c.safetensors", "v2", ("v1", "v2")),
+        ("hf:a/b@v1/c.safetensors", "v2", ("v1", "v2")),
+    ],
+)
+def test_a_version_that_contradicts_the_address_is_refused_with_both(url: str, version: str, words: list[str]) -> None:
+    with pytest.raises(BadReference) as caught:
+        locate(ModelRef(url=url, revision=version))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_version_that_the_address_names_too_is_no_contradiction() -> None:
+    assert locate(ModelRef(url="https://civitai.com/models/9?modelVersionId=6", revision="6")) == Civitai(6, 9)
+    assert locate(ModelRef(url="https://huggingface.co/a/b/resolve/main/c.safetensors", revision="v2")) == HuggingFace(
+        "a/b", "c.safetensors", "v2"
+    )
+
+
+def test_every_file_of_a_version_has_its_own_key_and_suffix() -> None:
+    one, other = parse_locator("civitai:77?fileId=5"), parse_locator("civitai:77?fileId=6")
+    assert one is not None
+    assert other is not None
+    assert one.key == "civitai:77?fileId=5"
+    assert len({one.key, other.key, "civitai:77"}) == len({one.suffix, other.suffix, "77"}) == 3
 
 
 def test_a_name_beside_a_url_is_the_clients_name_for_it() -> None:

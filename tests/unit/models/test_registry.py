@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.models.registry import BrokenRegistry, Entry, Use, as_measured, decode, encode, used
+from worker.models.volume.registry import BrokenRegistry, Entry, Use, as_measured, decode, encode, used
 
 
 def test_what_is_written_is_read_back() -> None:

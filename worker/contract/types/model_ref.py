@@ -1,7 +1,7 @@
 """How a job names a model: a string, or an object with a name, an address, a hash and a scale.
 
 What the string may be: a name or alias of the catalog, a file name on the volume, an http(s) URL, a CivitAI version,
-model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.references` reads it.
+model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.sources.references` reads it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,201 @@
+"""How the store looks at its volume: how often, from which thread, and how closely."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import safetensors as make
+from tests.support.model_store import store
+from worker.contract.types.model_ref import ModelRef
+from worker.errors import IncompatibleModel, ModelNotFound
+from worker.models import admin
+from worker.models.volume.integrity import complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from worker.models.store import ModelStore
+    from worker.settings import ModelKind
+
+_WATCHED: list[Any] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    for watch in _WATCHED:
+        watch(event, arguments)
+
+
+sys.addaudithook(_hook)
+
+
+class Accesses:
+    """Looks at files below a folder, by kind and by thread."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = str(root)
+        self.seen: Counter[str] = Counter()
+        self.threads: set[int] = set()
+        real = os.stat
+
+        def stat(path: Any, **options: Any) -> os.stat_result:
+            self.note("stat", (path,))
+            return real(path, **options)
+
+        monkeypatch.setattr(os, "stat", stat)
+
+    def note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        path = arguments[0] if arguments else None
+        if event in {"open", "os.scandir", "os.listdir", "stat"} and str(path).startswith(self.root):
+            self.seen[event] += 1
+            self.threads.add(threading.get_ident())
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Iterator[ModelStore]:
+    made = store(tmp_path, "http://127.0.0.1:9")
+    for name in ("a", "b"):
+        make.write(tmp_path / f"loras/{name}.safetensors", make.SDXL_LORA)
+    make.write(tmp_path / "checkpoints/deep/x.safetensors", make.SDXL_CHECKPOINT)
+    for folder in ("loras", "checkpoints", "checkpoints/deep"):
+        os.utime(tmp_path / folder, (1, 1))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def accesses(where: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accesses]:
+    made = Accesses(where.volume.root, monkeypatch)
+    _WATCHED.append(made.note)
+    yield made
+    _WATCHED.remove(made.note)
+
+
+WANTED: list[tuple[str, ModelRef, ModelKind]] = [
+    ("checkpoint", ModelRef(name="x"), "checkpoint"),
+    ("loras[0]", ModelRef(name="a"), "lora"),
+    ("loras[1]", ModelRef(name="b"), "lora"),
+]
+
+
+def test_models_that_are_there_and_unchanged_are_found_without_listing_or_opening_anything(
+    where: ModelStore, accesses: Accesses
+) -> None:
+    first = [where.find(ref, kind) for _, ref, kind in WANTED]
+    assert None not in first
+    accesses.seen.clear()
+    assert [where.find(ref, kind) for _, ref, kind in WANTED] == first
+    assert accesses.seen["open"] == accesses.seen["os.scandir"] == 0
+    assert accesses.seen["stat"] <= 6 * len(WANTED)
+
+
+def test_what_changes_on_the_volume_is_seen_at_once(where: ModelStore, tmp_path: Path) -> None:
+    assert where.find(ModelRef(name="c"), "lora") is None
+    make.write(tmp_path / "loras/c.safetensors", make.SD15_LORA)
+    found = where.find(ModelRef(name="c"), "lora")
+    assert found is not None
+    assert found.base_model == "SD 1.5"
+    make.write(tmp_path / "loras/c.safetensors", make.SDXL_LORA)
+    (tmp_path / "loras/a.txt").write_text("ohwx")
+    changed, a = where.find(ModelRef(name="c"), "lora"), where.find(ModelRef(name="a"), "lora")
+    assert changed is not None
+    assert changed.base_model == "SDXL"
+    assert a is not None
+    assert a.trigger_words == ("ohwx",)
+    (tmp_path / "loras/c.safetensors").unlink()
+    assert where.find(ModelRef(name="c"), "lora") is None
+
+
+def test_the_event_loops_thread_never_touches_the_volume(where: ModelStore, accesses: Accesses) -> None:
+    async def run() -> None:
+        models = await where.prepare(WANTED)
+        async with where.held(models):
+            await where.prepare(WANTED)
+        await admin.prefetch(where, [])
+
+    asyncio.run(run())
+    assert accesses.seen["stat"] > 0
+    assert threading.get_ident() not in accesses.threads
+
+
+def test_a_mark_written_while_its_job_was_cancelled_is_taken_back(where: ModelStore) -> None:
+    async def run() -> None:
+        models = await where.prepare(WANTED)
+        entered = where.held(models).__aenter__()
+        task = asyncio.ensure_future(entered)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert where.marks.held() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensors", "found"),
+    [
+        ("lora", make.SDXL_CHECKPOINT, "checkpoint"),
+        ("lora", make.VAE, "vae"),
+        ("lora", make.EMBEDDING, "embedding"),
+        ("checkpoint", make.SDXL_LORA, "lora"),
+        ("checkpoint", make.VAE, "vae"),
+        ("vae", make.SDXL_LORA, "lora"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_wherever_it_lies(
+    tmp_path: Path, kind: ModelKind, tensors: dict[str, list[int]], found: str
+) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    make.write(where.volume.path(kind, "wrong.SafeTensors"), tensors)
+    with pytest.raises(IncompatibleModel, match=rf"loras\[0\]: .*wrong.* is a {found}, not a {kind}"):
+        where.find(ModelRef(name="wrong"), kind, path="loras[0]")
+    assert where.listed.sound(str(where.volume.path(kind, "wrong.SafeTensors")), kind) is None
+    where.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "tensors", "words"),
+    [
+        ("lora", "Lora/old.safetensors", make.SDXL_LORA, "Lora/old.safetensors (a lora)"),
+        ("lora", "LyCORIS/sub/old.safetensors", make.SDXL_LORA, "LyCORIS/sub/old.safetensors (a lora)"),
+        ("lora", "checkpoints/old.safetensors", make.SDXL_LORA, "checkpoints/old.safetensors (a lora)"),
+        ("checkpoint", "Stable-diffusion/old.safetensors", make.SDXL_CHECKPOINT, "Stable-diffusion/old.safetensors (a"),
+        ("checkpoint", "old.safetensors", make.SDXL_CHECKPOINT, "lies at old.safetensors (a checkpoint)"),
+        ("checkpoint", "loras/old.safetensors", make.SDXL_CHECKPOINT, "loras/old.safetensors (a checkpoint)"),
+        ("vae", "VAE/old.ckpt", make.VAE, "VAE/old.ckpt"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lies_elsewhere_is_named_with_the_folder_that_was_read(
+    tmp_path: Path, kind: ModelKind, place: str, tensors: dict[str, list[int]], words: str
+) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    make.write(tmp_path / place, tensors)
+    with pytest.raises(ModelNotFound) as caught:
+        asyncio.run(where.prepare([("field", ModelRef(name="old"), kind)]))
+    folder = where.volume.folders[kind].name
+    assert words in caught.value.message
+    assert f"in {folder}/" in caught.value.message
+    assert f"{kind.upper()}_DIR" in (caught.value.hint or "")
+    assert str(tmp_path) not in caught.value.message
+    where.close()
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".SAFETENSORS", ".ckpt", ".PT", ".pth", ".bin"])
+def test_verifying_looks_into_files_of_every_ending_in_any_case(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"page{ending}"
+    path.write_bytes(b"<!DOCTYPE html><html><body>Please sign in</body></html>")
+    assert "HTML" in (complaint(path, sha256=None) or "")
+
+
+@pytest.mark.parametrize("ending", [".ckpt", ".pt"])
+def test_a_pickle_that_begins_like_one_passes(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"fine{ending}"
+    path.write_bytes(b"PK\x03\x04" + b"x" * 100)
+    assert complaint(path, sha256=None) is None

@@ -1,0 +1,1 @@
+"""Downloads onto the volume: the queue, one attempt, and the parallel transfer."""

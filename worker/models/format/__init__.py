@@ -1,0 +1,1 @@
+"""Model files as such: their header, what they are and what fits together."""

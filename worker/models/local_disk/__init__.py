@@ -1,0 +1,1 @@
+"""Copies of checkpoints on a local disk, and reading ahead."""

@@ -1,0 +1,1 @@
+"""Object stores: for results, for models and for clients' own pictures."""
