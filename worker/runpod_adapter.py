@@ -37,10 +37,10 @@ import aiohttp
 import runpod.serverless
 from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 
-from worker.serving.answer import encode
 from worker.serving.body import Body
 from worker.serving.life import Life
 from worker.serving.tasks import unless
+from worker.strict_json import encode
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

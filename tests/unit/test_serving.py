@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.aio import cancel_and_wait
-from worker.serving.answer import Answer, encoded_size, find_flaw, seal
+from worker.serving.answer import Answer, seal
 from worker.serving.jobs import Jobs
 from worker.serving.local import leave
 from worker.serving.reporter import Reporter
 from worker.serving.tasks import unless
+from worker.strict_json import encoded_size, find_flaw
 from worker.telemetry.progress import Progress, Throttle
 
 if TYPE_CHECKING:

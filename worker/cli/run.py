@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worker.app import Worker
 from worker.errors import InvalidInput, WorkerError
-from worker.host import Host
 from worker.serving.local import leave
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"{options.job} can't be read: {error}")
     logs.configure(level="warning", json=False)
-    host: Host | None = None
+    host: Worker | None = None
     try:
         job = read_job(text)
         settings = read_settings(os.environ)
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
             settings = settings.model_copy(update={"out_dir": options.out})
         level = settings.log_level if "LOG_LEVEL" in os.environ else "warning"
         logs.configure_from(settings, os.environ, level=level)
-        host = Host(settings, os.environ)
+        host = Worker(settings, os.environ)
         host.spawn()
         host.wait_ready()
         told = asyncio.run(_run(host, job))
@@ -82,7 +82,7 @@ def read_job(text: str) -> dict[str, Any]:
     return {"id": "local", **job}
 
 
-async def _run(host: Host, job: Mapping[str, Any]) -> Any:
+async def _run(host: Worker, job: Mapping[str, Any]) -> Any:
     """Run the job; Ctrl-C and SIGTERM cancel it, which interrupts the WebUI."""
     task = asyncio.ensure_future(_with_bar(host, job))
     loop = asyncio.get_running_loop()
@@ -96,7 +96,7 @@ async def _run(host: Host, job: Mapping[str, Any]) -> Any:
         return Cancelled("the job was cancelled").to_answer()
 
 
-async def _with_bar(host: Host, job: Mapping[str, Any]) -> Any:
+async def _with_bar(host: Worker, job: Mapping[str, Any]) -> Any:
     with bar() as sink:
         return await host.run(job, on_progress=sink)
 

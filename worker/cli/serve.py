@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from worker.allocator import return_large_blocks
+from worker.app import Worker
 from worker.errors import BootFailed, WorkerError
-from worker.host import Host
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs, output
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     output.unblock_standard_streams()
     logs.configure(level="info", json=not sys.stderr.isatty())
     log = logs.get_logger("serve")
-    host: Host | None = None
+    host: Worker | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has a better answer
     try:
         settings = read_settings(os.environ)
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         logs.configure_from(settings, os.environ)
         if settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
-        host = Host(settings, os.environ)
+        host = Worker(settings, os.environ)
         host.spawn()
         host.wait_ready(meanwhile=MODULES)
         return asyncio.run(_serve(host, settings))
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
             host.close()
 
 
-async def _serve(host: Host, settings: Settings) -> int:
+async def _serve(host: Worker, settings: Settings) -> int:
     """Take jobs until a signal or the WebUI's end; what runs is finished first."""
     from worker.serving.http import application  # noqa: PLC0415 - as above
     from worker.serving.jobs import Jobs  # noqa: PLC0415 - as above
@@ -126,6 +126,6 @@ def _server(app: Any, settings: Settings) -> uvicorn.Server:
     )
 
 
-def _stop(server: uvicorn.Server, host: Host) -> None:
+def _stop(server: uvicorn.Server, host: Worker) -> None:
     host.drain()
     server.should_exit = True

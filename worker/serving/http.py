@@ -19,9 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from worker.serving.answer import encode
 from worker.serving.jobs import Job, Jobs, LineFull, OtherJob
 from worker.serving.probes import readiness, status
+from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

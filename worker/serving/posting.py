@@ -12,8 +12,8 @@ import urllib3
 from worker.net.addresses import AllowList
 from worker.net.errors import FetchError
 from worker.net.guard import Guard
-from worker.serving.answer import encode
 from worker.serving.webhook import headers
+from worker.strict_json import encode
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
