@@ -101,7 +101,11 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         count = len(part.result.pictures) if part.result is not None else 0
         entry: dict[str, Any] = {"path": part.path, "images": list(range(at, at + count))}
         if part.result is not None:
-            entry |= {"applied": part.result.applied, "parameters": dict(part.result.parameters)}
+            entry |= {
+                "applied": part.result.applied,
+                "info": dict(part.result.info),
+                "parameters": dict(part.result.parameters),
+            }
         if part.error is not None:
             entry["error"] = part.error.to_answer()
         told.append(entry)

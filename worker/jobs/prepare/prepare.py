@@ -54,7 +54,7 @@ class PreparedModels:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class JobNames:
     """The names in a job that are no models, as the WebUI spells them, and a problem for each that it does not know."""
 
     sampling: Sampling
@@ -79,7 +79,7 @@ class ModelPlan:
     needed: tuple[ResolvedModel, ...]
     elsewhere: tuple[ResolvedModel, ...]
     tagged: TaggedLoras
-    names: Names
+    names: JobNames
 
     @property
     def missing(self) -> tuple[ResolvedModel, ...]:
@@ -139,7 +139,7 @@ class ModelPreparation:
         """
         return await self._threads.run(_finish, job, plan, self._store, self._backend)
 
-    def _first_look(self, job: Generation) -> tuple[Names, set[ModelKind]]:
+    def _first_look(self, job: Generation) -> tuple[JobNames, set[ModelKind]]:
         names = _names(job, self._backend)
         return names, _removed_kinds(job, self._store, self._backend.catalog)
 
@@ -149,7 +149,7 @@ class ModelPreparation:
         return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
 
 
-def _names(job: Generation, backend: Backend) -> Names:
+def _names(job: Generation, backend: Backend) -> JobNames:
     """Return the job's names. Raises InvalidInput where its prompts have too many tags to look at."""
     catalog, weights = backend.catalog, backend.plan.weights
     sampling, hr_sampling, problems = resolve.samplings(job, catalog)
@@ -163,10 +163,10 @@ def _names(job: Generation, backend: Backend) -> Names:
     positive, negative = _texts(job)
     if crowd := resolve.crowded([*positive, *negative]):
         raise InvalidInput([*problems, *crowd])
-    return Names(sampling, hr_sampling, hr_upscaler, styles, spelt, tuple(problems))
+    return JobNames(sampling, hr_sampling, hr_upscaler, styles, spelt, tuple(problems))
 
 
-def _plan(job: Generation, names: Names, store: ModelStore, catalog: Catalog) -> ModelPlan:
+def _plan(job: Generation, names: JobNames, store: ModelStore, catalog: Catalog) -> ModelPlan:
     positive, _ = _texts(job)
     tagged = resolved_models.read_tags(positive, store, catalog)
     wanted = [*_referenced(job), *tagged.wanted.values(), *_indirect(job, store, catalog)]
