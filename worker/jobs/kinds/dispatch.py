@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.jobs.kinds import image_info, listings, model_jobs, validate
+from worker.jobs.kinds import image_info, listings, validate, volume_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +29,10 @@ KINDS: Mapping[type[Job], JobKind] = {
     Listing: listings.listing,
     WebUIGet: listings.raw,
     Refresh: listings.refresh,
-    Prefetch: model_jobs.prefetch,
-    ModelsList: model_jobs.manage,
-    ModelsPrefetch: model_jobs.manage,
-    ModelsRemove: model_jobs.manage,
+    Prefetch: volume_models.prefetch,
+    ModelsList: volume_models.manage,
+    ModelsPrefetch: volume_models.manage,
+    ModelsRemove: volume_models.manage,
     Validate: validate.validate,
 }
 

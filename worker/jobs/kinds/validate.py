@@ -10,7 +10,7 @@ from worker.contract.job import Generation
 from worker.contract.kinds import Interrogate, Prefetch, Upscale
 from worker.errors import ClientError, InvalidInput
 from worker.jobs.generation import PreparedJob
-from worker.jobs.kinds import model_jobs, upscaling
+from worker.jobs.kinds import upscaling, volume_models
 from worker.webui import extras
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, ser
 def _missing(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:
     """Return the models that a prefetch would fetch. Raises ModelNotFound for one that nobody knows."""
     missing = []
-    for path, ref, kind in model_jobs.wanted_of(job):
+    for path, ref, kind in volume_models.wanted_of(job):
         choice = store.choose(ref, kind, path=path)
         if store.find(ref, kind, path=path) is not None:
             continue
