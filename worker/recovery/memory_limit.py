@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+import pynvml
 
 from worker.telemetry.gpu import Gpus
 from worker.webui.machine import memory
@@ -94,7 +95,10 @@ def over(name: str, usage: Usage, share: float) -> str | None:
 
 def _first_gpu(gpus: Gpus) -> Callable[[], Usage | None]:
     def read() -> Usage | None:
-        found = gpus.read()
+        try:
+            found = gpus.read()
+        except pynvml.NVMLError:  # the GPU is lost, or keeps its figures to itself
+            return None
         return Usage(found[0].memory_used, found[0].memory_total) if found else None
 
     return read
