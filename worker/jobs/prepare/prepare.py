@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -14,14 +14,13 @@ from worker.contract.models import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.jobs.job_context import download_progress
 from worker.jobs.prepare import model_compatibility, resolved_models
+from worker.jobs.prepare.job_names import JobNames, prompt_warnings, resolve_names, texts_of
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.suggestions import nearest
-from worker.webui import options, prompts, reach, resolve, tags
+from worker.webui import reach, resolve, tags
 from worker.webui.resolve import Chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from worker.contract.job import Generation
     from worker.jobs.job_context import JobThreads
     from worker.models.store import ModelStore
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.catalog import Catalog
-    from worker.webui.names import Sampling
 
 REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
 
@@ -51,18 +49,6 @@ class PreparedModels:
     warnings: tuple[str, ...] = ()
     checkpoint_hash: str | None = None
     bases: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class JobNames:
-    """The names in a job that are no models, as the WebUI spells them, and a problem for each that it does not know."""
-
-    sampling: Sampling
-    hr_sampling: Sampling
-    hr_upscaler: str | None
-    styles: tuple[str, ...] | None
-    options: Mapping[str, Any]
-    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +126,7 @@ class ModelPreparation:
         return await self._threads.run(_finish, job, plan, self._store, self._backend)
 
     def _first_look(self, job: Generation) -> tuple[JobNames, set[ModelKind]]:
-        names = _names(job, self._backend)
+        names = resolve_names(job, self._backend)
         return names, _removed_kinds(job, self._store, self._backend.catalog)
 
     def _unseen(self, models: tuple[ResolvedModel, ...]) -> set[ModelKind]:
@@ -149,25 +135,8 @@ class ModelPreparation:
         return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
 
 
-def _names(job: Generation, backend: Backend) -> JobNames:
-    """Return the job's names. Raises InvalidInput where its prompts have too many tags to look at."""
-    catalog, weights = backend.catalog, backend.plan.weights
-    sampling, hr_sampling, problems = resolve.samplings(job, catalog)
-    styles, wrong_styles = resolve.styles(job, catalog)
-    spelt, wrong_options = options.settled(job, catalog, weights)
-    problems = [*problems, *wrong_styles, *wrong_options, *resolve.face_restorer(job, catalog, weights)]
-    hr_upscaler = None
-    if isinstance(job, Txt2Img):
-        hr_upscaler, wrong_upscaler = resolve.upscaler(job, catalog, weights)
-        problems += wrong_upscaler
-    positive, negative = _texts(job)
-    if crowd := resolve.crowded([*positive, *negative]):
-        raise InvalidInput([*problems, *crowd])
-    return JobNames(sampling, hr_sampling, hr_upscaler, styles, spelt, tuple(problems))
-
-
 def _plan(job: Generation, names: JobNames, store: ModelStore, catalog: Catalog) -> ModelPlan:
-    positive, _ = _texts(job)
+    positive, _ = texts_of(job)
     tagged = resolved_models.read_tags(positive, store, catalog)
     wanted = [*_referenced(job), *tagged.wanted.values(), *_indirect(job, store, catalog)]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
@@ -191,7 +160,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     files = tuple(resolved_models.with_row(each, catalog) for each in plan.needed)
     every = (*files, *(resolved_models.with_row(each, catalog) for each in plan.elsewhere))
     models = {each.path: each for each in every}
-    positive, negative = _texts(job)
+    positive, negative = texts_of(job)
     checkpoint = resolved_models.checkpoint(job, models, catalog, backend.default or backend.loaded)
     loras = resolved_models.loras(job, models, catalog)
     tags_known = plan.tagged.names(models)
@@ -225,35 +194,12 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         chosen, base, bases, known_unfit, others=lambda: model_compatibility.loras_for(base, catalog, store)
     )
     warnings = (
-        *_about_prompts([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
+        *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
         *resolve.unproven_faces(job, backend.plan.weights),
         *resolve.negative_tags(negative),
         *kindred,
     )
     return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))
-
-
-def _about_prompts(
-    texts: Sequence[tuple[str, str]],
-    models: Iterable[ResolvedModel],
-    catalog: Catalog,
-    styles: Sequence[str],
-    *,
-    loaded: bool,
-) -> list[str]:
-    """Return warnings about the prompts: embeddings that do nothing, and texts of more than one part.
-
-    Args:
-        texts: ``(path in the job, prompt)``.
-        models: The job's files.
-        catalog: The WebUI's listings.
-        styles: By their listed names.
-        loaded: The catalog's word on embeddings holds for the job's checkpoint.
-    """
-    skipped = catalog.skipped_embeddings if loaded else ()
-    brought = [(model.path, model.name) for model in models if model.kind == "embedding"]
-    idle = prompts.unused(brought, [*(text for _, text in texts), *catalog.texts_of(styles)])
-    return [*prompts.skipped(texts, skipped), *prompts.long_ones(texts), *idle]
 
 
 def _referenced(job: Generation) -> list[ResolvedModel]:
@@ -286,22 +232,12 @@ def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[Reso
     return found
 
 
-def _texts(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the job's prompts and its negative prompts, ``(path, text)`` each."""
-    positive = [(job.path("prompt"), job.prompt or "")]
-    negative = [(job.path("negative_prompt"), job.negative_prompt or "")]
-    if isinstance(job, Txt2Img) and job.enable_hr:
-        positive.append((job.path("hr_prompt"), job.hr_prompt or ""))
-        negative.append((job.path("hr_negative_prompt"), job.hr_negative_prompt or ""))
-    return positive, negative
-
-
 def _removed_kinds(job: Generation, store: ModelStore, catalog: Catalog) -> set[ModelKind]:
     """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
 
     Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
     """
-    positive, _ = _texts(job)
+    positive, _ = texts_of(job)
     named = [(model.ref.ref, model.kind) for model in [*_referenced(job), *_indirect(job, store, catalog)]]
     tagged = {tag.name for _, text in positive for tag in tags.parse(text) if tag.kind in tags.LORA_KINDS}
     both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
