@@ -92,7 +92,7 @@ class Worker:
         self._accompany(self._backend, checkpoint)
 
     def _accompany(self, backend: Backend, checkpoint: Path | None) -> None:
-        """Do what the WebUI need not wait for, imports included."""
+        """Prepare everything that the WebUI need not wait for, imports included."""
         from worker.recovery.supervisor import RestartBudget, Supervisor  # noqa: PLC0415 - after the WebUI was spawned
 
         restarts = RestartBudget(self.settings.restarts, self.settings.restart_window_s)
@@ -271,7 +271,7 @@ class Worker:
         return self._store.fetched if self._store is not None else (0, 0)
 
     def _lost(self, why: str) -> None:
-        if self._supervisor is not None:  # else it ended at once, which whoever waits for it sees
+        if self._supervisor is not None:  # else it ended at once, which `wait_ready` reports
             self._supervisor.lost(why)
 
     def _ended(self, death: WorkerError) -> None:

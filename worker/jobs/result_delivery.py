@@ -139,7 +139,7 @@ class ResultStream:
         self._task: asyncio.Task[None] | None = None
         self._number = 0
         self.early = Early(keeps=sink is not None)
-        """What the job's delivery need not do again."""
+        """The part of the delivery that is done already."""
         self.told = 0
         """Pictures that were posted."""
         self.lost = 0

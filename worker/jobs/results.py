@@ -79,7 +79,7 @@ def _checks(results: Iterable[tuple[str, Generated]]) -> tuple[dict[str, Any], .
 
 
 _PER_PICTURE = frozenset({"all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts"})
-"""What the WebUI's `info` lists for each picture."""
+"""The keys of the WebUI's `info` that list something for each picture."""
 
 
 def merge_results(parts: Sequence[PartResult]) -> Generated:

@@ -97,7 +97,7 @@ class JobLifecycle:
             task.cancel()
 
     async def _mark(self, job: Mapping[str, Any]) -> ResultKey | None:
-        """Return what the job is known by; None where nothing is kept, or the input is not even JSON."""
+        """Return the job's key; None where nothing is kept, or the input is not even JSON."""
         if not self._results.on or not job.get("id"):
             return None
         try:

@@ -33,7 +33,7 @@ _ASKED_AGAIN = frozenset(
 
 
 class Remedy(Enum):
-    """What the WebUI needs before anything else is sent to it."""
+    """The treatment that the WebUI needs before anything else is sent to it."""
 
     NOTHING = "nothing"
     INTERRUPT = "interrupt"
@@ -70,7 +70,7 @@ class Decision:
 
     Attributes:
         again: The request to send once more; None: the job fails with the error.
-        remedy: What the WebUI needs, whether the job goes on or not.
+        remedy: The WebUI's treatment, whether the job goes on or not.
         killed: The request has cost a run of the WebUI: it counts towards being blocked.
         counts: Whether the failure counts against how often the request may be run again.
         note: A sentence for the answer's warnings when the job succeeds after all.

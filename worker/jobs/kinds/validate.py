@@ -53,7 +53,7 @@ class DryRun:
 
 
 async def validate(job: Validate, context: JobContext, services: JobServices) -> dict[str, Any]:
-    """Return what the job inside `job` would do.
+    """Return the requests, fetches and cost of the job inside `job`.
 
     Raises:
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.

@@ -58,7 +58,7 @@ def loras_fit(
     """Return warnings for LoRAs of a kindred base model.
 
     Args:
-        chosen: What the job names.
+        chosen: The job's models and names.
         base: The checkpoint's base model, where known.
         bases: The base model of each of its LoRAs, where known.
         known_unfit: LoRAs that were seen not to fit this checkpoint.
@@ -95,7 +95,7 @@ def embeddings_fit(job: Generation, models: ByPath, catalog: Catalog, base: str 
     Args:
         job: The job.
         models: Its models, by path.
-        catalog: What the WebUI lists; which embeddings it skips holds for the checkpoint that is loaded.
+        catalog: The WebUI's listings; which embeddings it skips holds for the checkpoint that is loaded.
         base: The checkpoint's base model, where known.
         loaded: The job's checkpoint is the one that is loaded.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def advice(job: Generation, recommended: Recommended) -> dict[str, Any]:
-    """Return the fields that `recommended` adds to `job`; what the client said stays."""
+    """Return the fields that `recommended` adds to `job`; the client's own values stay."""
     changes: dict[str, Any] = {}
     if job.clip_skip is None and recommended.clip_skip is not None:
         changes["clip_skip"] = recommended.clip_skip

@@ -40,7 +40,7 @@ class ResolvedModel:
     Attributes:
         path: The field in the job.
         ref: The client's reference.
-        kind: What the field asks for.
+        kind: The kind of model that the field asks for.
         file: The file on the volume; None: it is not there, or the WebUI has it in folders of its own.
         row: The WebUI's row for it; None: it is not listed yet, or of a kind that has no rows.
     """
@@ -261,7 +261,7 @@ class TaggedLoras:
 
 
 def read_tags(texts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog) -> TaggedLoras:
-    """Return what the tags of `texts`, ``(path in the job, prompt)``, mean; those that nobody knows are left out."""
+    """Return the LoRAs that the tags of `texts`, ``(path in the job, prompt)``, mean, without unknown ones."""
     listed: dict[str, str] = {}
     wanted: dict[str, ResolvedModel] = {}
     for path, text in texts:
