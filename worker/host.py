@@ -6,6 +6,7 @@ the WebUI boots.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import resource
 import tempfile
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker import first
+from worker.clock import running
 from worker.doctor.quick import refuse_the_hopeless
 from worker.settings import MODEL_KINDS
 from worker.telemetry.logs import get_logger
-from worker.webui import launch
 from worker.webui.backend import Backend
-from worker.webui.disk import disk_errors
+from worker.webui.process import plan as launch
+from worker.webui.process.environment import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from worker.stages.streaming import PieceSink
     from worker.telemetry.progress import ProgressSink
 
-NEEDED_TO_WAIT = ("worker.webui.boot", "worker.webui.client", "worker.webui.sending")
+NEEDED_TO_WAIT = ("worker.webui.process.boot", "worker.webui.http", "worker.webui.execute.generate")
 
 
 class Host:
@@ -175,6 +177,7 @@ class Host:
         """Return the answer to one job; see `Service.run` and `Shift`."""
         if self._shift is None:
             raise AssertionError("wait_ready comes first")
+        running.adopt(asyncio.get_running_loop())
         return await self._shift.run(job, on_progress=on_progress, on_piece=on_piece)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:

@@ -7,10 +7,10 @@ error is raised where the fact is known; outside, there are only answers.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
+from worker.clock import running
 from worker.contract.accept import Cache, accept, inside
 from worker.contract.expand import expand
 from worker.contract.job import Generation
@@ -180,7 +180,7 @@ class Service:
             phases.kind = request.kind
             target = self._target(job)
             self._delivery.admit(request.output, target)
-            deadline = time.monotonic() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
+            deadline = running() + seconds_for(job, request.timeout_s, self._settings.job_timeout_s)
         run = Run(str(job.get("id", "local")), target, deadline, phases, on_progress, on_piece)
         try:
             with run.holds:

@@ -13,7 +13,7 @@ LONGEST_MODULE = 340
 LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one class
 
 LAYERS = [
-    {"settings", "env_fields", "redaction", "errors", "lifecycle", "suggestions", "files", "aio"},
+    {"settings", "env_fields", "redaction", "errors", "lifecycle", "suggestions", "files", "aio", "clock"},
     {"contract", "telemetry", "net"},
     {"models", "webui", "images", "delivery", "safety"},
     {"stages", "recovery"},

@@ -6,11 +6,11 @@ Blocking; called in a thread, beside the next job's generation.
 from __future__ import annotations
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from worker.clock import running
 from worker.delivery.early import Early, Piece
 from worker.delivery.parcel import Delivered, Parcel, picture_file, preview_answer
 from worker.delivery.s3 import S3Clients
@@ -62,7 +62,7 @@ class Delivery:
         wish: Wish = "auto",
         limit: int = 9_500_000,
         threads: int = 8,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self._guard = guard
         self._store = store

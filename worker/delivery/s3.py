@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from worker.clock import running
 from worker.delivery.failure import Failure, read_failure
 from worker.delivery.keys import public_url
 from worker.delivery.links import Links
@@ -75,7 +76,7 @@ class S3Client:
         *,
         connections: int = 8,
         sleep: Callable[[float], None] = time.sleep,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self.target = target
         self._sleep = sleep

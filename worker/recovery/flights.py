@@ -8,9 +8,9 @@ ended, and none of them has condemned the process meanwhile.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
+from worker.clock import running
 from worker.errors import DeadlineExceeded, WebUICrashed
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Flight:
 class Flights:
     """All requests under way, oldest first."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = running) -> None:
         self.clock = clock
         self.under_way: list[Flight] = []
 

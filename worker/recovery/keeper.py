@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WorkerError
+from worker.clock import running
+from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WebUIUnreachable, WorkerError
 from worker.lifecycle import Event, State, WorkerState
 from worker.telemetry.logs import get_logger
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from worker.recovery.budget import Budget
 
 JOIN_S = 10.0
+LOOK_S = 0.5
+"""Between two looks at whether it is worth to wait on."""
 SPARE = 0.5
 """Share of the budget that restarts which are wished for, not needed, leave alone."""
 
@@ -42,6 +44,9 @@ class Program(Protocol):
     def tail(self) -> Sequence[str]:
         """Return the last lines of its log."""
 
+    def patience(self) -> float | None:
+        """Return how many seconds a job waits for it to work again; None: as long as the job may take."""
+
 
 class Keeper:
     """See the module's docstring. Every method may be called from any thread.
@@ -59,7 +64,7 @@ class Keeper:
         *,
         budget: Budget,
         on_death: Callable[[WorkerError], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = running,
     ) -> None:
         self._program = program
         self._budget = budget
@@ -140,6 +145,7 @@ class Keeper:
 
         Raises:
             WebUICrashed: it will not come back.
+            WebUIUnreachable: nobody knows when it will come back.
             DeadlineExceeded: not by `deadline` (monotonic).
         """
         life = self._life
@@ -151,13 +157,22 @@ class Keeper:
 
             waiting = asyncio.ensure_future(asyncio.shield(asyncio.wrap_future(up)))
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            began = self._clock()
             try:
-                await asyncio.wait({waiting}, timeout=max(0.001, deadline - self._clock()))
+                while not up.done() and self._clock() < deadline:
+                    self._refuse_when_hopeless(self._clock() - began)
+                    await asyncio.wait({waiting}, timeout=max(0.001, min(LOOK_S, deadline - self._clock())))
             finally:
                 waiting.cancel()
         if not up.done():
             raise DeadlineExceeded("the job's time was over before the WebUI was restarted")
         up.result()
+
+    def _refuse_when_hopeless(self, waited_s: float) -> None:
+        """Raise what is wrong where a job has waited for long enough for a program that may never come back."""
+        patience = self._program.patience()
+        if patience is not None and waited_s >= patience:
+            raise WebUIUnreachable(f"the WebUI does not work: {self._last_error}", details={"final": True})
 
     # Restarting -----------------------------------------------------------------------------------------------------
 

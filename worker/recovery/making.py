@@ -7,12 +7,12 @@ answer runs outside. What is done is decided in `policy`.
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from worker.aio import shielded
+from worker.clock import running
 from worker.errors import DeadlineExceeded, OutOfMemory, WebUIUnreachable, WorkerError
 from worker.queue import GpuQueue
 from worker.recovery.experience import Experience
@@ -20,7 +20,7 @@ from worker.recovery.flights import Flights, Turn
 from worker.recovery.policy import Action, Care, Tries, broke_the_process, decide, innocent, may_be_asked_again
 from worker.recovery.recycling import Looks, Recycler
 from worker.telemetry.logs import get_logger
-from worker.webui.sending import EXIT_SEEN_S
+from worker.webui.execute.generate import EXIT_SEEN_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
     from worker.webui.body import Request
-    from worker.webui.sending import Made, OnState
+    from worker.webui.execute.generate import GenerationResponse, OnState
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,7 +56,7 @@ class Order(Generic[T]):
     """
 
     request: Request
-    examine: Callable[[Request, Made], T]
+    examine: Callable[[Request, GenerationResponse], T]
     on_state: Callable[[Request], OnState]
     deadline: float
     phases: Phases
@@ -92,7 +92,7 @@ class Maker:
     """
 
     def __init__(
-        self, backend: Backend, keeper: Keeper, settings: Settings, *, clock: Callable[[], float] = time.monotonic
+        self, backend: Backend, keeper: Keeper, settings: Settings, *, clock: Callable[[], float] = running
     ) -> None:
         self._backend = backend
         self._keeper = keeper
@@ -200,7 +200,7 @@ class Maker:
                     return result
         raise AssertionError("the second failure is raised")
 
-    async def _generated(self, order: Order[T], request: Request, tries: Tries) -> Made:
+    async def _generated(self, order: Order[T], request: Request, tries: Tries) -> GenerationResponse:
         """Return the WebUI's answer; after a failure the WebUI is fit for the next request, or being restarted."""
         with await self._turn(order, request) as turn:
             left = order.deadline - self._clock()

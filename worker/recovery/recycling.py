@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from worker.recovery.trend import Trend
-from worker.webui.footprint import on_gpu, resident
+from worker.webui.process.inspect import gpu_bytes, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -38,8 +38,8 @@ class Recycler:
         limit: int,
         *,
         kept: int = 0,
-        ram: Callable[[int], int] = resident,
-        gpu: Callable[[], int | None] = on_gpu,
+        ram: Callable[[int], int] = resident_bytes,
+        gpu: Callable[[], int | None] = gpu_bytes,
     ) -> None:
         self._pid = pid
         self._watched: int | None = None

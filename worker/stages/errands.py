@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.clock import running
 from worker.contract.job import Txt2Img
 from worker.contract.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Upscale, WebUIGet
 from worker.contract.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
@@ -13,7 +13,7 @@ from worker.models import actions
 from worker.stages import inquiries, prepare, tools
 from worker.stages.incoming import NOTHING, take_in
 from worker.webui import extras
-from worker.webui.ask import ask
+from worker.webui.call import call_webui
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +110,7 @@ class Errands:
             return []
 
         async def work() -> list[str]:
-            left = max(1.0, run.deadline - time.monotonic())
+            left = max(1.0, run.deadline - running())
             return await self._backend.idle_upscalers(unseen, timeout=left)
 
         return await self._hands.errand(work, run.deadline, run.phases)
@@ -119,8 +119,8 @@ class Errands:
         """Return what `look` finds in the WebUI's answer; what is no right answer is asked for once more."""
 
         async def work() -> T:
-            left = max(1.0, run.deadline - time.monotonic())
-            content = await ask(self._backend, path, body, timeout=left, pool=self._hands.pool)
+            left = max(1.0, run.deadline - running())
+            content = await call_webui(self._backend, path, body, timeout=left, pool=self._hands.pool)
             return await self._hands.thread(look, content)
 
         return await self._hands.errand(work, run.deadline, run.phases)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worker.webui.backend import Backend
     from worker.webui.body import Expectation, Request
     from worker.webui.catalog import Catalog, Checkpoint
-    from worker.webui.sending import Made
+    from worker.webui.execute.generate import GenerationResponse
 
 LARGEST_SEED = 2**32 - 1
 """Random seeds are drawn up to here."""
@@ -133,7 +133,9 @@ def _refuse_the_enormous(job: Img2Img, incoming: Incoming) -> None:
             raise InvalidInput.at(job.path(f"{name}.scale"), message)
 
 
-def examine(job: Generation, prepared: Prepared, request: Request, made: Made, backend: Backend) -> Generated:
+def examine(
+    job: Generation, prepared: Prepared, request: Request, made: GenerationResponse, backend: Backend
+) -> Generated:
     """Return the pictures of an answer after proving that they are what was asked for.
 
     Blocking (some milliseconds a picture): run it in a thread, outside the GPU's lock.

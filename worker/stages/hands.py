@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.clock import running
 from worker.errors import DeadlineExceeded
 from worker.stages.within import within
 
@@ -44,7 +44,7 @@ class Hands:
     async def before(self, deadline: float, work: Awaitable[T]) -> T:
         """Wait for `work` until monotonic second `deadline`; raises DeadlineExceeded."""
         try:
-            return await within(deadline - time.monotonic(), work)
+            return await within(deadline - running(), work)
         except asyncio.TimeoutError:
             raise DeadlineExceeded("the job's time was over before its models were there") from None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from worker.clock import running
 from worker.contract.pictures import source_of
 from worker.delivery.keys import safe_prefix
 from worker.delivery.s3 import StoreFailed
@@ -43,7 +43,7 @@ class PictureSource:
         *,
         store: S3Target | None = None,
         fetch_s: float = 30,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self._fetcher = Fetcher(guard)
         self._clients = clients

@@ -11,7 +11,7 @@ from worker.recovery.mending import ModelFiles
 from worker.stages import generate, prepare
 from worker.stages.judged import judged
 from worker.stages.recommend import advice, recommended_for
-from worker.webui.live import with_previews
+from worker.webui.previews import with_previews
 
 if TYPE_CHECKING:
     from worker.contract.job import Generation

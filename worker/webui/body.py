@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from worker.contract.budget import Size
     from worker.contract.job import Generation, Txt2Img
     from worker.contract.kinds import Img2Img
-    from worker.webui.baseline import Baseline
-    from worker.webui.catalog import Checkpoint
+    from worker.webui.catalog import Baseline, Checkpoint
     from worker.webui.names import Names, Sampling
     from worker.webui.parameters import Parameters
     from worker.webui.resolve import Chosen, ChosenLora

@@ -10,9 +10,8 @@ import pytest
 from worker.contract.budget import Size
 from worker.contract.request import parse_job
 from worker.webui import body
-from worker.webui.baseline import Baseline
 from worker.webui.body import Expectation, Request, Start
-from worker.webui.catalog import Checkpoint
+from worker.webui.catalog import Baseline, Checkpoint
 from worker.webui.names import Names, Sampler, Sampling, Scheduler
 from worker.webui.resolve import Chosen, ChosenLora
 
