@@ -6,6 +6,7 @@ the WebUI boots.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import resource
 import shutil
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker import default_checkpoint
+from worker.clock import running
 from worker.doctor.quick import refuse_the_hopeless
 from worker.settings import MODEL_KINDS
 from worker.telemetry.logs import get_logger
-from worker.webui import launch
 from worker.webui.backend import Backend
-from worker.webui.disk import disk_errors
+from worker.webui.process import plan as launch
+from worker.webui.process.environment import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.telemetry.progress import PieceSink, ProgressSink
 
-NEEDED_TO_WAIT = ("worker.webui.boot", "worker.webui.client", "worker.webui.sending")
+NEEDED_TO_WAIT = ("worker.webui.process.boot", "worker.webui.http", "worker.webui.execute.generate")
 
 
 class Worker:
@@ -200,6 +202,7 @@ class Worker:
         """Return the answer to one job; see `Service.run` and `JobLifecycle`."""
         if self._jobs is None:
             raise AssertionError("wait_ready comes first")
+        running.adopt(asyncio.get_running_loop())
         return await self._jobs.run(job, on_progress=on_progress, on_piece=on_piece)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:

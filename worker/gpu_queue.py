@@ -7,10 +7,10 @@ checkpoint costs seconds, and the first in line never waits longer than that for
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.clock import running
 from worker.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class GpuQueue:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, *, patience_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, patience_s: float = 0.0, clock: Callable[[], float] = running) -> None:
         self._patience_s = patience_s
         self._clock = clock
         self._waiting: list[Waiting] = []

@@ -6,10 +6,10 @@ error is raised where the fact is known; outside, there are only answers.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
+from worker.clock import running
 from worker.contract.accept import Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
@@ -118,7 +118,7 @@ class Service:
             context = JobContext(
                 id=str(job.get("id", "local")),
                 target=self._target(job),
-                deadline=time.monotonic() + seconds,
+                deadline=running() + seconds,
                 phases=phases,
                 on_progress=on_progress,
                 on_piece=on_piece,

@@ -16,7 +16,7 @@ import pytest
 from tests.support.jobsource import JobSource
 from tests.support.rig import SMALL, Rig, pixels
 from worker.recovery.memory_limit import JOBS_BETWEEN
-from worker.webui.machine import memory
+from worker.webui.process.environment import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ def test_a_result_that_is_too_large_says_what_would_fit(tmp_path: Path) -> None:
 
 
 def test_memory_above_its_level_is_answered_with_a_new_process_between_two_jobs(tmp_path: Path) -> None:
-    with own_rig(tmp_path, RECYCLE_MEMORY_SHARE=str(400_000_000 / memory()), RESTARTS="4") as rig:
+    with own_rig(tmp_path, RECYCLE_MEMORY_SHARE=str(400_000_000 / memory_bytes()), RESTARTS="4") as rig:
         right = pixels(rig.run()["images"][0])
         before = rig.webui()
         assert before.memory_info().rss < 300_000_000, "or the level is no level"

@@ -28,7 +28,6 @@ from worker.recovery.oom import FRUGAL, UPCAST, LearnedLimits, batch, is_set, sm
 from worker.recovery.retry_policy import Decision, Remedy, Tries, decide, may_be_asked_again, retry_bystander
 from worker.recovery.supervisor import RestartBudget
 from worker.webui.names.catalog import Checkpoint
-from worker.webui.pulse import Pulse
 from worker.webui.request.body import Expectation, Request
 
 MODEL = Checkpoint(title="m.safetensors", name="m", filename="/models/m.safetensors", short_hash=None)
@@ -252,36 +251,6 @@ def test_restarts_wait_longer_and_longer_until_they_are_spent_and_come_back_with
     again = budget.spend(100.5)
     assert again is not None
     assert again.left(100.5) == 0
-
-
-def state(step: int, job: str = "txt2img") -> dict[str, Any]:
-    return {"state": {"job": job, "job_no": 0, "job_count": 1, "sampling_step": step, "sampling_steps": 20}}
-
-
-def test_a_generation_that_moves_is_never_stalled() -> None:
-    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
-    for step in range(20):
-        assert pulse.left(step * 9 + 9) > 0
-        pulse.hear(state(step), step * 9 + 9)
-    assert pulse.done == {"step": 19, "steps": 20, "batches_done": 0, "batches": 1}
-
-
-def test_one_that_stands_still_is_stalled_and_answers_of_an_idle_webui_are_no_progress() -> None:
-    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
-    pulse.hear(state(0), 1)
-    pulse.hear(state(0), 8)
-    pulse.hear(state(3, job=""), 10)
-    assert pulse.left(10.9) > 0
-    assert pulse.left(11) <= 0
-
-
-def test_large_pictures_slow_steps_and_models_being_loaded_get_more_time() -> None:
-    assert Pulse(began=0, limit_s=10, pixels=4 * 1024 * 1024, load_s=0).limit == 40
-    assert Pulse(began=0, limit_s=10, pixels=0, load_s=60).limit == 70
-    slow = Pulse(began=0, limit_s=10, pixels=0, load_s=60)
-    for step, moment in enumerate((0, 1, 6, 11)):
-        slow.hear(state(step), moment)
-    assert slow.limit == 50
 
 
 def failed(history: FailureHistory, error: WorkerError, sent: Request, *, started_with: bool = False) -> Decision:

@@ -10,7 +10,7 @@ from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
 from worker.jobs.verification import verify
-from worker.webui.live import with_previews
+from worker.webui.previews import with_previews
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
@@ -70,7 +70,7 @@ class PictureSource:
         *,
         store: StoreTarget | None = None,
         fetch_s: float = 30,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self._fetcher = Fetcher(guard)
         self._clients = clients

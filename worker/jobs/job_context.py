@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.clock import running
 from worker.errors import DeadlineExceeded
 from worker.telemetry.progress import Progress, within
 
@@ -87,7 +87,7 @@ class JobContext:
             DeadlineExceeded: the job's time was over first; `work` was cancelled.
         """
         try:
-            async with timeout(max(0.0, self.deadline - time.monotonic())):
+            async with timeout(max(0.0, self.deadline - running())):
                 return await work
         except asyncio.TimeoutError:
             raise DeadlineExceeded("the job's time was over before its models were there") from None

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
     from worker.jobs.prepare.prepare import PreparedModels
     from worker.webui.backend import Backend
+    from worker.webui.execute.generate import GenerationResponse
     from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.request.body import Expectation, Request
     from worker.webui.result.response import Answer
-    from worker.webui.sending import Made
 
 
-def verify(job: Generation, models: PreparedModels, request: Request, made: Made, backend: Backend) -> Generated:
+def verify(
+    job: Generation, models: PreparedModels, request: Request, made: GenerationResponse, backend: Backend
+) -> Generated:
     """Return the pictures of an answer after proving that they are what was asked for.
 
     Blocking (some milliseconds a picture): to be run in a thread, without the GPU.

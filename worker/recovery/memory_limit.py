@@ -9,7 +9,7 @@ import psutil
 import pynvml
 
 from worker.telemetry.gpu import Gpus
-from worker.webui.machine import memory
+from worker.webui.process.environment import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def resident(pid: int) -> Usage | None:
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        return Usage(sum(_resident(each) for each in family), memory())
+        return Usage(sum(_resident(each) for each in family), memory_bytes())
     except psutil.Error:
         return None
 

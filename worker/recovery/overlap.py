@@ -8,9 +8,9 @@ ended, and none of them has invalidated it meanwhile.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
+from worker.clock import running
 from worker.errors import DeadlineExceeded, WebUICrashed
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class InFlight:
 class RequestsInFlight:
     """All requests in flight, oldest first."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = running) -> None:
         self.clock = clock
         self.all: list[InFlight] = []
 

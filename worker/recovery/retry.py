@@ -7,11 +7,11 @@ The decisions are `retry_policy`'s.
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from worker.aio import shielded
+from worker.clock import running
 from worker.errors import DeadlineExceeded, WebUIUnreachable, WorkerError
 from worker.gpu_queue import GpuQueue
 from worker.recovery.failure_history import FailureHistory, fingerprint
@@ -20,7 +20,7 @@ from worker.recovery.memory_limit import MemoryMonitor
 from worker.recovery.overlap import RequestsInFlight
 from worker.recovery.retry_policy import Decision, Remedy, Tries, decide, may_be_asked_again, retry_bystander
 from worker.telemetry.logs import get_logger
-from worker.webui.sending import EXIT_SEEN_S
+from worker.webui.execute.generate import EXIT_SEEN_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
+    from worker.webui.execute.generate import GenerationResponse, OnState
     from worker.webui.request.body import Request
-    from worker.webui.sending import Made, OnState
 
 T = TypeVar("T")
 RECYCLE_WAIT_S = 60.0
@@ -61,7 +61,7 @@ class Executor:
         supervisor: Supervisor,
         settings: Settings,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = running,
     ) -> None:
         self.backend = backend
         self.supervisor = supervisor
@@ -221,7 +221,7 @@ class Attempts:
         self._tries = Tries(executor.reruns)
         self._treated: _Treated | None = None
 
-    async def generate(self, on_state: OnState) -> Made:
+    async def generate(self, on_state: OnState) -> GenerationResponse:
         """Send the request once it has the GPU and return the WebUI's answer.
 
         Args:

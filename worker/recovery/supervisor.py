@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WorkerError
+from worker.clock import running
+from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WebUIUnreachable, WorkerError
 from worker.lifecycle import Event, State, WorkerState
 from worker.telemetry.logs import get_logger
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 JOIN_S = 10.0
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
+LOOK_S = 0.5
+"""Between two looks at whether it is worth to wait on."""
 SPARE = 0.5
 """Share of the budget that is kept for restarts that are needed: those that are merely wished for leave it alone."""
 
@@ -76,6 +78,9 @@ class Program(Protocol):
     def tail(self) -> Sequence[str]:
         """Return the last lines of its log."""
 
+    def patience(self) -> float | None:
+        """Return how many seconds a job waits for it to work again; None: as long as the job may take."""
+
 
 class Supervisor:
     """Supervisor of one program. Every method may be called from any thread.
@@ -93,7 +98,7 @@ class Supervisor:
         *,
         budget: RestartBudget,
         on_death: Callable[[WorkerError], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = running,
     ) -> None:
         self._program = program
         self._budget = budget
@@ -174,6 +179,7 @@ class Supervisor:
 
         Raises:
             WebUICrashed: it will not come back.
+            WebUIUnreachable: nobody knows when it will come back.
             DeadlineExceeded: not by `deadline` (monotonic).
         """
         life = self._life
@@ -185,13 +191,22 @@ class Supervisor:
 
             waiting = asyncio.ensure_future(asyncio.shield(asyncio.wrap_future(up)))
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            began = self._clock()
             try:
-                await asyncio.wait({waiting}, timeout=max(0.001, deadline - self._clock()))
+                while not up.done() and self._clock() < deadline:
+                    self._refuse_when_hopeless(self._clock() - began)
+                    await asyncio.wait({waiting}, timeout=max(0.001, min(LOOK_S, deadline - self._clock())))
             finally:
                 waiting.cancel()
         if not up.done():
             raise DeadlineExceeded("the job's time was over before the WebUI was restarted")
         up.result()
+
+    def _refuse_when_hopeless(self, waited_s: float) -> None:
+        """Raise what is wrong where a job has waited for long enough for a program that may never come back."""
+        patience = self._program.patience()
+        if patience is not None and waited_s >= patience:
+            raise WebUIUnreachable(f"the WebUI does not work: {self._last_error}", details={"final": True})
 
     # Restarting -----------------------------------------------------------------------------------------------------
 

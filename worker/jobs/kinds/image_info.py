@@ -11,7 +11,7 @@ from worker.images import infotext
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
 from worker.images.pixels import texts
-from worker.jobs.kinds.webui_call import call_webui
+from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.webui.request import upscale as extras
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def interrogate(job: Interrogate, context: JobContext, services: JobServic
     inputs = await services.inputs.load(job, context)
     body = extras.interrogation(job, inputs.images[0])
     model = body["model"]
-    caption = await call_webui(extras.INTERROGATE, body, partial(extras.caption, model=model), context, services)
+    caption = await call_with_gpu(extras.INTERROGATE, body, partial(extras.caption, model=model), context, services)
     return {"caption": caption, "model": model}
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.errors import InvalidInput, WrongResult
 from worker.images.degenerate import is_one_colour
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
-from worker.jobs.kinds.webui_call import call_webui
+from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
@@ -38,7 +38,7 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
     with context.phases.phase("prepare"):
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling, job, inputs, services.backend)
-    made = await call_webui(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
+    made = await call_with_gpu(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
     return examined(job, asked, made, await _idle(asked.upscalers, context, services))
 
 
@@ -50,7 +50,7 @@ async def _idle(upscalers: Sequence[str], context: JobContext, services: JobServ
         return []
 
     async def work() -> list[str]:
-        return await backend.idle_upscalers(unseen, timeout=max(1.0, context.deadline - time.monotonic()))
+        return await backend.idle_upscalers(unseen, timeout=max(1.0, context.deadline - running()))
 
     return await services.executor.call(work, context.deadline, context.phases)
 

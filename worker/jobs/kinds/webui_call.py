@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.webui.ask import ask
+from worker.clock import running
+from worker.webui.call import call_webui
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def call_webui(
+async def call_with_gpu(
     path: str, body: Mapping[str, Any], read: Callable[[Any], T], context: JobContext, services: JobServices
 ) -> T:
     """Return what `read` finds in the WebUI's answer; a wrong answer is asked for once more.
@@ -33,8 +33,8 @@ async def call_webui(
     """
 
     async def work() -> T:
-        left = max(1.0, context.deadline - time.monotonic())
-        content = await ask(services.backend, path, body, timeout=left, pool=services.threads.pool)
+        left = max(1.0, context.deadline - running())
+        content = await call_webui(services.backend, path, body, timeout=left, pool=services.threads.pool)
         return await services.threads.run(read, content)
 
     return await services.executor.call(work, context.deadline, context.phases)

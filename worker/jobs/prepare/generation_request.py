@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from worker.jobs.inputs import JobInputs
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
+    from worker.webui.execute.generate import OnState
     from worker.webui.names.catalog import Catalog
     from worker.webui.names.resolve import Chosen
     from worker.webui.request.body import Request
-    from worker.webui.sending import OnState
 
 
 def build_request(job: Generation, names: Chosen, inputs: JobInputs, backend: Backend, *, max_pixels: int) -> Request:

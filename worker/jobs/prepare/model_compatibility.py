@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import IncompatibleModel
 from worker.models.format.compatibility import fits
+from worker.models.format.detect import base_of_metadata, detect
+from worker.models.format.safetensors import BrokenHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,9 +27,19 @@ NAMED = 50
 
 
 def facts_of(checkpoint: Checkpoint, store: ModelStore) -> tuple[str | None, str | None]:
-    """Return base model and SHA-256 of a listed checkpoint, where its file is on the volume."""
+    """Return base model and SHA-256 of a listed checkpoint, where its file is on the volume or on this machine."""
     model = store.listed.sound(checkpoint.filename, "checkpoint")
-    return (model.base_model, model.sha256) if model is not None else (None, checkpoint.short_hash)
+    if model is not None:
+        return model.base_model, model.sha256
+    return _base_of_file(Path(checkpoint.filename)), checkpoint.short_hash
+
+
+def _base_of_file(path: Path) -> str | None:
+    """Return the base model of a file in a folder of somebody else's WebUI, None where it can't be read from here."""
+    try:
+        return detect(read_header(path)).base_model
+    except (OSError, BrokenHeader):
+        return None
 
 
 def bases_of(chosen: Chosen, models: Iterable[ResolvedModel], catalog: Catalog, store: ModelStore) -> dict[str, str]:
@@ -40,6 +53,8 @@ def bases_of(chosen: Chosen, models: Iterable[ResolvedModel], catalog: Catalog, 
             row = catalog.lora(lora.name)
             model = store.listed.sound(row.path, "lora") if row is not None else None
             base = model.base_model if model is not None else None
+            if base is None and row is not None:
+                base = base_of_metadata(row.metadata)
         if base is not None:
             found[lora.name] = base
     return found
@@ -80,6 +95,11 @@ def loras_fit(
             raise IncompatibleModel(
                 f"{lora.path}: LoRA {lora.name!r} has other shapes than checkpoint {chosen.checkpoint.name!r}",
                 details={"path": lora.path, "fitting": [name for name in others() if name not in known_unfit]},
+            )
+        if base is None and own is not None:
+            warnings.append(
+                f"{lora.path}: LoRA {lora.name!r} is made for {own}; whether checkpoint {chosen.checkpoint.name!r} is "
+                "can't be seen from here"
             )
         if verdict == "warn":
             warnings.append(

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from worker.errors import DeadlineExceeded
-from worker.webui.ask import ask
 from worker.webui.backend import Backend
-from worker.webui.plan import Plan
+from worker.webui.call import call_webui
+from worker.webui.process.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_a_cancelled_request_is_interrupted(slow: tuple[Slow, Backend]) -> None:
 
     async def run() -> None:
         with ThreadPoolExecutor(2) as pool:
-            task = asyncio.ensure_future(ask(backend, PATH, {}, timeout=30, pool=pool))
+            task = asyncio.ensure_future(call_webui(backend, PATH, {}, timeout=30, pool=pool))
             await asyncio.to_thread(webui.began.wait, 10)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -72,7 +72,7 @@ def test_a_request_over_its_time_is_interrupted(slow: tuple[Slow, Backend]) -> N
 
     async def run() -> None:
         with ThreadPoolExecutor(2) as pool:
-            await ask(backend, PATH, {}, timeout=0.3, pool=pool)
+            await call_webui(backend, PATH, {}, timeout=0.3, pool=pool)
 
     with pytest.raises(DeadlineExceeded):
         asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The unfinished picture, for those who want to watch: off unless a job asks for it and the operator allows it.
+"""Live previews of an unfinished picture: off unless a job asks for them and the operator allows it.
 
 The WebUI decodes a preview whenever it is asked for its progress and another step is done, on the GPU, beside the
 sampling; asked with ``skip_current_image`` it decodes all the same. So the option is on for the asking job alone, as an
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
 from worker.images.preview import thumbnail
-from worker.webui import calm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.webui.client import WebUIClient
+    from worker.webui.http import WebUIClient
     from worker.webui.request.body import Request
 
 How = Literal["off", "cheap", "full"]
@@ -59,8 +58,3 @@ def small(image: object) -> str | None:
         return thumbnail(inspect(decode_base64(image)), LONGEST_SIDE).base64
     except BrokenPicture:
         return None
-
-
-def progress(client: WebUIClient, *, watched: bool) -> Mapping[str, Any]:
-    """Return the WebUI's progress, with a preview where the job is watched."""
-    return look(client) if watched else calm.progress(client)

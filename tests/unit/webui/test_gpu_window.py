@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from worker.webui.gpuspan import GpuSpan
+from worker.webui.execute.stall import GpuWindow
 
 BEGAN = "2026-01-01 00:00:00 INFO [modules.shared_state] Starting job scripts_txt2img"
 ENDED = "2026-01-01 00:00:01 INFO [modules.shared_state] Ending job scripts_txt2img (1.00 seconds)"
@@ -10,7 +10,7 @@ class Reading:
     def __init__(self) -> None:
         self.freed = 0
         self.lines = 0
-        self.span = GpuSpan(lambda tell: tell(), self._free)
+        self.window = GpuWindow(lambda tell: tell(), self._free)
 
     def _free(self) -> None:
         self.freed += 1
@@ -18,17 +18,17 @@ class Reading:
     def read(self, *lines: str) -> None:
         for line in lines:
             self.lines += 1
-            self.span.read(line, lambda: self.lines)
+            self.window.read(line, lambda: self.lines)
 
 
 def test_the_gpu_is_free_where_the_log_says_that_the_job_ended() -> None:
     reading = Reading()
     reading.read(BEGAN, "100%|####|")
-    assert (reading.freed, reading.span.end) == (0, None)
+    assert (reading.freed, reading.window.end) == (0, None)
     reading.read(ENDED)
-    assert (reading.freed, reading.span.end) == (1, 3)
+    assert (reading.freed, reading.window.end) == (1, 3)
     reading.read(BEGAN, ENDED)
-    assert (reading.freed, reading.span.end) == (1, 3)
+    assert (reading.freed, reading.window.end) == (1, 3)
 
 
 def test_the_end_of_a_job_before_does_not_count() -> None:
@@ -46,7 +46,7 @@ def test_an_upscale_inside_a_job_is_not_its_end() -> None:
 def test_a_gpu_that_is_kept_is_not_given_away() -> None:
     reading = Reading()
     reading.read(BEGAN)
-    assert reading.span.keep()
+    assert reading.window.keep()
     reading.read(ENDED)
     assert reading.freed == 0
 
@@ -54,4 +54,4 @@ def test_a_gpu_that_is_kept_is_not_given_away() -> None:
 def test_a_gpu_that_was_given_away_can_not_be_kept() -> None:
     reading = Reading()
     reading.read(BEGAN, ENDED)
-    assert not reading.span.keep()
+    assert not reading.window.keep()

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.ports import free_port
 from tests.support.tls import server_context
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
-from worker.webui.client import WebUIClient
-from worker.webui.transport import IDLE_LIMIT_S
+from worker.webui.http import IDLE_LIMIT_S, WebUIClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,10 @@ def _hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def _say_nothing(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.recv(1)
+
+
 def test_a_question_is_asked_again_when_the_connection_breaks(client: Client) -> None:
     answers = [Reply(raw=_hang_up), Reply(body=b'[{"name": "Euler"}]')]
     with serve(lambda _: answers.pop(0)) as server:
@@ -68,10 +72,7 @@ def test_an_answer_that_ends_early_is_a_broken_one(client: Client) -> None:
 
 
 def test_a_server_that_says_nothing_is_waited_for_as_long_as_asked(client: Client) -> None:
-    def silent(handler: BaseHTTPRequestHandler) -> None:
-        handler.connection.recv(1)
-
-    with serve(lambda _: Reply(raw=silent)) as server:
+    with serve(lambda _: Reply(raw=_say_nothing)) as server:
         with pytest.raises(WebUIUnreachable, match=r"within 0\.1 s") as caught:
             client(server.url).post("/x", {}, timeout=0.1)
         assert caught.value.details == {"sent": True, "timeout": True}
@@ -83,7 +84,7 @@ def test_a_server_that_says_nothing_is_waited_for_as_long_as_asked(client: Clien
 def test_a_request_that_never_left_is_told_apart(client: Client, url: str, words: str) -> None:
     with pytest.raises(WebUIUnreachable, match=words) as caught:
         client(url.format(port=free_port())).post("/x", {}, timeout=1)
-    assert caught.value.details == {"sent": False}
+    assert caught.value.details["sent"] is False
 
 
 def test_pictures_are_asked_for_uncompressed(client: Client) -> None:
@@ -123,17 +124,6 @@ def test_large_bodies_arrive_whole(client: Client) -> None:
     with serve(_json({})) as server:
         client(server.url).post("/x", {"init_images": ["a" * 3_000_000]}, timeout=5)
         assert len(json.loads(server.seen[0].body)["init_images"][0]) == 3_000_000
-
-
-def test_a_request_that_was_begun_is_finished_and_not_sent_again(client: Client) -> None:
-    with serve(lambda request: Reply(body=request.body or b"0")) as server:
-        webui = client(server.url)
-        assert webui.begin("/x", {"n": 1}) is None  # there is no connection yet
-        webui.get("/x")
-        begun = webui.begin("/x", {"n": 2})
-        assert webui.post("/x", {"n": 2}, timeout=1, begun=begun) == {"n": 2}
-        assert webui.begin("/x", {"n": "a" * 10_000}) is None  # might block
-        assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize(
@@ -226,10 +216,7 @@ def test_an_answer_that_comes_in_pieces_is_put_together(client: Client, cut: int
 
 
 def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(client: Client) -> None:
-    ports: list[int] = []
-
     def write(handler: BaseHTTPRequestHandler) -> None:
-        ports.append(handler.client_address[1])
         handler.close_connection = False
         handler.wfile.write(
             b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[2]"
@@ -238,7 +225,6 @@ def test_bytes_behind_an_answer_are_not_taken_for_the_next_one(client: Client) -
     with serve(lambda _: Reply(raw=write)) as server:
         webui = client(server.url)
         assert [webui.get("/x", tries=1) for _ in range(2)] == [[1], [1]]
-    assert len(set(ports)) == 2
 
 
 @pytest.mark.parametrize("cut", [10, 45, 60])
@@ -272,5 +258,58 @@ def test_a_webui_behind_https_is_asked_too(client: Client, tmp_path: Path, monke
     with serve(lambda request: Reply(body=request.body or b"0"), tls=tls) as server:
         webui = client(f"https://localhost:{server.port}")
         assert webui.get("/x") == 0
-        assert webui.begin("/x", {"n": 1}) is None  # a record may be there only in part
         assert webui.post("/x", {"n": 1}, timeout=5) == {"n": 1}
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_a_request_that_waits_is_ended_from_another_thread(client: Client, end: str) -> None:
+    with serve(lambda _: Reply(raw=_say_nothing)) as server, ThreadPoolExecutor(1) as pool:
+        webui = client(server.url)
+        waiting = pool.submit(webui.post, "/x", {}, timeout=None)
+        while not server.seen:
+            pass
+        getattr(webui, end)()
+        with pytest.raises(WebUIUnreachable, match="broke off"):
+            waiting.result(timeout=5)
+
+
+def test_after_an_abort_requests_are_sent_and_after_the_close_none(client: Client) -> None:
+    with serve(_json(1)) as server:
+        webui = client(server.url)
+        webui.get("/x")
+        webui.abort()
+        assert webui.get("/x") == 1
+        webui.close()
+        with pytest.raises(WebUIUnreachable) as caught:
+            webui.get("/x")
+        assert caught.value.details["sent"] is False
+        assert len(server.seen) == 2
+
+
+def test_silence_is_not_waited_for_again(client: Client) -> None:
+    with serve(lambda _: Reply(raw=_say_nothing)) as server:
+        with pytest.raises(WebUIUnreachable):
+            client(server.url).get("/x", timeout=0.1)
+        assert len(server.seen) == 1
+
+
+def test_the_credentials_of_the_address_are_sent_and_told_nobody(client: Client) -> None:
+    with serve(_json(1)) as server:
+        webui = client(f"http://user:p%40ss@127.0.0.1:{server.port}")
+        webui.get("/x")
+        assert server.seen[0].headers["authorization"] == "Basic dXNlcjpwQHNz"
+        assert webui.url == f"http://127.0.0.1:{server.port}"
+
+
+def test_a_redirect_is_not_followed(client: Client) -> None:
+    with serve(lambda _: Reply(307, b"", headers={"Location": "/elsewhere"})) as server:
+        with pytest.raises(WebUIFailed, match="not JSON"):
+            client(server.url).get("/x")
+        assert len(server.seen) == 1
+
+
+def test_a_proxy_of_the_environment_is_not_asked(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serve(_json(1)) as server:
+        assert client(server.url).get("/x") == 1

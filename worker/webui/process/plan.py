@@ -1,4 +1,4 @@
-"""From settings and machine to a plan for the WebUI: which one, how it is started, with which options."""
+"""The plan for a WebUI, made from settings and machine: which one, how it is started, with which options."""
 
 from __future__ import annotations
 
@@ -6,28 +6,108 @@ import importlib.util
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
-from worker.webui import command, config, interpreter, machine
 from worker.webui.names import weights
-from worker.webui.plan import Plan
-from worker.webui.process import Program, environment_for
+from worker.webui.process import command
+from worker.webui.process.environment import (
+    checkpoints_in_memory,
+    find_python,
+    free_port,
+    loras_in_memory,
+    memory_bytes,
+    must_be_free,
+    on_network,
+    use_xformers,
+)
+from worker.webui.process.options_file import options as webui_options
+from worker.webui.process.process import Program, environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.settings import Settings
+    from worker.webui.names.weights import Weights
 
 A1111 = "a1111"
 STAND_IN = "stand-in"
 STAND_IN_PACKAGE = "standin"
+EXTERNAL_SILENCE_S = 35.0
+"""A WebUI that loads a large model may not answer for some seconds: Python's lock is taken while weights are copied."""
+EXTERNAL_PATIENCE_S = 5.0
 TEMPORARY = "a1111-worker-"
 """Before the process id: the folder of what a worker writes for its WebUI."""
+
+
+class View(Protocol):
+    """A folder of checkpoints made for the WebUI, which stands for the true one."""
+
+    def sync(self) -> None:
+        """Make the folders agree."""
+
+    def true(self, filename: str) -> str:
+        """Return the true place of a file that the WebUI lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a WebUI is started, or found where somebody else has started it.
+
+    Attributes:
+        name: ``a1111`` or ``stand-in``, told in every answer.
+        url: Where it listens.
+        boot_timeout, idle_timeout, connect_timeout, stall_timeout: Seconds; see the settings of these names.
+        preview_every: Seconds between two looks at the progress of a job with live previews.
+        program: What to run; None: somebody else runs it (see `is_external`).
+        options_file, options: Written before the program starts.
+        checkpoint: The model file it has to load; None: whatever it has loaded.
+        needs_gpu: A GPU was promised, so a WebUI that finds none is of no use.
+        log_prompts: Prompts may appear in the log.
+        weights: Upscaler and face restoration weights on this machine; None: unknown.
+    """
+
+    name: str
+    url: str
+    boot_timeout: float
+    idle_timeout: float
+    connect_timeout: float
+    stall_timeout: float = 120.0
+    preview_every: float = 2.0
+    program: Program | None = None
+    options_file: Path | None = None
+    options: Mapping[str, Any] | None = None
+    checkpoint: Path | None = None
+    checkpoint_name: str | None = None
+    weights: Weights | None = None
+    needs_gpu: bool = False
+    log_prompts: bool = True
+
+    @property
+    def is_external(self) -> bool:
+        """Whether somebody else runs it: there is no process to watch, to kill or to start anew, and no log."""
+        return self.program is None
+
+    @property
+    def silence_limit(self) -> float | None:
+        """Seconds without any answer after which it counts as hung; None: its process and the stall limits tell."""
+        return EXTERNAL_SILENCE_S if self.is_external else None
+
+    @property
+    def silence_patience(self) -> float:
+        """Seconds without an answer after which it is not told again to stop."""
+        return EXTERNAL_PATIENCE_S if self.is_external else self.idle_timeout
+
+    @property
+    def kept_models(self) -> int:
+        """How many checkpoints and LoRAs the WebUI may keep in memory beside those of the job."""
+        told = self.options or {}
+        return int(told.get("sd_checkpoints_limit", 1)) + int(told.get("lora_in_memory_limit", 0))
 
 
 def webui_dir(settings: Settings) -> Path | None:
@@ -94,13 +174,13 @@ def plan(
             STAND_IN_PACKAGE,
             *(("--demo-models",) if demo_models else ()),
         )
-        port, cwd, xformers = machine.free_port(), Path.cwd(), False
+        port, cwd, xformers = free_port(), Path.cwd(), False
     else:
-        python = interpreter.python(settings, folder)
+        python = find_python(settings, folder)
         program = (str(python), "launch.py")
-        port, cwd, xformers = settings.webui_port, folder, interpreter.xformers(settings, python)
-        machine.must_be_free(port)
-    options_file = _own_folder() / "config.json"
+        port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python)
+        must_be_free(port)
+    options_file = _own_folder() / "options_file.json"
     arguments = command.command_line(
         command.Launch(
             program=program,
@@ -121,16 +201,16 @@ def plan(
     child = {**environment_for(without_secrets(settings, environment)), **_offline(settings)}
     if chosen == STAND_IN:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    memory = machine.memory()
+    memory = memory_bytes()
     return Plan(
         chosen,
         f"http://{command.LOOPBACK}:{port}",
         program=Program(tuple(arguments), cwd, child),
         options_file=options_file,
-        options=config.options(
+        options=webui_options(
             disable_mmap=_sequential(settings),
-            checkpoints_in_memory=machine.checkpoints_in_memory(memory),
-            loras_in_memory=machine.loras_in_memory(memory),
+            checkpoints_in_memory=checkpoints_in_memory(memory),
+            loras_in_memory=loras_in_memory(memory),
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
@@ -154,7 +234,7 @@ def _sequential(settings: Settings) -> bool:
     if folder.is_relative_to(VOLUME):
         return True
     try:
-        return machine.on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
+        return on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return False
 
@@ -187,7 +267,7 @@ def _own_options(folder: Path | None) -> Mapping[str, Any]:
     if folder is None:
         return {}
     try:
-        content = orjson.loads((folder / "config.json").read_bytes())
+        content = orjson.loads((folder / "options_file.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}

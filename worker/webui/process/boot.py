@@ -15,18 +15,17 @@ from urllib.parse import urlsplit
 
 from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachable, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui import config
-from worker.webui.baseline import Baseline
-from worker.webui.listener import is_ours
-from worker.webui.names.catalog import LISTINGS, Catalog, parse
+from worker.webui.names.catalog import LISTINGS, Baseline, Catalog, parse
+from worker.webui.process import external, options_file
+from worker.webui.process.inspect import is_ours
 from worker.webui.result.response import read_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from worker.webui.client import WebUIClient
+    from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Checkpoint
-    from worker.webui.plan import Plan
+    from worker.webui.process.plan import Plan
 
 _log = get_logger("webui")
 POLL_S = 0.05
@@ -59,7 +58,7 @@ class Watch(Protocol):
 
 
 def wait_for_port(url: str, watch: Watch) -> None:
-    """Return when something accepts connections at `url`.
+    """Return when our WebUI accepts connections at `url`.
 
     Raises:
         BootFailed: the process ended, or the deadline has passed.
@@ -153,15 +152,27 @@ class Ready:
     default: str
 
 
-def make_ready(plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable[[], Catalog]) -> Ready:
+def make_ready(
+    plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable[[], Catalog], broken: Collection[str] = ()
+) -> Ready:
     """Return when the model asked for is loaded and has made a picture.
+
+    Args:
+        plan: How the WebUI was started, or where it was found.
+        client: Its API.
+        watch: Its process, and the time.
+        learn: Returns what it lists.
+        broken: Titles of checkpoints that a WebUI of somebody else has failed to load since it was ready last.
 
     Raises:
         BootFailed: it will not be; the message names the cause, `details.log` the log's end.
     """
-    wait_for_port(plan.url, watch)
     pid = watch.pid
-    if pid is not None:
+    if pid is None:
+        external.wait_for_listener(plan.url, left=watch.left, pause=watch.pause)
+        external.require_answer(client, left=watch.left, pause=watch.pause)
+    else:
+        wait_for_port(plan.url, watch)
         require_own(plan.url, pid, watch)
     _log.info("port open")
     if plan.needs_gpu:
@@ -175,6 +186,8 @@ def make_ready(plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable
         # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
         switch = wanted.title if wanted is not None and pid is None else None
         loaded = warm_up(client, switch, max(1.0, watch.left()))
+        if pid is None:
+            _require_sound(client, watch, catalog, wanted or _loaded(catalog, loaded), broken)
     except BootFailed:
         raise
     except WorkerError as error:
@@ -184,9 +197,44 @@ def make_ready(plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable
     baseline = Baseline(
         clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
     )
-    if wanted is not None and loaded not in {wanted.stem, wanted.name, wanted.title}:
+    if wanted is not None and loaded not in _names_of(wanted):
         raise failure(f"the WebUI loaded {loaded!r} in place of {wanted.name!r}", watch)
-    return Ready(catalog, baseline, loaded, loaded if wanted is None else wanted.title)
+    found = wanted or _loaded(catalog, loaded)
+    return Ready(catalog, baseline, loaded, loaded if found is None else found.title)
+
+
+def _names_of(checkpoint: Checkpoint) -> set[str]:
+    return {checkpoint.stem, checkpoint.name, checkpoint.title}
+
+
+def _loaded(catalog: Catalog, name: str) -> Checkpoint | None:
+    """Return the only checkpoint whose name an answer may have meant."""
+    found = [each for each in catalog.checkpoints if name in _names_of(each)]
+    return found[0] if len(found) == 1 else None
+
+
+def _require_sound(
+    client: WebUIClient, watch: Watch, catalog: Catalog, loaded: Checkpoint | None, broken: Collection[str]
+) -> None:
+    """Return when the model is in one piece; it is loaded again where that is needed. Raises BootFailed."""
+    if loaded is None:
+        return
+
+    def load(checkpoint: Checkpoint) -> bool:
+        return warm_up(client, checkpoint.title, max(1.0, watch.left())) in _names_of(checkpoint)
+
+    def is_sound() -> bool:
+        return external.is_sound(client, loaded.title, timeout=max(1.0, watch.left()))
+
+    if not broken and is_sound():
+        return
+    external.reload_model(catalog, loaded, avoid=broken, load=load)
+    if not is_sound():
+        raise BootFailed(
+            f"the WebUI's model {loaded.title!r} does not read weights in prompts, also after it was loaded anew, so "
+            "its pictures would be wrong",
+            hint=external.CANNOT,
+        )
 
 
 def pin_options(client: WebUIClient) -> None:
@@ -195,8 +243,8 @@ def pin_options(client: WebUIClient) -> None:
     Overridable options keep their current values, but become known, so that they are restored after each job.
     """
     current = client.get("/sdapi/v1/options")
-    known = {name: current[name] for name in config.OVERRIDABLE if name in current}
-    forced = {name: value for name, value in config.FORCED.items() if name in current}
+    known = {name: current[name] for name in options_file.OVERRIDABLE if name in current}
+    forced = {name: value for name, value in options_file.FORCED.items() if name in current}
     client.post("/sdapi/v1/options", {**known, **forced}, timeout=120.0)
 
 

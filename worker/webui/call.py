@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.aio import shielded
 from worker.errors import DeadlineExceeded, WebUIFailed, WebUIUnreachable
+from worker.webui.execute.generate import EXIT_SEEN_S
 from worker.webui.result import failures
-from worker.webui.sending import EXIT_SEEN_S
+
+ANSWER_S = 1.0
+"""For the answer to a request that was interrupted, once the WebUI is idle."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
     from worker.webui.backend import Backend
 
 
-async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: float, pool: Executor) -> Any:
-    """Return the answer to ``POST path``. Whoever calls holds the GPU's lock.
+async def call_webui(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: float, pool: Executor) -> Any:
+    """Return the answer to ``POST path``. The caller holds the GPU's lock.
 
     Args:
         backend: The WebUI.
@@ -29,21 +33,20 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
 
     Raises:
         DeadlineExceeded: `timeout` has passed; the WebUI is idle again, or was abandoned.
-        WebUIUnreachable: it ended, or is idle again.
+        WebUIUnreachable: it ended, answers nothing any more, or is idle again.
         WebUIFailed, WebUIRejected, OutOfMemory: as the WebUI says.
         asyncio.CancelledError: as for the deadline.
     """
-    longest = timeout + backend.plan.idle_timeout
     loop = asyncio.get_running_loop()
-    sending = loop.run_in_executor(pool, lambda: backend.client.post(path, body, timeout=longest))
+    sending = loop.run_in_executor(pool, partial(backend.client.post, path, body, timeout=None))
     sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where it is left behind
     try:
         await asyncio.wait({sending}, timeout=timeout)
     except asyncio.CancelledError:
-        await shielded(backend.calm())
+        await shielded(_end(backend, sending))
         raise
     if not sending.done():
-        await shielded(backend.calm())
+        await shielded(_end(backend, sending))
         raise DeadlineExceeded(f"the WebUI did not answer {path} within {timeout:g} s and was interrupted")
     try:
         return sending.result()
@@ -53,3 +56,11 @@ async def ask(backend: Backend, path: str, body: Mapping[str, Any], *, timeout: 
         raise
     except WebUIFailed as error:
         raise failures.meaning(error) from error
+
+
+async def _end(backend: Backend, sending: asyncio.Future[Any]) -> None:
+    """Interrupt the request; where its answer was lost on the way, stop waiting for it."""
+    await backend.calm()
+    done, _ = await asyncio.wait({sending}, timeout=ANSWER_S)
+    if not done:
+        backend.client.abort()
