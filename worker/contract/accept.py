@@ -11,6 +11,7 @@ from worker.contract.base.paths import as_written
 from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
 from worker.contract.operator.presets import dress
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.parse.workflow_parser import is_workflow, parse_workflow
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.contract.operator.presets import Preset
+    from worker.contract.parse.workflow_parser import Definition
     from worker.contract.types.job import Job
 
 Form = Literal["native", "a1111", "cached", "api", "diffusers"]
@@ -75,6 +77,7 @@ def accept(
     limits: Limits | None = None,
     presets: Mapping[str, Preset] | None = None,
     bare_form: Literal["native", "a1111"] = "native",
+    workflows: Mapping[str, Definition] | None = None,
 ) -> Accepted:
     """Return the job in `raw`, whatever its form, with the presets that it names applied.
 
@@ -83,6 +86,7 @@ def accept(
         limits: What it may ask for.
         presets: The operator's, by name.
         bare_form: Shape of the answer to a body with no other fields than the WebUI's own.
+        workflows: The operator's, by name.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it.
@@ -91,14 +95,16 @@ def accept(
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
     if raw.get("preset") is not None and not webui_api.matches(raw):
-        accepted = _dressed(raw, limits, presets or {})
+        accepted = _dressed(raw, limits, presets or {}, workflows)
+    elif is_workflow(raw):
+        accepted = Accepted(parse_workflow(raw, limits=limits, named=workflows), "native")
     else:
         accepted = _formed(raw, limits, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
             accepted = replace(accepted, form=bare_form)
     if isinstance(accepted.job, Validate):
         try:
-            accept(accepted.job.job, limits=limits, presets=presets)
+            accept(accepted.job.job, limits=limits, presets=presets, workflows=workflows)
         except InvalidInput as error:
             raise inside(error) from None
     return accepted
@@ -116,13 +122,17 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+def _dressed(
+    raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], workflows: Mapping[str, Definition] | None
+) -> Accepted:
     fields, written = diffusers.to_job(raw) if diffusers.matches(raw) else (raw, {})
     dressed = dress(fields, presets)
     if dressed.problems:
         raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
     if diffusers.matches(raw):
         accepted = _translated(dressed.fields, written, limits)
+    elif is_workflow(dressed.fields):
+        accepted = Accepted(parse_workflow(dressed.fields, limits=limits, named=workflows), "native")
     else:
         accepted = _formed(dressed.fields, limits)
     accepted.job.remember(warnings=dressed.warnings, written={})

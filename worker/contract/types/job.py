@@ -61,6 +61,9 @@ class Output(Part):
     )
     grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    intermediates: list[Name] | None = knob(
+        "Of a workflow: stages whose pictures are delivered too, in `stages`.", group="output", max_length=16
+    )
     record: Switch | None = knob(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
     )
@@ -92,6 +95,13 @@ class Job(Part):
         "Deadline of this job, seconds; the endpoint's own deadline holds too.", group="job", plain=False
     )
 
+    cache: Annotated[Literal["use", "refresh", "off", "only"], Choice()] | None = knob(
+        "Whether pictures that this endpoint has made before are taken from its cache: use (default), refresh (made "
+        "anew and kept), off, or only (an error where they have to be made). Where RESULT_CACHE is on, and with a "
+        "fixed seed.",
+        group="job",
+        plain=False,
+    )
     preset: list[Name] | None = knob(
         "Presets of this endpoint by name, one or several: values for what the job leaves out.",
         group="job",

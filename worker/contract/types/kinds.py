@@ -13,6 +13,7 @@ from worker.contract.types.job import Generation, Job, Txt2Img
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.types.picture_ref import Picture  # noqa: TC001 - pydantic reads the annotations
+from worker.contract.types.workflow import Continue, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -228,6 +229,8 @@ KINDS: dict[str, type[Job]] = {
     "models.list": ModelsList,
     "models.prefetch": ModelsPrefetch,
     "models.remove": ModelsRemove,
+    "workflow": Workflow,
+    "continue": Continue,
 }
 """Kind of job → its type."""
 

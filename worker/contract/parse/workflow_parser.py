@@ -1,0 +1,337 @@
+"""Workflows as they are sent, to their stages as typed jobs, or to every mistake of every stage at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.contract.base.json_guard import shown, word
+from worker.contract.base.limits import Limits
+from worker.contract.base.paths import root_of
+from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.job import Job
+from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
+from worker.contract.types.workflow import Continue, Stage, StageFields, Workflow, start_reference
+from worker.errors import InvalidInput, Problem
+from worker.suggestions import nearest
+
+Definition = Mapping[str, Any]
+"""A named workflow: ``stages``, and defaults of their fields."""
+
+STAGE_KINDS = ("txt2img", "img2img", "inpaint", "upscale")
+CONTINUED = "pictures"
+"""The name by which the first stage of a continuation refers to the pictures that it is given."""
+_PLACING = frozenset({"name", "type", "from", "enabled", "seed_offset"})
+_OF_THE_WHOLE = frozenset(Job.model_fields) - {"on_mismatch"} | {"stream"}
+_OF_THE_FIRST = frozenset(
+    {"width", "height", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "dynamic_prompts", "init_images"}
+    | {"image", "mask", "outpaint"}
+)
+"""Fields that decide on how many pictures there are and how large: a later stage takes both from its pictures."""
+_OTHER_NAMES = frozenset({"sampler_index", "dynamic_prompts", "alwayson_scripts", "script_name", "script_args"})
+_IMG2IMG_UPSCALER = "upscaler_for_img2img"
+
+
+def is_workflow(raw: object) -> bool:
+    """Return whether a job's input is to be read by `parse_workflow`."""
+    return isinstance(raw, dict) and word(raw.get("type", raw.get("action"))) in ("workflow", "continue")
+
+
+def parse_workflow(
+    raw: Mapping[str, Any], *, limits: Limits | None = None, named: Mapping[str, Definition] | None = None
+) -> Workflow | Continue:
+    """Return the workflow in `raw`, with its `plan` of typed stages.
+
+    Args:
+        raw: A job's input, plain JSON of a bearable size.
+        limits: What each stage may ask for.
+        named: The endpoint's workflows.
+
+    Raises:
+        InvalidInput: lists every mistake of every stage, each with its path as the client wrote it.
+    """
+    return _Reader(raw, limits or Limits(), named or {}).read()
+
+
+class _Reader:
+    def __init__(self, raw: Mapping[str, Any], limits: Limits, named: Mapping[str, Definition]) -> None:
+        self._limits = limits
+        self._problems: list[Problem] = []
+        given = {("type" if name == "action" else name): value for name, value in raw.items() if value is not None}
+        self._kind = Continue if word(given.get("type")) == "continue" else Workflow
+        definition = self._definition(given.get("workflow"), named)
+        self._given = {**{name: value for name, value in definition.items() if name != "stages"}, **given}
+        self._by_name = isinstance(given.get("stages"), dict)
+        self._written = self._merged(definition.get("stages"), given.get("stages"))
+        self._stages: list[Stage] = []
+
+    def read(self) -> Workflow | Continue:
+        envelope = {
+            name: value
+            for name, value in self._given.items()
+            if name != "stages" and (name in self._kind.model_fields or name == "return")
+        }
+        placing = [{name: value for name, value in fields.items() if name in _PLACING} for fields in self._written]
+        job: Job | None = None
+        try:
+            job = parse_job({**envelope, **({"stages": placing} if placing else {})}, limits=self._limits)
+        except InvalidInput as error:
+            of_union = "stages" if placing else ""  # that it is no object either
+            self._problems += [self._placed(problem) for problem in error.problems if problem.path != of_union]
+        for number, fields in enumerate(self._written):
+            self._read_stage(number, fields)
+        self._unknown_defaults()
+        if isinstance(job, (Workflow, Continue)):
+            self._check_whole(job)
+        if self._problems or not isinstance(job, (Workflow, Continue)):
+            raise InvalidInput(list(dict.fromkeys(self._problems))[: self._limits.max_problems])
+        job.planned(self._stages)
+        told = [f"{stage.name}: {warning}" for stage in self._stages for warning in stage.job.warnings]
+        job.remember(warnings=told, written={})
+        return job
+
+    def _definition(self, name: object, named: Mapping[str, Definition]) -> Definition:
+        if name is None:
+            return {}
+        if isinstance(name, str) and name in named:
+            return named[name]
+        known = ", ".join(sorted(named)) or "none"
+        near = nearest(name, named) if isinstance(name, str) else None
+        raise InvalidInput.at("workflow", f"is no workflow of this endpoint ({known}): {shown(name)}", near)
+
+    def _merged(self, defined: object, given: object) -> list[dict[str, Any]]:
+        """Return the raw stages: those of the named workflow with the client's changes, else the client's."""
+        base = [dict(stage) for stage in defined] if isinstance(defined, list) else []
+        changes: list[tuple[str, str | None, object]] = []
+        if isinstance(given, dict):
+            changes = [(f"stages.{name}", name, fields) for name, fields in given.items()]
+        elif isinstance(given, list):
+            changes = [(f"stages[{n}]", _name_of(fields), fields) for n, fields in enumerate(given)]
+        elif given is not None:
+            self._problems.append(Problem("stages", f"must be a list of stages, not {shown(given)}"))
+        read = []
+        for path, name, fields in changes:
+            if isinstance(fields, dict):
+                read.append((path, name, dict(fields)))
+            else:
+                self._problems.append(Problem(path, f"must be an object, not {shown(fields)}"))
+        if not base:
+            if isinstance(given, dict) and not self._problems:
+                self._problems.append(Problem("stages", "must be a list of stages; names are for those of a workflow"))
+            return [fields for _, _, fields in read]
+        names = [str(stage.get("name")) for stage in base]
+        for path, name, fields in read:
+            if name in names:
+                stage = base[names.index(name)]
+                stage.update(fields)
+            else:
+                message = f"is no stage of this workflow ({', '.join(names)})"
+                self._problems.append(Problem(path, message, nearest(name, names) if name else None))
+        return base
+
+    def _place(self, number: int) -> str:
+        if self._by_name and number < len(self._written):
+            return f"stages.{self._written[number].get('name')}"
+        return f"stages[{number}]"
+
+    def _placed(self, problem: Problem) -> Problem:
+        """Return a problem of the envelope with its path as the client wrote the stage."""
+        if not problem.path.startswith("stages["):
+            return problem
+        number, _, rest = problem.path.removeprefix("stages[").partition("]")
+        return Problem(f"{self._place(int(number))}{rest}", problem.message, problem.suggestion)
+
+    def _read_stage(self, number: int, fields: Mapping[str, Any]) -> None:
+        place = self._place(number)
+        own = {name: value for name, value in fields.items() if value is not None}
+        for name in sorted(own.keys() & _OF_THE_WHOLE):
+            self._problems.append(Problem(f"{place}.{name}", "belongs to the whole job, not to a stage"))
+        kind = self._stage_kind(number, own, place)
+        if kind is None:
+            return
+        name = self._stage_name(own, kind, number, place)
+        source = self._source(number, own, kind, place)
+        raw = self._stage_fields(own, kind, source=source)
+        scale = raw.pop("scale", None) if kind in ("img2img", "inpaint") else None
+        if scale is not None and (raw.keys() & {"width", "height"}):
+            self._problems.append(Problem(f"{place}.scale", "can't be combined with width or height; send one of them"))
+        try:
+            job = parse_job({**raw, "type": kind}, limits=self._limits, guarded=True)
+        except InvalidInput as error:
+            self._problems += [
+                Problem(self._in_stage(problem.path, place, own), problem.message, problem.suggestion)
+                for problem in error.problems
+            ]
+            return
+        given = frozenset(field for field in job.model_fields_set if root_of(job.path(field)) in own)
+        job.remember(
+            warnings=[], written={field: self._in_stage(job.path(field), place, own) for field in type(job).model_fields}
+        )
+        placing = _placing(own)
+        if placing is None:
+            return  # what is wrong with it is told by the envelope
+        self._stages.append(
+            Stage(
+                name,
+                place,
+                job,
+                source,
+                enabled=placing.enabled is not False,
+                seed_offset=placing.seed_offset or 0,
+                scale=placing.scale if scale is not None else None,
+                own=given,
+            )
+        )
+
+    def _in_stage(self, path: str, place: str, own: Mapping[str, Any]) -> str:
+        """Return where the client wrote the field of a stage: in the stage, or as a default of all stages."""
+        root = root_of(path)
+        if root == "override_settings" and _IMG2IMG_UPSCALER in path and "upscaler" in own:
+            return f"{place}.upscaler"
+        if root not in own and root in self._defaults():
+            return path
+        return f"{place}.{path}".rstrip(".")
+
+    def _stage_kind(self, number: int, own: Mapping[str, Any], place: str) -> str | None:
+        given = own.get("type")
+        if given is None:
+            kind = infer({**self._defaults(), **own}) if number == 0 and self._kind is Workflow else None
+            if "mask" in own or "outpaint" in own:
+                kind = "inpaint"
+            if kind not in STAGE_KINDS:
+                self._problems.append(Problem(f"{place}.type", f"is missing: one of {', '.join(STAGE_KINDS)}"))
+                return None
+            return kind
+        kind = TYPE_WORDS.get(word(given))
+        if kind not in STAGE_KINDS:
+            near = nearest(given, STAGE_KINDS) if isinstance(given, str) else None
+            self._problems.append(
+                Problem(f"{place}.type", f"must be one of {', '.join(STAGE_KINDS)}, not {shown(given)}", near)
+            )
+            return None
+        return kind
+
+    def _stage_name(self, own: Mapping[str, Any], kind: str, number: int, place: str) -> str:
+        name = own.get("name")
+        if not isinstance(name, str):
+            return f"{kind}-{number}"
+        if any(_name_of(fields) == name for fields in self._written[:number]):
+            self._problems.append(Problem(f"{place}.name", f"{name!r} is the name of an earlier stage"))
+        return name
+
+    def _source(self, number: int, own: Mapping[str, Any], kind: str, place: str) -> str | None:
+        """Return the stage whose pictures this one begins with; a mistake in it is noted."""
+        begins = own.get("from")
+        if kind == "txt2img":
+            if begins is not None:
+                self._problems.append(Problem(f"{place}.from", "a txt2img stage begins with nothing; make it img2img"))
+            return None
+        pictures = own.keys() & {"init_images", "image"}
+        if pictures and begins is not None:
+            self._problems.append(Problem(f"{place}.{min(pictures)}", "can't be combined with from"))
+        if pictures or (number == 0 and {"init_images", "image"} & self._given.keys()):
+            return None
+        earlier = [_name_of(fields) or self._default_name(fields, n) for n, fields in enumerate(self._written[:number])]
+        if self._kind is Continue:
+            earlier = [CONTINUED, *earlier]
+            begins = begins if begins in earlier else None  # a stage that has been run: its pictures are the given ones
+            return str(begins or earlier[-1])
+        if begins is None:
+            if not earlier:
+                self._problems.append(Problem(f"{place}.type", f"the first stage needs a picture to be {kind}"))
+            return earlier[-1] if earlier else CONTINUED
+        if begins not in earlier:
+            message = f"must be an earlier stage ({', '.join(earlier) or 'there is none'}), not {shown(begins)}"
+            near = nearest(begins, earlier) if isinstance(begins, str) else None
+            self._problems.append(Problem(f"{place}.from", message, near))
+        return str(begins)
+
+    def _default_name(self, fields: Mapping[str, Any], number: int) -> str:
+        return f"{TYPE_WORDS.get(word(fields.get('type')), 'txt2img')}-{number}"
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return the fields of the whole job that its stages take over."""
+        return {
+            name: value
+            for name, value in self._given.items()
+            if name == "on_mismatch" or (name not in self._kind.model_fields and name not in ("return", "about"))
+        }
+
+    def _stage_fields(self, own: Mapping[str, Any], kind: str, *, source: str | None) -> dict[str, Any]:
+        """Return the raw job of a stage: its own fields over those defaults of the workflow that its kind has."""
+        readable = _readable(kind)
+        begins_anew = source is None
+        taken = {
+            name: value
+            for name, value in self._defaults().items()
+            if name in readable and (begins_anew or name not in _OF_THE_FIRST)
+        }
+        raw = {**taken, **{name: value for name, value in own.items() if name not in _PLACING}}
+        for name in _OF_THE_WHOLE:
+            raw.pop(name, None)
+        if issubclass(KINDS[kind], Img2Img):
+            if "upscaler" in raw and "tiles" not in raw:
+                options = raw.get("override_settings")
+                kept = options if isinstance(options, dict) else {}
+                raw["override_settings"] = {_IMG2IMG_UPSCALER: raw.pop("upscaler"), **kept}
+            if source is not None:
+                raw.setdefault("init_images", [start_reference(source)])
+        elif KINDS[kind] is Upscale and source is not None:
+            raw.setdefault("image", start_reference(source))
+        return raw
+
+    def _unknown_defaults(self) -> None:
+        """Note fields of the whole job that no kind of stage has."""
+        every = frozenset().union(*(_readable(kind) for kind in STAGE_KINDS))
+        for name in self._defaults():
+            if name not in every:
+                near = nearest(name, [*self._kind.model_fields, *every])
+                self._problems.append(Problem(name, "is a field neither of a workflow nor of a stage", near))
+
+    def _check_whole(self, job: Workflow | Continue) -> None:
+        names = [stage.name for stage in self._stages]
+        if isinstance(job, Workflow):
+            if not self._written and not self._problems:
+                self._problems.append(Problem("stages", "is missing: a workflow has a stage at least"))
+            if job.until is not None and job.until not in names and len(names) == len(self._written):
+                self._problems.append(_no_stage("until", job.until, names))
+        elif (job.job is None) == (job.keys is None):
+            self._problems.append(Problem("job", "is needed, or keys: the pictures to go on with, and only one of both"))
+        elif job.keep is not None and job.job is None:
+            self._problems.append(Problem("keep", "counts pictures of a job, so it needs job"))
+        if len(names) < len(self._written):
+            return
+        for number, name in enumerate(job.output.intermediates or ()):
+            if name not in names and self._written:
+                self._problems.append(_no_stage(f"output.intermediates[{number}]", name, names))
+        if self._stages and not any(stage.enabled for stage in self._stages):
+            self._problems.append(Problem("stages", "has no stage that is enabled"))
+        first = next((stage for stage in self._stages if stage.enabled), None)
+        if first is not None and self._kind is Workflow and first.source is not None:
+            message = f"begins with pictures of {first.source!r}, which is switched off, and nothing before makes any"
+            self._problems.append(Problem(f"{first.place}.from", message))
+
+
+def _no_stage(path: str, name: str, names: list[str]) -> Problem:
+    return Problem(path, f"must be a stage ({', '.join(names)}), not {shown(name)}", nearest(name, names))
+
+
+def _name_of(fields: object) -> str | None:
+    name = fields.get("name") if isinstance(fields, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _placing(own: Mapping[str, Any]) -> StageFields | None:
+    try:
+        return StageFields.model_validate({name: own[name] for name in own.keys() & (_PLACING | {"scale"})})
+    except ValueError:
+        return None
+
+
+def _readable(kind: str) -> frozenset[str]:
+    """Return the names under which a kind of job has fields."""
+    names = frozenset(KINDS[kind].model_fields) - _OF_THE_WHOLE | {"on_mismatch"}
+    if KINDS[kind] is Upscale:
+        return names | (UPSCALE_WORDS.keys() - {"width", "height", "scale"})
+    return names | _OTHER_NAMES
+
