@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.errors import WorkerError
+    from worker.jobs.cache.result_cache import ResultCache
     from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.recovery.job_lifecycle import JobLifecycle
@@ -66,6 +67,7 @@ class Worker:
         self._jobs: JobLifecycle | None = None
         self._kept_results: KeptResults | None = None
         self._service: Service | None = None
+        self._cache: ResultCache | None = None
         self._operating: Observability | None = None
 
     def spawn(self) -> None:
@@ -143,6 +145,9 @@ class Worker:
 
         from worker.contract.base.limits import Limits  # noqa: PLC0415 - see above
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
+        from worker.jobs.cache.cache_storage import cache_storage  # noqa: PLC0415 - see above
+        from worker.jobs.cache.result_cache import ResultCache  # noqa: PLC0415 - see above
+        from worker.jobs.cache.settled_request import RequestDigest  # noqa: PLC0415 - see above
         from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
         from worker.jobs.inputs import InputLoader, PictureSource  # noqa: PLC0415 - see above
         from worker.jobs.job_context import JobThreads  # noqa: PLC0415 - see above
@@ -172,6 +177,14 @@ class Worker:
         operator = load_operator_config(settings)
         executor = Executor(self.backend, self.supervisor, settings)
         self._kept_results = KeptResults(settings.results_root, settings.result_retention_s)
+        cache = self._cache = ResultCache(
+            cache_storage(settings, delivery.clients),
+            executor.gpu,
+            threads,
+            age_s=settings.result_cache_age_s,
+            most_bytes=settings.result_cache_bytes,
+        )
+        digest = RequestDigest(settings, self.backend, store)
         generation = ImageGeneration(
             settings,
             backend=self.backend,
@@ -181,6 +194,8 @@ class Worker:
             operator=operator,
             models=ModelPreparation(self.backend, store, threads),
             files=ModelFiles(store, threads, ahead=settings.model_readahead, staging=self.staging),
+            cache=cache,
+            digest=digest,
             threads=threads,
         )
         services = JobServices(
@@ -195,6 +210,10 @@ class Worker:
             threads=threads,
             limits=Limits(max_pixels=settings.max_pixels, max_images=settings.max_images),
             random=SystemRandom(),
+            cache=cache,
+            digest=digest,
+            kept=self._kept_results,
+            shares_gpu=settings.workflow_shares_gpu,
         )
         return Service(settings, services, self._operating.watch)
 
@@ -272,6 +291,13 @@ class Worker:
     def fetched(self) -> tuple[int, int]:
         """Return files and bytes of models that this worker has fetched."""
         return self._store.fetched if self._store is not None else (0, 0)
+
+    def cache(self) -> tuple[int, int, int, float]:
+        """Return how often results came from the cache, were made, were shared, and the seconds that were saved."""
+        figures = self._cache.figures if self._cache is not None else None
+        return (
+            (figures.hits, figures.misses, figures.shared, figures.saved_s) if figures is not None else (0, 0, 0, 0.0)
+        )
 
     def _lost(self, why: str) -> None:
         if self._supervisor is not None:  # else it ended at once, which `wait_ready` reports

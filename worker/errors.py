@@ -10,6 +10,7 @@
     │   ├── OutputTooLarge        output_too_large
     │   ├── OutOfMemory           out_of_memory
     │   ├── ImageRefused          image_refused
+    │   ├── NotCached             not_cached
     │   ├── WebUIRejected         webui_rejected
     │   └── Cancelled             cancelled
     ├── WorkerFault (fault: worker — this worker failed; the same job may succeed elsewhere)
@@ -186,6 +187,11 @@ class OutOfMemory(ClientError):
 class ImageRefused(ClientError):
     code = "image_refused"
     about = "The endpoint's image check lets none of the pictures pass."
+
+
+class NotCached(ClientError):
+    code = "not_cached"
+    about = "The job takes its pictures from the result cache only, and they are not there."
 
 
 class WebUIRejected(ClientError):

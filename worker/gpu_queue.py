@@ -7,6 +7,8 @@ checkpoint costs seconds, and the first in line never waits longer than that for
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,20 @@ from worker.clock import running
 from worker.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
+
+
+class Reservation:
+    """A job's right to all turns from its first one on; `open` until the job has no more requests."""
+
+    def __init__(self) -> None:
+        self.open = True
+
+
+_reservation: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
+"""Of the job that this code works for; turns are taken deep below the code that knows that there will be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,7 @@ class Waiting:
     model: str
     since: float
     turn: asyncio.Future[None] = field(compare=False, repr=False)
+    reservation: Reservation | None = field(default=None, compare=False, repr=False)
 
 
 def choose(waiting: Sequence[Waiting], loaded: str, *, patience_s: float, now: float) -> int:
@@ -57,6 +71,7 @@ class GpuQueue:
         self._loaded = ""
         self._held_since: float | None = None
         self._busy_s = 0.0
+        self._reserved: Reservation | None = None
 
     @property
     def loaded(self) -> str:
@@ -74,6 +89,25 @@ class GpuQueue:
         held = 0.0 if self._held_since is None else self._clock() - self._held_since
         return self._busy_s + held
 
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Let no other job in between the turns that are taken inside the block, from the first one on."""
+        reservation = Reservation()
+        token = _reservation.set(reservation)
+        try:
+            yield
+        finally:
+            _reservation.reset(token)
+            reservation.open = False
+            if self._reserved is reservation:
+                self._reserved = None
+                self._advance()
+
+    @property
+    def is_reserved_here(self) -> bool:
+        """Whether the job that asks keeps others from the GPU: it must not wait for one of them."""
+        return self._reserved is not None and self._reserved is _reservation.get()
+
     async def take(self, model: str, *, deadline: float) -> Turn:
         """Wait for the GPU with `model` on it; the turn ends with its `release`.
 
@@ -81,10 +115,13 @@ class GpuQueue:
             DeadlineExceeded: monotonic second `deadline` came first.
             asyncio.CancelledError: nothing is held.
         """
-        if self._held_since is None and not self._waiting:
-            self._loaded, self._held_since = model, self._clock()
+        reservation = _reservation.get()
+        if reservation is not None and not reservation.open:
+            reservation = None  # of a job that has ended; this is work that it has left behind
+        if self._held_since is None and self._may_go(reservation) and (self._reserved or not self._waiting):
+            self._loaded, self._held_since, self._reserved = model, self._clock(), reservation
             return Turn(self._release)
-        place = Waiting(model, self._clock(), asyncio.get_running_loop().create_future())
+        place = Waiting(model, self._clock(), asyncio.get_running_loop().create_future(), reservation)
         self._waiting.append(place)
         try:  # not `wait_for`, which may lose a turn that comes just at its end (Python < 3.12)
             await asyncio.wait({place.turn}, timeout=max(0.001, deadline - self._clock()))
@@ -97,13 +134,19 @@ class GpuQueue:
         return Turn(self._release)
 
     def _advance(self) -> None:
-        if self._held_since is not None or not self._waiting:
+        ready = [place for place in self._waiting if self._may_go(place.reservation)]
+        if self._held_since is not None or not ready:
             return
         now = self._clock()
-        place = self._waiting.pop(choose(self._waiting, self._loaded, patience_s=self._patience_s, now=now))
+        place = ready[choose(ready, self._loaded, patience_s=self._patience_s, now=now)]
+        self._waiting.remove(place)
         self._loaded = place.model
         self._held_since = now
+        self._reserved = place.reservation if place.reservation is not None and place.reservation.open else None
         place.turn.set_result(None)
+
+    def _may_go(self, reservation: Reservation | None) -> bool:
+        return self._reserved is None or self._reserved is reservation
 
     def _leave(self, place: Waiting) -> None:
         if place.turn.done():

@@ -14,10 +14,10 @@ from worker.contract.accept import Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
-from worker.jobs.job_context import JobContext
+from worker.jobs.job_context import JobContext, cache_use
 from worker.jobs.kinds import dispatch
-from worker.jobs.kinds.upscaling import upscale
-from worker.jobs.results import PartResult, apply_image_check, merge_results, raise_if_all_refused
+from worker.jobs.plain_job import make_larger, make_pictures
+from worker.jobs.results import PartResult, merge_results, raise_if_all_refused
 from worker.serving.deadline import seconds_for
 from worker.storage.target import from_job
 from worker.telemetry.logs import bound, get_logger
@@ -111,6 +111,7 @@ class Service:
                 job.get("input"),
                 limits=services.limits,
                 presets=services.operator.presets,
+                workflows=services.operator.workflows,
                 bare_form=self._settings.answer_form,
             )
             phases.kind = accepted.job.kind
@@ -122,6 +123,8 @@ class Service:
                 phases=phases,
                 on_progress=on_progress,
                 on_piece=on_piece,
+                raw=job,
+                cache=cache_use(accepted.job),
             )
             await services.delivery.admit(accepted.job, context)
         return accepted, context
@@ -154,7 +157,8 @@ class Service:
             if plain.continues and parts[-1].error is not None:
                 continue
             try:
-                part = PartResult(plain.path, await self._pictures(plain.job, context.part(number, counts)))
+                made = await make_pictures(plain.job, context.part(number, counts), self._services)
+                part = PartResult(plain.path, made)
             except WorkerError as error:
                 if not job.prompts:
                     raise
@@ -165,21 +169,11 @@ class Service:
                 break
         return parts
 
-    async def _pictures(self, job: Generation, context: JobContext) -> Generated:
-        """Return the pictures of one plain job."""
-        generation = self._services.generation
-        prepared = await generation.prepare(job, context)
-        generated = await generation.generate(prepared, context)
-        return await generation.check(generated, prepared, context)
-
     async def _upscaled(self, job: Upscale, context: JobContext) -> dict[str, Any]:
         """Return the answer to an upscale job."""
-        services = self._services
-        result = await upscale(job, context, services)
-        if services.operator.gate is not None:
-            result = await services.threads.run(apply_image_check, services.operator.gate, result)
-            raise_if_all_refused(result)
-        return await services.delivery.deliver({**self._describe(job, result), "seeds": []}, result, job, context)
+        result = await make_larger(job, context, self._services)
+        answer = {**self._describe(job, result), "seeds": []}
+        return await self._services.delivery.deliver(answer, result, job, context)
 
     @property
     def gpu(self) -> GpuQueue:
@@ -219,6 +213,7 @@ class Service:
             "worker": self._worker(result.info),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
+            **({"cached": result.cached} if result.cached else {}),
         }
 
     def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:

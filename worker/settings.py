@@ -270,6 +270,26 @@ class Settings(BaseSettings):
         ),
     )
 
+    workflow_shares_gpu: bool = Field(
+        default=False, description="Whether other jobs may have the GPU between the stages of a workflow."
+    )
+
+    # Result cache
+    result_cache: Annotated[Literal["off", "volume", "s3"], AnyCase] = Field(
+        "off",
+        description=(
+            "Where pictures with a fixed seed are kept, so that the same job again costs nothing: on the volume "
+            "(RESULT_CACHE_DIR) or in the operator's store."
+        ),
+    )
+    result_cache_dir: Path | None = Field(
+        None, description="Folder of RESULT_CACHE=volume; default: result-cache beside the model folders."
+    )
+    result_cache_age_s: Seconds = Field(2_592_000, gt=0, description="What was made longer ago is made anew.")
+    result_cache_bytes: Bytes = Field(
+        20_000_000_000, ge=1_000_000, description="Of all that is kept; what was used longest ago goes first."
+    )
+
     # Delivery
     delivery: DeliveryMode = Field(
         "auto",
@@ -322,6 +342,9 @@ class Settings(BaseSettings):
         ),
     )
     max_images: Annotated[int, Unit("pictures")] = Field(16, ge=1, le=1000, description="Pictures of one job.")
+    max_stored_images: Annotated[int, Unit("pictures")] = Field(
+        200, ge=1, le=1000, description="Pictures of one job that go into a store, each as soon as it is made."
+    )
     max_input_bytes: Bytes = Field(
         100000000,
         ge=1000,
@@ -492,6 +515,11 @@ class Settings(BaseSettings):
         if self.results_dir is not None:
             return self.results_dir
         return VOLUME / "worker-results" if self.in_production and VOLUME.is_dir() else None
+
+    @property
+    def result_cache_root(self) -> Path:
+        """The folder of the result cache on the volume."""
+        return self.result_cache_dir if self.result_cache_dir is not None else self.models_root.parent / "result-cache"
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:

@@ -187,6 +187,8 @@ class StreamedPiece(TypedDict):
     seed: NotRequired[int]
     path: NotRequired[str]
     """Of a job with several prompts or seeds: which."""
+    stage: NotRequired[str]
+    """Of a workflow: which stage made it."""
     image: NotRequired[str]
     """Base64 or a URL."""
     key: NotRequired[str]

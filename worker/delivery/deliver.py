@@ -98,6 +98,10 @@ class Delivery:
             except Refused as error:
                 raise InvalidInput.at("s3Config.endpointUrl", str(error)) from None
 
+    def target(self, own: StoreTarget | None) -> StoreTarget | None:
+        """Return the store of a job that brings `own`, None where there is none at all."""
+        return own or self._store
+
     def warm(self) -> None:
         """Import what uploads need and make the operator's client, a second's work, before a job has to wait for it."""
         if self._store is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.errors import WorkerError
@@ -14,6 +15,8 @@ from worker.webui.previews import with_previews
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation
+    from worker.jobs.cache.result_cache import ResultCache
+    from worker.jobs.cache.settled_request import RequestDigest
     from worker.jobs.inputs import InputLoader, JobInputs
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.model_files import ModelFiles
@@ -56,6 +59,8 @@ class ImageGeneration:
         operator: Rules on prompts, and the image check.
         models: Prepares models.
         files: Holds them.
+        cache: Results of earlier requests.
+        digest: Tells equal requests.
         threads: For everything that blocks.
     """
 
@@ -70,6 +75,8 @@ class ImageGeneration:
         operator: OperatorConfig,
         models: ModelPreparation,
         files: ModelFiles,
+        cache: ResultCache,
+        digest: RequestDigest,
         threads: JobThreads,
     ) -> None:
         self._settings = settings
@@ -80,6 +87,8 @@ class ImageGeneration:
         self._operator = operator
         self._models = models
         self._files = files
+        self._cache = cache
+        self._digest = digest
         self._threads = threads
 
     async def prepare(self, job: Generation, context: JobContext) -> PreparedJob:
@@ -97,11 +106,17 @@ class ImageGeneration:
             return await self._built(job, models, await self._inputs.load(job, context), warnings)
 
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
-        """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.
+        """Return the pictures, those of an equal request where the cache has them.
 
         Raises:
             WorkerError: they can't be made.
         """
+        digest = partial(self._digest.of_generation, prepared.request, prepared.models, context.target)
+        result = await self._cache.result(digest, lambda: self._attempted(prepared, context), context)
+        return replace(result, warnings=(*prepared.warnings, *result.warnings))
+
+    async def _attempted(self, prepared: PreparedJob, context: JobContext) -> Generated:
+        """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help."""
         attempts = await self._executor.attempts(prepared.request, deadline=context.deadline, phases=context.phases)
         while True:
             request = attempts.request
@@ -116,7 +131,7 @@ class ImageGeneration:
                 await self._files.refetch(prepared.models.models, context, failure)
             else:
                 attempts.succeeded()
-                return replace(result, warnings=(*prepared.warnings, *result.warnings, *attempts.notes))
+                return replace(result, warnings=(*result.warnings, *attempts.notes))
 
     async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures that the operator's image check lets pass; the GPU has been given on.

@@ -183,20 +183,27 @@ class InputLoader:
             DeadlineExceeded: the job's time was over first.
         """
         limits = {"target": context.target, "deadline": context.deadline, "max_pixels": self._max_pixels}
-        return await context.before_deadline(self._threads.run(load_inputs, job, self.source, **limits))
+        work = self._threads.run(load_inputs, job, self.source, given=context.pictures, **limits)
+        return await context.before_deadline(work)
 
 
 def load_inputs(
-    job: Job, source: PictureSource, *, target: StoreTarget | None, deadline: float, max_pixels: int
+    job: Job,
+    source: PictureSource,
+    *,
+    target: StoreTarget | None,
+    deadline: float,
+    max_pixels: int,
+    given: Mapping[str, bytes],
 ) -> JobInputs:
-    """Return the pictures of `job`, each of at most `max_pixels`; they are scaled to the job's size before the GPU.
+    """Return the pictures of `job`, each of at most `max_pixels`, those that are `given` by the text for them.
 
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
     """
 
     def read(text: str, path: str) -> Image:
-        data = source.read(text, path, target=target, deadline=deadline)
+        data = given[text] if text in given else source.read(text, path, target=target, deadline=deadline)
         try:
             return read_picture(data, max_pixels=max_pixels)
         except BrokenPicture as broken:

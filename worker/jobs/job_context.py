@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from worker.clock import running
-from worker.errors import DeadlineExceeded
+from worker.contract.rules.reproducible import is_reproducible
+from worker.errors import DeadlineExceeded, InvalidInput
 from worker.telemetry.progress import Progress, within
 
 if sys.version_info >= (3, 11):
@@ -20,14 +21,16 @@ else:
     from async_timeout import timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from worker.contract.types.job import Job
     from worker.models.download.progress import FetchProgress
     from worker.storage.base import StoreTarget
     from worker.telemetry.phases import Phases
     from worker.telemetry.progress import PieceSink, ProgressSink
 
 T = TypeVar("T")
+CacheUse = Literal["use", "refresh", "off", "only"]
 THREADS = 16
 
 
@@ -66,6 +69,10 @@ class JobContext:
         on_progress: Gets the job's progress.
         on_piece: Gets its pictures one by one; None: nobody listens.
         holds: Holds on model files, given up when the job ends; to be closed in a thread.
+        raw: The job as the platform handed it over.
+        pictures: Pictures of this very job by the text that stands for them in it: a workflow's earlier stages'.
+        cache: Whether its pictures may come from the result cache.
+        max_images: Pictures that it may make, more where they go into a store; 0: as the endpoint's limit says.
     """
 
     id: str
@@ -75,6 +82,10 @@ class JobContext:
     on_progress: ProgressSink
     on_piece: PieceSink | None = None
     holds: ExitStack = field(default_factory=ExitStack)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    cache: CacheUse = "use"
+    max_images: int = 0
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""
@@ -91,6 +102,19 @@ class JobContext:
                 return await work
         except asyncio.TimeoutError:
             raise DeadlineExceeded("the job's time was over before its models were there") from None
+
+
+def cache_use(job: Job) -> CacheUse:
+    """Return whether the pictures of `job` may come from the result cache: never those that chance has a part in.
+
+    Raises:
+        InvalidInput: they may come from nowhere else.
+    """
+    if is_reproducible(job):
+        return job.cache or "use"
+    if job.cache == "only":
+        raise InvalidInput.at(job.path("cache"), "only needs a fixed seed: a random one makes pictures nobody has made")
+    return "off"
 
 
 def download_progress(sink: ProgressSink) -> Callable[[FetchProgress], None]:

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from worker.contract.base.limits import Limits
     from worker.contract.expand.prompts import Piece
     from worker.contract.types.job import Generation
+    from worker.jobs.cache.result_cache import ResultCache
+    from worker.jobs.cache.settled_request import RequestDigest
     from worker.jobs.generation import ImageGeneration
     from worker.jobs.inputs import InputLoader
     from worker.jobs.job_context import JobThreads
     from worker.jobs.operator_config import OperatorConfig
     from worker.jobs.result_delivery import ResultDelivery
     from worker.models.store import ModelStore
+    from worker.recovery.kept_results import KeptResults
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
     from worker.webui.backend import Backend
@@ -43,6 +46,10 @@ class JobServices:
         threads: For everything that blocks.
         limits: On what a job may ask for.
         random: For seeds that the client leaves open.
+        cache: Results of earlier jobs.
+        digest: Tells equal requests.
+        kept: Parts of results that a repeat of their job need not make.
+        shares_gpu: Whether other jobs may have the GPU between the stages of a workflow.
     """
 
     backend: Backend
@@ -56,6 +63,10 @@ class JobServices:
     threads: JobThreads
     limits: Limits
     random: Random
+    cache: ResultCache
+    digest: RequestDigest
+    kept: KeptResults
+    shares_gpu: bool = False
 
     def plain_jobs(self, job: Generation) -> list[Piece]:
         """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
 from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
 from worker.contract.types.job import Txt2Img
 from worker.errors import SettingsInvalid
 from worker.safety.load import load
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from worker.contract.parse.workflow_parser import Definition
     from worker.contract.types.job import Generation
     from worker.safety.gate import Gate
     from worker.settings import Settings
 
 PRESETS = "presets.yaml"
+WORKFLOWS = "workflows.yaml"
 WILDCARDS = "wildcards"
 _MOST_REPLACED = 100
 _LARGEST_LIST = 4 * 1024 * 1024
@@ -35,12 +38,14 @@ class OperatorConfig:
         wildcards: Name → lines, of `__name__` in prompts.
         rules: On prompts; none: every prompt is fine.
         gate: Judges pictures; None: every picture is fine.
+        workflows: By name; those that ship with the worker, and the operator's over them.
     """
 
     presets: Mapping[str, Preset] = field(default_factory=dict)
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     gate: Gate | None = None
+    workflows: Mapping[str, Definition] = field(default_factory=dict)
 
     def check(self, job: Generation) -> list[str]:
         """Return warnings for prompts that a rule flags.
@@ -109,9 +114,20 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
             rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
-    return OperatorConfig(
-        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load(settings)
-    )
+    lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
+    return OperatorConfig(presets, lists, rules, load(settings), _workflows(settings.models_root / WORKFLOWS))
+
+
+def _workflows(own: Path) -> dict[str, Definition]:
+    """Return the workflows that ship with the worker, and those of the file `own` over them."""
+    shipped = resources.files("worker.contract.operator").joinpath(f"data/{WORKFLOWS}").read_text(encoding="utf-8")
+    workflows = read_workflows(shipped)
+    if own.is_file():
+        try:
+            workflows |= read_workflows(_text(own, "MODELS_DIR"))
+        except WorkflowsInvalid as error:
+            raise SettingsInvalid(f"{own}: {error}") from None
+    return workflows
 
 
 def _if_there(path: Path) -> Path | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from worker.contract.types.job import Generation, Job
+    from worker.contract.types.workflow import Continue, Workflow
     from worker.delivery.deliver import Delivery
     from worker.delivery.files import Delivered
     from worker.delivery.streamed import StreamedPicture
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
+    from worker.storage.base import Store, StoreTarget
     from worker.telemetry.progress import PieceSink
 
 ENVELOPE_BYTES = 2048
@@ -55,8 +57,31 @@ class ResultDelivery:
         """
         await self._delivery.admit(job.output, context.target)
 
-    def stream(self, job: Generation, context: JobContext) -> ResultStream:
-        """Return the stream on which the job's pictures are posted one by one, where wanted and listened to."""
+    def target(self, context: JobContext) -> StoreTarget | None:
+        """Return the store of a job: its own, else the operator's, None where there is none."""
+        return self._delivery.target(context.target)
+
+    def stored(self, context: JobContext) -> Store | None:
+        """Return the client of the job's store. Blocking: the first imports the client's library."""
+        target = self.target(context)
+        return None if target is None else self._delivery.clients.of(target)
+
+    def stream(
+        self,
+        job: Generation | Workflow | Continue,
+        context: JobContext,
+        *,
+        stage: str | None = None,
+        early: bool = False,
+    ) -> ResultStream:
+        """Return the stream on which the job's pictures are posted one by one, where wanted and listened to.
+
+        Args:
+            job: As accepted.
+            context: Its context.
+            stage: Of a workflow, whose pictures they are.
+            early: Where nobody listens the pictures go into the store one by one all the same.
+        """
 
         def piece(streamed: Streamed, number: int, picture: Picture, seed: int) -> StreamedPicture:
             return self._delivery.piece(
@@ -70,7 +95,8 @@ class ResultDelivery:
                 streamed=streamed,
             )
 
-        return ResultStream(context.on_piece if job.stream else None, piece, self._threads)
+        sink = context.on_piece if job.stream else None
+        return ResultStream(sink or (_to_nobody if early else None), piece, self._threads, stage=stage)
 
     async def deliver(
         self, answer: dict[str, Any], result: Generated, job: Job, context: JobContext, streamed: Streamed | None = None
@@ -124,6 +150,7 @@ class ResultStream:
         sink: Posts a piece; None: nobody listens, and nothing is done.
         deliver: Returns a picture as it is told, given its number, itself and its seed; blocking.
         threads: For `deliver`.
+        stage: Of a workflow, told with each piece.
     """
 
     def __init__(
@@ -131,7 +158,10 @@ class ResultStream:
         sink: PieceSink | None,
         deliver: Callable[[Streamed, int, Picture, int], StreamedPicture],
         threads: JobThreads,
+        *,
+        stage: str | None = None,
     ) -> None:
+        self._stage = {"stage": stage} if stage is not None else {}
         self._sink = sink
         self._deliver = deliver
         self._threads = threads
@@ -189,7 +219,7 @@ class ResultStream:
                 queue.task_done()
 
     async def _picture(self, number: int, picture: Picture, seed: int, path: str) -> dict[str, Any]:
-        place = {"index": number, "seed": seed, **({"path": path} if path else {})}
+        place = {"index": number, "seed": seed, **({"path": path} if path else {}), **self._stage}
         try:
             piece: StreamedPicture = await self._threads.run(self._deliver, self.streamed, number, picture, seed)
         except WorkerError as error:
@@ -204,4 +234,8 @@ class ResultStream:
         }
 
     async def _failure(self, path: str, error: WorkerError) -> dict[str, Any]:
-        return {"path": path, "error": error.to_answer()}
+        return {"path": path, **self._stage, "error": error.to_answer()}
+
+
+async def _to_nobody(_piece: dict[str, Any]) -> None:
+    """Post a piece to nobody."""

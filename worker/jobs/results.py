@@ -27,6 +27,7 @@ class Generated:
         applied: The models and values that made them, as the answer's `applied`.
         info: A1111's own `info`.
         checks: The findings of the operator's image check; None: there is no check.
+        cached: Where the pictures come from the result cache: ``{key, made_at, saved_ms}``.
         parts: The outcome of each part of a job with several prompts or seeds.
     """
 
@@ -39,6 +40,7 @@ class Generated:
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
+    cached: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def _followed(results: Sequence[Generated]) -> Generated:
         extras=tuple(picture for result in results for picture in result.extras),
         info={**results[0].info, **merged},
         checks=_checks(("", result) for result in results),
+        cached=results[0].cached if all(result.cached for result in results) else None,
     )
 
 
@@ -105,6 +108,7 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
                 "applied": part.result.applied,
                 "info": dict(part.result.info),
                 "parameters": dict(part.result.parameters),
+                **({"cached": part.result.cached} if part.result.cached else {}),
             }
         if part.error is not None:
             entry["error"] = part.error.to_answer()
@@ -121,6 +125,7 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         ),
         extras=tuple(picture for result in results for picture in result.extras),
         parts=tuple(told),
+        cached=None,
         checks=_checks((part.path, part.result) for part in parts if part.result is not None),
     )
 

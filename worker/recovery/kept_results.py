@@ -119,6 +119,29 @@ class KeptResults:
             os.fsync(file.fileno())
         self.tidy()
 
+    def find_part(self, job: ResultKey, name: str) -> bytes | None:
+        """Return what `keep_part` has kept of this very job, None where there is nothing, or it is too old."""
+        if self._root is None:
+            return None
+        path = self._root / job.folder / _part(job, name)
+        try:
+            if self._now() - path.stat().st_mtime >= self._retention_s:
+                return None
+            return path.read_bytes()
+        except OSError:
+            return None
+
+    def keep_part(self, job: ResultKey, name: str, data: bytes) -> bool:
+        """Keep a part of a job's result, so that the job, handed out again, need not make it; return whether it is."""
+        if self._root is None:
+            return False
+        try:
+            self._write(job.folder, _part(job, name), data, secure=False)
+        except OSError as error:
+            self._log.warning("a part of a result could not be kept", error=str(error))
+            return False
+        return True
+
     def keep_pictures(self, job_id: str, pictures: Sequence[Picture], seeds: Sequence[int]) -> list[str]:
         """Keep pictures that could not be delivered; return their paths, none where they can't be kept."""
         if self._root is None:
@@ -177,6 +200,10 @@ def _is_bearable(value: Any) -> bool:
         if values > MOST_VALUES or text > MOST_TEXT:
             return False
     return True
+
+
+def _part(job: ResultKey, name: str) -> str:
+    return f"{_UNSAFE.sub('-', name)[:80]}-{job.input[:16]}.part"
 
 
 def _folder(job_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.net.guard import Guard
     from worker.settings import LinkCheck
@@ -76,6 +76,15 @@ class StoreTarget:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in a store: its size in bytes, and when it was stored, seconds since the epoch."""
+
+    key: str
+    size: int
+    modified: float
+
+
 class Store(Protocol):
     """One bucket; thread-safe. Every method blocks, and raises `StoreError` for what the store says."""
 
@@ -97,6 +106,9 @@ class Store(Protocol):
 
     def get(self, key: str, *, deadline: float, most: int | None = None) -> bytes:
         """Return the bytes under `key`, at most `most`."""
+
+    def list(self, prefix: str, *, deadline: float) -> Sequence[StoredFile]:
+        """Return the files whose keys begin with `prefix`."""
 
     def delete(self, key: str, *, deadline: float) -> None:
         """Remove `key`; removing what is not there is fine."""

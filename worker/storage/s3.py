@@ -22,14 +22,14 @@ from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attemp
 from worker.clock import running
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
-from worker.storage.base import StoreKind
+from worker.storage.base import StoredFile, StoreKind
 from worker.storage.endpoint import parse_endpoint
 from worker.storage.errors import StoreError, StoreFailure, read_failure
 from worker.storage.keys import public_url
 from worker.storage.links import LinkVerifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.storage.base import StoreTarget
 
@@ -131,6 +131,19 @@ class S3Store:
     def get(self, key: str, *, deadline: float, most: int | None = None) -> bytes:
         """Return the bytes under `key`. Raises `StoreError`, with the code `TooLarge` for more than `most`."""
         return self._retried(lambda: self._read(key, most), deadline)
+
+    def list(self, prefix: str, *, deadline: float) -> Sequence[StoredFile]:
+        """Return the files whose keys begin with `prefix`. Raises `StoreError`."""
+
+        def once() -> Sequence[StoredFile]:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.target.bucket, Prefix=prefix)
+            return [
+                StoredFile(one["Key"], int(one["Size"]), one["LastModified"].timestamp())
+                for page in pages
+                for one in page.get("Contents", [])
+            ]
+
+        return self._retried(once, deadline)
 
     def url(self, key: str) -> str:
         """Return the URL that a client downloads `key` from: the public one, else presigned for GET."""

@@ -51,6 +51,9 @@ class WorkerStats(Protocol):
     def fetched(self) -> tuple[int, int]:
         """Return files and bytes of models that this worker has fetched."""
 
+    def cache(self) -> tuple[int, int, int, float]:
+        """Return how often results came from the cache, were made, were shared, and the seconds that were saved."""
+
 
 class Metrics:
     """A registry of its own, fed by jobs (`job`) and by `vitals`.
@@ -108,6 +111,12 @@ class Metrics:
         waiting, busy = self._vitals.gpu_line()
         yield GaugeMetricFamily("worker_queue_jobs", "Jobs in the worker that wait for the GPU.", value=waiting)
         yield CounterMetricFamily("worker_gpu_busy_seconds", "Time in which a job held the GPU.", value=busy)
+        hits, misses, shared, saved_s = self._vitals.cache()
+        found = CounterMetricFamily("worker_cache_results", "Requests by how they got a result.", labels=("how",))
+        for how, count in (("found", hits), ("made", misses), ("shared", shared)):
+            found.add_metric((how,), count)
+        yield found
+        yield CounterMetricFamily("worker_cache_saved_seconds", "Generation that the cache has saved.", value=saved_s)
         held = self._vitals.webui_memory().get("ram_bytes")
         if held is not None:
             yield GaugeMetricFamily("worker_webui_memory_bytes", "The WebUI's RAM after the last job.", value=held)

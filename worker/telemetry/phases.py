@@ -46,6 +46,11 @@ class Phases:
         """Count the time inside the block to `name`, also when it raises."""
         return _Phase(self._spent, name, self._clock)
 
+    def include(self, other: Phases) -> None:
+        """Count what `other` has counted, one part of the job."""
+        for name, spent in other._spent.items():
+            self._spent[name] = self._spent.get(name, 0.0) + spent
+
     def seconds(self) -> dict[str, float]:
         """Return ``{phase: seconds, …, "total": seconds}``."""
         return {**self._spent, "total": self._clock() - self._began}

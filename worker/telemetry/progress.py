@@ -64,6 +64,16 @@ def within(sink: ProgressSink, piece: int, counts: Sequence[int]) -> ProgressSin
     return tell
 
 
+def share_of(sink: ProgressSink, begins: float, ends: float) -> ProgressSink:
+    """Return a sink for a part of a job's generation, from one share of it to another, both 0 to 1."""
+
+    def tell(progress: Progress) -> None:
+        done = begins + (ends - begins) * min(progress.percent, GENERATED) / GENERATED
+        sink(replace(progress, percent=GENERATED * done, eta_s=progress.eta_s if ends == 1 else None))
+
+    return tell
+
+
 class Throttle:
     """Decides which progress is told: not too often, not for nothing, never backwards.
 

@@ -61,6 +61,8 @@ class Backend:
         """The name of the model that it started with."""
         self.default = ""
         """The same model by what tells it from others of its name."""
+        self.version = ""
+        """The WebUI's own."""
         self._last_title = ""
         self._call: GenerationCall | None = None
         self._broken: set[str] = set()
@@ -142,6 +144,7 @@ class Backend:
         self._reachable = True
         self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
         self.loaded, self.default, self._last_title = ready.loaded, ready.default, ready.default
+        self.version = ready.version
         self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:

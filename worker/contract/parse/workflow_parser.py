@@ -9,7 +9,7 @@ from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import root_of
 from worker.contract.parse.job_parser import parse_job
-from worker.contract.types.job import Job
+from worker.contract.types.job import Generation, Job
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.contract.types.workflow import Continue, Stage, StageFields, Workflow, start_reference
 from worker.errors import InvalidInput, Problem
@@ -28,6 +28,7 @@ _OF_THE_FIRST = frozenset(
     | {"image", "mask", "outpaint"}
 )
 """Fields that decide on how many pictures there are and how large: a later stage takes both from its pictures."""
+_BROUGHT = frozenset({"init_images", "image"})
 _OTHER_NAMES = frozenset({"sampler_index", "dynamic_prompts", "alwayson_scripts", "script_name", "script_args"})
 _IMG2IMG_UPSCALER = "upscaler_for_img2img"
 
@@ -85,7 +86,7 @@ class _Reader:
             self._check_whole(job)
         if self._problems or not isinstance(job, (Workflow, Continue)):
             raise InvalidInput(list(dict.fromkeys(self._problems))[: self._limits.max_problems])
-        job.planned(self._stages)
+        job.planned(self._stages, {**self._defaults(), "stages": self._written})
         told = [f"{stage.name}: {warning}" for stage in self._stages for warning in stage.job.warnings]
         job.remember(warnings=told, written={})
         return job
@@ -165,7 +166,8 @@ class _Reader:
             return
         given = frozenset(field for field in job.model_fields_set if root_of(job.path(field)) in own)
         job.remember(
-            warnings=[], written={field: self._in_stage(job.path(field), place, own) for field in type(job).model_fields}
+            warnings=[],
+            written={field: self._in_stage(job.path(field), place, own) for field in type(job).model_fields},
         )
         placing = _placing(own)
         if placing is None:
@@ -259,7 +261,7 @@ class _Reader:
 
     def _stage_fields(self, own: Mapping[str, Any], kind: str, *, source: str | None) -> dict[str, Any]:
         """Return the raw job of a stage: its own fields over those defaults of the workflow that its kind has."""
-        readable = _readable(kind)
+        readable = _readable(kind, tiled="tiles" in own)
         begins_anew = source is None
         taken = {
             name: value
@@ -289,25 +291,33 @@ class _Reader:
                 self._problems.append(Problem(name, "is a field neither of a workflow nor of a stage", near))
 
     def _check_whole(self, job: Workflow | Continue) -> None:
-        names = [stage.name for stage in self._stages]
-        if isinstance(job, Workflow):
-            if not self._written and not self._problems:
-                self._problems.append(Problem("stages", "is missing: a workflow has a stage at least"))
-            if job.until is not None and job.until not in names and len(names) == len(self._written):
-                self._problems.append(_no_stage("until", job.until, names))
-        elif (job.job is None) == (job.keys is None):
-            self._problems.append(Problem("job", "is needed, or keys: the pictures to go on with, and only one of both"))
+        if not self._written and not self._problems and isinstance(job, Workflow):
+            self._problems.append(Problem("stages", "is missing: a workflow has a stage at least"))
+        if isinstance(job, Continue):
+            self._check_pictures(job)
+        if len(self._stages) == len(self._written):
+            self._check_names(job)
+
+    def _check_pictures(self, job: Continue) -> None:
+        if (job.job is None) == (job.keys is None):
+            self._problems.append(
+                Problem("job", "is needed, or keys: the pictures to go on with, and one of both only")
+            )
         elif job.keep is not None and job.job is None:
             self._problems.append(Problem("keep", "counts pictures of a job, so it needs job"))
-        if len(names) < len(self._written):
-            return
-        for number, name in enumerate(job.output.intermediates or ()):
-            if name not in names and self._written:
-                self._problems.append(_no_stage(f"output.intermediates[{number}]", name, names))
-        if self._stages and not any(stage.enabled for stage in self._stages):
-            self._problems.append(Problem("stages", "has no stage that is enabled"))
+
+    def _check_names(self, job: Workflow | Continue) -> None:
+        names = [stage.name for stage in self._stages]
+        named = [(f"output.intermediates[{n}]", name) for n, name in enumerate(job.output.intermediates or ())]
+        if isinstance(job, Workflow) and job.until is not None:
+            named.append(("until", job.until))
+        if isinstance(job, Continue) and job.after is not None:
+            named.append(("after", job.after))
+        self._problems += [_no_stage(path, name, names) for path, name in named if name not in names and names]
         first = next((stage for stage in self._stages if stage.enabled), None)
-        if first is not None and self._kind is Workflow and first.source is not None:
+        if first is None and names:
+            self._problems.append(Problem("stages", "has no stage that is enabled"))
+        if isinstance(job, Workflow) and first is not None and first.source not in (None, CONTINUED):
             message = f"begins with pictures of {first.source!r}, which is switched off, and nothing before makes any"
             self._problems.append(Problem(f"{first.place}.from", message))
 
@@ -328,10 +338,19 @@ def _placing(own: Mapping[str, Any]) -> StageFields | None:
         return None
 
 
-def _readable(kind: str) -> frozenset[str]:
-    """Return the names under which a kind of job has fields."""
+def _readable(kind: str, *, tiled: bool = True) -> frozenset[str]:
+    """Return the names under which a kind of job has fields; an upscale job draws nothing but tiles."""
     names = frozenset(KINDS[kind].model_fields) - _OF_THE_WHOLE | {"on_mismatch"}
-    if KINDS[kind] is Upscale:
-        return names | (UPSCALE_WORDS.keys() - {"width", "height", "scale"})
-    return names | _OTHER_NAMES
+    if KINDS[kind] is not Upscale:
+        return names | _OTHER_NAMES
+    drawn = frozenset() if tiled else frozenset(Generation.model_fields) - {"on_mismatch"}
+    return (names - drawn) | (UPSCALE_WORDS.keys() - {"width", "height", "scale"})
 
+
+def pictures_left_out(definition: Definition) -> dict[str, Any]:
+    """Return a workflow as it was written without the pictures that its first stage brings: they have been used."""
+    kept = {name: value for name, value in definition.items() if name not in _BROUGHT}
+    stages = [
+        {name: value for name, value in stage.items() if name not in _BROUGHT} for stage in kept.get("stages", ())
+    ]
+    return {**kept, "stages": stages}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -12,7 +12,7 @@ from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.job import LARGEST_SEED, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MOST_STAGES = 16
 MOST_CONTINUED = 1000
@@ -81,7 +81,7 @@ class _Staged(Job):
     )
     stream: Switch | None = knob("Each picture of each stage is told on `/stream`.", group="workflow", plain=False)
 
-    __slots__ = ("_plan",)
+    __slots__ = ("_definition", "_plan")
 
     @property
     def plan(self) -> tuple[Stage, ...]:
@@ -89,9 +89,16 @@ class _Staged(Job):
         plan: tuple[Stage, ...] = object.__getattribute__(self, "_plan")
         return plan
 
-    def planned(self, stages: Sequence[Stage]) -> None:
-        """Keep the stages that were read."""
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """The stages as they were written, and the defaults of their fields."""
+        definition: Mapping[str, Any] = object.__getattribute__(self, "_definition")
+        return definition
+
+    def planned(self, stages: Sequence[Stage], definition: Mapping[str, Any]) -> None:
+        """Keep the stages that were read, and as they were written."""
         object.__setattr__(self, "_plan", tuple(stages))
+        object.__setattr__(self, "_definition", definition)
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name."""

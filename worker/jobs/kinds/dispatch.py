@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
+from worker.contract.types.workflow import Workflow
 from worker.jobs.kinds import image_info, listings, validate, volume_models
+from worker.jobs.workflow import workflow_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ KINDS: Mapping[type[Job], JobKind] = {
     ModelsPrefetch: volume_models.manage,
     ModelsRemove: volume_models.manage,
     Validate: validate.validate,
+    Workflow: workflow_job.run_workflow,
 }
 
 

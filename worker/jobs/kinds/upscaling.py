@@ -38,8 +38,14 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
     with context.phases.phase("prepare"):
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling, job, inputs, services.backend)
-    made = await call_with_gpu(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
-    return examined(job, asked, made, await _idle(asked.upscalers, context, services))
+
+    async def make() -> Generated:
+        read = partial(upscaled, job, asked)
+        made = await call_with_gpu(upscale_request.UPSCALE, asked.body, read, context, services)
+        return examined(job, asked, made, await _idle(asked.upscalers, context, services))
+
+    digest = partial(services.digest.of_call, upscale_request.UPSCALE, asked.body, context.target)
+    return await services.cache.result(digest, make, context)
 
 
 async def _idle(upscalers: Sequence[str], context: JobContext, services: JobServices) -> list[str]:

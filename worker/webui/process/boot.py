@@ -144,12 +144,14 @@ class Ready:
         baseline: What holds where a job says nothing.
         loaded: The name of its model.
         default: The same model by what tells it from others of its name, where that is known.
+        version: Its own, as its first picture says.
     """
 
     catalog: Catalog
     baseline: Baseline
     loaded: str
     default: str
+    version: str
 
 
 def make_ready(
@@ -185,7 +187,8 @@ def make_ready(
         wanted = default_checkpoint(plan, catalog)
         # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
         switch = wanted.title if wanted is not None and pid is None else None
-        loaded = warm_up(client, switch, max(1.0, watch.left()))
+        first = warm_up(client, switch, max(1.0, watch.left()))
+        loaded = _model_of(first)
         if pid is None:
             _require_sound(client, watch, catalog, wanted or _loaded(catalog, loaded), broken)
     except BootFailed:
@@ -200,7 +203,8 @@ def make_ready(
     if wanted is not None and loaded not in _names_of(wanted):
         raise failure(f"the WebUI loaded {loaded!r} in place of {wanted.name!r}", watch)
     found = wanted or _loaded(catalog, loaded)
-    return Ready(catalog, baseline, loaded, loaded if found is None else found.title)
+    default = loaded if found is None else found.title
+    return Ready(catalog, baseline, loaded, default, str(first.get("version") or ""))
 
 
 def _names_of(checkpoint: Checkpoint) -> set[str]:
@@ -221,7 +225,7 @@ def _require_sound(
         return
 
     def load(checkpoint: Checkpoint) -> bool:
-        return warm_up(client, checkpoint.title, max(1.0, watch.left())) in _names_of(checkpoint)
+        return _model_of(warm_up(client, checkpoint.title, max(1.0, watch.left()))) in _names_of(checkpoint)
 
     def is_sound() -> bool:
         return external.is_sound(client, loaded.title, timeout=max(1.0, watch.left()))
@@ -260,18 +264,16 @@ def default_checkpoint(plan: Plan, catalog: Catalog) -> Checkpoint | None:
     return found
 
 
-def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> str:
-    """Make one 64x64 picture of one step and return the name of the model that made it."""
+def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> Mapping[str, Any]:
+    """Make one 64x64 picture of one step and return the WebUI's `info` on it."""
     body: dict[str, Any] = {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
     if checkpoint_title is not None:
         body["override_settings"] = {"sd_model_checkpoint": checkpoint_title}
-    answer = client.post("/sdapi/v1/txt2img", body, timeout=timeout)
-    return model_name(answer)
+    return read_info(client.post("/sdapi/v1/txt2img", body, timeout=timeout))
 
 
-def model_name(answer: Mapping[str, Any]) -> str:
-    """Return ``sd_model_name`` of a txt2img answer."""
-    return str(read_info(answer).get("sd_model_name", ""))
+def _model_of(info: Mapping[str, Any]) -> str:
+    return str(info.get("sd_model_name", ""))
 
 
 def _listing(client: WebUIClient, path: str) -> Any:

@@ -1,0 +1,1 @@
+"""Results of earlier requests, found again by what their pictures follow from."""

@@ -1,0 +1,1 @@
+"""Workflows: stages planned, run one after the other, answered, and continued later."""

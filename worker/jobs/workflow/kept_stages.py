@@ -1,0 +1,65 @@
+"""Stages of a workflow that are kept on the volume, so that the job, handed out again, goes on where it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from worker.jobs.cache.packed_results import BrokenResult, pack, unpack
+from worker.recovery.kept_results import result_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from worker.jobs.results import Generated
+    from worker.recovery.kept_results import KeptResults, ResultKey
+
+_SEED = "seed"
+
+
+class KeptStages:
+    """What is kept of one job: results by stage and number, for the very same input only. Blocking.
+
+    Args:
+        kept: The folder of kept answers.
+        raw: The job as the platform handed it over.
+    """
+
+    def __init__(self, kept: KeptResults, raw: Mapping[str, Any]) -> None:
+        self._kept = kept
+        self._key: ResultKey | None = None
+        if kept.on and raw.get("id"):
+            try:
+                self._key = result_key(raw)
+            except (TypeError, ValueError, RecursionError):
+                self._key = None  # no JSON, or too large to be told apart
+
+    def find(self, stage: str, number: int) -> Generated | None:
+        """Return the result of a stage for the picture of that number, None where it has to be made."""
+        data = self._kept.find_part(self._key, f"{stage}-{number}") if self._key is not None else None
+        if data is None:
+            return None
+        try:
+            return unpack(data)[0]
+        except BrokenResult:
+            return None
+
+    def keep(self, stage: str, number: int, result: Generated) -> None:
+        """Keep a result."""
+        if self._key is not None:
+            self._kept.keep_part(self._key, f"{stage}-{number}", pack(result))
+
+    def seed(self, drawn: int) -> int:
+        """Return the random seed with which the job was begun, `drawn` where it begins now."""
+        if self._key is None:
+            return drawn
+        data = self._kept.find_part(self._key, _SEED)
+        if data is not None:
+            try:
+                return int(orjson.loads(data))
+            except (orjson.JSONDecodeError, TypeError, ValueError):
+                return drawn
+        self._kept.keep_part(self._key, _SEED, orjson.dumps(drawn))
+        return drawn

@@ -1,0 +1,212 @@
+"""Run of a workflow's stages, one after the other: each picture of a stage becomes the job of the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Upscale
+from worker.contract.types.workflow import start_reference
+from worker.errors import ImageRefused, WorkerError
+from worker.jobs.job_context import cache_use
+from worker.jobs.job_services import LARGEST_SEED
+from worker.jobs.plain_job import make_larger, make_pictures
+from worker.jobs.results import PartResult, merge_results
+from worker.jobs.workflow.kept_stages import KeptStages
+from worker.jobs.workflow.stage_jobs import DRAWN, StagePicture, first_job, later_job
+from worker.telemetry.phases import Phases
+from worker.telemetry.progress import share_of, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from worker.contract.types.job import Job
+    from worker.contract.types.workflow import Continue, Stage, Workflow
+    from worker.jobs.job_context import JobContext
+    from worker.jobs.job_services import JobServices
+    from worker.jobs.result_delivery import ResultStream
+    from worker.jobs.results import Generated
+    from worker.jobs.workflow.workflow_plan import PlannedStage
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage has made.
+
+    Attributes:
+        stage: As read.
+        result: Its pictures and the facts about them.
+        pictures: The same pictures, on their way to the next stage.
+        phases: The time that it took.
+        streamed: What of them has been delivered already.
+    """
+
+    stage: Stage
+    result: Generated
+    pictures: tuple[StagePicture, ...]
+    phases: Phases
+    stream: ResultStream
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One plain job of a stage, and the picture it begins with."""
+
+    job: Job
+    start: StagePicture | None
+    path: str
+
+
+@dataclass(slots=True)
+class StageRun:
+    """The stages of one job.
+
+    Attributes:
+        job: The workflow.
+        context: Its context.
+        services: The worker's.
+        done: What the stages so far have made, in order; filled while they run.
+    """
+
+    job: Workflow | Continue
+    context: JobContext
+    services: JobServices
+    done: list[StageResult] = field(default_factory=list)
+
+    async def run(self, planned: Sequence[PlannedStage], given: Mapping[str, Sequence[StagePicture]]) -> None:
+        """Run the stages; other jobs wait for the GPU meanwhile unless the operator lets them in between.
+
+        Args:
+            planned: In order.
+            given: Pictures that are there, by the stage that made them.
+
+        Raises:
+            WorkerError: a stage failed; what was made before is in `done`.
+        """
+        services = self.services
+        kept = await services.threads.run(KeptStages, services.kept, self.context.raw)
+        made = {name: tuple(pictures) for name, pictures in given.items()}
+        whole = sum(each.cost for each in planned) or 1.0
+        spent = 0.0
+        with ExitStack() as turns:
+            if not services.shares_gpu:
+                turns.enter_context(services.executor.gpu.reserved())
+            for each in planned:
+                phases = Phases()
+                sink = share_of(self.context.on_progress, spent / whole, (spent + each.cost) / whole)
+                context = replace(self.context, phases=phases, on_progress=sink, id=self._stage_id(each, planned))
+                try:
+                    result = await self._stage(each, made, context, kept, is_last=each is planned[-1])
+                except WorkerError as error:
+                    error.details["stage"] = each.stage.name
+                    raise
+                finally:
+                    self.context.phases.include(phases)
+                self.done.append(result)
+                made[each.stage.name] = result.pictures
+                spent += each.cost
+
+    def _stage_id(self, each: PlannedStage, planned: Sequence[PlannedStage]) -> str:
+        """Return the name of a stage's folder in a store: the job's own for the last stage's pictures."""
+        return self.context.id if each is planned[-1] else f"{self.context.id}.{each.stage.name}"
+
+    async def _stage(
+        self,
+        planned: PlannedStage,
+        made: Mapping[str, tuple[StagePicture, ...]],
+        context: JobContext,
+        kept: KeptStages,
+        *,
+        is_last: bool,
+    ) -> StageResult:
+        stage, services = planned.stage, self.services
+        units = await self._units(planned, made, kept)
+        counts = [1] * len(units)
+        parts: list[PartResult] = []
+        pictures: list[StagePicture] = []
+        early = self._has_many(planned) and (is_last or stage.name in (self.job.output.intermediates or ()))
+        stream = services.delivery.stream(self.job, context, stage=stage.name, early=early)
+        try:
+            async with stream:
+                for number, unit in enumerate(units):
+                    result = await services.threads.run(kept.find, stage.name, number)
+                    if result is None:
+                        inner = replace(context, on_progress=within(context.on_progress, number, counts))
+                        result = await self._made(unit, stage, inner)
+                        await services.threads.run(kept.keep, stage.name, number, result)
+                    part = PartResult(unit.path, result)
+                    stream.add(part)
+                    parts.append(part)
+                    pictures += _on_their_way(unit, result, stage, first=len(pictures))
+        except WorkerError as error:
+            if stream.told:
+                error.details["streamed"] = stream.told
+            raise
+        merged = merge_results(parts)
+        if merged.checks and not merged.pictures:
+            raise ImageRefused(f"the endpoint's image check refused every picture of stage {stage.name!r}")
+        return StageResult(stage, merged, tuple(pictures), context.phases, stream)
+
+    def _has_many(self, planned: PlannedStage) -> bool:
+        """Whether a stage has so many pictures that each goes into the store as soon as it is made."""
+        return planned.pictures > self.services.limits.max_images
+
+    async def _units(
+        self, planned: PlannedStage, made: Mapping[str, tuple[StagePicture, ...]], kept: KeptStages
+    ) -> list[_Unit]:
+        stage, services = planned.stage, self.services
+        if planned.source is None:
+            if not isinstance(stage.job, Generation):
+                return [_Unit(stage.job, None, stage.place)]
+            job = first_job(stage, await self._first_seed(stage.job, kept))
+            if self._has_many(planned):
+                job = job.changed({"stream": True})  # batch by batch, so that each can be delivered as it is made
+            return [_Unit(plain.job, None, plain.path or stage.place) for plain in services.plain_jobs(job)]
+        units: list[_Unit] = []
+        for number, picture in enumerate(made[planned.source]):
+            later = later_job(stage, picture)
+            jobs: list[Job] = [later]
+            if isinstance(later, Generation):
+                jobs = [plain.job for plain in services.plain_jobs(later)]
+            units += [_Unit(each, picture, f"{stage.place}[{number}]") for each in jobs]
+        return units
+
+    async def _first_seed(self, job: Generation, kept: KeptStages) -> int | None:
+        """Return the seed of the first stage; None where several are given."""
+        if job.seeds or any(part.seed is not None for part in job.prompts or ()):
+            return None
+        if job.seed is not None and job.seed >= 0:
+            return job.seed
+        return await self.services.threads.run(kept.seed, self.services.random.randint(0, LARGEST_SEED))
+
+    async def _made(self, unit: _Unit, stage: Stage, context: JobContext) -> Generated:
+        if unit.start is not None and stage.source is not None:
+            context = replace(context, pictures={start_reference(stage.source): unit.start.picture.data})
+        if isinstance(unit.job, Generation):
+            return await make_pictures(unit.job, context, self.services)
+        if isinstance(unit.job, Upscale):
+            seed = unit.start.seed + stage.seed_offset if unit.start is not None else 0
+            return replace(await make_larger(unit.job, context, self.services), seeds=(seed,))
+        raise TypeError(type(unit.job))
+
+
+def _on_their_way(unit: _Unit, result: Generated, stage: Stage, *, first: int) -> list[StagePicture]:
+    """Return the pictures of one plain job with what later stages need to know about each."""
+    if unit.start is not None:
+        return [replace(unit.start, picture=picture) for picture in result.pictures]
+    drawn: dict[str, Any] = {}
+    if isinstance(unit.job, Generation):
+        drawn = {name: getattr(unit.job, name) for name in DRAWN if getattr(unit.job, name) is not None}
+    seeds = (*result.seeds, *[0] * len(result.pictures))
+    return [
+        StagePicture(picture, max(0, seed - stage.seed_offset), first + number, drawn)
+        for number, (picture, seed) in enumerate(zip(result.pictures, seeds, strict=False))
+    ]
+
+
+def first_cache_use(job: Workflow | Continue, planned: Sequence[PlannedStage]) -> Any:
+    """Return whether the stages' pictures may come from the cache: not where the first has a random seed."""
+    first = planned[0].stage.job if planned and planned[0].source is None else job
+    return cache_use(first.changed({"cache": job.cache}))
