@@ -6,11 +6,13 @@ error is raised where the fact is known; outside, there are only answers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.clock import running
 from worker.contract.accept import Cache, accept
+from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
@@ -107,9 +109,12 @@ class Service:
         """Return the typed job and its context; every mistake that the input alone shows is raised as InvalidInput."""
         services = self._services
         with phases.phase("accept"):
+            target = self._target(job)
+            has_store = services.delivery.target(target) is not None
+            most = max(self._settings.max_images, self._settings.max_stored_images if has_store else 0)
             accepted = accept(
                 job.get("input"),
-                limits=services.limits,
+                limits=replace(services.limits, max_images=most),
                 presets=services.operator.presets,
                 workflows=services.operator.workflows,
                 bare_form=self._settings.answer_form,
@@ -118,24 +123,29 @@ class Service:
             seconds = seconds_for(job, accepted.job.timeout_s, self._settings.job_timeout_s)
             context = JobContext(
                 id=str(job.get("id", "local")),
-                target=self._target(job),
+                target=target,
                 deadline=running() + seconds,
                 phases=phases,
                 on_progress=on_progress,
                 on_piece=on_piece,
                 raw=job,
                 cache=cache_use(accepted.job),
+                max_images=most,
             )
+            if isinstance(accepted.job, Generation) and self._has_many(accepted.job):
+                accepted = replace(accepted, job=_stored(accepted.job, self._settings.max_images))
             await services.delivery.admit(accepted.job, context)
         return accepted, context
 
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
         delivery = self._services.delivery
-        stream = delivery.stream(job, context)
+        many = self._has_many(job)
+        stream = delivery.stream(job, context, early=many)
         try:
             async with stream:
-                result = merge_results(await self._parts(job, context, stream))
+                single = job.changed({"stream": True}) if many else job
+                result = merge_results(await self._parts(single, context, stream))
                 raise_if_all_refused(result)
         except WorkerError as error:
             if stream.told:
@@ -174,6 +184,10 @@ class Service:
         result = await make_larger(job, context, self._services)
         answer = {**self._describe(job, result), "seeds": []}
         return await self._services.delivery.deliver(answer, result, job, context)
+
+    def _has_many(self, job: Generation) -> bool:
+        """Return whether a job makes so many pictures that each goes into the store as soon as it is made."""
+        return picture_count(job) > self._settings.max_images
 
     @property
     def gpu(self) -> GpuQueue:
@@ -234,6 +248,19 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+def _stored(job: Generation, most: int) -> Generation:
+    """Return a job of more than `most` pictures with them delivered to a store.
+
+    Raises:
+        InvalidInput: it wants them inline.
+    """
+    if job.output.delivery == "base64":
+        raise InvalidInput.at(job.path("output.delivery"), f"more than {most} pictures go into a store only; send s3")
+    if job.output.delivery == "none":
+        return job
+    return job.changed({"output": job.output.model_copy(update={"delivery": "s3"})})
 
 
 def _count(answer: Any) -> int:

@@ -25,6 +25,7 @@ COMMANDS = {
     "serve": "worker.cli.serve",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
+    "cache": "worker.cli.cache",
     "deploy": "worker.cli.deploy.command",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",

@@ -57,13 +57,13 @@ class ResultDelivery:
         """
         await self._delivery.admit(job.output, context.target)
 
-    def target(self, context: JobContext) -> StoreTarget | None:
-        """Return the store of a job: its own, else the operator's, None where there is none."""
-        return self._delivery.target(context.target)
+    def target(self, own: StoreTarget | None) -> StoreTarget | None:
+        """Return the store of a job that brings `own`, else the operator's, None where there is none."""
+        return self._delivery.target(own)
 
     def stored(self, context: JobContext) -> Store | None:
         """Return the client of the job's store. Blocking: the first imports the client's library."""
-        target = self.target(context)
+        target = self.target(context.target)
         return None if target is None else self._delivery.clients.of(target)
 
     def stream(

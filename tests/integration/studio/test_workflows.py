@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from pydantic import TypeAdapter
 
-from tests.integration.conftest import Worker
-from tests.support.pictures import pixels_of
-from tests.support.webui_dir import running_host
+from tests.support.rig import pixels
+from worker.contract.answers import StreamedPiece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.integration.conftest import Worker
+    from tests.support.s3 import Store
 
 SMALL: dict[str, Any] = {"prompt": "a cat", "steps": 2, "seed": 7}
 STAGES: list[dict[str, Any]] = [
@@ -23,25 +24,15 @@ STAGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    folder = tmp_path_factory.mktemp("studio")
-    with running_host(folder, {"RERUNS": "0", "RESULTS_DIR": str(folder / "results")}) as host:
-        yield Worker(host)
+def job(**fields: Any) -> dict[str, Any]:
+    return {"type": "workflow", **SMALL, "stages": STAGES, **fields}
 
 
-@pytest.fixture
-def worker(studio: Worker) -> Iterator[Worker]:
-    studio.reset()
-    yield studio
-    studio.reset()
+def workflow(worker: Worker, name: str, **fields: Any) -> dict[str, Any]:
+    return worker.run_job({"id": name, "input": job(**fields)})
 
 
-def workflow(worker: Worker, name: str = "wf", **fields: Any) -> dict[str, Any]:
-    return worker.run_job({"id": name, "input": {"type": "workflow", **SMALL, "stages": STAGES, **fields}})
-
-
-def paths(worker: Worker) -> list[str]:
+def asked(worker: Worker) -> list[str]:
     """The pictures that the WebUI was asked for, by what was asked."""
     entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
     kinds = ("txt2img", "img2img", "extra-single-image")
@@ -49,20 +40,169 @@ def paths(worker: Worker) -> list[str]:
 
 
 def test_three_stages_make_what_three_jobs_by_hand_make(worker: Worker) -> None:
-    answer = workflow(worker, "three", output={"intermediates": ["base", "mid"]})
+    answer = workflow(worker, "three", output={"intermediates": ["base", "mid"], "delivery": "base64"})
     base = worker.run_job({"id": "a", "input": {**SMALL, "width": 64, "height": 96}})
     start = {"init_images": base["images"], "denoising_strength": 0.25, "width": 128, "height": 192}
     mid = worker.run_job({"id": "b", "input": {**SMALL, "seed": 1007, **start}})
     final = worker.run_job({"id": "c", "input": {"image": mid["images"][0], "scale": 2, "upscaler": "Lanczos"}})
     told = {stage["name"]: stage for stage in answer["stages"]}
-    assert pixels_of(told["base"]["images"][0]) == pixels_of(base["images"][0])
-    assert pixels_of(told["mid"]["images"][0]) == pixels_of(mid["images"][0])
-    assert pixels_of(answer["images"][0]) == pixels_of(final["images"][0])
+    assert pixels(told["base"]["images"][0]) == pixels(base["images"][0])
+    assert pixels(told["mid"]["images"][0]) == pixels(mid["images"][0])
+    assert pixels(answer["images"][0]) == pixels(final["images"][0])
     assert answer["applied"]["size"] == {"width": 256, "height": 384}
     assert [stage["seeds"] for stage in answer["stages"]] == [[7], [1007], [7]]
+    assert [stage["type"] for stage in answer["stages"]] == ["txt2img", "img2img", "upscale"]
+    assert all(stage["phase_ms"]["total"] > 0 for stage in answer["stages"])
 
 
-def test_a(worker: Worker) -> None:
-    answer = worker.run_job({"id": "v", "input": {"type": "validate", "job": {"type": "workflow", **SMALL, "stages": STAGES}}})
-    print(answer)
-    assert 0
+def test_every_picture_goes_through_every_stage_with_its_own_seed_and_prompt(worker: Worker) -> None:
+    answer = workflow(worker, "several", prompt="a {red|green|blue} cat", wildcards=True, n_iter=3)
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    drawn = [entry["json"]["prompt"] for entry in entries if entry["path"].endswith("txt2img")]
+    redrawn = [entry["json"]["prompt"] for entry in entries if entry["path"].endswith("img2img")]
+    assert drawn == redrawn
+    assert len(set(drawn)) > 1
+    assert [stage["seeds"] for stage in answer["stages"][:2]] == [[7, 8, 9], [1007, 1008, 1009]]
+    assert len(answer["images"]) == 3
+
+
+def test_a_stage_that_is_off_lets_the_pictures_pass_and_until_ends_the_run(worker: Worker) -> None:
+    stages = [STAGES[0], {**STAGES[1], "enabled": False}, STAGES[2]]
+    answer = workflow(worker, "off", stages=stages)
+    assert asked(worker) == ["txt2img", "extra-single-image"]
+    assert answer["stages"][1] == {"name": "mid", "type": "img2img", "skipped": True}
+    worker.reset()
+    answer = workflow(worker, "until", until="base")
+    assert asked(worker) == ["txt2img"]
+    assert answer["applied"]["size"] == {"width": 64, "height": 96}
+
+
+def test_a_named_workflow_takes_changes_by_stage(worker: Worker) -> None:
+    changes = {"base": {"steps": 2, "width": 64, "height": 64}, "mid": {"enabled": False}}
+    fields = {"type": "workflow", "workflow": "three_stages", "prompt": "a cat", "seed": 3, "stages": changes}
+    answer = worker.run_job(
+        {"id": "named", "input": {**fields, "stages": {**changes, "final": {"upscaler": "Lanczos", "tiles": None}}}}
+    )
+    assert answer["applied"] == {"upscalers": ["Lanczos"], "size": {"width": 128, "height": 128}}
+
+
+def test_every_mistake_of_every_stage_is_told_before_anything_is_made(worker: Worker) -> None:
+    stages = [
+        {**STAGES[0], "width": 65},
+        {**STAGES[1], "denoising_strength": 3, "from": "bass"},
+        {**STAGES[2], "upscalers": "x"},
+    ]
+    answer = workflow(worker, "wrong", stages=stages, steps=500)
+    found = [problem["path"] for problem in answer["details"]["problems"]]
+    assert found == [
+        "steps",
+        "stages[0].width",
+        "stages[1].from",
+        "stages[1].denoising_strength",
+        "stages[2].upscalers",
+    ]
+    assert asked(worker) == []
+
+
+def test_a_name_that_a_late_stage_has_wrong_is_told_before_anything_is_made(worker: Worker) -> None:
+    stages = [STAGES[0], {**STAGES[1], "sampler_name": "Eular"}, {**STAGES[2], "upscaler": "Lanzcos"}]
+    answer = workflow(worker, "names", stages=stages)
+    found = [(problem["path"], problem.get("suggestion")) for problem in answer["details"]["problems"]]
+    assert found == [("stages[1].sampler_name", "Euler"), ("stages[2].upscaler", "Lanczos")]
+    assert asked(worker) == []
+
+
+def test_a_dry_run_shows_every_request_and_what_all_of_it_costs(worker: Worker) -> None:
+    answer = worker.run_job({"id": "dry", "input": {"type": "validate", "job": job(n_iter=2)}})
+    assert [(each["stage"], each["times"], each["path"].rpartition("/")[2]) for each in answer["requests"]] == [
+        ("base", 1, "txt2img"),
+        ("mid", 2, "img2img"),
+        ("final", 2, "extra-single-image"),
+    ]
+    assert (answer["requests"][1]["body"]["width"], answer["requests"][1]["body"]["height"]) == (128, 192)
+    assert answer["cost"]["steps"] == 2 * 2 + 2 * 2
+    assert set(answer["cost"]["stages"]) == {"base", "mid", "final"}
+    assert asked(worker) == []
+
+
+def test_a_failed_stage_leaves_what_was_made_and_a_repeat_begins_there(worker: Worker, store: Store) -> None:
+    worker.fault("error", path="extra-single-image")
+    answer = workflow(worker, "broken")
+    done = answer["details"]["stages_done"]
+    assert answer["details"]["stage"] == "final"
+    assert [stage["name"] for stage in done] == ["base", "mid"]
+    assert set(store.keys("pics", "broken.")) == {key for stage in done for key in stage["keys"]}
+    worker.reset()
+    again = workflow(worker, "broken")
+    assert asked(worker) == ["extra-single-image"]
+    worker.reset()
+    assert again["images"] == workflow(worker, "whole")["images"] or again["seeds"] == [7]
+
+
+def test_a_repeat_with_another_input_begins_anew(worker: Worker) -> None:
+    worker.fault("error", path="extra-single-image")
+    assert "error" in workflow(worker, "other")
+    worker.reset()
+    workflow(worker, "other", seed=8)
+    assert asked(worker) == ["txt2img", "img2img", "extra-single-image"]
+
+
+def test_a_random_seed_is_the_same_in_the_repeat(worker: Worker) -> None:
+    worker.fault("error", path="img2img")
+    failed = workflow(worker, "random", seed=-1)
+    seed = failed["details"]["stages_done"][0]["seeds"]
+    worker.reset()
+    assert workflow(worker, "random", seed=-1)["stages"][0]["seeds"] == seed
+
+
+def test_progress_only_grows_over_all_stages(worker: Worker) -> None:
+    workflow(worker, "progress", n_iter=2)
+    told = [progress.percent for progress in worker.progress if progress.stage == "generate"]
+    assert told == sorted(told)
+    assert worker.progress[-1].percent >= 90
+
+
+def test_the_pictures_of_each_stage_are_streamed(worker: Worker) -> None:
+    pieces: list[dict[str, Any]] = []
+
+    async def take(piece: dict[str, Any]) -> None:
+        TypeAdapter(StreamedPiece).validate_python(piece, strict=True)
+        pieces.append(piece)
+
+    whole = {"id": "streamed", "input": job(stream=True, output={"delivery": "base64"})}
+    answer = asyncio.run(worker.host.run(whole, on_progress=lambda _: None, on_piece=take))
+    assert [(piece["stage"], piece["seed"]) for piece in pieces] == [("base", 7), ("mid", 1007), ("final", 7)]
+    assert pieces[-1]["image"] == answer["images"][0]
+    assert answer["streamed"] == 3
+
+
+def test_no_other_job_has_the_gpu_between_the_stages(worker: Worker) -> None:
+    async def both() -> None:
+        first = asyncio.ensure_future(run(worker, "first", job(steps=20)))
+        while not asked(worker):  # noqa: ASYNC110 - the stand-in has to be asked, it does not call
+            await asyncio.sleep(0.01)
+        await asyncio.gather(first, run(worker, "second", {**SMALL, "width": 64, "height": 64}))
+
+    worker.fault("slow-step", count=-1, seconds=0.01)
+    asyncio.run(both())
+    assert asked(worker) == ["txt2img", "img2img", "extra-single-image", "txt2img"]
+
+
+def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(run(worker, "cancelled", job(steps=100)))
+        while "img2img" not in asked(worker):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await run(worker, "next", {**SMALL, "width": 64, "height": 64})
+
+    worker.fault("slow-step", count=-1, seconds=0.005)
+    asyncio.run(cancelled())
+    assert asked(worker) == ["txt2img", "img2img", "txt2img"]
+
+
+async def run(worker: Worker, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = await worker.host.run({"id": name, "input": fields}, on_progress=lambda _: None)
+    return answer

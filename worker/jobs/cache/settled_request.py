@@ -52,7 +52,10 @@ class RequestDigest:
             if digest is None:
                 return None
             contents[f"{kind}/{name}"] = digest
-        return self.of_call(request.path, request.body, target, contents)
+        body = dict(request.body)
+        if not body.get("subseed_strength"):
+            body.pop("subseed", None)  # it is drawn anew for each request, and changes nothing
+        return self.of_call(request.path, body, target, contents)
 
     def of_call(
         self, path: str, body: Mapping[str, Any], target: StoreTarget | None, contents: Mapping[str, str] | None = None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.contract.types.workflow import Workflow
+from worker.contract.types.workflow import Continue, Workflow
 from worker.jobs.kinds import image_info, listings, validate, volume_models
-from worker.jobs.workflow import workflow_job
+from worker.jobs.workflow import continuation, workflow_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ KINDS: Mapping[type[Job], JobKind] = {
     ModelsRemove: volume_models.manage,
     Validate: validate.validate,
     Workflow: workflow_job.run_workflow,
+    Continue: continuation.continue_workflow,
 }
 
 

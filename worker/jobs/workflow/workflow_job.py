@@ -130,7 +130,7 @@ async def _left_behind(run: StageRun, context: JobContext, services: JobServices
             "seeds": list(each.result.seeds),
             "applied": each.result.applied,
         }
-        if services.delivery.target(context) is not None:
+        if services.delivery.target(context.target) is not None:
             hidden = run.job.changed({"output": Output(delivery="none")})
             place = replace(context, id=f"{context.id}.{each.stage.name}")
             try:

@@ -113,7 +113,10 @@ async def plan_stages(
 def _for_one(stage: Stage, start: Size | None) -> Job:
     if start is None:
         return first_job(stage, None)
-    changes: dict[str, Any] = {"seed": 0} if "seed" in type(stage.job).model_fields else {}
+    changes: dict[str, Any] = {}
+    if "seed" in type(stage.job).model_fields:
+        seed = getattr(stage.job, "seed", None)
+        changes["seed"] = max(0, seed or 0) + stage.seed_offset
     if stage.scale is not None:
         changes |= scaled(start, stage.scale)
     return stage.job.changed(changes)
