@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.expand.prompts import expand
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.jobs.cache.settled_request import RequestDigest
     from worker.jobs.generation import ImageGeneration
     from worker.jobs.inputs import InputLoader
-    from worker.jobs.job_context import JobThreads
+    from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.operator_config import OperatorConfig
     from worker.jobs.result_delivery import ResultDelivery
     from worker.models.store import ModelStore
@@ -67,6 +67,10 @@ class JobServices:
     digest: RequestDigest
     kept: KeptResults
     shares_gpu: bool = False
+
+    def limits_of(self, context: JobContext) -> Limits:
+        """Return the limits of one job, which may make more pictures where they go into a store."""
+        return replace(self.limits, max_images=context.max_images) if context.max_images else self.limits
 
     def plain_jobs(self, job: Generation) -> list[Piece]:
         """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""

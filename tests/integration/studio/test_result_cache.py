@@ -66,7 +66,7 @@ def test_delivery_and_format_are_no_part_of_the_key(worker: Worker) -> None:
     assert asked(worker) == []
 
 
-@pytest.mark.parametrize("changes", [{"seed": 2}, {"steps": 3}, {"prompt": "a dog"}, {"loras": ["detail_tweaker"]}])
+@pytest.mark.parametrize("changes", [{"seed": 2}, {"steps": 3}, {"prompt": "a dog"}, {"loras": ["add_detail"]}])
 def test_another_job_is_made(worker: Worker, changes: dict[str, Any]) -> None:
     run(worker, cache="refresh")
     worker.reset()
@@ -120,12 +120,12 @@ def test_the_stages_of_a_workflow_are_cached_each(worker: Worker) -> None:
 
 
 def test_a_lora_of_the_same_name_with_other_bytes_is_another(worker: Worker, folder: Path) -> None:
-    place = folder / "models" / "loras" / "detail_tweaker.safetensors"
-    run(worker, loras=["detail_tweaker"], cache="refresh")
+    place = folder / "models" / "loras" / "add_detail.safetensors"
+    run(worker, loras=["add_detail"], cache="refresh")
     worker.reset()
-    assert run(worker, loras=["detail_tweaker"])["cached"]
-    models.write_lora(place, seed=99)
-    assert "cached" not in run(worker, loras=["detail_tweaker"])
+    assert run(worker, loras=["add_detail"])["cached"]
+    models.lora(place, metadata={"ss_tag": "other"})
+    assert "cached" not in run(worker, loras=["add_detail"])
     assert asked(worker) == ["txt2img"]
 
 
@@ -141,7 +141,7 @@ def test_the_cache_outlives_the_worker(worker: Worker, folder: Path) -> None:
 def test_the_policy_of_today_is_asked_about_pictures_of_yesterday(worker: Worker, folder: Path) -> None:
     run(worker, prompt="a forbidden cat", seed=901)
     rules = folder / "rules.yaml"
-    rules.write_text("- {name: no, action: refuse, words: [forbidden]}\n", encoding="utf-8")
+    rules.write_text("- {name: cats, action: refuse, terms: [forbidden]}\n", encoding="utf-8")
     settings = {"RERUNS": "0", "RESULT_CACHE": "volume", "PROMPT_POLICY_FILE": str(rules)}
     with running_host(folder, settings) as host:
         assert run(Worker(host), prompt="a forbidden cat", seed=901)["error_code"] == "invalid_input"
@@ -160,6 +160,7 @@ def test_the_operators_bucket_holds_the_cache_and_no_other_client_gets_it(tmp_pa
     theirs = {"endpointUrl": store.url, "bucketName": "theirs", "accessId": "test:tester", "accessSecret": "testing"}
     with running_host(tmp_path, settings) as host:
         worker = Worker(host)
+        worker.reset()
         run(worker)
         assert store.keys("pics", "result-cache/")
         assert run(worker)["cached"]

@@ -23,7 +23,8 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.
     """
     operator = services.operator
-    accepted = accept(job.job, limits=services.limits, presets=operator.presets, workflows=operator.workflows)
+    limits = services.limits_of(context)
+    accepted = accept(job.job, limits=limits, presets=operator.presets, workflows=operator.workflows)
     inner = accepted.job
     try:
         await services.delivery.admit(inner, context)

@@ -64,7 +64,7 @@ async def continue_workflow(job: Continue, context: JobContext, services: JobSer
     if store is None:
         raise InvalidInput.at("type", "continue needs a store: send s3Config, or the operator sets BUCKET_ENDPOINT_URL")
     chosen, record = await services.threads.run(_chosen, job, store)
-    job, after = _with_stages(job, record, services)
+    job, after = _with_stages(job, record, context, services)
     run = _Continuation(job, after, store, context, services)
     return await run.answer(chosen)
 
@@ -110,7 +110,9 @@ def _folder(key: str) -> str:
     return str(PurePosixPath(key).parent)
 
 
-def _with_stages(job: Continue, record: WorkflowRecord | None, services: JobServices) -> tuple[Continue, str | None]:
+def _with_stages(
+    job: Continue, record: WorkflowRecord | None, context: JobContext, services: JobServices
+) -> tuple[Continue, str | None]:
     """Return the job with the stages of the record where it gives none, and the stage that has been run.
 
     Raises:
@@ -127,7 +129,7 @@ def _with_stages(job: Continue, record: WorkflowRecord | None, services: JobServ
             **job.definition,
             "stages": record.definition["stages"],
         }
-        read = parse_workflow(raw, limits=services.limits, named=services.operator.workflows)
+        read = parse_workflow(raw, limits=services.limits_of(context), named=services.operator.workflows)
         if not isinstance(read, Continue):
             raise AssertionError("its type says so")
         job, after = read, after or record.stage

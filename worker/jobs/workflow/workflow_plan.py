@@ -99,7 +99,7 @@ async def plan_stages(
         pictures = starts * (picture_count(stage.job) if isinstance(stage.job, Generation) else 1)
         made[stage.name] = (size, pictures)
         planned.append(PlannedStage(stage, source, dry, size, starts, pictures, cost_of(stage, size, pictures)))
-    most = context.max_images or services.limits.max_images
+    most = services.limits_of(context).max_images
     problems += [
         Problem(each.stage.place, f"makes {each.pictures} pictures; at most {most} are allowed (this endpoint)")
         for each in planned
