@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from worker.gallery.decisions import UNDECIDED, Change, Decision, Journal, match, write_line
 from worker.gallery.duplicates import near_duplicates
 from worker.gallery.facts import Facts, read_facts
-from worker.gallery.pictures import PictureFile, PictureGone, PictureStore, facts_names
 from worker.gallery.pixels import UnreadablePicture, look_hash, read_notes
+from worker.gallery.store.base import PictureFile, PictureGone, PictureStore, facts_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +87,7 @@ class Catalog:
             StoreUnavailable: it can't be read.
         """
         with self._scanning, self._deciding:
-            files = list(self._store.list())
+            files = list(self._store.files())
             text = self._store.journal()
             with self._lock:
                 self._take_files(files)
@@ -223,8 +223,8 @@ class Catalog:
             if lines:
                 self._store.append_journal(lines)
             with self._lock:
-                for entry, wanted in made:
-                    entry.decision = entry.decision.changed(wanted)
+                for entry, change_made in made:
+                    entry.decision = entry.decision.changed(change_made)
                     self._touch(entry)
         return missing
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from worker.gallery.pictures import PictureFile
+    from worker.gallery.store.base import PictureFile
 
 VERSION = 1
 LONGEST_NOTE = 500

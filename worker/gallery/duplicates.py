@@ -39,7 +39,7 @@ def near_duplicates(hashes: Mapping[str, int]) -> list[list[str]]:
 
 
 def _pairs_that_may_be_near(values: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs that agree in one of eight bands of eight bits: all pairs with fewer than eight different bits."""
+    """Yield the pairs that agree in one of eight bands of eight bits: all that differ in fewer than eight bits."""
     for shift in range(0, HASH_BITS, _BAND_BITS):
         bands: dict[int, list[int]] = defaultdict(list)
         for value in values:

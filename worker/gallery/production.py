@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import requests
 
 from worker.client import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut
-from worker.gallery.pictures import PictureGone, PictureStore, StoreUnavailable
-from worker.gallery.pixels import UnreadablePicture, file_ending
 from worker.gallery.jobs import (
     FINAL,
     NoSuchJob,
@@ -25,6 +23,8 @@ from worker.gallery.jobs import (
     next_seeds,
     repeated_job,
 )
+from worker.gallery.pixels import UnreadablePicture, file_ending
+from worker.gallery.store.base import PictureGone, PictureStore, StoreUnavailable
 from worker.telemetry import logs
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Production:
         self._store = store
         self._lock = threading.Lock()
         self._tasks: list[Task] = []
+        self._begun: list[Future[None]] = []
         self._pool = ThreadPoolExecutor(IN_FLIGHT, "gallery-job")
 
     def finish(self, pictures: Sequence[str]) -> list[Task]:
@@ -161,6 +162,12 @@ class Production:
                 except EndpointError as error:
                     logs.get_logger("gallery").warning("a job could not be cancelled", error=str(error))
 
+    def wait(self) -> None:
+        """Wait until every task that was begun is over."""
+        with self._lock:
+            begun = list(self._begun)
+        wait(begun)
+
     def close(self) -> None:
         """Cancel what runs, and wait for the threads."""
         self.cancel()
@@ -180,19 +187,17 @@ class Production:
                 self._tasks.remove(task)
         for task in tasks:
             if task.status == "queued":
-                self._pool.submit(self._run, task)
+                self._begun = [*(one for one in self._begun if not one.done()), self._pool.submit(self._run, task)]
         return tasks
 
     def _run(self, task: Task) -> None:
-        with self._lock:
-            if task.is_cancelled or task.job is None:
-                return
-            task.status = "running"
+        job = self._take_up(task)
+        if job is None:
+            return
         status: Status = "failed"
         try:
-            task.running = self._endpoint.run(task.job)
-            if task.is_cancelled:
-                task.running.cancel()
+            task.running = self._endpoint.run(job)
+            self._cancel_if_wanted(task)
             for state in task.running.stream():
                 percent = state.progress.get("percent")
                 task.percent = float(percent) if isinstance(percent, (int, float)) else task.percent
@@ -208,6 +213,19 @@ class Production:
             task.message = f"a defect: {type(error).__name__}"
         with self._lock:
             task.status = "cancelled" if task.is_cancelled and status == "failed" else status
+
+    def _take_up(self, task: Task) -> Mapping[str, Any] | None:
+        """Return the job of a task that is to be run now, None where it was cancelled."""
+        with self._lock:
+            if task.is_cancelled:
+                return None
+            task.status = "running"
+            return task.job
+
+    def _cancel_if_wanted(self, task: Task) -> None:
+        """Stop a job that was cancelled while it was sent."""
+        if task.is_cancelled and task.running is not None:
+            task.running.cancel()
 
     def _keep(self, task: Task, answer: Mapping[str, Any]) -> Status:
         """Write what was made; return how the task ended."""

@@ -82,7 +82,7 @@ class PictureStore(Protocol):
     title: str
     """The place, for people."""
 
-    def list(self) -> Iterator[PictureFile]:
+    def files(self) -> Iterator[PictureFile]:
         """Yield every picture, folder by folder. Raises StoreUnavailable."""
 
     def read(self, name: str, *, most: int | None = None) -> bytes:

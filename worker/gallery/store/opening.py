@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from worker.delivery.endpoint import BadEndpoint, locate
-from worker.gallery.bucket import Bucket, connect
-from worker.gallery.folder import Folder
-from worker.gallery.pictures import StoreUnavailable
+from worker.gallery.store.base import StoreUnavailable
+from worker.gallery.store.bucket import Bucket, connect
+from worker.gallery.store.folder import Folder
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from worker.gallery.pictures import PictureStore
+    from worker.gallery.store.base import PictureStore
     from worker.settings import Settings
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from worker.files import write_atomically
 from worker.gallery.decisions import compacted, read_journal
-from worker.gallery.pictures import SIDECAR, TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
+from worker.gallery.store.base import SIDECAR, TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class Folder:
         self._compact_above = MOST_LINES
         self._lock = FileLock(self._root / f".{SIDECAR}.lock", timeout=_LOCK_S)
 
-    def list(self) -> Iterator[PictureFile]:
+    def files(self) -> Iterator[PictureFile]:
         """Yield the pictures, depth first, each folder by name."""
         try:
             yield from self._listed(self._root, "")

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from worker.gallery.decisions import compacted, read_journal
-from worker.gallery.pictures import TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
+from worker.gallery.store.base import TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ class Bucket:
         self.title = f"s3://{bucket}/{self._prefix}"
         self._parts: dict[str, str] = {}
 
-    def list(self) -> Iterator[PictureFile]:
+    def files(self) -> Iterator[PictureFile]:
         """Yield the pictures in the order of their keys."""
         for told in self._objects(""):
             name = str(told["Key"]).removeprefix(self._prefix)
