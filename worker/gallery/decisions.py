@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from worker.gallery.store.base import PictureFile
@@ -72,48 +72,63 @@ class _Line(BaseModel):
     set: Change
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Which picture a line of the journal is about.
+
+    Attributes:
+        name: The picture's at that time.
+        size: Of the file, in bytes.
+        fingerprint: Of its content.
+        time: Of the decision, ISO 8601.
+        number: Of the line, from 1.
+    """
+
+    name: str
+    size: int
+    fingerprint: str
+    time: str
+    number: int
+
+
 @dataclass(slots=True)
 class Journal:
     """All decisions by the content they were made on.
 
     Attributes:
         decisions: Fingerprint → decision.
-        names: Name → size, fingerprint and time of the last decision under that name.
-        sizes: Fingerprint → size of the file.
-        lines: How many lines were read.
+        by_name: Name → the last line with that name.
+        by_content: Fingerprint → the last line with that fingerprint.
     """
 
     decisions: dict[str, Decision] = field(default_factory=dict)
-    names: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    lines: int = 0
+    by_name: dict[str, Line] = field(default_factory=dict)
+    by_content: dict[str, Line] = field(default_factory=dict)
+    _read: int = 0
 
     def add(self, text: str) -> None:
         """Read further lines. Those that can't be read, such as the half of one, are passed over."""
         for raw in text.splitlines():
-            self.lines += 1
+            self._read += 1
             try:
                 told = json.loads(raw)
                 name = str(told.pop("name"))  # pydantic takes no name that is not valid UTF-8
-                line = _Line.model_validate(told)
+                read = _Line.model_validate(told)
             except (ValidationError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
                 continue
+            line = Line(name, read.size, read.fingerprint, read.t, self._read)
             before = self.decisions.get(line.fingerprint, UNDECIDED)
-            self.decisions[line.fingerprint] = before.changed(line.set.to_json())
-            self.names[name] = (line.size, line.fingerprint, line.t)
-            self.sizes[line.fingerprint] = line.size
+            self.decisions[line.fingerprint] = before.changed(read.set.to_json())
+            self.by_name[name] = self.by_content[line.fingerprint] = line
 
 
 def write_line(file: PictureFile, fingerprint: str, change: Mapping[str, Any], now: datetime) -> str:
     """Return the journal's line for a change of `file`, without a line break."""
-    line = {
-        "v": VERSION,
-        "t": now.isoformat(timespec="milliseconds"),
-        "name": file.name,
-        "size": file.size,
-        "fingerprint": fingerprint,
-        "set": dict(change),
-    }
+    return _written(file.name, file.size, fingerprint, now.isoformat(timespec="milliseconds"), change)
+
+
+def _written(name: str, size: int, fingerprint: str, time: str, change: Mapping[str, Any]) -> str:
+    line = {"v": VERSION, "t": time, "name": name, "size": size, "fingerprint": fingerprint, "set": dict(change)}
     return json.dumps(line)  # ASCII: names that are not valid UTF-8 come back as they were
 
 
@@ -126,14 +141,11 @@ def read_journal(text: str) -> Journal:
 
 def compacted(journal: Journal) -> list[str]:
     """Return the fewest lines that say the same as `journal`."""
-    last = {fingerprint: name for name, (_, fingerprint, _) in journal.names.items()}
-    result = []
-    for fingerprint, name in last.items():
-        size, _, told = journal.names[name]
-        line = {"v": VERSION, "t": told, "name": name, "size": size, "fingerprint": fingerprint}
-        whole = asdict(journal.decisions[fingerprint])
-        result.append(json.dumps({**line, "set": whole}))
-    return result
+    lines = {line.number: line for line in (*journal.by_name.values(), *journal.by_content.values())}
+    return [
+        _written(line.name, line.size, line.fingerprint, line.time, asdict(journal.decisions[line.fingerprint]))
+        for _, line in sorted(lines.items())
+    ]
 
 
 def match(
@@ -155,22 +167,16 @@ def match(
     """
     found: dict[str, str] = {}
     for file in files:
-        size, known, told = journal.names.get(file.name, (-1, "", ""))
-        if size == file.size and (is_unchanged(file, told) or fingerprint(file) == known):
-            found[file.name] = known
+        line = journal.by_name.get(file.name)
+        if line is None or line.size != file.size:
+            continue
+        if is_unchanged(file, line.time) or fingerprint(file) == line.fingerprint:
+            found[file.name] = line.fingerprint
     lost = set(journal.decisions) - set(found.values())
-    sizes = {journal.sizes[one] for one in lost}
+    sizes = {journal.by_content[one].size for one in lost}
     for file in files:
         if file.name not in found and file.size in sizes:
             known = fingerprint(file) or ""
             if known in lost:
                 found[file.name] = known
     return found
-
-
-def counts(decisions: Iterable[Decision]) -> dict[str, int]:
-    """Return how many decisions have each flag."""
-    result = {"pick": 0, "reject": 0, "none": 0}
-    for decision in decisions:
-        result[decision.flag] += 1
-    return result

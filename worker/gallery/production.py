@@ -185,8 +185,7 @@ class Production:
             over = [task for task in self._tasks if task.status in _OVER]
             for task in over[: max(0, len(self._tasks) - MOST_TASKS)]:
                 self._tasks.remove(task)
-        for task in tasks:
-            if task.status == "queued":
+            for task in (task for task in tasks if task.status == "queued"):
                 self._begun = [*(one for one in self._begun if not one.done()), self._pool.submit(self._run, task)]
         return tasks
 

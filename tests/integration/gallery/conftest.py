@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -36,7 +36,11 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages, each in a browser of its own; at the end none may have had an error or broken the CSP."""
-    contexts, troubles = [], list[str]()
+    contexts, troubles = list[BrowserContext](), list[str]()
+
+    def dismiss(dialog: Dialog) -> None:
+        troubles.append(dialog.message)
+        dialog.dismiss()
 
     def opened(url: str, **options: object) -> Page:
         context = browser.new_context(viewport={"width": 1200, "height": 800}, **options)  # type: ignore[arg-type]
@@ -44,7 +48,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda told: troubles.append(told.text) if "Content Security" in told.text else None)
-        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", dismiss)
         page.goto(url)
         return page
 
