@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -24,7 +25,6 @@ from worker.gallery.web.server import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from worker.gallery.store.base import PictureStore
 
@@ -122,9 +122,11 @@ def served(
     endpoint: str | None = None,
 ) -> Iterator[Served]:
     """Serve a folder or store until the block ends."""
-    store = pictures if not hasattr(pictures, "read_bytes") else Folder(pictures)  # type: ignore[arg-type]
+    store = Folder(pictures) if isinstance(pictures, Path) else pictures
     runs = None if endpoint is None else Endpoint(endpoint)
-    gallery = Gallery(store, cache, may_delete=may_delete, endpoint=runs)  # type: ignore[arg-type]
+    gallery = Gallery(store, cache, may_delete=may_delete, endpoint=runs)
+    gallery.catalog.scan()
+    gallery.start()
     access = Access(key)
     port = free_port()
     running = server(gallery, access, "127.0.0.1", port)

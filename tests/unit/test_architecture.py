@@ -52,8 +52,8 @@ DUPLICATED_MODULES = {
 
 ONLY_THERE = {
     "runpod": {"worker/runpod_adapter.py"},
-    "boto3": {"worker/storage/s3.py"},
-    "botocore": {"worker/storage/s3.py"},
+    "boto3": {"worker/storage/s3.py", "worker/gallery/store/bucket.py"},
+    "botocore": {"worker/storage/s3.py", "worker/gallery/store/bucket.py"},
 }
 
 

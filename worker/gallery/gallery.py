@@ -29,9 +29,6 @@ class Gallery:
         cache: The folder for thumbnails.
         may_delete: Whether rejected pictures may be moved into the trash.
         endpoint: Runs jobs; None: none are run.
-
-    Raises:
-        StoreUnavailable: the pictures can't be listed.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class Gallery:
         self.may_delete = may_delete
         self.thumbnails = Thumbnails(store, cache)
         self.catalog = Catalog(store, self.thumbnails)
-        self.catalog.scan()
         self.production = None if endpoint is None else Production(endpoint, self.catalog, store)
         self._stopping = threading.Event()
         self._is_due = threading.Event()
@@ -49,6 +45,10 @@ class Gallery:
         self._duplicates: dict[str, Any] = {"state": "none", "groups": []}
         self._problem = ""
         self._reader = threading.Thread(target=self._keep_up, name="gallery-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to list the pictures and to read their facts, in the background."""
+        self._is_due.set()
         self._reader.start()
 
     def news(self, since: int) -> dict[str, Any]:
@@ -71,11 +71,11 @@ class Gallery:
         self._is_due.set()
         if self.production is not None:
             self.production.close()
-        self._reader.join()
+        if self._reader.is_alive():
+            self._reader.join()
 
     def _keep_up(self) -> None:
-        """Read facts, and look at the store again when a page asks for news."""
-        self.catalog.read_missing_facts(self._stopping.is_set)
+        """Look at the store and read facts, now and whenever a page asks for news."""
         self.thumbnails.prune()
         while not self._stopping.is_set():
             self._is_due.wait()

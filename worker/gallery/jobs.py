@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.again import job_from
+from worker.contract.expand.from_infotext import job_from
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -111,4 +111,4 @@ def test_a_bucket_that_is_not_there_says_so(s3: Store, tmp_path: Path) -> None:
         "BUCKET_SECRET_ACCESS_KEY": SECRET_KEY,
     }
     with pytest.raises(StoreUnavailable, match="s3://nowhere/"):
-        Gallery(open_store("s3://nowhere/", read_settings(environment)), tmp_path / "cache")
+        Gallery(open_store("s3://nowhere/", read_settings(environment)), tmp_path / "cache").catalog.scan()

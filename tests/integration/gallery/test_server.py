@@ -217,7 +217,7 @@ def test_a_folder_that_cant_be_written_says_so_and_keeps_the_old_decision(tmp_pa
     (name,) = fill(tmp_path / "pics", 1)
     (tmp_path / "pics" / "curation.jsonl").mkdir()
     with pytest.raises(StoreUnavailable, match=r"curation\.jsonl"):
-        Gallery(Folder(tmp_path / "pics"), tmp_path / "cache")
+        Gallery(Folder(tmp_path / "pics"), tmp_path / "cache").catalog.scan()
     (tmp_path / "pics" / "curation.jsonl").rmdir()
     with served(tmp_path / "pics", tmp_path / "cache") as gallery:
         (tmp_path / "pics" / "curation.jsonl").mkdir()

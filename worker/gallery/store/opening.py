@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from worker.delivery.endpoint import BadEndpoint, locate
 from worker.gallery.store.base import StoreUnavailable
 from worker.gallery.store.bucket import Bucket, connect
 from worker.gallery.store.folder import Folder
+from worker.storage.endpoint import BadEndpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -35,7 +35,9 @@ def open_store(where: str, settings: Settings) -> PictureStore:
         client = connect(endpoint=None, region=settings.bucket_region, access_key=None, secret_key=None)
         return Bucket(client, parts.netloc, parts.path)
     try:
-        place = locate(settings.bucket_endpoint_url, settings.bucket_name or parts.netloc, settings.bucket_region)
+        place = parse_endpoint(
+            settings.bucket_endpoint_url, settings.bucket_name or parts.netloc, settings.bucket_region
+        )
     except BadEndpoint as error:
         raise StoreUnavailable(f"BUCKET_ENDPOINT_URL: {error}") from error
     client = connect(

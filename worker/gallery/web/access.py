@@ -88,9 +88,9 @@ class Access:
 
     def has_key(self, request: Request) -> bool:
         """Return whether the request carries the key itself."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        key = (self._key or "").encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), key)
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = bearer if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        return self._key is not None and hmac.compare_digest(given.strip().encode(), self._key.encode())
 
     def give_cookie(self, request: Request, response: Response) -> None:
         """Set the cookie, which the page's images need: they can't send a header."""

@@ -79,7 +79,7 @@ class _Routes:
     def __init__(self, gallery: Gallery, access: Access) -> None:
         self._gallery = gallery
         self._access = access
-        self._files = _static_files()
+        self._files = static_files()
         self._decoding = asyncio.Semaphore(THUMBNAILS_AT_ONCE)
 
     def app(self) -> Starlette:
@@ -269,7 +269,8 @@ async def _body(request: Request, model: type[Any]) -> Any:
         raise Refused(400, f"{'.'.join(str(part) for part in first['loc']) or 'the body'}: {first['msg']}") from None
 
 
-def _static_files() -> dict[str, bytes]:
+def static_files() -> dict[str, bytes]:
+    """Return the page and what belongs to it, by file name."""
     folder = resources.files("worker.gallery.web") / "static"
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith(tuple(_TYPES))}
 

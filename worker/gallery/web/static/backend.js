@@ -100,6 +100,6 @@ class FileBackend {
     return this.index.journal + lines.map((line) => `${line}\n`).join("");
   }
 
-  thumbnailUrl(picture) { return `gallery/thumbnails/${picture.id}.webp`; }
+  thumbnailUrl(picture) { return `.gallery/thumbnails/${picture.id}.webp`; }
   pictureUrl(picture) { return picture.name.split("/").map(encodeURIComponent).join("/"); }
 }
