@@ -36,7 +36,7 @@ LAYERS = [
     {"jobs"},
     {"serving"},
     {"service", "client", "plan", "doctor"},
-    {"default_checkpoint", "app", "runpod_adapter"},
+    {"default_checkpoint", "app", "runpod_adapter", "gallery"},
     {"cli", "__main__"},
 ]
 """From the ground up; a part may import from its own layer and those below, types included."""

@@ -175,12 +175,18 @@ def _scores(told: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             pending += [(path, one) for one in value[:20]]
 
 
+def _in_words(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _parameters(told: Mapping[str, Any], fields: Mapping[str, str], infotext: str | None) -> Iterator[tuple[str, str]]:
     """Yield what the JSON tells, then what the infotext tells; all of it where it has no known form."""
     for name, value in told.items():
         if name in {"prompt", "negative_prompt", "job", "judged", "checks"} or value is None:
             continue
-        yield _text(name)[:200], _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        yield _text(name)[:200], _text(_in_words(value))
     for name, text in fields.items():
         yield _text(name)[:200], _text(text)
     if infotext and not fields:

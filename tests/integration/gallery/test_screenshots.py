@@ -104,7 +104,7 @@ def test_a_round_of_culling_is_shown_in_pictures(tmp_path: Path, open_page: Call
         page.emulate_media(color_scheme="dark")
         endpoint.held.set()
         page.keyboard.press("u")
-        expect(page.locator("#jobs-text")).to_contain_text("0 of 3 jobs over", timeout=20_000)
+        expect(page.locator("#jobs-progress")).to_have_js_property("value", 0.5, timeout=20_000)
         shoot("finishing")
         endpoint.held.clear()
         expect(page.locator("#jobs-text")).to_contain_text("3 made", timeout=20_000)

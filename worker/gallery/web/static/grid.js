@@ -20,6 +20,7 @@ class Grid {
     this.rendered = new Map();
     this.spare = [];
     this.columns = 1;
+    this.margin = 0;
     this.height = 0;
     this.isDue = false;
     scroller.addEventListener("scroll", () => this.renderSoon(), { passive: true });
@@ -32,6 +33,7 @@ class Grid {
     if (!width) return;
     this.height = this.scroller.clientHeight;
     this.columns = Math.max(1, Math.floor((width - GAP) / (this.size + GAP)));
+    this.margin = Math.max(0, Math.floor((width + GAP - this.columns * (this.size + GAP)) / 2));
     this.rows = [];
     let top = GAP;
     const { shown, headings } = this.model;
@@ -176,7 +178,7 @@ class Grid {
     cell.classList.toggle("broken", isBroken);
     cell.classList.toggle("selected", this.isSelected(id));
     cell.classList.toggle("current", id === this.current);
-    cell.style.transform = `translateX(${GAP + column * (this.size + GAP)}px)`;
+    cell.style.transform = `translateX(${this.margin + column * (this.size + GAP)}px)`;
     cell.style.width = `${this.size}px`;
     cell.style.height = `${this.size + CAPTION}px`;
     const [image, bar, caption] = cell.children;
