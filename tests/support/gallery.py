@@ -18,15 +18,15 @@ from PIL.PngImagePlugin import PngInfo
 from tests.support.loopback_http import Reply, Request, Server, serve
 from tests.support.ports import free_port
 from worker.client import Endpoint
-from worker.gallery.gallery import Gallery
+from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder
 from worker.gallery.web.access import TOKEN_HEADER, Access
-from worker.gallery.web.server import server
+from worker.gallery.web.gallery_server import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.gallery.store.base import PictureStore
+    from worker.gallery.store.picture_store import PictureStore
 
 JOB = {"type": "workflow", "workflow": "portrait", "prompt": "a lighthouse", "until": "base"}
 

@@ -15,14 +15,14 @@ from worker.cli.printing import complain, write
 from worker.cli.submit import key_name
 from worker.client import Endpoint, EndpointError
 from worker.errors import WorkerError
-from worker.gallery.gallery import Gallery
-from worker.gallery.store.base import StoreUnavailable
+from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder
 from worker.gallery.store.opening import open_store
+from worker.gallery.store.picture_store import StoreUnavailable
 from worker.gallery.thumbnails import cache_folder
 from worker.gallery.web.access import Access
+from worker.gallery.web.gallery_server import PATH, server
 from worker.gallery.web.offline import write_page
-from worker.gallery.web.server import PATH, server
 from worker.ingress import LOOPBACK
 from worker.settings import read_settings
 from worker.telemetry import logs

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from worker.gallery.gallery import Gallery
+    from worker.gallery.live_gallery import Gallery
     from worker.serving.job_table import JobRecord
     from worker.serving.webhook_sender import WebhookSender
 
@@ -202,8 +202,8 @@ class HttpWorker:
         )
         if self._gallery is not None:
             from worker.gallery.web.access import Access  # noqa: PLC0415 - only where there is a gallery
-            from worker.gallery.web.app import gallery_app  # noqa: PLC0415 - as above
-            from worker.gallery.web.server import PATH  # noqa: PLC0415 - as above
+            from worker.gallery.web.gallery_server import PATH  # noqa: PLC0415 - as above
+            from worker.gallery.web.routes import gallery_app  # noqa: PLC0415 - as above
 
             app.mount(PATH, gallery_app(self._gallery, Access(_plain(secret))))
             self._gallery.start()
@@ -227,9 +227,9 @@ def _gallery(settings: Settings, environment: Mapping[str, str]) -> Gallery | No
     if settings.gallery is None:
         return None
     from worker.client import Endpoint  # noqa: PLC0415 - only where there is a gallery
-    from worker.gallery.gallery import Gallery  # noqa: PLC0415 - as above
-    from worker.gallery.store.base import StoreUnavailable  # noqa: PLC0415 - as above
+    from worker.gallery.live_gallery import Gallery  # noqa: PLC0415 - as above
     from worker.gallery.store.opening import open_store  # noqa: PLC0415 - as above
+    from worker.gallery.store.picture_store import StoreUnavailable  # noqa: PLC0415 - as above
     from worker.gallery.thumbnails import cache_folder  # noqa: PLC0415 - as above
 
     host = LOOPBACK[0] if settings.http_host in ("0.0.0.0", "::") else settings.http_host  # noqa: S104 - compared

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from worker.gallery.store.base import PictureFile
+    from worker.gallery.store.picture_store import PictureFile
 
 VERSION = 1
 LONGEST_NOTE = 500
@@ -35,7 +35,7 @@ class Change(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PictureDecision:
     """A person's opinion of a picture.
 
     Attributes:
@@ -52,7 +52,7 @@ class Decision:
     note: str = ""
     reviewed: bool = False
 
-    def changed(self, change: Mapping[str, Any]) -> Decision:
+    def changed(self, change: Mapping[str, Any]) -> PictureDecision:
         """Return the decision after a change."""
         return replace(self, **change)
 
@@ -61,7 +61,7 @@ class Decision:
         return {name: value for name, value in asdict(self).items() if value != getattr(UNDECIDED, name)}
 
 
-UNDECIDED = Decision()
+UNDECIDED = PictureDecision()
 
 
 class _Line(BaseModel):
@@ -101,7 +101,7 @@ class Journal:
         by_content: Fingerprint → the last line with that fingerprint.
     """
 
-    decisions: dict[str, Decision] = field(default_factory=dict)
+    decisions: dict[str, PictureDecision] = field(default_factory=dict)
     by_name: dict[str, Line] = field(default_factory=dict)
     by_content: dict[str, Line] = field(default_factory=dict)
     _read: int = 0

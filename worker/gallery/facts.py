@@ -29,7 +29,7 @@ _SEED_IN_NAME = re.compile(r"(?:^|[_-])s?(\d{1,20})(?=_|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PictureFacts:
     """How a picture was made.
 
     Attributes:
@@ -65,7 +65,7 @@ class Facts:
     request: Mapping[str, Any] | None = None
 
 
-def read_facts(name: str, document: bytes | None, infotext: str | None, size: tuple[int, int]) -> Facts:
+def read_facts(name: str, document: bytes | None, infotext: str | None, size: tuple[int, int]) -> PictureFacts:
     """Return the facts of the picture `name`.
 
     Args:
@@ -79,7 +79,7 @@ def read_facts(name: str, document: bytes | None, infotext: str | None, size: tu
     fields = notes.fields
     prompt = _text(told.get("prompt")) or notes.prompt[:LONGEST_TEXT]
     request = told.get("job") if isinstance(told.get("job"), dict) else None
-    return Facts(
+    return PictureFacts(
         prompt=prompt,
         negative_prompt=_text(told.get("negative_prompt")) or notes.negative_prompt[:LONGEST_TEXT],
         seed=_first(_whole(told.get("seed")), _whole(fields.get("Seed")), _seed_in(name)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import requests
 
 from worker.client import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut
-from worker.gallery.jobs import (
+from worker.gallery.job_requests import (
     FINAL,
     NoSuchJob,
     facts_document,
@@ -24,15 +24,15 @@ from worker.gallery.jobs import (
     repeated_job,
 )
 from worker.gallery.pixels import UnreadablePicture, file_ending
-from worker.gallery.store.base import PictureGone, PictureStore, StoreUnavailable
+from worker.gallery.store.picture_store import PictureGone, PictureStore, StoreUnavailable
 from worker.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.gallery.catalog import Catalog
-    from worker.gallery.endpoint import JobEndpoint, SubmittedJob
-    from worker.gallery.facts import Facts
+    from worker.gallery.facts import PictureFacts
+    from worker.gallery.job_endpoint import JobEndpoint, SubmittedJob
+    from worker.gallery.picture_catalog import PictureCatalog
 
     Kind = Literal["finish", "again"]
     Status = Literal["queued", "running", "made", "skipped", "failed", "cancelled"]
@@ -63,7 +63,7 @@ class Task:
     picture: str
     name: str
     kind: Kind
-    facts: Facts
+    facts: PictureFacts
     job: Mapping[str, Any] | None = None
     seed: int | None = None
     status: Status = "queued"
@@ -89,7 +89,7 @@ class Production:
         store: Where they lie, and what is made is written to.
     """
 
-    def __init__(self, endpoint: JobEndpoint, catalog: Catalog, store: PictureStore) -> None:
+    def __init__(self, endpoint: JobEndpoint, catalog: PictureCatalog, store: PictureStore) -> None:
         self._endpoint = endpoint
         self._catalog = catalog
         self._store = store

@@ -13,7 +13,7 @@ from worker.gallery.pixels import UnreadablePicture, make_thumbnail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.gallery.store.base import PictureFile, PictureStore
+    from worker.gallery.store.picture_store import PictureFile, PictureStore
 
 MOST_BYTES = 1024**3
 

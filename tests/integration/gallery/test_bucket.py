@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.gallery import finishing_endpoint, infotext, png, served
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
-from worker.gallery.gallery import Gallery
+from worker.gallery.live_gallery import Gallery
 from worker.gallery.store import bucket as bucket_module
-from worker.gallery.store.base import StoreUnavailable
 from worker.gallery.store.bucket import Bucket
 from worker.gallery.store.opening import open_store
+from worker.gallery.store.picture_store import StoreUnavailable
 from worker.settings import read_settings
 
 if TYPE_CHECKING:

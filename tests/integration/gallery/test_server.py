@@ -18,9 +18,9 @@ import pytest
 import requests
 
 from tests.support.gallery import fill, finishing_endpoint, infotext, journal, png, served
-from worker.gallery.gallery import Gallery
-from worker.gallery.store.base import StoreUnavailable
+from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder
+from worker.gallery.store.picture_store import StoreUnavailable
 from worker.gallery.web.access import TOKEN_HEADER
 
 if TYPE_CHECKING:

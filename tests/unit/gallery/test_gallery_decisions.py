@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.gallery.decisions import Change, Decision, compacted, match, read_journal, write_line
-from worker.gallery.store.base import PictureFile
+from worker.gallery.decisions import Change, PictureDecision, compacted, match, read_journal, write_line
+from worker.gallery.store.picture_store import PictureFile
 
 NOW = datetime(2026, 12, 1, 10, tzinfo=timezone.utc)
 FILE = PictureFile("a.png", 10, 0.0)
@@ -18,7 +18,7 @@ def line(file: PictureFile, fingerprint: str, **change: object) -> str:
 
 def test_the_last_line_counts_field_by_field() -> None:
     text = "\n".join([line(FILE, "x", flag="pick", stars=4), line(FILE, "x", flag="none")])
-    assert read_journal(text).decisions == {"x": Decision(flag="none", stars=4)}
+    assert read_journal(text).decisions == {"x": PictureDecision(flag="none", stars=4)}
 
 
 def test_lines_that_cant_be_read_are_passed_over() -> None:
@@ -32,7 +32,7 @@ def test_lines_that_cant_be_read_are_passed_over() -> None:
         good.replace('"pick"', '"maybe"'),
         good.replace('"v": 1', '"v": 2'),
     ]
-    assert read_journal("\n".join([*bad, good, *bad])).decisions == {"x": Decision(flag="pick")}
+    assert read_journal("\n".join([*bad, good, *bad])).decisions == {"x": PictureDecision(flag="pick")}
     assert read_journal("\n".join(bad)).decisions == {}
 
 

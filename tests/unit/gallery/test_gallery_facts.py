@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.gallery.duplicates import near_duplicates
-from worker.gallery.facts import Facts, read_facts
-from worker.gallery.jobs import (
+from worker.gallery.facts import PictureFacts, read_facts
+from worker.gallery.job_requests import (
     NoSuchJob,
     final_name,
     finished,
@@ -21,7 +21,7 @@ from worker.gallery.jobs import (
 INFOTEXT = "a cat <lora:film:0.8>\nNegative prompt: dog\nSteps: 20, Sampler: Euler, Seed: 7, Size: 64x96, Model: base"
 
 
-def facts(document: Any = None, infotext: str | None = INFOTEXT, name: str = "a.png") -> Facts:
+def facts(document: Any = None, infotext: str | None = INFOTEXT, name: str = "a.png") -> PictureFacts:
     return read_facts(name, None if document is None else json.dumps(document).encode(), infotext, (64, 96))
 
 
@@ -109,7 +109,7 @@ def test_finals_are_known_by_their_source_or_their_name() -> None:
         ("final/a.webp", None),
         ("b.png", None),
         ("c.png", None),
-        ("made/x.png", Facts(stage="final", source="b.png")),
+        ("made/x.png", PictureFacts(stage="final", source="b.png")),
     ]
     assert finished(pictures) == {"stage1/a.png", "b.png"}
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from worker.gallery.decisions import compacted, read_journal
-from worker.gallery.store.base import TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
+from worker.gallery.store.picture_store import TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,14 @@ from filelock import FileLock
 
 from worker.files import write_atomically
 from worker.gallery.decisions import compacted, read_journal
-from worker.gallery.store.base import SIDECAR, TRASH, PictureFile, PictureGone, StoreUnavailable, is_picture_name
+from worker.gallery.store.picture_store import (
+    SIDECAR,
+    TRASH,
+    PictureFile,
+    PictureGone,
+    StoreUnavailable,
+    is_picture_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

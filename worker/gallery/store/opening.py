@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from worker.gallery.store.base import StoreUnavailable
 from worker.gallery.store.bucket import Bucket, connect
 from worker.gallery.store.folder import Folder
+from worker.gallery.store.picture_store import StoreUnavailable
 from worker.storage.endpoint import BadEndpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from worker.gallery.store.base import PictureStore
+    from worker.gallery.store.picture_store import PictureStore
     from worker.settings import Settings
 
 

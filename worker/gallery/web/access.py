@@ -30,7 +30,7 @@ SECURITY_HEADERS = {
 }
 
 
-class Refused(Exception):
+class RequestDenied(Exception):
     """A request that is answered with an HTTP error.
 
     Attributes:
@@ -68,23 +68,23 @@ class Access:
                 return
             ipaddress.ip_address(name)
         except ValueError:
-            raise Refused(
+            raise RequestDenied(
                 421, "this server does not answer to that name; start it with a key, or with --allow-host"
             ) from None
 
     def check_read(self, request: Request) -> None:
         """Refuse requests without the key or the cookie that it was exchanged for."""
         if self._key is not None and not (self._has_cookie(request) or self.has_key(request)):
-            raise Refused(401, "send Authorization: Bearer with the key (HTTP_API_KEY)")
+            raise RequestDenied(401, "send Authorization: Bearer with the key (HTTP_API_KEY)")
 
     def check_write(self, request: Request) -> None:
         """Refuse, besides, requests that other sites' pages can send."""
         self.check_read(request)
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self.token.encode()):
-            raise Refused(403, f"send the token of api/session as {TOKEN_HEADER}")
+            raise RequestDenied(403, f"send the token of api/session as {TOKEN_HEADER}")
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            raise Refused(403, "the request comes from another site's page")
+            raise RequestDenied(403, "the request comes from another site's page")
 
     def has_key(self, request: Request) -> bool:
         """Return whether the request carries the key itself."""

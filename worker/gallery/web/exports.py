@@ -10,27 +10,27 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
-from worker.gallery.jobs import NoSuchJob, repeated_job
+from worker.gallery.job_requests import NoSuchJob, repeated_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.gallery.catalog import Entry
+    from worker.gallery.picture_catalog import PictureEntry
 
 _REJECTED = -1
 _SPREADSHEET_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def _names(entries: Sequence[Entry]) -> bytes:
+def _names(entries: Sequence[PictureEntry]) -> bytes:
     return "".join(f"{_shown(entry)}\n" for entry in entries).encode()
 
 
-def _seeds(entries: Sequence[Entry]) -> bytes:
+def _seeds(entries: Sequence[PictureEntry]) -> bytes:
     seeds = [entry.facts.seed for entry in entries if entry.facts is not None and entry.facts.seed is not None]
     return "".join(f"{seed}\n" for seed in seeds).encode()
 
 
-def _jobs(entries: Sequence[Entry]) -> bytes:
+def _jobs(entries: Sequence[PictureEntry]) -> bytes:
     jobs = []
     for entry in entries:
         if entry.facts is None or entry.facts.seed is None:
@@ -42,7 +42,7 @@ def _jobs(entries: Sequence[Entry]) -> bytes:
     return json.dumps(jobs, indent=2).encode()
 
 
-def _table(entries: Sequence[Entry]) -> bytes:
+def _table(entries: Sequence[PictureEntry]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(["name", "flag", "stars", "label", "note", "seed", "checkpoint", "stage", "prompt"])
@@ -54,7 +54,7 @@ def _table(entries: Sequence[Entry]) -> bytes:
     return out.getvalue().encode()
 
 
-def _xmp(entries: Sequence[Entry]) -> bytes:
+def _xmp(entries: Sequence[PictureEntry]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in entries:
@@ -71,7 +71,7 @@ def _xmp_document(rating: int) -> str:
     )
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: PictureEntry) -> str:
     return entry.file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -80,7 +80,7 @@ def _as_text(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_SPREADSHEET_FORMULAS) else value
 
 
-EXPORTS: dict[str, tuple[str, str, Callable[[Sequence[Entry]], bytes]]] = {
+EXPORTS: dict[str, tuple[str, str, Callable[[Sequence[PictureEntry]], bytes]]] = {
     "names": ("names.txt", "text/plain; charset=utf-8", _names),
     "seeds": ("seeds.txt", "text/plain; charset=utf-8", _seeds),
     "jobs": ("jobs.json", "application/json", _jobs),

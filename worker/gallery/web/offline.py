@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from worker.files import write_atomically
 from worker.gallery.pixels import UnreadablePicture
-from worker.gallery.store.base import PictureGone
-from worker.gallery.web.app import static_files
+from worker.gallery.store.picture_store import PictureGone
+from worker.gallery.web.routes import static_files
 
 if TYPE_CHECKING:
-    from worker.gallery.gallery import Gallery
+    from worker.gallery.live_gallery import Gallery
 
 PAGE = "gallery.html"
 FOLDER = ".gallery"

@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from worker.gallery.decisions import UNDECIDED, Change, Decision, Journal, match, write_line
+from worker.gallery.decisions import UNDECIDED, Change, Journal, PictureDecision, match, write_line
 from worker.gallery.duplicates import near_duplicates
-from worker.gallery.facts import Facts, read_facts
+from worker.gallery.facts import PictureFacts, read_facts
 from worker.gallery.pixels import UnreadablePicture, look_hash, read_notes
-from worker.gallery.store.base import PictureFile, PictureGone, PictureStore, facts_names
+from worker.gallery.store.picture_store import PictureFile, PictureGone, PictureStore, facts_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ _LARGEST_FACTS = 1024 * 1024
 
 
 @dataclass(slots=True)
-class Entry:
+class PictureEntry:
     """A picture and what is known of it.
 
     Attributes:
@@ -41,13 +41,13 @@ class Entry:
 
     file: PictureFile
     version: int
-    facts: Facts | None = None
+    facts: PictureFacts | None = None
     fingerprint: str | None = None
-    decision: Decision = UNDECIDED
+    decision: PictureDecision = UNDECIDED
     is_gone: bool = False
 
 
-class Catalog:
+class PictureCatalog:
     """The pictures of a store. Thread-safe; the store is read outside the lock.
 
     Args:
@@ -68,7 +68,7 @@ class Catalog:
         self._lock = threading.RLock()
         self._scanning = threading.Lock()
         self._deciding = threading.Lock()
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, PictureEntry] = {}
         self._version = 0
         self._journal = Journal()
         self._journal_text = ""
@@ -112,14 +112,14 @@ class Catalog:
             there.add(file.id)
             entry = self._entries.get(file.id)
             if entry is None or entry.is_gone or entry.file.revision != file.revision:
-                self._entries[file.id] = entry = Entry(file, 0)
+                self._entries[file.id] = entry = PictureEntry(file, 0)
                 self._touch(entry)
         for one, entry in self._entries.items():
             if one not in there and not entry.is_gone:
                 entry.is_gone = True
                 self._touch(entry)
 
-    def _touch(self, entry: Entry) -> None:
+    def _touch(self, entry: PictureEntry) -> None:
         self._version += 1
         entry.version = self._version
 
@@ -148,7 +148,7 @@ class Catalog:
                 entry.facts = facts
                 self._touch(entry)
 
-    def _facts(self, file: PictureFile) -> Facts:
+    def _facts(self, file: PictureFile) -> PictureFacts:
         document = None
         for name in facts_names(file.name):
             try:
@@ -163,7 +163,7 @@ class Catalog:
             infotext, size = None, (0, 0)
         return read_facts(file.name, document, infotext, size)
 
-    def entry(self, one: str) -> Entry:
+    def entry(self, one: str) -> PictureEntry:
         """Return the picture with this id. Raises PictureGone."""
         with self._lock:
             entry = self._entries.get(one)
@@ -171,7 +171,7 @@ class Catalog:
             raise PictureGone(one)
         return entry
 
-    def facts(self, one: str) -> Facts:
+    def facts(self, one: str) -> PictureFacts:
         """Return the facts of a picture, read now where they were not yet. Raises PictureGone."""
         entry = self.entry(one)
         if entry.facts is None:
@@ -181,7 +181,7 @@ class Catalog:
                 self._touch(entry)
         return entry.facts
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PictureEntry]:
         """Return every picture that is there."""
         with self._lock:
             return [entry for entry in self._entries.values() if not entry.is_gone]
@@ -205,7 +205,7 @@ class Catalog:
         """
         missing: list[str] = []
         lines: list[str] = []
-        made: list[tuple[Entry, Mapping[str, Any]]] = []
+        made: list[tuple[PictureEntry, Mapping[str, Any]]] = []
         with self._deciding:
             for one, change in changes:
                 try:
@@ -260,7 +260,7 @@ def _is_unchanged(file: PictureFile, told: str) -> bool:
     return not file.etag and file.modified < decided.timestamp()
 
 
-def _told(entry: Entry, prompts: dict[str, int]) -> dict[str, Any]:
+def _told(entry: PictureEntry, prompts: dict[str, int]) -> dict[str, Any]:
     file, facts = entry.file, entry.facts
     told: dict[str, Any] = {"id": file.id}
     if entry.is_gone:

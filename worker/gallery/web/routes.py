@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from worker.gallery.decisions import Change
-from worker.gallery.jobs import NoSuchJob
+from worker.gallery.job_requests import NoSuchJob
 from worker.gallery.pixels import UnreadablePicture
-from worker.gallery.store.base import PictureGone, StoreUnavailable
-from worker.gallery.web.access import SECURITY_HEADERS, Access, Refused
+from worker.gallery.store.picture_store import PictureGone, StoreUnavailable
+from worker.gallery.web.access import SECURITY_HEADERS, Access, RequestDenied
 from worker.gallery.web.exports import EXPORTS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from worker.gallery.gallery import Gallery
+    from worker.gallery.live_gallery import Gallery
     from worker.gallery.production import Production
 
     Handler = Callable[[Request], Awaitable[Response]]
@@ -50,20 +50,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Decision(_Strict):
+class _DecisionRequest(_Strict):
     id: str = Field(max_length=64)
     set: Change
 
 
-class _Decisions(_Strict):
-    decisions: list[_Decision] = Field(max_length=20_000)
+class _DecisionsRequest(_Strict):
+    decisions: list[_DecisionRequest] = Field(max_length=20_000)
 
 
-class _Finish(_Strict):
+class _FinishRequest(_Strict):
     pictures: list[str] = Field(max_length=20_000)
 
 
-class _Again(_Strict):
+class _AgainRequest(_Strict):
     picture: str = Field(max_length=64)
     count: int = Field(1, ge=1, le=MOST_AGAIN)
 
@@ -115,7 +115,7 @@ class _Routes:
             try:
                 self._access.check_host(request)
                 response = await handler(request)
-            except Refused as refused:
+            except RequestDenied as refused:
                 response = _json({"error": refused.message}, refused.status)
             except PictureGone:
                 response = _json({"error": "there is no such picture (any more)"}, 404)
@@ -153,7 +153,7 @@ class _Routes:
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._files:
-            raise Refused(404, "there is no such file")
+            raise RequestDenied(404, "there is no such file")
         return Response(
             self._files[name], media_type=_TYPES[name[name.rindex(".") :]], headers={"Cache-Control": "no-cache"}
         )
@@ -176,7 +176,7 @@ class _Routes:
     async def _pictures(self, request: Request) -> Response:
         since = request.query_params.get("since", "0")
         if not (since.isascii() and since.isdigit() and len(since) < 16):  # noqa: PLR2004 - digits of a version
-            raise Refused(400, "since: must be a version, a whole number")
+            raise RequestDenied(400, "since: must be a version, a whole number")
         return _json(await run_in_threadpool(self._gallery.news, int(since)))
 
     async def _details(self, request: Request) -> Response:
@@ -201,7 +201,7 @@ class _Routes:
     async def _export(self, request: Request) -> Response:
         what = request.path_params["what"]
         if what not in EXPORTS:
-            raise Refused(404, f"there is no such export; there are {', '.join(EXPORTS)}")
+            raise RequestDenied(404, f"there is no such export; there are {', '.join(EXPORTS)}")
         name, media_type, write = EXPORTS[what]
         flag = request.query_params.get("flag", "")
         entries = [entry for entry in self._gallery.catalog.entries() if flag in ("", entry.decision.flag)]
@@ -213,7 +213,7 @@ class _Routes:
     # -- changes ------------------------------------------------------------------------------------------------------
 
     async def _decide(self, request: Request) -> Response:
-        order = await _body(request, _Decisions)
+        order = await _body(request, _DecisionsRequest)
         changes = [(one.id, one.set) for one in order.decisions]
         return _json({"missing": await run_in_threadpool(self._gallery.catalog.decide, changes)})
 
@@ -222,12 +222,12 @@ class _Routes:
         return _json({})
 
     async def _finish(self, request: Request) -> Response:
-        order, production = await _body(request, _Finish), self._needed_production()
+        order, production = await _body(request, _FinishRequest), self._needed_production()
         tasks = await run_in_threadpool(production.finish, order.pictures)
         return _json({"tasks": [task.to_json() for task in tasks]})
 
     async def _again(self, request: Request) -> Response:
-        order, production = await _body(request, _Again), self._needed_production()
+        order, production = await _body(request, _AgainRequest), self._needed_production()
         tasks = await run_in_threadpool(production.again, order.picture, order.count)
         return _json({"tasks": [task.to_json() for task in tasks]})
 
@@ -237,7 +237,7 @@ class _Routes:
 
     async def _trash(self, _request: Request) -> Response:
         if not self._gallery.may_delete:
-            raise Refused(403, "nothing is deleted; start the gallery with --delete")
+            raise RequestDenied(403, "nothing is deleted; start the gallery with --delete")
         names = [entry.file.name for entry in self._gallery.catalog.entries() if entry.decision.flag == "reject"]
         moved = await run_in_threadpool(self._gallery.store.move_to_trash, names)
         await run_in_threadpool(self._gallery.catalog.scan)
@@ -245,14 +245,14 @@ class _Routes:
 
     async def _restore(self, _request: Request) -> Response:
         if not self._gallery.may_delete:
-            raise Refused(403, "nothing was deleted; start the gallery with --delete")
+            raise RequestDenied(403, "nothing was deleted; start the gallery with --delete")
         moved = await run_in_threadpool(self._gallery.store.restore_trash)
         await run_in_threadpool(self._gallery.catalog.scan)
         return _json({"moved": len(moved)})
 
     def _needed_production(self) -> Production:
         if self._gallery.production is None:
-            raise Refused(409, "no endpoint runs jobs; start the gallery with --endpoint")
+            raise RequestDenied(409, "no endpoint runs jobs; start the gallery with --endpoint")
         return self._gallery.production
 
 
@@ -261,12 +261,14 @@ async def _body(request: Request, model: type[Any]) -> Any:
     async for piece in request.stream():
         body += piece
         if len(body) > MOST_BODY_BYTES:
-            raise Refused(413, f"a request may have {MOST_BODY_BYTES} bytes")
+            raise RequestDenied(413, f"a request may have {MOST_BODY_BYTES} bytes")
     try:
         return model.model_validate_json(bytes(body))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(400, f"{'.'.join(str(part) for part in first['loc']) or 'the body'}: {first['msg']}") from None
+        raise RequestDenied(
+            400, f"{'.'.join(str(part) for part in first['loc']) or 'the body'}: {first['msg']}"
+        ) from None
 
 
 def static_files() -> dict[str, bytes]:

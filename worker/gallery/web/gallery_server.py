@@ -9,13 +9,13 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from worker.gallery.web.app import gallery_app
+from worker.gallery.web.routes import gallery_app
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from worker.gallery.gallery import Gallery
+    from worker.gallery.live_gallery import Gallery
     from worker.gallery.web.access import Access
 
 PATH = "/gallery"

@@ -10,7 +10,7 @@ from worker.contract.expand.from_infotext import job_from
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from worker.gallery.facts import Facts
+    from worker.gallery.facts import PictureFacts
 
 LARGEST_SEED = 2**32 - 1
 FINAL = "final"
@@ -21,7 +21,7 @@ class NoSuchJob(Exception):
     """No job can be made for a picture; the message says what its facts lack."""
 
 
-def finishing_job(facts: Facts, key: str | None) -> dict[str, Any]:
+def finishing_job(facts: PictureFacts, key: str | None) -> dict[str, Any]:
     """Return the job that runs the stages that are left for a picture.
 
     Args:
@@ -42,7 +42,7 @@ def finishing_job(facts: Facts, key: str | None) -> dict[str, Any]:
     return {name: value for name, value in facts.request.items() if name != "until"}
 
 
-def repeated_job(facts: Facts, seed: int) -> dict[str, Any]:
+def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
     """Return the job that makes one picture as this one with another seed.
 
     Raises:
@@ -76,7 +76,7 @@ def final_name(name: str) -> str:
     return str(parent / FINAL / path.stem)
 
 
-def finished(pictures: Iterable[tuple[str, Facts | None]]) -> set[str]:
+def finished(pictures: Iterable[tuple[str, PictureFacts | None]]) -> set[str]:
     """Return the names of the candidates that have a final: one that names them as source, or one of the same name."""
     names = {name for name, _ in pictures}
     sources = {facts.source for _, facts in pictures if facts is not None and facts.stage == FINAL}
@@ -84,7 +84,7 @@ def finished(pictures: Iterable[tuple[str, Facts | None]]) -> set[str]:
     return {name for name in names if name in sources or final_name(name) in stems}
 
 
-def facts_document(facts: Facts, job: Mapping[str, Any], told: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def facts_document(facts: PictureFacts, job: Mapping[str, Any], told: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Return what is written beside a picture that was made from another one.
 
     Args:

@@ -6,16 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from worker.gallery.catalog import Catalog
+from worker.gallery.picture_catalog import PictureCatalog
 from worker.gallery.production import Production
-from worker.gallery.store.base import PictureStore, StoreUnavailable
+from worker.gallery.store.picture_store import PictureStore, StoreUnavailable
 from worker.gallery.thumbnails import Thumbnails
 from worker.telemetry import logs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.gallery.endpoint import JobEndpoint
+    from worker.gallery.job_endpoint import JobEndpoint
 
 RESCAN_S = 3.0
 """A page that asks for news makes the store be looked at again, at most this often."""
@@ -37,7 +37,7 @@ class Gallery:
         self.store = store
         self.may_delete = may_delete
         self.thumbnails = Thumbnails(store, cache)
-        self.catalog = Catalog(store, self.thumbnails)
+        self.catalog = PictureCatalog(store, self.thumbnails)
         self.production = None if endpoint is None else Production(endpoint, self.catalog, store)
         self._stopping = threading.Event()
         self._is_due = threading.Event()
