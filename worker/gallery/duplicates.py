@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from worker.gallery.pixels import HASH_BITS
+from worker.gallery.picture_reading import HASH_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

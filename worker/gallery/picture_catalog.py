@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from worker.gallery.decisions import UNDECIDED, Change, Journal, PictureDecision, match, write_line
 from worker.gallery.duplicates import near_duplicates
 from worker.gallery.facts import PictureFacts, read_facts
-from worker.gallery.pixels import UnreadablePicture, look_hash, read_notes
+from worker.gallery.picture_reading import UnreadablePicture, look_hash, read_notes
 from worker.gallery.store.picture_store import PictureFile, PictureGone, PictureStore, facts_names
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from worker.gallery.job_requests import (
     next_seeds,
     repeated_job,
 )
-from worker.gallery.pixels import UnreadablePicture, file_ending
+from worker.gallery.picture_reading import UnreadablePicture, file_ending
 from worker.gallery.store.picture_store import PictureGone, PictureStore, StoreUnavailable
 from worker.telemetry import logs
 

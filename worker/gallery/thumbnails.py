@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.files import write_atomically
-from worker.gallery.pixels import UnreadablePicture, make_thumbnail
+from worker.gallery.picture_reading import UnreadablePicture, make_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

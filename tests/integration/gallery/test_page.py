@@ -346,6 +346,7 @@ def test_every_function_is_in_the_help_and_single_letters_can_be_switched_off(
         expect(page.get_by_role("dialog", name="Keys")).to_contain_text("finish the kept ones")
         page.get_by_label("Keys of a single letter").uncheck()
         page.keyboard.press("Escape")
+        expect(page.locator("#help")).not_to_be_visible()
         page.keyboard.press("x")
         assert page.evaluate("app.model.counts().reject") == 0
         page.keyboard.press("Delete")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.files import write_atomically
-from worker.gallery.pixels import UnreadablePicture
+from worker.gallery.picture_reading import UnreadablePicture
 from worker.gallery.store.picture_store import PictureGone
 from worker.gallery.web.routes import static_files
 

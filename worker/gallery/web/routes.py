@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from worker.gallery.decisions import Change
 from worker.gallery.job_requests import NoSuchJob
-from worker.gallery.pixels import UnreadablePicture
+from worker.gallery.picture_reading import UnreadablePicture
 from worker.gallery.store.picture_store import PictureGone, StoreUnavailable
 from worker.gallery.web.access import SECURITY_HEADERS, Access, RequestDenied
 from worker.gallery.web.exports import EXPORTS
