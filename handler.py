@@ -33,8 +33,10 @@ def main() -> int:
     try:
         refuse_sdk_workers(sys.argv[1:])
         settings = read_settings(os.environ)
-        logs.configure_from(settings, os.environ)
-        if not settings.in_production and "RUNPOD_REALTIME_PORT" not in os.environ:
+        local = not settings.in_production and "RUNPOD_REALTIME_PORT" not in os.environ
+        is_watched = local and sys.stderr.isatty() and "LOG_LEVEL" not in os.environ
+        logs.configure_from(settings, os.environ, level="warning" if is_watched else None)
+        if local:
             from worker.cli.job_file import sdk_arguments  # noqa: PLC0415 - local runs only
 
             sys.argv[1:] = sdk_arguments(sys.argv[1:], Path.cwd())  # before gigabytes are loaded for a slip in the job
