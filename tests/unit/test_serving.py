@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.aio import cancel_and_wait, unless_set
-from worker.serving.answer import Answer, seal
+from worker.serving.answer import SealedAnswer, seal
 from worker.serving.background import run_in_background
 from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
 from worker.serving.local_result import save_locally
@@ -74,7 +74,7 @@ def test_an_answer_that_is_no_object_is_an_error() -> None:
 
 
 def test_an_answer_does_not_print_its_content() -> None:
-    assert "secret" not in f"{Answer(images=['secret'])} {[Answer(images=['secret'])]}"
+    assert "secret" not in f"{SealedAnswer(images=['secret'])} {[SealedAnswer(images=['secret'])]}"
 
 
 def test_a_cancelled_job_is_waited_for_however_often_it_is_cancelled() -> None:
@@ -318,3 +318,11 @@ def test_background_work_returns_or_raises_where_its_result_is_asked_for() -> No
     assert run_in_background(lambda: 7).result(5) == 7
     with pytest.raises(ValueError, match="no"):
         run_in_background(lambda: int("no")).result(5)
+
+
+def test_a_local_run_leaves_its_own_pictures_alone_in_the_folder(tmp_path: Path) -> None:
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    save_locally({"images": [picture, picture]}, tmp_path)
+    (tmp_path / "mine.png").touch()
+    save_locally({"images": [picture]}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001.png", "answer.json", "mine.png"]

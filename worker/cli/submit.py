@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 import typer
 
+from worker.cli.job_file import read_job
 from worker.cli.printing import complain, write_json
-from worker.cli.run import JOB_ERROR, JobFile, bar, read_file, read_job
-from worker.client import Endpoint, EndpointError, Job, JobCancelled, JobFailed, JobTimedOut
+from worker.cli.run import JOB_ERROR, JobFile, bar, read_file
+from worker.client import Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
 
@@ -35,7 +36,7 @@ def submit(
     error answer is on standard output then.
     """
     try:
-        wanted = read_job(read_file(job))
+        wanted = read_job(read_file(job), "standard input" if job == "-" else job)
     except WorkerError as error:
         raise typer.BadParameter(error.message) from error
     variable = key_name(endpoint)
@@ -85,7 +86,7 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     return {**answer, **({"images": [str(path) for path in paths]} if paths else {})}
 
 
-def _ended(error: BaseException, running: Job | None) -> dict[str, Any]:
+def _ended(error: BaseException, running: EndpointJob | None) -> dict[str, Any]:
     """Return what is told of a job whose answer did not come or could not be kept; nobody waits for it any longer."""
     if isinstance(error, (KeyboardInterrupt, JobTimedOut)) and running is not None and not running.state.over:
         running.cancel()
