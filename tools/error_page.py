@@ -53,6 +53,7 @@ COUNSEL: dict[str, Counsel] = {
     "image_refused": Counsel(
         451, "Change the prompt. `details.checks` says what was seen; another seed may make another picture."
     ),
+    "not_cached": Counsel(404, "Send it with `cache: use`, which makes the pictures where they are not in the cache."),
     "webui_rejected": Counsel(422, "Read the WebUI's words in `details.upstream`: a value that only it can judge."),
     "delivery_failed": Counsel(
         502, "Send it again where `details.retry_helps`, else correct keys, bucket or address of the store first."
