@@ -137,3 +137,71 @@ def test_busy_seconds_count_every_hold_and_nothing_else() -> None:
         assert queue.busy_s == 4
 
     asyncio.run(play())
+
+
+def test_a_reservation_keeps_others_out_between_turns() -> None:
+    async def story() -> list[str]:
+        queue, told = GpuQueue(), []
+        begun = asyncio.Event()
+
+        async def other() -> None:
+            await begun.wait()
+            with await queue.take("b", deadline=FAR):
+                told.append("other")
+
+        waits = asyncio.ensure_future(other())
+        with queue.reserved():
+            with await queue.take("a", deadline=FAR):
+                begun.set()
+                await asyncio.sleep(0)
+                told.append("first")
+            assert queue.is_reserved_here
+            with await queue.take("a", deadline=FAR):
+                told.append("second")
+        await waits
+        return told
+
+    assert asyncio.run(story()) == ["first", "second", "other"]
+
+
+def test_a_reservation_waits_for_its_first_turn_like_everybody() -> None:
+    async def story() -> list[str]:
+        queue, told = GpuQueue(), []
+        turn = await queue.take("a", deadline=FAR)
+
+        async def reserving() -> None:
+            with queue.reserved():
+                for name in ("one", "two"):
+                    with await queue.take("a", deadline=FAR):
+                        told.append(name)
+
+        async def other(name: str) -> None:
+            with await queue.take("a", deadline=FAR):
+                told.append(name)
+
+        tasks = [asyncio.ensure_future(work) for work in (other("before"), reserving(), other("after"))]
+        await asyncio.sleep(0)
+        turn.release()
+        await asyncio.gather(*tasks)
+        return told
+
+    assert asyncio.run(story()) == ["before", "one", "two", "after"]
+
+
+def test_work_that_a_reservation_leaves_behind_reserves_nothing() -> None:
+    async def story() -> None:
+        queue = GpuQueue()
+        late = asyncio.Event()
+
+        async def left_behind() -> None:
+            await late.wait()
+            (await queue.take("a", deadline=FAR)).release()
+
+        with queue.reserved():
+            task = asyncio.ensure_future(left_behind())
+            await asyncio.sleep(0)
+        late.set()
+        await task
+        (await asyncio.create_task(queue.take("b", deadline=FAR))).release()
+
+    asyncio.run(story())

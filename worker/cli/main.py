@@ -26,7 +26,7 @@ COMMANDS = {
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
-    "cache": "worker.cli.cache",
+    "cache": "worker.cli.cache.cache_commands",
     "deploy": "worker.cli.deploy.command",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",

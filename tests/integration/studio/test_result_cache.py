@@ -15,7 +15,7 @@ from tests.integration.studio.test_workflows import asked, job
 from tests.support import models
 from tests.support.rig import pixels
 from tests.support.webui_dir import running_host
-from worker.cli.cache import app
+from worker.cli.cache.cache_commands import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
