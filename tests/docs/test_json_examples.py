@@ -18,6 +18,7 @@ from tests.support.pages import PAGES, ROOT, every, examples
 from tests.support.pictures import png
 from tests.support.webui_dir import running_host
 from worker.contract.answers import ErrorAnswer, JobAnswer
+from worker.contract.workflow_answers import WorkflowAnswer
 from worker.models.sources.catalog import read_catalog
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def test_a_job_in_a_page_runs(world: tuple[Worker, Callable[[str], str]], job: d
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_in_a_page_has_the_form_of_the_worker_s(answer: dict[str, Any]) -> None:
-    shape: Any = ErrorAnswer if "error" in answer else JobAnswer
+    shape: Any = ErrorAnswer if "error" in answer else WorkflowAnswer if "stages" in answer else JobAnswer
     assert set(answer) <= set(shape.__annotations__)
     assert set(answer) >= (set(ErrorAnswer.__annotations__) if "error" in answer else {"images", "seeds", "applied"})
 

@@ -16,6 +16,7 @@ from worker.app import Worker as WorkerApp
 from worker.contract import answers
 from worker.contract.accept import accept
 from worker.contract.operator.presets import Preset, read_presets
+from worker.contract.workflow_answers import WorkflowAnswer
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.json"))
 SHAPES: dict[str, Any] = {
     **dict.fromkeys(("txt2img", "img2img", "inpaint"), answers.JobAnswer),
     "upscale": answers.UpscaleAnswer,
+    "workflow": WorkflowAnswer,
     "png_info": answers.PngInfoAnswer,
     "listing": answers.ListingAnswer,
     "refresh": answers.RefreshAnswer,

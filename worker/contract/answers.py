@@ -115,6 +115,17 @@ class ErrorAnswer(TypedDict):
     details: dict[str, Any]
 
 
+class CachedAnswer(TypedDict):
+    """Where pictures were made before and come from the result cache."""
+
+    key: str
+    """Of the entry."""
+    made_at: str
+    """ISO 8601, UTC."""
+    saved_ms: float
+    """Generation that was not needed."""
+
+
 class PartAnswer(TypedDict):
     """What became of one of several prompts: its pictures' places in `images`, or its error."""
 
@@ -124,6 +135,7 @@ class PartAnswer(TypedDict):
     info: NotRequired[dict[str, Any]]
     """The WebUI's own `info` on these pictures, parsed."""
     parameters: NotRequired[dict[str, Any]]
+    cached: NotRequired[CachedAnswer]
     error: NotRequired[ErrorAnswer]
 
 
@@ -177,6 +189,7 @@ class JobAnswer(TypedDict):
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
     streamed: NotRequired[int]
     """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
+    cached: NotRequired[CachedAnswer]
 
 
 class StreamedPiece(TypedDict):
@@ -223,6 +236,7 @@ class UpscaleAnswer(TypedDict):
     previews: NotRequired[list[PreviewAnswer]]
     record: NotRequired[str]
     checks: NotRequired[list[CheckAnswer]]
+    cached: NotRequired[CachedAnswer]
 
 
 class InterrogateAnswer(TypedDict):

@@ -8,7 +8,7 @@ from worker import __version__
 from worker.contract.schema import schema
 
 _PREFIX = "#/components/schemas/"
-_INNER = frozenset({"ProblemAnswer", "PartAnswer"})
+_INNER = frozenset({"ProblemAnswer", "PartAnswer", "StageAnswer", "ContinuedAnswer", "CachedAnswer"})
 _STATES = ["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
 
 

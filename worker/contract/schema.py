@@ -11,6 +11,7 @@ from worker.contract.answers import ANSWERS
 from worker.contract.parse.validation_errors import model_in
 from worker.contract.types.job import Generation, Job
 from worker.contract.types.kinds import KINDS
+from worker.contract.workflow_answers import WORKFLOW_ANSWERS
 from worker.errors import all_errors
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def schema() -> dict[str, Any]:
     kinds = list(KINDS.values())
     refs, bundle = models_json_schema([(kind, "validation") for kind in kinds], ref_template=_REF)
     definitions: dict[str, Any] = dict(bundle.get("$defs", {}))
-    for answer in ANSWERS:
+    for answer in (*ANSWERS, *WORKFLOW_ANSWERS):
         part = TypeAdapter(answer).json_schema(ref_template=_REF)
         definitions.update(part.pop("$defs", {}))
         definitions[answer.__name__] = part

@@ -1,0 +1,90 @@
+"""What workflows and their continuations answer with, as types; see `worker.contract.answers`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+from worker.contract.answers import (
+    Applied,
+    AppliedUpscale,
+    CachedAnswer,
+    CheckAnswer,
+    ErrorAnswer,
+    PartAnswer,
+    PreviewAnswer,
+    WorkerInfo,
+)
+
+
+class StageAnswer(TypedDict):
+    """What one stage of a workflow has made."""
+
+    name: str
+    type: str
+    seeds: NotRequired[list[int]]
+    applied: NotRequired[Applied | AppliedUpscale]
+    phase_ms: NotRequired[dict[str, float]]
+    images: NotRequired[list[str]]
+    """Of the stages in `output.intermediates`; the last stage's are those of the answer."""
+    keys: NotRequired[list[str]]
+    cached: NotRequired[CachedAnswer]
+    skipped: NotRequired[bool]
+    """true: it was switched off, or comes after `until`."""
+
+
+class WorkflowAnswer(TypedDict):
+    """The answer to `workflow`: the last stage's, and what became of each stage."""
+
+    images: list[str]
+    keys: NotRequired[list[str]]
+    seeds: list[int]
+    applied: Applied | AppliedUpscale
+    info: dict[str, Any]
+    parameters: dict[str, Any]
+    stages: list[StageAnswer]
+    parts: NotRequired[list[PartAnswer]]
+    """Of several pictures: what the last stage made of each."""
+    checks: NotRequired[list[CheckAnswer]]
+    previews: NotRequired[list[PreviewAnswer]]
+    grid: NotRequired[str]
+    record: NotRequired[str]
+    streamed: NotRequired[int]
+    cached: NotRequired[CachedAnswer]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class ContinuedAnswer(TypedDict):
+    """What became of one chosen picture."""
+
+    key: str
+    """Of the picture that was chosen."""
+    status: Literal["made", "skipped", "failed"]
+    """skipped: its last stage is in the store already."""
+    images: NotRequired[list[str]]
+    keys: NotRequired[list[str]]
+    seeds: NotRequired[list[int]]
+    applied: NotRequired[Applied | AppliedUpscale]
+    stages: NotRequired[list[StageAnswer]]
+    previews: NotRequired[list[PreviewAnswer]]
+    checks: NotRequired[list[CheckAnswer]]
+    cached: NotRequired[CachedAnswer]
+    error: NotRequired[ErrorAnswer]
+
+
+class ContinueAnswer(TypedDict):
+    """The answer to `continue`."""
+
+    images: list[str]
+    """Of the pictures that were made now."""
+    seeds: list[int]
+    parts: list[ContinuedAnswer]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+WORKFLOW_ANSWERS: tuple[type[Any], ...] = (WorkflowAnswer, ContinueAnswer)
