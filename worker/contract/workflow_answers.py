@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
-from worker.contract.answers import (
+from worker.contract.answers import (  # noqa: TC001 - pydantic reads the annotations
     Applied,
     AppliedUpscale,
     CachedAnswer,

@@ -30,7 +30,7 @@ def begun(worker: Worker, name: str, **fields: Any) -> dict[str, Any]:
 
 def stored_pixels(url: str) -> bytes:
     with Image.open(io.BytesIO(requests.get(url, timeout=10).content)) as picture:
-        return picture.convert("RGB").tobytes()
+        return bytes(picture.convert("RGB").tobytes())
 
 
 def test_of_forty_pictures_five_are_finished_and_no_picture_twice(worker: Worker) -> None:

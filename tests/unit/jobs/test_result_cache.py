@@ -83,5 +83,5 @@ def test_checks_are_no_part_of_what_is_kept() -> None:
         ({"prompt": "", "prompts": ["a", {"prompt": "b", "seed": 3}]}, False),
     ],
 )
-def test_only_a_job_without_chance_is_reproducible(fields: dict[str, object], fixed: bool) -> None:
+def test_only_a_job_without_chance_is_reproducible(fields: dict[str, object], *, fixed: bool) -> None:
     assert is_reproducible(accept({"prompt": "a cat", **fields}).job) is fixed
