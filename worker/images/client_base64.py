@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pybase64
 
-from worker.images.picture import BrokenPicture
+from worker.images.formats.picture import BrokenPicture
 
 _URL_SAFE = str.maketrans("-_", "+/")
 _PREFIX = 256

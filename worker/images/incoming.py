@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from worker.images.client_base64 import decode_clients_base64
 from worker.images.convert import encode
+from worker.images.formats.readable import as_known_format, as_still
 from worker.images.inspect import inspect
 from worker.images.pixels import decoded
-from worker.images.readable import as_known_format, as_still
 
 STEP = 8
 """Sizes are multiples of this many pixels."""

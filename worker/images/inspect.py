@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pybase64
 
-from worker.images.av1 import coded_pixels
-from worker.images.containers import PNG_SIGNATURE, Chunk, check_png_pixels, chunks_of, png_raw_size
-from worker.images.exif import user_comment
-from worker.images.formats import brands_of, foreign_format
-from worker.images.picture import BrokenPicture, Format, Picture
+from worker.images.formats.av1 import coded_pixels
+from worker.images.formats.brands import brands_of, foreign_format
+from worker.images.formats.containers import PNG_SIGNATURE, Chunk, check_png_pixels, chunks_of, png_raw_size
+from worker.images.formats.exif import user_comment
+from worker.images.formats.picture import BrokenPicture, Format, Picture
 from worker.images.pixels import extremes, opened
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops, ImageStat, features
 
-from worker.images.picture import BrokenPicture, Format, Picture
+from worker.images.formats.picture import BrokenPicture, Format, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,7 @@ from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
 from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
     Sides,
     as_mask,
@@ -25,7 +26,6 @@ from worker.images.incoming import (
     read_picture,
     to_base64,
 )
-from worker.images.picture import BrokenPicture
 from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher
 from worker.net.fetch import Limits as FetchLimits
@@ -195,7 +195,6 @@ def load_inputs(
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
     """
-
     unseen: list[str] = []
 
     def read(text: str, path: str) -> Image:

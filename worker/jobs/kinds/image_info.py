@@ -9,8 +9,8 @@ from worker.contract.expand.from_infotext import job_from
 from worker.errors import InvalidInput
 from worker.images import infotext
 from worker.images.client_base64 import decode_clients_base64
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture
 from worker.images.pixels import texts
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.webui.request import upscale as extras

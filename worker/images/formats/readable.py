@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from worker.images.containers import PNG_SIGNATURE, png_chunks
-from worker.images.formats import brands_of
-from worker.images.picture import BrokenPicture
+from worker.images.formats.brands import brands_of
+from worker.images.formats.containers import PNG_SIGNATURE, png_chunks
+from worker.images.formats.picture import BrokenPicture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
