@@ -245,7 +245,7 @@ class PngInfoAnswer(TypedDict):
     job: dict[str, Any]
     """A job that makes the picture again, as far as the file tells."""
     lost: list[str]
-    """What the file says about how it was made and `job` does not carry: names in the parameters, fields to be added."""
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
     program: NotRequired[str]
     """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize

@@ -61,7 +61,7 @@ def parse(text: str) -> Infotext:
 
 
 def _parted(text: str) -> tuple[str, dict[str, str]]:
-    """Return the prompts of `text`, and its fields: those of the last line, or of where they begin if that is elsewhere.
+    """Return the prompts of `text`, and its fields: of the last line, or from where they begin if that is elsewhere.
 
     Values with line breaks, templates behind the fields, and programs that lose line breaks spread or join the lines.
     """

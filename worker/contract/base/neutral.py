@@ -109,7 +109,8 @@ def _value(name: str, value: Any, path: str, written: dict[str, str]) -> Any:
     if not isinstance(value, list) or is_empty(value):
         return value
     if name in _POSITIONAL:
-        return [_object(part, f"{path}[{i}]", written) if isinstance(part, dict) else part for i, part in enumerate(value)]
+        places = enumerate(value)
+        return [_object(part, f"{path}[{i}]", written) if isinstance(part, dict) else part for i, part in places]
     kept: list[Any] = []
     for index, part in enumerate(value):
         if is_empty(part) or (name in _NONE_IS_EMPTY and word(part) == "none"):

@@ -222,7 +222,7 @@ def _from_picture(left: dict[str, str], rebuilt: Rebuilt) -> None:
 
 
 def _detailers(left: dict[str, str], rebuilt: Rebuilt) -> None:
-    """Read ADetailer's passes, whose fields all stand in the notes, with ``2nd`` and so on behind those of later ones."""
+    """Read ADetailer's passes, whose fields all stand in the notes, ``2nd`` and so on behind those of later ones."""
     units: dict[int, dict[str, Any]] = {}
     for name in [name for name in left if name.startswith(_DETAILER)]:
         found = _DETAILER_PLACE.fullmatch(name.removeprefix(_DETAILER))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LONGEST = 1_000_000
-_PAIR = re.compile(r"\(?\s*(\d{2,5})\s*[,x×]\s*(\d{2,5})\s*\)?")
+_PAIR = re.compile(r"\(?\s*(\d{2,5})\s*[,x\u00d7]\s*(\d{2,5})\s*\)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class OtherNotes:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def read_other_notes(infotext: str, notes: Mapping[str, str]) -> OtherNotes | None:
+def read_other_notes(  # noqa: PLR0911 - one program after the other
+    infotext: str, notes: Mapping[str, str]
+) -> OtherNotes | None:
     """Return what another program wrote into a picture, None where no other one is recognised.
 
     Args:
@@ -44,7 +46,9 @@ def read_other_notes(infotext: str, notes: Mapping[str, str]) -> OtherNotes | No
     told = _object(infotext)
     if told is not None and isinstance(told.get("sui_image_params"), dict):
         return _read("SwarmUI", told["sui_image_params"], _SWARM)
-    if told is not None and (told.get("metadata_scheme") == "fooocus" or "fooocus_scheme" in notes or _is_fooocus(told)):
+    if told is not None and (
+        told.get("metadata_scheme") == "fooocus" or "fooocus_scheme" in notes or _is_fooocus(told)
+    ):
         return _read("Fooocus", told, _FOOOCUS)
     comment = _object(notes.get("Comment", ""))
     if comment is not None and ("uc" in comment or notes.get("Software") == "NovelAI"):
@@ -179,9 +183,7 @@ _SAMPLERS = {
 """Names of samplers in ComfyUI's family and InvokeAI → the WebUI's."""
 
 
-def _read(
-    program: str, told: Mapping[str, Any], names: Mapping[str, tuple[str, Callable[[Any], Any]]]
-) -> OtherNotes:
+def _read(program: str, told: Mapping[str, Any], names: Mapping[str, tuple[str, Callable[[Any], Any]]]) -> OtherNotes:
     """Return the notes of `program`, of which `names` mean the same here."""
     job: dict[str, Any] = {}
     lost: list[str] = []
@@ -230,7 +232,9 @@ def _flat_invoke(told: dict[str, Any]) -> dict[str, Any]:
 
 def _comfy(graph: Mapping[str, Any]) -> OtherNotes:
     """Return what the one sampler of a ComfyUI graph says; a graph with several is only named."""
-    nodes = {key: node for key, node in graph.items() if isinstance(node, dict) and isinstance(node.get("inputs"), dict)}
+    nodes = {
+        key: node for key, node in graph.items() if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+    }
     samplers = [node["inputs"] for node in nodes.values() if str(node.get("class_type", "")).startswith("KSampler")]
     if len(samplers) != 1:
         return OtherNotes("ComfyUI", {}, ("workflow",))
@@ -264,7 +268,7 @@ def _linked(nodes: Mapping[str, Any], link: Any) -> Mapping[str, Any]:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    if not text.lstrip()[:1] == "{" or len(text) > _LONGEST:
+    if text.lstrip()[:1] != "{" or len(text) > _LONGEST:
         return None
     try:
         found = json.loads(text)

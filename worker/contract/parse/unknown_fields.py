@@ -100,7 +100,7 @@ def _repeats(name: str, value: Any, given: Mapping[str, Any]) -> bool:
     return name == "hr_cfg" and value in (given.get("cfg_scale", 7), 1, 1.0)
 
 
-def _problem(
+def _problem(  # noqa: PLR0911 - one explanation after the other
     unknown: UnknownField, path: str, kind: str, given: Mapping[str, Any], *, few: bool
 ) -> Problem | None:
     """Return the problem of a field that does not exist here; None where it only says again what another says."""

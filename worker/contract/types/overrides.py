@@ -187,7 +187,9 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
     return Overrides(kept, problems, ignored)
 
 
-def _not_allowed(name: str, value: object, path: str) -> Problem | str:
+def _not_allowed(  # noqa: PLR0911 - one explanation after the other
+    name: str, value: object, path: str
+) -> Problem | str:
     """Return the problem of an option that no job may override, else the option in words; empty: not worth a word."""
     if name in WITHOUT_EFFECT:
         return path
