@@ -10,8 +10,7 @@ from worker.clock import running
 from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
 from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher
-from worker.net.fetch import Limits as FetchLimits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.storage.errors import StoreError
 from worker.storage.keys import safe_prefix
 
