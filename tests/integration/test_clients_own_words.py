@@ -45,7 +45,7 @@ def digits(worker: Worker) -> str:
     return hashlib.sha256(Path(row.filename).read_bytes()).hexdigest()[:10]
 
 
-NAMING = (
+NAMING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("checkpoint", {}),
     ("sd_model_checkpoint", {}),
     ("refiner_checkpoint", {"refiner_switch_at": 0.5}),

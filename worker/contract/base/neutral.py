@@ -89,7 +89,7 @@ def _object(raw: Mapping[str, Any], path: str, written: dict[str, str]) -> dict[
     kept: dict[str, Any] = {}
     for name, value in raw.items():
         if name in _EMPTY_IS_A_WISH:
-            if value is not None and value != []:
+            if value is not None and value not in ([], {}) and (name == "prompt" or value != ""):
                 kept[name] = value
         elif name in _AS_SENT or (name == "args" and isinstance(value, list) and not value):
             kept[name] = value

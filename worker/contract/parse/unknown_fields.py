@@ -69,7 +69,7 @@ class UnknownFieldReport:
     def add_empty(self, names: Iterable[str]) -> None:
         """Note which of the fields that say nothing have names that nobody reads."""
         for name in names:
-            if name in SPELLINGS or any(name in model.model_fields for model in KINDS.values()):
+            if is_read(name):
                 continue
             other = other_field(name)
             self.ignored.append(name if other is None else f"{name} ({other.owner}'s)")
@@ -88,6 +88,11 @@ class UnknownFieldReport:
         more = f" and {len(self.ignored) - _NAMED} more" if len(self.ignored) > _NAMED else ""
         verb = "is" if len(self.ignored) == 1 else "are"
         return [f"{names}{more} {verb} ignored: not a field that this worker reads"]
+
+
+def is_read(name: str) -> bool:
+    """Return whether some kind of job reads a field of this name."""
+    return name in SPELLINGS or any(name in model.model_fields for model in KINDS.values())
 
 
 def _whose(path: str, other: OtherField) -> str:
