@@ -71,7 +71,11 @@ def checkpoint(settings: Settings, store: Callable[[], ModelStore], *, demo: boo
     models = store()
     from worker.contract.types.model_ref import ModelRef  # noqa: PLC0415 - as for the store
 
-    wanted = default_checkpoint(settings.default_checkpoint, models.volume.names("checkpoint"))
+    names = models.volume.names("checkpoint")
+    cached = models.cached_default() if not settings.default_checkpoint and not names else None
+    if cached is not None:
+        return cached.path
+    wanted = default_checkpoint(settings.default_checkpoint, names)
     found = models.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
     if found is None and (settings.default_checkpoint or settings.in_production):
         found = _fetched(wanted, folder, models)

@@ -50,6 +50,15 @@ _FOLDERS: dict[str, str] = {
     "upscaler": "upscalers",
 }
 
+A1111_FOLDERS: dict[str, tuple[str, ...]] = {
+    "checkpoint": ("Stable-diffusion",),
+    "lora": ("Lora", "LyCORIS"),
+    "vae": ("VAE",),
+    "controlnet": ("ControlNet",),
+    "upscaler": ("ESRGAN", "RealESRGAN"),
+}
+"""Names that A1111 itself gives the folders below its ``models``, by kind."""
+
 _HELD_BACK = ("RUNPOD_", "AWS_")
 """Prefixes of variables that are for the worker alone, whatever they hold."""
 _LEAST_CONTAINED_SECRET = 8
@@ -151,6 +160,17 @@ class Settings(BaseSettings):
         description="CivitAI token; sent to civitai.com only.",
     )
     hf_token: HeaderSecret | None = Field(None, description="Hugging Face token; sent to huggingface.co only.")
+    hf_endpoint: Url | None = Field(
+        None, description="Mirror that is asked in the place of https://huggingface.co for `hf:` and its page URLs."
+    )
+    hf_endpoint_token: bool = Field(default=False, description="HF_TOKEN is sent to HF_ENDPOINT too.")
+    model_buckets: str = Field(
+        "",
+        description=(
+            "Buckets of the store that `s3://` may name, separated by commas; default: the one of BUCKET_ENDPOINT_URL "
+            "and BUCKET_NAME alone."
+        ),
+    )
     model_allow_pickle: bool = Field(
         default=False,
         description="Also fetch .ckpt, .pt, .pth and .bin files. Loading such a file can run any code that is in it.",
@@ -496,6 +516,11 @@ class Settings(BaseSettings):
         return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
 
     @property
+    def readable_buckets(self) -> tuple[str, ...]:
+        """The entries of MODEL_BUCKETS."""
+        return tuple(entry.strip() for entry in self.model_buckets.split(",") if entry.strip())
+
+    @property
     def models_root(self) -> Path:
         """The root of the model folders."""
         if self.models_dir is not None:
@@ -528,9 +553,24 @@ class Settings(BaseSettings):
         return found
 
     def folder(self, kind: ModelKind) -> Path:
-        """Return the folder of models of `kind`."""
+        """Return the folder of models of `kind`.
+
+        Where nothing is in the one of our name, it is the one of A1111's name that has something, if exactly one does.
+        """
         own: Path | None = getattr(self, f"{kind}_dir")
-        return own if own is not None else self.models_root / _FOLDERS[kind]
+        if own is not None:
+            return own
+        ours = self.models_root / _FOLDERS[kind]
+        theirs = [self.models_root / name for name in A1111_FOLDERS.get(kind, ())]
+        used = [] if _has_files(ours) else [folder for folder in theirs if _has_files(folder)]
+        return used[0] if len(used) == 1 else ours
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return any(not entry.name.startswith(".") for entry in folder.iterdir())
+    except OSError:
+        return False
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -9,32 +9,32 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from worker.contract.types.model_ref import ModelRef
 from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
+from worker.models.format.compatibility import fits
 from worker.models.format.detect import is_usable_as
 from worker.models.format.filenames import BadReference
-from worker.models.sources.catalog import read_catalog
+from worker.models.sources.catalog import ModelCatalog, read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
-from worker.models.volume.hf_cache import link_cached
+from worker.models.volume.hf_cache import cached_models, link_cached
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
 from worker.models.volume.inventory import Inventory, Listed
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import Resolution, not_found, nothing_in, resolve, wrong_kind
+from worker.models.volume.resolve import Resolution, has_stem, not_found, nothing_in, resolve, wrong_kind
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from worker.contract.types.model_ref import ModelRef
     from worker.models.download.progress import ProgressSink
-    from worker.models.sources.catalog import ModelCatalog
     from worker.models.sources.references import Sources
 
 _REMEMBERED = 1024
@@ -232,16 +232,32 @@ class ModelStore:
     def resolve(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Resolution:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
         self.availability.note_kind(kind)
+        names, entries = self.volume.names(kind), self.inventory.entries()
         try:
-            return resolve(
-                ref,
-                kind,
-                names=self.volume.names(kind),
-                entries=self.inventory.entries(),
-                catalog=self.catalog,
-            )
+            found = resolve(ref, kind, names=names, entries=entries, catalog=self.catalog)
+            if not self._contradicts_catalog(found):
+                return found
+            if has_stem(found.file, ref.ref):  # the file's very own name: it is meant, whatever else is called so
+                return resolve(ref, kind, names=names, entries=entries, catalog=ModelCatalog())
+            rest = [name for name in names if name != found.file]
+            return resolve(ref, kind, names=rest, entries=entries, catalog=self.catalog)
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
+
+    def _contradicts_catalog(self, resolution: Resolution) -> bool:
+        """Return whether the header of the chosen file shows another architecture than the catalog's model has."""
+        if resolution.file is None or resolution.catalog is None:
+            return False
+        file = self.volume.look(resolution.kind, resolution.file)
+        seen = self.inventory.entry(file).base_model if file is not None else None
+        return fits(seen, resolution.catalog.base_model) == "refuse"
+
+    def cached_default(self) -> LocalModel | None:
+        """Return the one checkpoint that Hugging Face's cache on the volume has; None where it has none or several."""
+        found = list(cached_models("checkpoint", self._hf_caches))
+        if len(found) != 1:
+            return None
+        return self.find(ModelRef(name=found[0].repo), "checkpoint", path="DEFAULT_CHECKPOINT")
 
     def not_found(self, resolution: Resolution, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant.
@@ -254,7 +270,10 @@ class ModelStore:
             ref,
             resolution.kind,
             folder=self.volume.folders[resolution.kind].name,
-            names=self.volume.names(resolution.kind),
+            names=[
+                *self.volume.names(resolution.kind),
+                *(cached.file for cached in cached_models(resolution.kind, self._hf_caches)),
+            ],
             elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
             catalog=self.catalog,
             path=path,

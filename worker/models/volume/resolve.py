@@ -128,6 +128,14 @@ def _by_locator(
     return Resolution(kind, file, known, locators, stem, suffix, calls)
 
 
+def has_stem(file: str | None, name: str) -> bool:
+    """Return whether `name` is the very name of `file`, with or without its folder and ending."""
+    if file is None:
+        return False
+    path = PurePosixPath(file)
+    return split_ending(name)[0] in {split_ending(file)[0], split_ending(path.name)[0]}
+
+
 def _may_be(entry: Entry | None, keys: Iterable[str], ref: ModelRef) -> bool:
     """Whether a file of the right name can be what the source offers: nothing known speaks against it."""
     if entry is None:
