@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.types.model_ref import ModelRef
-from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
+from worker.errors import HashMismatch, InvalidInput, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
-from worker.models.format.compatibility import fits
 from worker.models.format.detect import is_usable_as
 from worker.models.format.filenames import BadReference
-from worker.models.sources.catalog import ModelCatalog, read_catalog
+from worker.models.sources.catalog import read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import cached_models, link_cached
@@ -27,7 +26,7 @@ from worker.models.volume.inventory import Inventory, Listed
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import Resolution, has_stem, not_found, nothing_in, resolve, wrong_kind
+from worker.models.volume.resolve import Resolution, damaged, not_found, nothing_in, resolve_by_header, wrong_kind
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.download.progress import ProgressSink
+    from worker.models.sources.catalog import ModelCatalog
     from worker.models.sources.references import Sources
 
 _REMEMBERED = 1024
@@ -232,25 +232,17 @@ class ModelStore:
     def resolve(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> Resolution:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
         self.availability.note_kind(kind)
-        names, entries = self.volume.names(kind), self.inventory.entries()
         try:
-            found = resolve(ref, kind, names=names, entries=entries, catalog=self.catalog)
-            if not self._contradicts_catalog(found):
-                return found
-            if has_stem(found.file, ref.ref):  # the file's very own name: it is meant, whatever else is called so
-                return resolve(ref, kind, names=names, entries=entries, catalog=ModelCatalog())
-            rest = [name for name in names if name != found.file]
-            return resolve(ref, kind, names=rest, entries=entries, catalog=self.catalog)
+            return resolve_by_header(
+                ref,
+                kind,
+                names=self.volume.names(kind),
+                entries=self.inventory.entries(),
+                catalog=self.catalog,
+                base_of=self.inventory.base_of,
+            )
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
-
-    def _contradicts_catalog(self, resolution: Resolution) -> bool:
-        """Return whether the header of the chosen file shows another architecture than the catalog's model has."""
-        if resolution.file is None or resolution.catalog is None:
-            return False
-        file = self.volume.look(resolution.kind, resolution.file)
-        seen = self.inventory.entry(file).base_model if file is not None else None
-        return fits(seen, resolution.catalog.base_model) == "refuse"
 
     def cached_default(self) -> LocalModel | None:
         """Return the one checkpoint that Hugging Face's cache on the volume has; None where it has none or several."""
@@ -265,16 +257,14 @@ class ModelStore:
         Raises:
             VolumeUnavailable: the folder in which it may be is gone.
         """
-        self.availability.require(resolution.kind, file=resolution.file, path=path)
+        kind = resolution.kind
+        self.availability.require(kind, file=resolution.file, path=path)
         return not_found(
             ref,
-            resolution.kind,
-            folder=self.volume.folders[resolution.kind].name,
-            names=[
-                *self.volume.names(resolution.kind),
-                *(cached.file for cached in cached_models(resolution.kind, self._hf_caches)),
-            ],
-            elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
+            kind,
+            folder=self.volume.folders[kind].name,
+            names=[*self.volume.names(kind), *(each.file for each in cached_models(kind, self._hf_caches))],
+            elsewhere=self.inventory.lies_elsewhere(ref.ref, kind),
             catalog=self.catalog,
             path=path,
         )
@@ -323,12 +313,8 @@ class ModelStore:
         try:
             self.quarantine.put_file(kind, file, "damaged after it was fetched")
         except OSError as error:
-            at = f"{path}: " if path else ""
-            raise ModelDamaged(
-                f"{at}the file {kind}/{file} on the volume is damaged, and can't be set aside: {error.strerror}",
-                hint="Is the volume read-only?",
-                details={"path": path, "model": f"{kind}/{file}"},
-            ) from None
+            why = f"and can't be set aside: {error.strerror}"
+            raise damaged(f"{kind}/{file}", why, hint="Is the volume read-only?", path=path) from None
 
     def _there(self, resolution: Resolution, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
@@ -341,12 +327,7 @@ class ModelStore:
         if damage is not None:
             if resolution.locators and file.key in self.inventory.entries():
                 return None
-            at = f"{path}: " if path else ""
-            raise ModelDamaged(
-                f"{at}the file {file.key} on the volume is damaged: {damage}",
-                hint="Remove it, or put a whole one in its place.",
-                details={"path": path, "model": file.key},
-            )
+            raise damaged(file.key, damage, hint="Remove it, or put a whole one in its place.", path=path)
         found = self.inventory.found_kind(file)
         if not is_usable_as(found, file.kind):
             raise wrong_kind(file.key, file.kind, found, path=path)

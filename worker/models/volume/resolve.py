@@ -11,23 +11,25 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from worker.errors import IncompatibleModel, ModelDamaged, ModelNotFound
+from worker.models.format.compatibility import fits
 from worker.models.format.filenames import (
     match_key,
     relative_path,
     safe_stem,
     split_ending,
 )
+from worker.models.sources.catalog import ModelCatalog
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.references import locate, plain_name
 from worker.models.volume.registry import by_source
 from worker.suggestions import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from worker.contract.types.model_ref import ModelRef
     from worker.models.sources.base import Locator
-    from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+    from worker.models.sources.catalog import CatalogEntry
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind
 
@@ -57,6 +59,35 @@ class Resolution:
     def identity(self) -> str:
         """What one fetch at a time is about: the target file, or the source where that names the file."""
         return f"{self.kind}/{self.stem}" if self.stem else f"{self.kind}/-{self.suffix}"
+
+
+def resolve_by_header(
+    ref: ModelRef,
+    kind: ModelKind,
+    *,
+    names: Sequence[str],
+    entries: Mapping[str, Entry],
+    catalog: ModelCatalog,
+    base_of: Callable[[ModelKind, str], str | None],
+) -> Resolution:
+    """Return what `resolve` does, but never a file of one architecture for the catalog's model of another.
+
+    `base_of` returns the base model of a file, None when nobody knows.
+    """
+    found = resolve(ref, kind, names=names, entries=entries, catalog=catalog)
+    if found.file is None or found.catalog is None:
+        return found
+    if fits(base_of(kind, found.file), found.catalog.base_model) != "refuse":
+        return found
+    if _is_called(found.file, ref.ref):  # by its very own name: it is meant, whatever else is called so
+        return resolve(ref, kind, names=names, entries=entries, catalog=ModelCatalog())
+    rest = [name for name in names if name != found.file]
+    return resolve(ref, kind, names=rest, entries=entries, catalog=catalog)
+
+
+def _is_called(file: str, name: str) -> bool:
+    """Return whether `name` is the very name of `file`, with or without its folder and ending."""
+    return split_ending(name)[0] in {split_ending(file)[0], split_ending(PurePosixPath(file).name)[0]}
 
 
 def resolve(
@@ -126,14 +157,6 @@ def _by_locator(
         of_it = (each for each in names if split_ending(each)[0].endswith(f"-{suffix}"))
         file = next((each for each in of_it if _may_be(there.get(each), keys, ref)), None)
     return Resolution(kind, file, known, locators, stem, suffix, calls)
-
-
-def has_stem(file: str | None, name: str) -> bool:
-    """Return whether `name` is the very name of `file`, with or without its folder and ending."""
-    if file is None:
-        return False
-    path = PurePosixPath(file)
-    return split_ending(name)[0] in {split_ending(file)[0], split_ending(path.name)[0]}
 
 
 def _may_be(entry: Entry | None, keys: Iterable[str], ref: ModelRef) -> bool:
@@ -249,6 +272,15 @@ def nothing_in(resolution: Resolution, *, path: str) -> ModelDamaged:
     return ModelDamaged(
         f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
         hint="If it is still being copied, try again; else put a whole file in its place.",
+        details={"path": path, "model": key},
+    )
+
+
+def damaged(key: str, why: str, *, hint: str, path: str) -> ModelDamaged:
+    """Return the error for a file that is broken."""
+    return ModelDamaged(
+        f"{f'{path}: ' if path else ''}the file {key} on the volume is damaged: {why}",
+        hint=hint,
         details={"path": path, "model": key},
     )
 
