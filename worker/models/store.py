@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.types.model_ref import ModelRef
-from worker.errors import HashMismatch, InvalidInput, ModelNotFound
+from worker.errors import InvalidInput, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
@@ -26,7 +26,16 @@ from worker.models.volume.inventory import Inventory, Listed
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import Resolution, damaged, not_found, nothing_in, resolve_by_header, wrong_kind
+from worker.models.volume.resolve import (
+    Resolution,
+    damaged,
+    not_found,
+    nothing_in,
+    other_content,
+    resolve_by_header,
+    without_title,
+    wrong_kind,
+)
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
@@ -98,7 +107,7 @@ class ModelStore:
         )
         leases = LeaseTable(self.volume.store / "leases", live_s=settings.model_lease_s)
         self._supply = DownloadQueue(means, leases, at_once=settings.model_downloads)
-        self._hf_caches = tuple(hf_caches)
+        self.hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
         self.listed = Listed(self.find, self.inventory.stamp)
@@ -118,6 +127,7 @@ class ModelStore:
             ModelDamaged: the file is broken, and nothing says where to fetch it from.
             IncompatibleModel: the file is of another kind.
         """
+        ref = without_title(ref, self.volume.names(kind))
         known = self._found.get((ref, kind))
         if known is not None and known.stamp == self._stamp(kind, known.model.path):
             return known.model
@@ -244,13 +254,6 @@ class ModelStore:
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
 
-    def cached_default(self) -> LocalModel | None:
-        """Return the one checkpoint that Hugging Face's cache on the volume has; None where it has none or several."""
-        found = list(cached_models("checkpoint", self._hf_caches))
-        if len(found) != 1:
-            return None
-        return self.find(ModelRef(name=found[0].repo), "checkpoint", path="DEFAULT_CHECKPOINT")
-
     def not_found(self, resolution: Resolution, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant.
 
@@ -263,7 +266,7 @@ class ModelStore:
             ref,
             kind,
             folder=self.volume.folders[kind].name,
-            names=[*self.volume.names(kind), *(each.file for each in cached_models(kind, self._hf_caches))],
+            names=[*self.volume.names(kind), *(each.file for each in cached_models(kind, self.hf_caches))],
             elsewhere=self.inventory.lies_elsewhere(ref.ref, kind),
             catalog=self.catalog,
             path=path,
@@ -287,6 +290,7 @@ class ModelStore:
 
     def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
         """Return the model if it is there and what the client expects; None when it has to be fetched."""
+        ref = without_title(ref, self.volume.names(kind))
         resolution = self.resolve(ref, kind, path=path)
         model = self._there(resolution, path=path, fetched=fetched)
         if model is None:
@@ -301,11 +305,7 @@ class ModelStore:
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
             if not (model.sha256 or "").startswith(ref.sha256):
-                raise HashMismatch(
-                    f"{f'{path}: ' if path else ''}{model.key} has the SHA-256 {model.sha256}, not {ref.sha256}",
-                    hint="Give the model another name, or remove the file from the volume.",
-                    details={"path": path, "expected": ref.sha256, "measured": model.sha256},
-                )
+                raise other_content(model, ref, path=path)
         return model
 
     def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
@@ -319,7 +319,7 @@ class ModelStore:
     def _there(self, resolution: Resolution, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if resolution.file is None:
-            resolution = link_cached(resolution, self.volume, self._hf_caches, pickles=self.settings.model_allow_pickle)
+            resolution = link_cached(resolution, self.volume, self.hf_caches, pickles=self.settings.model_allow_pickle)
         file = self.volume.look(resolution.kind, resolution.file) if resolution.file is not None else None
         if file is None:
             return None

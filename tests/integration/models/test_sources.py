@@ -22,6 +22,7 @@ from worker.models.sources.civitai_listing import UnknownModel, read_answer
 from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
 from worker.models.store import ModelStore
+from worker.models.volume.hf_cache import only_cached
 from worker.net.fetch import Limits
 from worker.settings import read_settings
 
@@ -420,7 +421,7 @@ def test_a_cached_repository_with_several_checkpoints_means_none_and_says_which(
     _put_in_cache(caches, "org/sdxl", files)
     where = store(tmp_path / "models", "http://127.0.0.1:9", hf_caches=[caches])
     assert where.find(ModelRef(name="org/sdxl"), "checkpoint") is None
-    assert where.cached_default() is None
+    assert only_cached("checkpoint", [caches]) is None
     two = where.find(ModelRef(name="two"), "checkpoint")
     with pytest.raises(ModelNotFound, match="did you mean 'one'"):
         asyncio.run(fetch(where, ModelRef(name="ones"), "checkpoint"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.contract.types.model_ref import ModelRef
-from worker.errors import IncompatibleModel, ModelNotFound
+from worker.errors import HashMismatch, IncompatibleModel, InvalidInput, ModelNotFound
 from worker.models import admin
 from worker.models.sources.catalog import CatalogEntry, ModelCatalog
 from worker.models.volume.integrity import complaint
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
 
 _WATCHED: list[Any] = []
@@ -216,6 +218,30 @@ def test_of_two_folders_with_a1111s_names_neither_is_guessed(tmp_path: Path) -> 
     where = store(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(ModelNotFound, match=r"in loras/.*lies at Lora/old"):
         asyncio.run(where.prepare([("loras[0]", ModelRef(name="old"), "lora")]))
+    where.close()
+
+
+def test_a_title_of_the_webui_is_a_name_and_a_hash(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "checkpoints/mine.safetensors", make.SDXL_CHECKPOINT)
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    where = store(tmp_path, "http://127.0.0.1:9")
+
+    def prepare(title: str) -> list[LocalModel]:
+        return asyncio.run(where.prepare([("checkpoint", ModelRef(name=title), "checkpoint")]))
+
+    assert prepare(f"mine.safetensors [{digits}]")[0].path == path
+    with pytest.raises(HashMismatch, match="not abcdef1234"):
+        prepare("mine.safetensors [abcdef1234]")
+    with pytest.raises(ModelNotFound, match="did you mean 'mine'"):
+        prepare("mne.safetensors [abcdef1234]")
+    where.close()
+
+
+def test_zero_is_no_number_of_a_version(tmp_path: Path) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    assert where.resolve(ModelRef(name="0"), "checkpoint").locators == ()
+    with pytest.raises(InvalidInput, match="begin with 1"):
+        where.resolve(ModelRef(name="civitai:0"), "checkpoint")
     where.close()
 
 

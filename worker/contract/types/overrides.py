@@ -136,6 +136,26 @@ MOVED: dict[str, str] = {
 """Option → the job's own field for the same thing."""
 
 
+_FIELDS = (
+    *dict.fromkeys(field.partition(".")[0] for field in MOVED.values()),
+    *("steps", "cfg_scale", "sampler_name", "scheduler", "seed", "width", "height", "denoising_strength", "styles"),
+)
+"""Fields of a job that may be taken for options."""
+_SAME_NAME = 1.0
+
+
+def _unknown(name: str, path: str) -> Problem:
+    """Return the problem with an option that is not allowed: it may be a field of the job, or misspelt."""
+    said = "is not an option that a job may override"
+    moved = next((option for option, field in MOVED.items() if name.casefold() == option.casefold()), None)
+    field = nearest(name, _FIELDS, similarity=_SAME_NAME, prefix=False)
+    if moved is not None:
+        return Problem(path, f"{said} under this spelling", moved)
+    if field is not None:
+        return Problem(path, f"{said}; send {field!r} as a field of the job", field)
+    return Problem(path, said, nearest(name, [*ALLOWED, *MOVED]))
+
+
 def read_overrides(given: Mapping[str, Any], path: str = "override_settings") -> tuple[dict[str, Any], list[Problem]]:
     """Return the options with their values read, and a problem for each that is unknown or wrong.
 
@@ -148,9 +168,7 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
             continue
         reader = ALLOWED.get(name)
         if reader is None:
-            problems.append(
-                Problem(f"{path}.{name}", "is not an option that a job may override", nearest(name, ALLOWED))
-            )
+            problems.append(_unknown(name, f"{path}.{name}"))
             continue
         try:
             kept[name] = reader.read(value)

@@ -59,6 +59,12 @@ def cached_models(kind: ModelKind, caches: Iterable[Path]) -> Iterator[CachedFil
                     yield CachedFile(repo, path.relative_to(snapshot).as_posix(), path)
 
 
+def only_cached(kind: ModelKind, caches: Iterable[Path]) -> CachedFile | None:
+    """Return the one model of `kind` in the hub's caches; None where they have none or several."""
+    found = list(cached_models(kind, caches))
+    return found[0] if len(found) == 1 else None
+
+
 def _current_snapshot(folder: Path) -> Path | None:
     """Return the snapshot that ``main`` means, else the only one there is."""
     snapshots = folder / "snapshots"

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
 _BEGUN = re.compile(r"<(?:lora|lyco):[^,\n]{1,100}")
+_START = re.compile(r"<\w+:")
 MOST_TAGS = 100
 """In one prompt; each is looked for on the volume and among all that is known."""
+GREATEST_WEIGHT = 10.0
+"""Either way; beyond it a LoRA makes noise or not-a-number of any picture."""
 LORA_KINDS = frozenset({"lora", "lyco"})
+HYPERNETWORK = "hypernet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Tag:
         """The multiplier of the UNet, else of the text encoder, else 1."""
         scale = self.weights.get("unet", self.weights.get("te"))
         return 1.0 if scale is None else scale
+
+
+def begun(prompt: str) -> int:
+    """Return how many tags begin in `prompt`, ended or not: the WebUI follows each to the end of the text."""
+    return sum(1 for _ in _START.finditer(prompt))
 
 
 def closed(prompt: str) -> int:
@@ -75,8 +84,8 @@ def parse(prompt: str) -> list[Tag]:
 
 def unended(prompt: str) -> str:
     """Return the beginning of a LoRA tag that no ``>`` ends, empty where there is none."""
-    begun = _BEGUN.search(prompt, closed(prompt))
-    return begun.group(0).rstrip() if begun else ""
+    start = _BEGUN.search(prompt, closed(prompt))
+    return start.group(0).rstrip() if start else ""
 
 
 def renamed(prompt: str, names: Mapping[str, str]) -> str:

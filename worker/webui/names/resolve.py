@@ -102,11 +102,20 @@ def upscaler(job: Txt2Img, catalog: Catalog, weights: Weights | None) -> tuple[s
     if not job.hr_upscaler:
         return None, []
     path = job.path("hr_upscaler")
-    names = [*catalog.latent_upscalers, *(u.name for u in catalog.upscalers)]
-    found, problems = known(job.hr_upscaler, names, path, "upscaler")
-    if found is None:
-        return None, problems
-    return found, missing_upscaler(found, catalog, weights, path)
+    return upscaler_meant(
+        job.hr_upscaler, [*catalog.latent_upscalers, *(u.name for u in catalog.upscalers)], catalog, weights, path
+    )
+
+
+def upscaler_meant(
+    name: str, names: Sequence[str], catalog: Catalog, weights: Weights | None, path: str
+) -> tuple[str | None, list[Problem]]:
+    """Return the one of the listed `names` that is meant, or a problem that offers those with weights alone."""
+    found, _ = known(name, names, path, "upscaler")
+    if found is not None:
+        return found, missing_upscaler(found, catalog, weights, path)
+    without = {u.name for u in catalog.upscalers if weights is not None and weights.of_upscaler(u) is not None}
+    return known(name, [each for each in names if each not in without], path, "upscaler")
 
 
 def missing_upscaler(name: str, catalog: Catalog, weights: Weights | None, path: str) -> list[Problem]:
@@ -173,6 +182,9 @@ def tagged_loras(
         if unended:
             problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
         for tag in lora_tags.parse(text):
+            if tag.kind == lora_tags.HYPERNETWORK:
+                problems.append(Problem(path, f"the tag {tag.text} asks for a hypernetwork, which are not supported"))
+                continue
             if tag.kind not in lora_tags.LORA_KINDS:
                 problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
                 continue
@@ -187,15 +199,19 @@ def tagged_loras(
             if any(weight is None for weight in tag.weights.values()):
                 problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
                 continue
+            if any(abs(weight or 0.0) > lora_tags.GREATEST_WEIGHT for weight in tag.weights.values()):
+                most = lora_tags.GREATEST_WEIGHT
+                problems.append(Problem(path, f"the tag {tag.text} has a weight beyond {-most:g} to {most:g}"))
+                continue
             chosen.append(ChosenLora(names.get(tag.name, tag.name), tag.scale, path))
     return tuple(chosen), problems
 
 
 def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
     """Return a problem for each prompt with more tags than are looked for."""
-    counted = ((path, len(lora_tags.parse(text))) for path, text in texts)
+    counted = ((path, lora_tags.begun(text)) for path, text in texts)
     return [
-        Problem(path, f"has {count} tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
+        Problem(path, f"has {count} beginnings of tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
         for path, count in counted
         if count > lora_tags.MOST_TAGS
     ]
