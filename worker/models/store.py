@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from worker.contract.types.model_ref import ModelRef
     from worker.models.download.progress import ProgressSink
     from worker.models.sources.catalog import ModelCatalog
     from worker.models.sources.references import Sources

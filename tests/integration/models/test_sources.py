@@ -14,8 +14,8 @@ from tests.support.model_store import fetch, leftovers, ranged, store
 from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
+from worker.default_checkpoint import checkpoint
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
-from worker.first import checkpoint
 from worker.models.download.errors import fetch_error
 from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai_listing import UnknownModel, read_answer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-MOST_PROMPTS = 5000
+MOST_PROMPTS, MOST_CHARACTERS = 5000, 1_000_000
 _MOST_MATRIX_PARTS = 10
 _AXES = 3
 
@@ -28,7 +28,7 @@ def made_by_script(args: Any, prompts: Iterable[str]) -> set[str]:
     """Return the prompts that a script with these arguments may make of `prompts`, those themselves included.
 
     Raises:
-        TooManyPrompts: they are more than `MOST_PROMPTS`.
+        TooManyPrompts: they are more than `MOST_PROMPTS`, or longer than `MOST_CHARACTERS` altogether.
     """
     made = {part for prompt in prompts for part in _bounded(_matrix(prompt))}
     axes = [axis for text in script_texts(args) if len(axis := axis_values(text)) > 1]
@@ -98,8 +98,11 @@ def _matrix(prompt: str) -> Iterator[str]:
 
 def _bounded(prompts: Iterable[str]) -> set[str]:
     found: set[str] = set()
+    characters = 0
     for prompt in prompts:
-        found.add(prompt)
-        if len(found) > MOST_PROMPTS:
+        if prompt not in found:
+            found.add(prompt)
+            characters += len(prompt)
+        if len(found) > MOST_PROMPTS or characters > MOST_CHARACTERS:
             raise TooManyPrompts
     return found
