@@ -92,7 +92,7 @@ class Service:
                     answer = await self._upscaled(request, context)
                 else:
                     special = await dispatch.answer(request, context, services)
-                    answer = {"warnings": list(request.warnings), "worker": self._worker({}), **special}
+                    answer = {"warnings": list(request.warnings), "worker": self._worker(), **special}
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -216,16 +216,19 @@ class Service:
             "parameters": dict(result.parameters),
             "phase_ms": {},
             "warnings": [*job.warnings, *result.warnings],
-            "worker": self._worker(result.info),
+            "worker": self._worker(),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
         }
 
-    def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _worker(self) -> dict[str, Any]:
+        backend = self._services.backend
+        device = backend.plan.device
         return {
             "version": __version__,
-            "backend": self._services.backend.plan.name,
-            "webui_version": info.get("version"),
+            "backend": backend.plan.name,
+            "webui_version": backend.version,
+            "device": device.told(self._settings.batch_pixels) if device is not None else None,
             "id": self._settings.runpod_pod_id,
         }
 

@@ -73,6 +73,8 @@ def _warn(value: Any) -> Any:
     return "warn" if value == "warning" else value
 
 
+DeviceChoice = Annotated[Literal["auto", "cuda", "cpu"], AnyCase]
+VramChoice = Annotated[Literal["auto", "full", "medium", "low"], AnyCase]
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 DeliveryMode = Annotated[Literal["auto", "base64", "s3"], AnyCase]
 AnswerForm = Annotated[Literal["native", "a1111"], AnyCase]
@@ -96,6 +98,23 @@ def _url_path(value: str) -> str:
     if not value.startswith("/") or "?" in value or "{" in value:
         raise ValueError("must be a path that starts with /")
     return value
+
+
+AUTO_PIXELS = 0
+"""MAX_PIXELS=auto, until the device is known."""
+_LEAST_PIXELS = 64 * 64
+
+
+def _pixels_or_auto(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() == "auto":
+        return AUTO_PIXELS
+    try:
+        pixels = int(value)
+    except (TypeError, ValueError):
+        pixels = 0
+    if pixels < _LEAST_PIXELS:
+        raise ValueError(f"must be auto, or a whole number, at least {_LEAST_PIXELS}")
+    return pixels
 
 
 def _host_names(value: str) -> str:
@@ -123,6 +142,20 @@ class Settings(BaseSettings):
     )
     webui_xformers: Switch = Field(
         "auto", description="Pass --xformers; auto: when the WebUI's Python can import it and there is no --use-cpu."
+    )
+    device: DeviceChoice = Field(
+        "auto",
+        description=(
+            "What the WebUI computes on. auto: the GPU, or the CPU (--use-cpu all --no-half) where there is none and "
+            "none was promised. --use-cpu in WEBUI_ARGS counts more."
+        ),
+    )
+    vram_strategy: VramChoice = Field(
+        "auto",
+        description=(
+            "How sparing the WebUI is with the GPU's memory: full, medium (--medvram) or low (--lowvram); auto: by the "
+            "memory there is (10 GiB, 5 GiB). Such flags in WEBUI_ARGS count more."
+        ),
     )
     webui_disable_safe_unpickle: bool = Field(
         default=False,
@@ -334,11 +367,11 @@ class Settings(BaseSettings):
     )
 
     # Limits
-    max_pixels: Pixels = Field(
+    max_pixels: Annotated[Pixels, BeforeValidator(_pixels_or_auto)] = Field(
         4 * 1024 * 1024,
-        ge=64 * 64,
         description=(
-            "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds."
+            "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds. "
+            "auto: by the GPU's memory."
         ),
     )
     max_images: Annotated[int, Unit("pictures")] = Field(16, ge=1, le=1000, description="Pictures of one job.")
@@ -533,7 +566,14 @@ class Settings(BaseSettings):
     @property
     def on_cpu(self) -> bool:
         """Whether the WebUI is told to do without a GPU."""
-        return "--use-cpu" in shlex.split(self.webui_args)
+        return self.device == "cpu" or "--use-cpu" in shlex.split(self.webui_args)
+
+    @property
+    def batch_pixels(self) -> int:
+        """The most pixels of one GPU batch; the worker has settled `auto` when it starts the WebUI."""
+        if self.max_pixels == AUTO_PIXELS:
+            raise AssertionError("MAX_PIXELS=auto is settled when the WebUI is started")
+        return self.max_pixels
 
     @property
     def gpu_promised(self) -> bool:

@@ -57,6 +57,18 @@ class RestartBudget:
         return 0.0 if earlier <= 0 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (earlier - 1))
 
 
+LONGEST_ERROR = 500
+"""Characters of the last error that are told; torch's own words can be hundreds of thousands."""
+
+
+def shortened(text: str | None) -> str | None:
+    """Return the beginning of a text on one line."""
+    if text is None:
+        return None
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
+
+
 class Program(Protocol):
     """A program that can be supervised."""
 
@@ -166,7 +178,7 @@ class Supervisor:
                 "jobs": self._life.jobs,
                 "restarts": self._restarts,
                 "restarts_left": self._budget.left(self._clock()),
-                "last_error": self._last_error,
+                "last_error": shortened(self._last_error),
             }
 
     def may_restart(self) -> bool:

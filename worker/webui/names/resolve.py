@@ -38,6 +38,7 @@ class Chosen:
         words: Trigger words to put into the prompt.
         renamed: The WebUI's name by name in a prompt's tag, where they differ.
         options: Overridden options that name something, as the WebUI spells it.
+        styled: LoRAs that the prompts of its styles name.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +54,12 @@ class Chosen:
     hr_upscaler: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     styles: tuple[str, ...] | None = None
+    styled: tuple[ChosenLora, ...] = ()
+
+    @property
+    def applied_loras(self) -> tuple[ChosenLora, ...]:
+        """Every LoRA that the WebUI will apply: of tags, of the job's list, and of its styles."""
+        return (*self.tagged, *self.loras, *self.styled)
 
 
 def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[str | None, list[Problem]]:
@@ -159,6 +166,27 @@ def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, l
         problems += more
         if found is not None:
             chosen.append(found)
+    return tuple(chosen), problems
+
+
+def style_loras(
+    job: Generation, styles: Sequence[str], catalog: Catalog
+) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
+    """Return the LoRAs that the prompts of styles name, which the WebUI puts in as they are, and what is wrong there.
+
+    Args:
+        job: The job.
+        styles: By their listed names, in the job's order.
+        catalog: What the WebUI lists.
+    """
+    chosen: list[ChosenLora] = []
+    problems: list[Problem] = []
+    aliases = {lora.alias: lora.name for lora in catalog.loras if lora.alias}
+    for index, style in enumerate(styles):
+        text = catalog.style_texts.get(style, ("", ""))[0]
+        found, wrong = tagged_loras([(f"{job.path('styles')}[{index}]", text)], catalog, aliases)
+        chosen += found
+        problems += [Problem(each.path, f"in the style {style!r} {each.message}") for each in wrong]
     return tuple(chosen), problems
 
 
