@@ -10,7 +10,7 @@ from worker.client.job_state import QUEUED, EndpointError, JobTimedOut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.client.job_state import State
+    from worker.client.job_state import JobState
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 PATIENCE_S = 30.0
@@ -30,13 +30,13 @@ class Polling:
 
     def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
         self._job_id, self._timeout, self._began = job_id, timeout, now
-        self._told: State | None = None
+        self._told: JobState | None = None
         self._asked = 0
         self._lost_at: float | None = None
         self._look_at = now + FIRST_LOOK_S
         self._reason: str | None = None
 
-    def wants_reason(self, state: State, now: float) -> bool:
+    def wants_reason(self, state: JobState, now: float) -> bool:
         """Return whether it is time to find out why the job still waits."""
         if state.status != QUEUED:
             self._reason = None
@@ -50,7 +50,7 @@ class Polling:
         """Take note of why the job still waits, for the error when the time is over."""
         self._reason = reason
 
-    def is_news(self, state: State) -> bool:
+    def is_news(self, state: JobState) -> bool:
         """Return whether `state` differs from the last one."""
         news = state != self._told
         if news:

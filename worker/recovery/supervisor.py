@@ -69,7 +69,7 @@ def shortened(text: str | None) -> str | None:
     return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
 
 
-class Program(Protocol):
+class SupervisedProgram(Protocol):
     """A program that can be supervised."""
 
     def spawn(self) -> None:
@@ -106,7 +106,7 @@ class Supervisor:
 
     def __init__(
         self,
-        program: Program,
+        program: SupervisedProgram,
         *,
         budget: RestartBudget,
         on_death: Callable[[WorkerError], None] = lambda _: None,

@@ -23,7 +23,7 @@ from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
 from worker.models.store import ModelStore
 from worker.models.volume.hf_cache import only_cached
-from worker.net.fetch import Limits
+from worker.net.fetch import FetchLimits
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -524,7 +524,7 @@ def s3_store() -> Iterator[Store]:
 
 
 def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("models"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("models"), FetchLimits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     with pytest.raises(ModelNotFound):
@@ -538,7 +538,7 @@ def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store
 
 
 def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("pictures"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("pictures"), FetchLimits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     with pytest.raises(DownloadRefused, match=r"not in a bucket that models may come from \(pictures\)"):
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
@@ -547,7 +547,9 @@ def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path
 
 def test_models_come_from_the_buckets_that_the_operator_names(tmp_path: Path, s3_store: Store) -> None:
     allowed = read_settings({"MODEL_BUCKETS": "models, other"}).readable_buckets
-    source = S3Source(s3_store.target("pictures"), Limits(read_s=5), allowed_hosts=(), connections=4, buckets=allowed)
+    source = S3Source(
+        s3_store.target("pictures"), FetchLimits(read_s=5), allowed_hosts=(), connections=4, buckets=allowed
+    )
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     with pytest.raises(DownloadRefused, match=r"\(models, other\)"):
@@ -557,7 +559,9 @@ def test_models_come_from_the_buckets_that_the_operator_names(tmp_path: Path, s3
 
 
 def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:
-    forged = S3Source(s3_store.target("models", secret_key="forged"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    forged = S3Source(
+        s3_store.target("models", secret_key="forged"), FetchLimits(read_s=5), allowed_hosts=(), connections=4
+    )
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": forged})
     with pytest.raises(DownloadRefused) as caught:
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))

@@ -58,7 +58,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PolicyMatch:
     """A rule that a text meets; or, with `unjudged`, one that took too long to tell, which refuses."""
 
     rule: str
@@ -138,12 +138,12 @@ def _readings(text: str) -> set[str]:
     return found | {_MARKS.sub(" ", each).strip() for each in found}
 
 
-def judge(texts: Mapping[str, str], rules: Sequence[Rule], *, limit_s: float = JUDGE_S) -> list[Found]:
+def judge(texts: Mapping[str, str], rules: Sequence[Rule], *, limit_s: float = JUDGE_S) -> list[PolicyMatch]:
     """Return the rules that `texts` (path in the job → prompt) meet, each at most once per text.
 
     Where the rules take longer than `limit_s` altogether, the one that did not end is found too.
     """
-    found: list[Found] = []
+    found: list[PolicyMatch] = []
     path, rule = "", None
     try:
         with time_limit(limit_s):
@@ -151,16 +151,16 @@ def judge(texts: Mapping[str, str], rules: Sequence[Rule], *, limit_s: float = J
                 readings = _readings(text) if rules and text else set()
                 for rule in rules:
                     if any(pattern.search(plain) for pattern in rule.patterns for plain in readings):
-                        found.append(Found(rule.name, rule.action, path))
+                        found.append(PolicyMatch(rule.name, rule.action, path))
     except TimeIsUp:
-        found.append(Found(rule.name if rule is not None else "", "refuse", path, unjudged=True))
+        found.append(PolicyMatch(rule.name if rule is not None else "", "refuse", path, unjudged=True))
     return found
 
 
 _VERDICTS = {False: "is refused by", True: "takes too long to be judged by"}
 
 
-def enforce(found: Sequence[Found]) -> list[str]:
+def enforce(found: Sequence[PolicyMatch]) -> list[str]:
     """Return warnings for what is flagged.
 
     Raises:

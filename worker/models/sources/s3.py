@@ -21,7 +21,7 @@ from worker.storage.target import from_settings
 
 if TYPE_CHECKING:
     from worker.models.sources.base import Connection
-    from worker.net.fetch import Limits
+    from worker.net.fetch import FetchLimits
     from worker.storage.base import StoreTarget
 
 _URL_LIFE_S = 3600
@@ -78,7 +78,7 @@ class S3Source:
     def __init__(
         self,
         target: StoreTarget | None,
-        limits: Limits,
+        limits: FetchLimits,
         *,
         allowed_hosts: tuple[str, ...],
         connections: int,
