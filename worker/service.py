@@ -63,7 +63,7 @@ class Service:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
         """
         phases, result, images = Phases(), "cancelled", 0
-        with bound(job_id=str(job.get("id", ""))):
+        with bound(job_id=str(job.get("id", "")), **batch_keys(job)):
             try:
                 answer = await self._answer(job, phases, on_progress, on_piece)
                 result, images = "ok", _count(answer)
@@ -242,6 +242,18 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+_BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")
+_LONGEST_KEY = 100
+
+
+def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the platform's names for the batch that a job belongs to, and for the job in it, for the log."""
+    found = {name: job[name] for name in _BATCH_KEYS if isinstance(job.get(name), (str, int))}
+    return {
+        name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
+    }
 
 
 def _count(answer: Any) -> int:
