@@ -121,7 +121,7 @@ def test_an_unknown_upscaler_is_offered_those_with_weights_alone() -> None:
 
 def test_a_hypernetwork_is_told_apart_from_a_typing_error() -> None:
     _, (problem,) = resolve.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
-    assert "hypernetwork, which are not supported" in problem.message
+    assert "hypernetwork, which are not offered by tag" in problem.message
 
 
 def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:

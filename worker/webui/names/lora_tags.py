@@ -18,7 +18,6 @@ MOST_TAGS = 100
 GREATEST_WEIGHT = 10.0
 """Either way; beyond it a LoRA makes noise or not-a-number of any picture."""
 LORA_KINDS = frozenset({"lora", "lyco"})
-HYPERNETWORK = "hypernet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,9 +210,6 @@ def tagged_loras(
         if unended:
             problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
         for tag in lora_tags.parse(text):
-            if tag.kind == lora_tags.HYPERNETWORK:
-                problems.append(Problem(path, f"the tag {tag.text} asks for a hypernetwork, which are not supported"))
-                continue
             if tag.kind not in lora_tags.LORA_KINDS:
                 problems.append(_foreign_tag(tag, path))
                 continue
@@ -237,7 +234,7 @@ def tagged_loras(
 
 
 _FOREIGN_TAGS = {
-    "hypernet": "is not offered by tag; send override_settings.sd_hypernetwork",
+    "hypernet": "asks for a hypernetwork, which are not offered by tag; send override_settings.sd_hypernetwork",
     "segment": "is SwarmUI's; here adetailer redraws what it finds",
     "object": "is SwarmUI's; here adetailer, or inpaint with a mask",
     "region": "is SwarmUI's; the WebUI has no regions",
