@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.recovery.kept_results import KeptResults
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
+    from worker.settings import UnknownFieldRule
     from worker.webui.backend import Backend
 
 LARGEST_SEED = 2**32 - 1
@@ -45,6 +46,7 @@ class JobServices:
         operator: The operator's presets, wildcards and rules.
         threads: For everything that blocks.
         limits: On what a job may ask for.
+        unknown_fields: What becomes of fields that nobody reads; see `accept`.
         random: For seeds that the client leaves open.
         cache: Results of earlier jobs.
         digest: Tells equal requests.
@@ -62,6 +64,7 @@ class JobServices:
     operator: OperatorConfig
     threads: JobThreads
     limits: Limits
+    unknown_fields: UnknownFieldRule
     random: Random
     cache: ResultCache
     digest: RequestDigest

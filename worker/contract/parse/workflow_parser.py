@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
@@ -14,6 +14,9 @@ from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Im
 from worker.contract.types.workflow import Continue, Stage, StageFields, Workflow, start_reference
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
+
+if TYPE_CHECKING:
+    from worker.contract.parse.unknown_fields import UnknownFields
 
 Definition = Mapping[str, Any]
 """A named workflow: ``stages``, and defaults of their fields."""
@@ -39,7 +42,11 @@ def is_workflow(raw: object) -> bool:
 
 
 def parse_workflow(
-    raw: Mapping[str, Any], *, limits: Limits | None = None, named: Mapping[str, Definition] | None = None
+    raw: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    named: Mapping[str, Definition] | None = None,
+    unknown: UnknownFields = "refuse",
 ) -> Workflow | Continue:
     """Return the workflow in `raw`, with its `plan` of typed stages.
 
@@ -47,16 +54,20 @@ def parse_workflow(
         raw: A job's input, plain JSON of a bearable size.
         limits: What each stage may ask for.
         named: The endpoint's workflows.
+        unknown: What becomes of a stage's field with a value that nobody reads.
 
     Raises:
         InvalidInput: lists every mistake of every stage, each with its path as the client wrote it.
     """
-    return _Reader(raw, limits or Limits(), named or {}).read()
+    return _Reader(raw, limits or Limits(), named or {}, unknown).read()
 
 
 class _Reader:
-    def __init__(self, raw: Mapping[str, Any], limits: Limits, named: Mapping[str, Definition]) -> None:
+    def __init__(
+        self, raw: Mapping[str, Any], limits: Limits, named: Mapping[str, Definition], unknown: UnknownFields
+    ) -> None:
         self._limits = limits
+        self._unknown = unknown
         self._problems: list[Problem] = []
         given = {("type" if name == "action" else name): value for name, value in raw.items() if value is not None}
         self._kind = Continue if word(given.get("type")) == "continue" else Workflow
@@ -157,7 +168,7 @@ class _Reader:
         if scale is not None and (raw.keys() & {"width", "height"}):
             self._problems.append(Problem(f"{place}.scale", "can't be combined with width or height; send one of them"))
         try:
-            job = parse_job({**raw, "type": kind}, limits=self._limits, guarded=True)
+            job = parse_job({**raw, "type": kind}, limits=self._limits, guarded=True, unknown=self._unknown)
         except InvalidInput as error:
             self._problems += [
                 Problem(self._in_stage(problem.path, place, own), problem.message, problem.suggestion)

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture, Picture
 from worker.jobs.results import Generated
 
 FORMAT = 1

@@ -23,8 +23,13 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.
     """
     operator = services.operator
-    limits = services.limits_of(context)
-    accepted = accept(job.job, limits=limits, presets=operator.presets, workflows=operator.workflows)
+    accepted = accept(
+        job.job,
+        limits=services.limits_of(context),
+        presets=operator.presets,
+        workflows=operator.workflows,
+        unknown_fields=services.unknown_fields,
+    )
     inner = accepted.job
     try:
         await services.delivery.admit(inner, context)

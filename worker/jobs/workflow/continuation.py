@@ -15,8 +15,8 @@ from worker.contract.rules.sizes import Size
 from worker.contract.types.workflow import Continue
 from worker.errors import InvalidInput, WorkerError, WorkerFault
 from worker.images import infotext
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture
 from worker.jobs.workflow.stage_jobs import StagePicture
 from worker.jobs.workflow.stage_run import StageRun
 from worker.jobs.workflow.workflow_job import describe
@@ -28,7 +28,7 @@ from worker.storage.keys import safe_prefix
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.workflow_record import WorkflowRecord
@@ -265,7 +265,7 @@ class _Continuation:
         """Return a picture with the prompt, LoRAs and seed of its JSON, else of its infotext."""
         if not isinstance(facts.get("prompt"), str):
             said = infotext.parse(picture.infotext or "")
-            facts = job_from(said.prompt, said.negative_prompt, said.fields)
+            facts = job_from(said.prompt, said.negative_prompt, said.fields).job
         try:
             drawn = drawn_from_json(facts)
             seed = int(facts.get("seed", 0))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Job
     from worker.contract.types.workflow import Stage
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 DRAWN = ("prompt", "negative_prompt", "loras")
 """Fields that may differ from picture to picture, and that later stages take over from the first."""
