@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from worker.contract.types.composed.workflow import Continue, Workflow
     from worker.contract.types.job import Generation, Job
-    from worker.contract.types.workflow import Continue, Workflow
     from worker.delivery.deliver import Delivery
     from worker.delivery.files import Delivered
     from worker.delivery.streamed import StreamedPicture

@@ -9,9 +9,9 @@ import pytest
 
 from worker.contract.accept import accept
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
+from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Upscale
-from worker.contract.types.workflow import Continue, Workflow
 from worker.errors import InvalidInput
 
 SHIPPED = read_workflows(

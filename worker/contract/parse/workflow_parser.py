@@ -9,9 +9,9 @@ from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import root_of
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.composed.workflow import Continue, Stage, StageFields, Workflow, start_reference
 from worker.contract.types.job import Generation, Job
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
-from worker.contract.types.workflow import Continue, Stage, StageFields, Workflow, start_reference
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
 

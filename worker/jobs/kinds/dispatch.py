@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.contract.types.workflow import Continue, Workflow
 from worker.jobs.kinds import image_info, listings, validate, volume_models
 from worker.jobs.workflow import continuation, workflow_job
 

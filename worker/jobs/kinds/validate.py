@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.accept import accept, inside
-from worker.contract.types.workflow import Workflow
+from worker.contract.types.composed.workflow import Workflow
 from worker.errors import ClientError, InvalidInput
 from worker.jobs.kinds.dry_run import dry_run
 from worker.jobs.workflow import workflow_plan

@@ -12,7 +12,7 @@ from worker.clock import running
 from worker.contract.expand.from_infotext import job_from
 from worker.contract.parse.workflow_parser import CONTINUED, parse_workflow
 from worker.contract.rules.sizes import Size
-from worker.contract.types.workflow import Continue
+from worker.contract.types.composed.workflow import Continue
 from worker.errors import InvalidInput, WorkerError, WorkerFault
 from worker.images import infotext
 from worker.images.formats.picture import BrokenPicture

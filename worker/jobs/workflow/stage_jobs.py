@@ -17,8 +17,8 @@ from worker.webui.request.parameters import DEFAULT_STEPS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.contract.types.composed.workflow import Stage
     from worker.contract.types.job import Job
-    from worker.contract.types.workflow import Stage
     from worker.images.formats.picture import Picture
 
 DRAWN = ("prompt", "negative_prompt", "loras")

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.types.composed.workflow import start_reference
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
-from worker.contract.types.workflow import start_reference
 from worker.errors import ImageRefused, WorkerError
 from worker.jobs.job_context import cache_use
 from worker.jobs.job_services import LARGEST_SEED
@@ -22,8 +22,8 @@ from worker.telemetry.progress import share_of, within
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.types.composed.workflow import Continue, Stage, Workflow
     from worker.contract.types.job import Job
-    from worker.contract.types.workflow import Continue, Stage, Workflow
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.result_delivery import ResultStream

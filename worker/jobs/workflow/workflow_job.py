@@ -16,7 +16,7 @@ from worker.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.contract.types.workflow import Continue, Workflow
+    from worker.contract.types.composed.workflow import Continue, Workflow
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.stage_run import StageResult

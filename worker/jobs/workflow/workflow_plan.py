@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.field_rules import picture_count
+from worker.contract.types.composed.workflow import start_reference
 from worker.contract.types.job import Generation
-from worker.contract.types.workflow import start_reference
 from worker.errors import InvalidInput, Problem
 from worker.jobs.kinds.dry_run import DryRun, dry_run
 from worker.jobs.workflow.stage_jobs import blank_picture, cost_of, expected_size, first_job, scaled
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.contract.rules.sizes import Size
+    from worker.contract.types.composed.workflow import Continue, Stage, Workflow
     from worker.contract.types.job import Job
-    from worker.contract.types.workflow import Continue, Stage, Workflow
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
 

@@ -16,7 +16,7 @@ from worker.storage.keys import folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.contract.types.workflow import Continue, Workflow
+    from worker.contract.types.composed.workflow import Continue, Workflow
     from worker.jobs.workflow.stage_jobs import StagePicture
     from worker.storage.base import Store
 
