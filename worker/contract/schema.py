@@ -79,7 +79,8 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "job", fields_table(Job)
     yield "generation", fields_table(Generation, without=Job.model_fields)
     for name, kind in KINDS.items():
-        inherited = {field for base in kind.__mro__[1:] if issubclass(base, Job) for field in base.model_fields}
+        tabled = [base for base in kind.__mro__[1:] if base in (Job, Generation, *KINDS.values())]
+        inherited = {field for base in tabled for field in base.model_fields}
         yield name, fields_table(kind, without=inherited - {"type"})
     for name, part in parts():
         yield name, fields_table(part)
