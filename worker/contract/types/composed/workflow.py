@@ -73,11 +73,8 @@ class _Staged(Job):
     model_config = ConfigDict(json_schema_extra={"description": _DEFAULTS, "additionalProperties": True})
 
     workflow: Name | None = knob("A workflow of this endpoint, by name.", group="workflow", plain=False)
-    stages: list[StageFields] | dict[str, StageFields] | None = knob(
-        "The stages in their order; with `workflow`: changes to its stages, by name.",
-        group="workflow",
-        plain=False,
-        max_length=MOST_STAGES,
+    stages: Annotated[list[StageFields], Field(max_length=MOST_STAGES)] | dict[str, StageFields] | None = knob(
+        "The stages in their order; with `workflow`: changes to its stages, by name.", group="workflow", plain=False
     )
     stream: Switch | None = knob("Each picture of each stage is told on `/stream`.", group="workflow", plain=False)
 
