@@ -79,7 +79,7 @@ def tables() -> Iterator[tuple[str, str]]:
     yield "job", fields_table(Job)
     yield "generation", fields_table(Generation, without=Job.model_fields)
     for name, kind in KINDS.items():
-        tabled = [base for base in (Job, Generation, *KINDS.values()) if base in kind.__mro__[1:]]
+        tabled: list[type[Job]] = [base for base in (Job, Generation, *KINDS.values()) if base in kind.__mro__[1:]]
         inherited = {field for base in tabled for field in base.model_fields}
         yield name, fields_table(kind, without=inherited - {"type"})
     for name, part in parts():
