@@ -35,6 +35,15 @@ class CacheFigures:
     saved_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A result that was made just now: when, seconds since the epoch, and the seconds that its generation took."""
+
+    result: Generated
+    at: float
+    spent_s: float
+
+
 class ResultCache:
     """Finds results, or makes and keeps them; one for the worker's life.
 
@@ -66,7 +75,7 @@ class ResultCache:
         self._age_s = age_s
         self._most_bytes = most_bytes
         self._now = now
-        self._being_made: dict[str, asyncio.Future[Generated | None]] = {}
+        self._being_made: dict[str, asyncio.Future[_Made | None]] = {}
         self._tidied = 0.0
         self._log = get_logger("cache")
         self.figures = CacheFigures()
@@ -110,30 +119,36 @@ class ResultCache:
             self.figures.saved_s += (found.cached or {}).get("saved_ms", 0.0) / 1000
             return found
         other = self._being_made.get(key)
-        if other is None or self._gpu.is_reserved_here:
+        if other is None or (not other.done() and self._gpu.is_reserved_here):
             return None
         with context.phases.phase("cache"):
-            shared = await context.before_deadline(asyncio.shield(other))
-        if shared is None:  # it failed for reasons that may have been its own
+            made = other.result() if other.done() else await context.before_deadline(asyncio.shield(other))
+        if made is None:  # it failed for reasons that may have been its own
             return None
         self.figures.shared += 1
-        return replace(shared, cached={"key": key, "made_at": _iso(self._now()), "saved_ms": 0.0})
+        return replace(made.result, cached=_told(key, made.at, made.spent_s))
 
     async def _made(self, key: str, make: Callable[[], Awaitable[Generated]], context: JobContext) -> Generated:
         self.figures.misses += 1
         before = context.phases.seconds().get("generate", 0.0)
-        future: asyncio.Future[Generated | None] = asyncio.get_running_loop().create_future()
-        self._being_made.setdefault(key, future)
-        result: Generated | None = None
+        future: asyncio.Future[_Made | None] = asyncio.get_running_loop().create_future()
+        self._being_made[key] = future
+        made: _Made | None = None
         try:
             result = await make()
+            made = _Made(result, self._now(), context.phases.seconds().get("generate", 0.0) - before)
         finally:
-            future.set_result(result)
-            if self._being_made.get(key) is future:
-                del self._being_made[key]
-        spent = context.phases.seconds().get("generate", 0.0) - before
-        await self._threads.run(self._keep, key, result, spent)
+            future.set_result(made)
+            if made is None:
+                self._forget(key, future)
+        # Written beside the next request: until it is there, equal requests are answered with what is in memory.
+        keeping = self._threads.pool.submit(self._keep, key, made)
+        keeping.add_done_callback(lambda _: self._forget(key, future))
         return result
+
+    def _forget(self, key: str, future: asyncio.Future[_Made | None]) -> None:
+        if self._being_made.get(key) is future:
+            del self._being_made[key]
 
     def _read(self, key: str) -> Generated | None:
         if self._storage is None:
@@ -149,13 +164,13 @@ class ResultCache:
         made_at = float(facts["made_at"])
         if self._now() - made_at >= self._age_s:
             return None
-        return replace(result, cached={"key": key, "made_at": _iso(made_at), "saved_ms": facts["saved_ms"]})
+        return replace(result, cached=_told(key, made_at, facts["saved_ms"] / 1000))
 
-    def _keep(self, key: str, result: Generated, spent_s: float) -> None:
+    def _keep(self, key: str, made: _Made) -> None:
         if self._storage is None:
             return
         try:
-            self._storage.write(key, pack(result, made_at=self._now(), saved_ms=round(spent_s * 1000, 1)))
+            self._storage.write(key, pack(made.result, made_at=made.at, saved_ms=round(made.spent_s * 1000, 1)))
             if self._now() - self._tidied >= TIDY_EVERY_S:
                 self._tidied = self._now()
                 self.tidy()
@@ -171,5 +186,7 @@ class ResultCache:
             self._storage.remove(entry.key)
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+def _told(key: str, made_at: float, spent_s: float) -> dict[str, Any]:
+    """Return what the answer says of a result of the cache."""
+    when = datetime.fromtimestamp(made_at, timezone.utc).isoformat(timespec="seconds")
+    return {"key": key, "made_at": when, "saved_ms": round(spent_s * 1000, 1)}

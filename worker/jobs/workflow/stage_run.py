@@ -135,7 +135,7 @@ class StageRun:
                     if result is None:
                         inner = replace(context, on_progress=within(context.on_progress, number, counts))
                         result = await self._made(unit, stage, inner)
-                        await services.threads.run(kept.keep, stage.name, number, result)
+                        services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
                     part = PartResult(unit.path, result)
                     stream.add(part)
                     parts.append(part)
