@@ -39,12 +39,14 @@ class Ask:
         path: Below ``/sdapi/v1/``.
         body: JSON.
         first, count: Which of the answer's pictures are the job's; after them come maps, before them grids.
+        start: The request whose first picture this one begins with.
     """
 
     path: str
     body: Fields
     first: int = 0
     count: int = 1
+    start: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,21 @@ def _upscaled(random: Random, _: Fields) -> Written:
     return Written(asked, (Ask("extra-single-image", body),))
 
 
+def _workflow(random: Random, base: Fields) -> Written:
+    strength, scale = random.choice((0.3, 0.6)), random.choice((2, 3))
+    stages = [
+        {"name": "base", "type": "txt2img", "width": 64, "height": 64},
+        {"name": "mid", "type": "img2img", "denoising_strength": strength, "seed_offset": 1000},
+        {"name": "final", "type": "upscale", "upscaler": "Lanczos", "scale": scale},
+    ]
+    whole = {name: value for name, value in base.items() if name not in ("width", "height")}
+    first = Ask("txt2img", webui(base))
+    redrawn = webui(base, seed=base["seed"] + 1000, denoising_strength=strength)
+    second = Ask("img2img", redrawn, start=first)
+    last = Ask("extra-single-image", {"upscaler_1": "Lanczos", "upscaling_resize": scale}, start=second)
+    return Written({**whole, "type": "workflow", "stages": stages}, (last,))
+
+
 def _large(_: Random, base: Fields) -> Written:
     """More than an answer may hold, so that it goes to the store without being told to."""
     more = {"width": 512, "height": 512, "batch_size": 4}
@@ -180,7 +197,7 @@ def _lossless(_: Random, base: Fields) -> Written:
 
 KINDS: tuple[Callable[[Random, Fields], Written], ...] = (
     *(_plain, _batch, _many, _streamed, _lora, _fetched, _tags, _hires, _clip_skip, _refiner, _seeds, _prompts),
-    *(_controlled, _plot, _from_picture, _from_pictures, _inpainted, _upscaled, _large, _lossless),
+    *(_controlled, _plot, _from_picture, _from_pictures, _inpainted, _upscaled, _workflow, _large, _lossless),
 )
 
 _DEEP: Any = "x"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from tests.chaos.kinds import Ask
     from tests.chaos.plan import Job
     from tests.support.jobsource import JobSource
     from tests.support.standin import StandIn
@@ -38,13 +39,23 @@ def expected(standin: StandIn, jobs: Iterable[Job]) -> dict[str, Hashes]:
             continue
         found[job.id] = []
         for ask in job.asks:
-            answer = standin.post(ask.path, ask.body)
-            assert answer.status_code == 200, f"{job.kind}: {answer.text[:500]}"
-            content = answer.json()
-            images = content["images"] if "images" in content else [content["image"]]
+            images = _pictures(standin, ask)
             found[job.id].append([pixels(image) for image in images[ask.first : ask.first + ask.count]])
             assert len(found[job.id][-1]) == ask.count, f"{job.kind}: {len(images)} pictures"
     return found
+
+
+def _pictures(standin: StandIn, ask: Ask) -> list[str]:
+    """The pictures of one request, made after the request whose picture it begins with."""
+    body = ask.body
+    if ask.start is not None:
+        start = _pictures(standin, ask.start)[ask.start.first]
+        body = {**body, **({"init_images": [start]} if ask.path == "img2img" else {"image": start})}
+    answer = standin.post(ask.path, body)
+    assert answer.status_code == 200, f"{ask.path}: {answer.text[:500]}"
+    content = answer.json()
+    images: list[str] = content["images"] if "images" in content else [content["image"]]
+    return images
 
 
 class Score:
