@@ -143,7 +143,7 @@ def loras(job: Generation, local: Mapping[str, LocalModel], catalog: Catalog) ->
             known = ", ".join(lora.name for lora in catalog.loras) or "none"
             raise ModelNotFound(f"{path}: the WebUI does not list LoRA {name!r}; it has: {known}")
         default = model.default_scale if model is not None else None
-        scale = ref.scale if ref.scale is not None else default
+        scale = ref.fixed_scale if ref.fixed_scale is not None else default
         chosen.append(ChosenLora(listed.name, 1.0 if scale is None else scale, path))
     return tuple(chosen)
 

@@ -19,6 +19,7 @@ from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as 
 from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
+from worker.contract.types.pool import Pool  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -161,6 +162,7 @@ class PromptPart(Part):
     n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
     clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Layers of CLIP to stop before the end.", plain=False)
     loras: list[LoraRef] | None = knob("LoRAs instead of the job's.", plain=False, max_length=50)
+    pool: list[Pool] | None = knob("Pools instead of the job's.", plain=False, min_length=1, max_length=10)
 
 
 class Refiner(Part):
@@ -202,6 +204,13 @@ class Generation(Job):
     wildcards: Switch | None = knob(
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
+    pool: list[Pool] | None = knob(
+        "Lines of which each picture draws some, all different, by its seed, behind its prompt: one pool or several.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=10,
+    )
 
     live_previews: Switch | None = knob(
         "The unfinished picture in the progress now and then (a JPEG of at most 512 pixels), where the endpoint allows "
@@ -226,7 +235,10 @@ class Generation(Job):
     )
     vae: ModelRef | None = knob("VAE, like `checkpoint`.", group="models", plain=False)
     loras: list[LoraRef] | None = knob(
-        "LoRAs, stacked in order: names or `{name, url, scale, hash}`.", group="models", plain=False, max_length=50
+        "LoRAs, stacked in order: names, `{name, url, scale, hash}`, or `{one_of, scale}`.",
+        group="models",
+        plain=False,
+        max_length=50,
     )
     embeddings: list[ModelRef] | None = knob(
         "Embeddings that must be there for the prompt to use, like `checkpoint`.",
