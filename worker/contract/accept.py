@@ -9,7 +9,8 @@ from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import as_written
 from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
-from worker.contract.operator.presets import dress
+from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
+from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
@@ -17,6 +18,7 @@ from worker.errors import ClientError, InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.contract.operator.apply_presets import PresetResult
     from worker.contract.operator.presets import Preset
     from worker.contract.types.job import Job
 
@@ -43,6 +45,11 @@ class Accepted:
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
+
+    def with_presets(self, result: PresetResult) -> Accepted:
+        """Return it with the remarks of the presets that were applied to it."""
+        self.job.remember(warnings=result.warnings, written={}, base_models=result.base_models)
+        return replace(self, preset=result.applied, _written={**self._written, **result.written})
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
@@ -90,8 +97,8 @@ def accept(
     limits = limits or Limits()
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
-    if raw.get("preset") is not None and not webui_api.matches(raw):
-        accepted = _dressed(raw, limits, presets or {})
+    if names_presets(raw) and not webui_api.matches(raw):
+        accepted = _with_presets(raw, limits, presets or {})
     else:
         accepted = _formed(raw, limits, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
@@ -116,17 +123,20 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+def _with_presets(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+    """Return the job in `raw` with the presets that it names, whatever its form."""
     fields, written = diffusers.to_job(raw) if diffusers.matches(raw) else (raw, {})
-    dressed = dress(fields, presets)
-    if dressed.problems:
-        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
-    if diffusers.matches(raw):
-        accepted = _translated(dressed.fields, written, limits)
-    else:
-        accepted = _formed(dressed.fields, limits)
-    accepted.job.remember(warnings=dressed.warnings, written={})
-    return replace(accepted, preset=dressed.applied)
+    result = apply_presets(fields, presets)
+    if result.problems:
+        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in result.problems])
+    try:
+        if diffusers.matches(raw):
+            accepted = _translated(result.fields, written, limits)
+        else:
+            accepted = _formed(result.fields, limits)
+    except InvalidInput as error:
+        raise InvalidInput([_moved(each, as_written(each.path, result.written)) for each in error.problems]) from None
+    return accepted.with_presets(result)
 
 
 def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Accepted:
@@ -154,8 +164,10 @@ def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
     call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
-    if call.fields is not None and "preset" in call.fields:
-        raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
+    ours = [name for name in PRESET_FIELDS if name in (call.fields or {})]
+    if ours:
+        message = "is not a field of the WebUI's API; send the job itself as the input"
+        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
     try:
         return Accepted(parse_job(call.fields, limits=limits), "api", call)
     except InvalidInput as error:

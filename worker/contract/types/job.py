@@ -71,6 +71,7 @@ class Output(Part):
 class _Remarks:
     warnings: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    base_models: Mapping[str, str] = field(default_factory=dict)
 
 
 _NOTHING = _Remarks()
@@ -94,11 +95,14 @@ class Job(Part):
     )
 
     preset: list[Name] | None = knob(
-        "Presets of this endpoint by name, one or several: values for what the job leaves out.",
+        "Presets of this endpoint by name, one or several: values for fields that the job leaves out, words and LoRAs.",
         group="job",
         plain=False,
         max_length=8,
     )
+    character: Name | None = knob("A character of this endpoint: a preset of that role.", group="job", plain=False)
+    scene: Name | None = knob("A scene of this endpoint, likewise.", group="job", plain=False)
+    style: Name | None = knob("A style of this endpoint, likewise.", group="job", plain=False)
 
     # Not a private attribute, which pydantic takes ten times as long to make and to find: every job asks a dozen times.
     __slots__ = ("_remarks",)
@@ -113,10 +117,25 @@ class Job(Part):
         written = self._remarked().written
         return as_written(field, written) if written else field
 
-    def remember(self, *, warnings: Sequence[str], written: Mapping[str, str]) -> None:
-        """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""
+    @property
+    def base_models(self) -> Mapping[str, str]:
+        """The base models that the job's presets are made for, by the field that names the preset."""
+        return self._remarked().base_models
+
+    def remember(
+        self,
+        *,
+        warnings: Sequence[str],
+        written: Mapping[str, str],
+        base_models: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep remarks on the job: warnings, places of fields written elsewhere, base models that presets need."""
         before = self._remarked()
-        remarks = _Remarks((*before.warnings, *warnings), {**before.written, **written})
+        remarks = _Remarks(
+            (*before.warnings, *warnings),
+            {**before.written, **written},
+            {**before.base_models, **(base_models or {})},
+        )
         object.__setattr__(self, "_remarks", remarks)
 
     def _remarked(self) -> _Remarks:
@@ -131,7 +150,7 @@ class Job(Part):
         copy = self.model_copy(update=dict(changes))
         copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
         kept = {name: place for name, place in self._remarked().written.items() if name not in changes}
-        copy.remember(warnings=self.warnings, written={**kept, **(written or {})})
+        copy.remember(warnings=self.warnings, written={**kept, **(written or {})}, base_models=self.base_models)
         return copy
 
     def plain_fields(self) -> dict[str, Any]:
