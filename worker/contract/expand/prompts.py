@@ -116,9 +116,11 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]], lora_files: Sequen
     if all(one == drawn[0] for one in drawn):
         yield Piece(uncommented(job.changed({**settled, **drawn[0]})), piece.path)
         return
+    varying = next(name for name, value in drawn[0].items() if any(one[name] != value for one in drawn))
+    path = piece.path or job.path("pool" if varying == "prompt" and job.pool and not job.wildcards else varying)
     for index, fields in enumerate(drawn):
         once = {**settled, "seed": first + index, "batch_size": None, "n_iter": None, **fields}
-        yield Piece(uncommented(job.changed(once)), piece.path)
+        yield Piece(uncommented(job.changed(once)), path)
 
 
 def _drawn(job: Generation, seed: int, lists: Mapping[str, Sequence[str]], lora_files: Sequence[str]) -> dict[str, Any]:
