@@ -8,7 +8,7 @@ from worker.errors import InvalidInput, SettingsInvalid
 from worker.settings import read_settings
 from worker.storage.base import StoreTarget
 from worker.storage.endpoint import BadEndpoint, parse_endpoint
-from worker.storage.keys import key, public_url, safe
+from worker.storage.keys import BadTemplate, KeyFields, KeyTemplate, public_url, safe
 from worker.storage.target import from_job, from_settings
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"

@@ -22,12 +22,15 @@ _SIGNATURES = (
 def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
 
-    In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. Files of an earlier run
+    The facts about a picture, where the job asked for them, are beside it: ``001.json`` for ``001.png``. In
+    ``answer.json`` what came inline is its file's name; a URL stays what it is. Files of an earlier run
     with the same names are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = [_save_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
     saved = {**answer, "images": images} if "images" in answer else dict(answer)
+    if "pictures" in answer:
+        saved["pictures"] = [_save_facts(row, index, folder) for index, row in enumerate(answer["pictures"], start=1)]
     path = folder / "answer.json"
     path.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if "error" in answer:
@@ -38,6 +41,16 @@ def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     if isinstance(worker, dict) and worker.get("backend") == "stand-in":
         lines.append("It was drawn by the stand-in WebUI, not diffused: neither WEBUI_DIR nor WEBUI_URL is set.")
     return lines
+
+
+def _save_facts(row: Mapping[str, Any], index: int, folder: Path) -> dict[str, Any]:
+    """Write the facts about one picture that came inline; return its row with their file's name in their place."""
+    facts = row.get("metadata")
+    if not isinstance(facts, dict):
+        return dict(row)
+    name = f"{index:03}.json"
+    (folder / name).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {**row, "metadata": name}
 
 
 def _save_picture(image: str, index: int, folder: Path) -> str:

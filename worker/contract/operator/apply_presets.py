@@ -22,7 +22,8 @@ from worker.suggestions import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.contract.operator.presets import Preset, Role
+    from worker.contract.operator.presets import Preset
+    from worker.contract.types.kinds import Role
 
 MOST_PRESETS = 8
 ROLE_FIELDS: tuple[Role, ...] = ("character", "scene", "style")

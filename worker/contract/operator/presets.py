@@ -25,9 +25,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from worker.contract.types.kinds import Role
 from worker.contract.types.model_ref import LoraRef
-
-Role = Literal["character", "scene", "style", "quality", "size"]
 
 
 class PresetsInvalid(ValueError):

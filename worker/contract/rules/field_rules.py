@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from worker.contract.rules import brackets, comments
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
-from worker.contract.types.kinds import Img2Img, Inpaint, Prefetch, Upscale
+from worker.contract.types.kinds import Img2Img, Inpaint, Listing, Prefetch, Upscale
 from worker.errors import Problem
 from worker.suggestions import plain
 
@@ -43,6 +43,8 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _upscale(job)
     if isinstance(job, Prefetch):
         yield from _prefetch(job)
+    if isinstance(job, Listing) and job.role is not None and job.type != "presets":
+        yield Problem("role", "is of presets alone; leave it out, or list presets")
     yield from _output(job)
 
 

@@ -62,6 +62,11 @@ class Output(Part):
     )
     grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    metadata: Switch | None = knob(
+        "The facts about each picture, and a job that makes it again: in `pictures`, and in a store as a JSON file "
+        "beside it.",
+        group="output",
+    )
     record: Switch | None = knob(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
     )

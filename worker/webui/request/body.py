@@ -201,9 +201,15 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
     return body
 
 
+def with_words(prompt: str, chosen: Chosen) -> str:
+    """Return `prompt` with its tags as the WebUI knows them, between the trigger words."""
+    parts = (*chosen.words_before, lora_tags.renamed(prompt, chosen.renamed), *chosen.words)
+    return ", ".join(part for part in parts if part)
+
+
 def _with_loras(prompt: str, chosen: Chosen) -> str:
-    """Return `prompt` with its tags as the WebUI knows them, the trigger words, and the tags of the job's LoRAs."""
-    text = ", ".join(part for part in (lora_tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
+    """Return `prompt` with the trigger words and the tags of the job's LoRAs."""
+    text = with_words(prompt, chosen)
     written = (lora_tags.write(lora.name, lora.scale) for lora in chosen.loras)
     return " ".join(part for part in (text, *written) if part)
 
