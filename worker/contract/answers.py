@@ -146,7 +146,7 @@ class PictureAnswer(TypedDict):
     """Its place in `images` and `keys`."""
     seed: int | None
     prompt: str | None
-    """As it was drawn: with lines of pools, wildcards, words of presets and trigger words, without LoRA tags of ours."""
+    """As it was drawn: wildcards filled in, with words of pools, presets and LoRAs; without the tags of `loras`."""
     loras: list[AppliedLora]
     checkpoint: str | None
     size: AppliedSize
