@@ -32,18 +32,18 @@ LORAS = "loras.yaml"
 _LARGEST_FILE = 4 * 1024 * 1024
 
 
-class _Part(BaseModel):
+class _RulePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LargestSum(_Part):
+class LargestSum(_RulePart):
     """The largest sum of the scales of one picture's LoRAs, signs left out, and what is done about more."""
 
     scale: float = Field(gt=0, allow_inf_nan=False)
     action: Literal["warn", "error"] = "warn"
 
 
-class LoraRule(_Part):
+class LoraRule(_RulePart):
     """Rule for a folder or a file; None: says nothing.
 
     Attributes:
@@ -77,7 +77,7 @@ class UsedLora:
     scale: float
 
 
-class LoraRules(_Part):
+class LoraRules(_RulePart):
     """All rules; none by default."""
 
     largest_sum: LargestSum | None = None

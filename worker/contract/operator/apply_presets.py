@@ -35,7 +35,7 @@ _ANY_NUMBER = Number(float("-inf"), float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class NamedPreset:
     """A preset that a job names, and the field that names it."""
 
     path: str
@@ -84,7 +84,7 @@ def apply_presets(raw: Mapping[str, Any], presets: Mapping[str, Preset]) -> Pres
     return result
 
 
-def _chosen(raw: Mapping[str, Any], presets: Mapping[str, Preset], problems: list[Problem]) -> list[Choice]:
+def _chosen(raw: Mapping[str, Any], presets: Mapping[str, Preset], problems: list[Problem]) -> list[NamedPreset]:
     """Return the presets that a job names, those of roles first; note what is wrong with the names."""
     named: list[tuple[str, Any, Role | None]] = [
         (role, raw[role], role) for role in ROLE_FIELDS if raw.get(role) is not None
@@ -97,13 +97,13 @@ def _chosen(raw: Mapping[str, Any], presets: Mapping[str, Preset], problems: lis
         named += [(f"preset[{index}]", name, None) for index, name in enumerate(given)]
     elif given is not None:
         named.append(("preset", given, None))
-    found: list[Choice] = []
+    found: list[NamedPreset] = []
     for path, name, role in named:
         problem = _name_problem(path, name, role, presets)
         if problem is not None:
             problems.append(problem)
         elif all(choice.preset.name != name for choice in found):
-            found.append(Choice(path, presets[name]))
+            found.append(NamedPreset(path, presets[name]))
     characters = [choice for choice in found if choice.preset.role == "character"]
     problems += [
         Problem(
@@ -131,7 +131,7 @@ def _name_problem(path: str, name: object, role: Role | None, presets: Mapping[s
     return None
 
 
-def _compose(result: PresetResult, choices: list[Choice]) -> None:
+def _compose(result: PresetResult, choices: list[NamedPreset]) -> None:
     """Put the words and LoRAs of presets around the client's own, in each of several prompts too."""
     presets = [choice.preset for choice in choices]
     fields, parts = result.fields, result.fields.get("prompts")
@@ -154,7 +154,7 @@ def _put(result: PresetResult, name: str, text: Any) -> None:
     result.applied[name] = text
 
 
-def _add_loras(result: PresetResult, choices: list[Choice]) -> None:
+def _add_loras(result: PresetResult, choices: list[NamedPreset]) -> None:
     own = result.fields.get("loras")
     if own is not None and not isinstance(own, list):
         return  # the job's type says so

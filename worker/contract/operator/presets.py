@@ -33,7 +33,7 @@ class PresetsInvalid(ValueError):
     """The YAML is not a set of presets; the message names the preset and what is wrong."""
 
 
-class _Part(BaseModel):
+class _PresetPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -53,7 +53,7 @@ Limits = Annotated[dict[str, Annotated[float, Field(strict=True)]], BeforeValida
 Lora = Annotated[str | dict[str, Any], BeforeValidator(_checked_lora)]
 
 
-class PresetPrompt(_Part):
+class PresetPrompt(_PresetPart):
     """Words around the client's prompt."""
 
     before: str = ""
@@ -65,13 +65,13 @@ class PresetPrompt(_Part):
         return bool(self.before or self.after)
 
 
-class PresetNegative(_Part):
+class PresetNegative(_PresetPart):
     """Words behind the client's negative prompt."""
 
     add: str = ""
 
 
-class Consistency(_Part):
+class Consistency(_PresetPart):
     """How closely a face has to resemble the references.
 
     Attributes:
@@ -83,7 +83,7 @@ class Consistency(_Part):
     against: Literal["mean", "best"] | None = None
 
 
-class Preset(_Part):
+class Preset(_PresetPart):
     """One preset.
 
     Attributes:
