@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -17,7 +16,6 @@ from tests.support.webui_dir import environment, running_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PRESETS = """
 luca:
