@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.printing import complain, write, write_json
 from worker.contract.operator.apply_presets import apply_presets
-from worker.contract.types.kinds import Role
+from worker.contract.types.kinds import Role  # noqa: TC001 - typer reads the annotations
 from worker.errors import SettingsInvalid
 from worker.jobs.operator_config import load_presets
 from worker.settings import read_settings

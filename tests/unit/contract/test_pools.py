@@ -153,3 +153,18 @@ def test_fractions_are_spread_evenly() -> None:
     assert min(values) >= 0
     assert max(values) < 1
     assert abs(sum(values) / len(values) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"pool": {"from": ["x" * 11_000, "y" * 11_000], "count": 2}}, "grows over 20000 characters"),
+        ({"pool": {"from": ["(a)" * 200, "(b)" * 200], "count": 2}}, "in brackets side by side"),
+        ({"prompt": "{" + "(a)" * 200 + "}{" + "(b)" * 200 + "}", "wildcards": True}, "in brackets side by side"),
+    ],
+)
+def test_a_prompt_that_is_too_large_once_drawn_is_refused(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        pieces(**raw)
+    assert caught.value.problems[0].path == "prompt"
+    assert message in caught.value.problems[0].message

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.expand.pools import draw_loras, with_drawn_lines
-from worker.contract.expand.wildcards import expand_text
+from worker.contract.expand.wildcards import LONGEST, expand_text
+from worker.contract.rules import brackets
 from worker.contract.rules.comments import FIELDS, uncommented
 from worker.contract.rules.field_rules import largest_size
 from worker.contract.rules.sizes import split
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img
+from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,13 +116,27 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]], lora_files: Sequen
     drawn = [_drawn(job, first + index, lists, lora_files) for index in range(count)]
     settled = {"wildcards": None, "pool": None}
     if all(one == drawn[0] for one in drawn):
-        yield Piece(uncommented(job.changed({**settled, **drawn[0]})), piece.path)
+        yield Piece(_checked(job.changed({**settled, **drawn[0]})), piece.path)
         return
     varying = next(name for name, value in drawn[0].items() if any(one[name] != value for one in drawn))
     path = piece.path or job.path("pool" if varying == "prompt" and job.pool and not job.wildcards else varying)
     for index, fields in enumerate(drawn):
         once = {**settled, "seed": first + index, "batch_size": None, "n_iter": None, **fields}
-        yield Piece(uncommented(job.changed(once)), path)
+        yield Piece(_checked(job.changed(once)), path)
+
+
+def _checked(job: Generation) -> Generation:
+    """Return a job whose prompts were drawn without comments. Raises InvalidInput where they grew too large to read."""
+    job = uncommented(job)
+    problems = [
+        Problem(job.path(name), f"grows over {LONGEST} characters when its words are drawn")
+        for name in FIELDS
+        if len(getattr(job, name, None) or "") > LONGEST
+    ]
+    problems += brackets.problems_of(job)
+    if problems:
+        raise InvalidInput(problems)
+    return job
 
 
 def _drawn(job: Generation, seed: int, lists: Mapping[str, Sequence[str]], lora_files: Sequence[str]) -> dict[str, Any]:

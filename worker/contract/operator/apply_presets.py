@@ -123,7 +123,10 @@ def _name_problem(path: str, name: object, role: Role | None, presets: Mapping[s
     if not isinstance(name, str):
         return Problem(path, f"must be a name, not {shown(name)}")
     if name not in presets:
-        return Problem(path, f"is not a {what} of this endpoint ({', '.join(known) or 'none'})", nearest(name, known))
+        message = f"is not a {what} of this endpoint ({', '.join(known) or 'none'})"
+        if role == "style":
+            message += "; styles of the WebUI are named in styles"
+        return Problem(path, message, nearest(name, known))
     own = presets[name].role
     if role is not None and own != role:
         is_a = f"a {own}" if own is not None else "a preset without a role"
