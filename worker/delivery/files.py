@@ -157,7 +157,7 @@ def picture_file(name: str, picture: Picture, seed: int | None = None) -> File:
 
 def _metadata(picture: str, facts: Mapping[str, Any]) -> File:
     """Return the facts about the picture under the key `picture` as the file beside it."""
-    text = json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps({**facts, "key": picture}, ensure_ascii=False, indent=1, allow_nan=False)
     return File(f"{picture.rpartition('.')[0]}.json", text.encode("utf-8", "replace"), "application/json")
 
 

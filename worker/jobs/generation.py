@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.model_files import ModelFiles
     from worker.jobs.operator_config import OperatorConfig
-    from worker.jobs.picture_facts import PictureFacts
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.jobs.results import Generated
@@ -124,7 +124,7 @@ class ImageGeneration:
                 warnings = (*prepared.warnings, *result.warnings, *attempts.notes)
                 return replace(result, warnings=warnings, facts=facts)
 
-    def _facts(self, prepared: PreparedJob, result: Generated) -> tuple[PictureFacts, ...]:
+    def _facts(self, prepared: PreparedJob, result: Generated) -> tuple[ImageFacts, ...]:
         """Return the facts about each picture, with hashes of LoRAs where the client wants them. Blocking."""
         models, wanted = prepared.models, bool(prepared.job.output.metadata)
         if wanted:

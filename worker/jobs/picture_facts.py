@@ -35,7 +35,7 @@ _FILE_WORDS = ("?", "@")
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFacts:
+class ImageFacts:
     """Facts about one picture.
 
     Attributes:
@@ -77,10 +77,11 @@ class PictureFacts:
         """Return the values that name it in a store."""
         return KeyFields(job_id, number, self.seed or 0, self.stage, self.checkpoint or "", started)
 
-    def document(self, index: int, versions: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+    def document(self, job_id: str, index: int, versions: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
         """Return its JSON file.
 
         Args:
+            job_id: The platform's.
             index: Its place in the job.
             versions: Of the worker and the WebUI.
             whole: With the pictures that the client sent; without them, `job_lacks` names their fields.
@@ -88,6 +89,7 @@ class PictureFacts:
         lacking = {} if whole or not self.brought else {"job_lacks": list(self.brought)}
         return {
             "schema": SCHEMA,
+            "job_id": job_id,
             **self.row(index),
             "negative_prompt": self.negative_prompt,
             "loras": [dict(lora) for lora in self.loras],
@@ -101,7 +103,7 @@ class PictureFacts:
 
 def facts_of_generation(
     job: Generation, models: PreparedModels, result: Generated, *, repeatable: bool
-) -> tuple[PictureFacts, ...]:
+) -> tuple[ImageFacts, ...]:
     """Return the facts about the pictures that a plain job made.
 
     Args:
@@ -122,7 +124,7 @@ def facts_of_generation(
         again, brought = _again(job, models, index, seed, result.info) if repeatable else ({}, [])
         own = prompts[index] if isinstance(prompts, list) and index < len(prompts) else None
         facts.append(
-            PictureFacts(
+            ImageFacts(
                 stage=job.kind,
                 width=picture.width,
                 height=picture.height,
@@ -139,11 +141,11 @@ def facts_of_generation(
     return tuple(facts)
 
 
-def facts_of_upscale(job: Job, picture: Picture, applied: Mapping[str, Any]) -> PictureFacts:
+def facts_of_upscale(job: Job, picture: Picture, applied: Mapping[str, Any]) -> ImageFacts:
     """Return the facts about a picture that was made larger."""
     fields = _client_fields(job)
     stage = {"type": job.kind, "upscalers": list(applied["upscalers"])}
-    return PictureFacts(
+    return ImageFacts(
         stage=job.kind,
         width=picture.width,
         height=picture.height,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.delivery.streamed import StreamedPicture
     from worker.images.picture import Picture
     from worker.jobs.job_context import JobContext, JobThreads
-    from worker.jobs.picture_facts import PictureFacts
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
     from worker.telemetry.progress import PieceSink
@@ -61,7 +61,7 @@ class ResultDelivery:
         """Return the stream on which the job's pictures are posted one by one, where wanted and listened to."""
 
         def piece(
-            streamed: Streamed, number: int, picture: Picture, seed: int, facts: PictureFacts | None
+            streamed: Streamed, number: int, picture: Picture, seed: int, facts: ImageFacts | None
         ) -> StreamedPicture:
             return self._delivery.piece(
                 context.id,
@@ -115,20 +115,21 @@ class ResultDelivery:
                 deadline=context.deadline,
                 streamed=streamed,
                 names=[one.name(context.id, number, context.started) for number, one in enumerate(result.facts)],
-                metadata=_metadata(answer, result) if job.output.metadata else (),
+                metadata=_metadata(context.id, answer, result) if job.output.metadata else (),
             )
         except DeliveryFailed as error:
             error.details["kept"] = self._kept.keep_pictures(context.id, result.pictures, result.seeds)
             raise
 
 
-def _metadata(answer: Mapping[str, Any], result: Generated) -> list[PictureMetadata]:
+def _metadata(job_id: str, answer: Mapping[str, Any], result: Generated) -> list[PictureMetadata]:
     """Return the facts about each picture for the answer and for the store."""
     worker = answer["worker"]
     versions = {"worker": worker["version"], "backend": worker["backend"], "webui": worker["webui_version"]}
     return [
         PictureMetadata(
-            inline=one.document(index, versions, whole=False), stored=one.document(index, versions, whole=True)
+            inline=one.document(job_id, index, versions, whole=False),
+            stored=one.document(job_id, index, versions, whole=True),
         )
         for index, one in enumerate(result.facts)
     ]
@@ -159,7 +160,7 @@ class ResultStream:
     def __init__(
         self,
         sink: PieceSink | None,
-        deliver: Callable[[Streamed, int, Picture, int, PictureFacts | None], StreamedPicture],
+        deliver: Callable[[Streamed, int, Picture, int, ImageFacts | None], StreamedPicture],
         threads: JobThreads,
     ) -> None:
         self._sink = sink
@@ -220,7 +221,7 @@ class ResultStream:
                 queue.task_done()
 
     async def _picture(
-        self, number: int, picture: Picture, seed: int, facts: PictureFacts | None, path: str
+        self, number: int, picture: Picture, seed: int, facts: ImageFacts | None, path: str
     ) -> dict[str, Any]:
         place = {"index": number, "seed": seed, **({"path": path} if path else {})}
         try:

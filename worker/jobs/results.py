@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from worker.errors import WorkerError
     from worker.images.picture import Picture
-    from worker.jobs.picture_facts import PictureFacts
+    from worker.jobs.picture_facts import ImageFacts
     from worker.safety.gate import Gate
 
 
@@ -38,7 +38,7 @@ class Generated:
     info: Mapping[str, Any]
     parameters: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
-    facts: tuple[PictureFacts, ...] = ()
+    facts: tuple[ImageFacts, ...] = ()
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None

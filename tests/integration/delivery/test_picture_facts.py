@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import requests
 from tests.integration.conftest import Worker
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.webui_dir import running_host
+from worker.gallery.facts import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +48,11 @@ def test_each_picture_has_its_facts_beside_it_and_is_made_again_by_them(storing:
         assert re.fullmatch(pattern, row["key"])
         assert row["key"].replace(".png", ".json") in store.keys("pics", "studio/Deliberate_v6/")
         facts = requests.get(row["metadata"], timeout=10).json()
-        assert (facts["index"], facts["seed"]) == (index, 42 + index)
+        assert (facts["index"], facts["seed"], facts["job_id"]) == (index, 42 + index, "facts")
+        assert facts["key"] == row["key"]
+        read = read_facts(row["key"], json.dumps(facts).encode(), None, (64, 64))
+        assert (read.seed, read.checkpoint, read.stage) == (42 + index, "Deliberate_v6", "txt2img")
+        assert (read.key, read.job, read.request) == (row["key"], "facts", facts["job"])
         again = storing.run_job({"id": f"again-{index}", "input": facts["job"]})
         assert requests.get(answer["images"][index], timeout=10).content == base64.b64decode(again["images"][0])
 
