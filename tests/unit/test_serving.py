@@ -245,6 +245,8 @@ def test_a_local_run_leaves_the_facts_about_a_picture_beside_it(tmp_path: Path) 
     assert json.loads((tmp_path / "001.json").read_text()) == {"seed": 7}
     told = json.loads((tmp_path / "answer.json").read_text())["pictures"]
     assert [row.get("metadata") for row in told] == ["001.json", "https://bucket/1.json", None]
+    save_locally({"images": [base64.b64encode(PNG).decode()], "pictures": [{"index": 0}]}, tmp_path)
+    assert not (tmp_path / "001.json").exists()
 
 
 def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
@@ -327,3 +329,11 @@ def test_background_work_returns_or_raises_where_its_result_is_asked_for() -> No
     assert run_in_background(lambda: 7).result(5) == 7
     with pytest.raises(ValueError, match="no"):
         run_in_background(lambda: int("no")).result(5)
+
+
+def test_a_local_run_leaves_its_own_pictures_alone_in_the_folder(tmp_path: Path) -> None:
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    save_locally({"images": [picture, picture]}, tmp_path)
+    (tmp_path / "mine.png").touch()
+    save_locally({"images": [picture]}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001.png", "answer.json", "mine.png"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,16 +18,19 @@ _SIGNATURES = (
     ("webp", 8, b"WEBP"),
     ("avif", 4, b"ftypavif"),
 )
+_OWN_NAME = re.compile(r"\d{3}\.[a-z]+")
+"""Pictures of a local run: nothing else in the folder is ever removed."""
 
 
 def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
 
     The facts about a picture, where the job asked for them, are beside it: ``001.json`` for ``001.png``. In
-    ``answer.json`` what came inline is its file's name; a URL stays what it is. Files of an earlier run
-    with the same names are replaced.
+    ``answer.json`` what came inline is its file's name; a URL stays what it is. The files of an earlier run, as its
+    ``answer.json`` names them, are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(folder)
     images = [_save_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
     saved = {**answer, "images": images} if "images" in answer else dict(answer)
     if "pictures" in answer:
@@ -51,6 +55,18 @@ def _save_facts(row: Mapping[str, Any], index: int, folder: Path) -> dict[str, A
     name = f"{index:03}.json"
     (folder / name).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return {**row, "metadata": name}
+
+
+def _remove_earlier(folder: Path) -> None:
+    try:
+        earlier = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    told = earlier if isinstance(earlier, dict) else {}
+    images, rows = (told.get(name) if isinstance(told.get(name), list) else [] for name in ("images", "pictures"))
+    for name in (*images, *(row.get("metadata") for row in rows if isinstance(row, dict))):
+        if isinstance(name, str) and _OWN_NAME.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _save_picture(image: str, index: int, folder: Path) -> str:
