@@ -63,10 +63,14 @@ def _remove_earlier(folder: Path) -> None:
     except (OSError, ValueError):
         return
     told = earlier if isinstance(earlier, dict) else {}
-    images, rows = (told.get(name) if isinstance(told.get(name), list) else [] for name in ("images", "pictures"))
+    images, rows = _list(told.get("images")), _list(told.get("pictures"))
     for name in (*images, *(row.get("metadata") for row in rows if isinstance(row, dict))):
         if isinstance(name, str) and _OWN_NAME.fullmatch(name):
             (folder / name).unlink(missing_ok=True)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _save_picture(image: str, index: int, folder: Path) -> str:
