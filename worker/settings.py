@@ -354,6 +354,13 @@ class Settings(BaseSettings):
     bucket_name: str | None = Field(None, description="S3 bucket, when the endpoint does not name it.")
     bucket_region: str | None = Field(None, description="S3 region; default: from the endpoint, else us-east-1.")
     bucket_prefix: str = Field("", description="Put before every key: `<prefix>/<job id>/<n>-<seed>.<ext>`.")
+    bucket_key: str = Field(
+        "{job}/{n}-{seed}",
+        description=(
+            "Names of pictures below the prefix, without their ending, of {job} {n} {seed} {stage} {date} {time} "
+            "{checkpoint}; {job} and {n} keep them apart. Date and time: of the job's beginning, UTC."
+        ),
+    )
     bucket_url_expiry_s: WholeSeconds = Field(86400, ge=60, le=604800, description="Life of presigned URLs.")
     bucket_link_check: LinkCheck = Field(
         "once",

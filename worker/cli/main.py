@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "deploy": "worker.cli.deploy.command",
+    "presets": "worker.cli.show_presets",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",
 }

@@ -10,7 +10,8 @@ from worker.contract.base.limits import Limits
 from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
 from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
-from worker.contract.operator.presets import dress
+from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
+from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
@@ -19,6 +20,7 @@ from worker.errors import ClientError, InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.contract.operator.apply_presets import PresetResult
     from worker.contract.operator.presets import Preset
     from worker.contract.parse.unknown_fields import UnknownFields
 
@@ -45,6 +47,11 @@ class Accepted:
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
+
+    def with_presets(self, result: PresetResult) -> Accepted:
+        """Return it with the remarks of the presets that were applied to it."""
+        self.job.remember(warnings=result.warnings, written={}, base_models=result.base_models)
+        return replace(self, preset=result.applied, _written={**self._written, **result.written})
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
@@ -98,8 +105,8 @@ def accept(
         return Accepted(parse_job(raw, limits=limits), "native")
     if webui_api.matches(raw):
         accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
-    elif raw.get("preset"):
-        accepted = _dressed(without_empty(raw).fields, limits, presets or {}, unknown)
+    elif names_presets(raw):
+        accepted = _with_presets(without_empty(raw).fields, limits, presets or {}, unknown)
     else:
         accepted = _formed(raw, limits, unknown, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
@@ -124,18 +131,24 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields) -> Accepted:
+def _with_presets(
+    raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields
+) -> Accepted:
+    """Return the job in `raw` with the presets that it names, whatever its form."""
     call = diffusers.to_job(raw) if diffusers.matches(raw) else None
-    dressed = dress(raw if call is None else call.fields, presets)
-    if dressed.problems:
+    result = apply_presets(raw if call is None else call.fields, presets)
+    if result.problems:
         written = {} if call is None else call.written
-        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
-    if call is not None:
-        accepted = _translated(replace(call, fields=dressed.fields), limits, unknown)
-    else:
-        accepted = _formed(dressed.fields, limits, unknown)
-    accepted.job.remember(warnings=dressed.warnings, written={})
-    return replace(accepted, preset=dressed.applied)
+        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in result.problems])
+    try:
+        if call is not None:
+            accepted = _translated(replace(call, fields=result.fields), limits, unknown)
+        else:
+            accepted = _formed(result.fields, limits, unknown)
+    except InvalidInput as error:
+        placed = [_moved(each, as_written(each.path, result.written)) for each in error.problems]
+        raise InvalidInput(placed, hint=error.hint, partial=error.partial) from None
+    return accepted.with_presets(result)
 
 
 def _formed(raw: dict[str, Any], limits: Limits, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
@@ -159,8 +172,10 @@ def _api(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> Accepte
     call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
-    if call.fields is not None and call.fields.get("preset"):
-        raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
+    ours = [name for name in PRESET_FIELDS if (call.fields or {}).get(name)]
+    if ours:
+        message = "is not a field of the WebUI's API; send the job itself as the input"
+        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
     return _parsed(call.fields, limits, _Shell("api", call), unknown)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_PICTURES = 16
+Role = Literal["character", "scene", "style", "quality", "size"]
+"""What a preset describes; presets of different roles add up."""
 _TARGET = Whole(1, 8192)
 _RESIZE_WORDS = {"just resize": 0, "stretch": 0, "crop and resize": 1, "crop": 1, "resize and fill": 2, "fill": 2}
 _FILL_WORDS = {"fill": 0, "original": 1, "latent noise": 2, "noise": 2, "latent nothing": 3, "nothing": 3}
@@ -155,6 +157,7 @@ Listed = Literal[
     "controlnet",
     "memory",
     "health",
+    "presets",
 ]
 
 
@@ -166,6 +169,7 @@ class Listing(Job):
     type: Annotated[Listed, Choice({"vaes": "vae"})] = Field(
         description="What to list.", json_schema_extra={"group": "job", "plain": False}
     )
+    role: Annotated[Role, Choice()] | None = knob("Of presets: only those of this role.", group="job", plain=False)
 
 
 class Refresh(Job):
