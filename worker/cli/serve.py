@@ -185,15 +185,14 @@ class HttpWorker:
         settings = self._settings
         secret = settings.http_api_key
         key = ApiKey(secret.get_secret_value() if secret is not None else None, in_url=settings.http_key_in_url)
-        api = JobApi(
-            self._table,
-            takes_jobs=lambda: self._started and not self._stopping.is_set(),
-            stopping=self._stopping,
-            bodies=BodyReader(settings.max_input_bytes, self._stopping),
-        )
+        bodies = BodyReader(settings.max_input_bytes, self._stopping)
+        api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
         return create_app(
             [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)
         )
+
+    def _takes_jobs(self) -> bool:
+        return self._started and not self._stopping.is_set()
 
     def _health(self) -> dict[str, Any]:
         counts = self._table.counts()
