@@ -72,19 +72,20 @@ class Served:
 def serving(folder: Path, **settings: str) -> Iterator[Served]:
     """Run `serve` with ControlNet and ADetailer until the context ends."""
     port = free_port()
-    (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
-    control = folder / "controlnet"
-    control.mkdir()
-    models.checkpoint(control / f"{CANNY}.safetensors")
     styles = folder / "styles.csv"
     styles.write_text(STYLES, encoding="utf-8")
     more = {
-        "CONTROLNET_DIR": str(control),
         "HTTP_PORT": str(port),
         "STANDIN_EXTENSIONS": EXTENSIONS,
         "WEBUI_ARGS": f"--styles-file {styles}",
         **settings,
     }
+    if "controlnet" in more["STANDIN_EXTENSIONS"]:
+        (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
+        control = folder / "controlnet"
+        control.mkdir()
+        models.checkpoint(control / f"{CANNY}.safetensors")
+        more["CONTROLNET_DIR"] = str(control)
     variables = environment(folder, more)
     with WorkerProcess(["-m", "worker", "serve"], variables, folder) as process:
         process.wait_line(r'"event":"ready"|ready  ')
