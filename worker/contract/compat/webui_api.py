@@ -71,7 +71,8 @@ _FOLDERS = {
     "embeddings": "embeddings",
 }
 _NOT_OFFERED = {
-    "options": "sets options for every later job; send override_settings with the job that needs them",
+    "options": "sets options for every later job; send override_settings (sd_model_checkpoint in it chooses the model) "
+    "with each job that needs them",
     "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
 }
 ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})

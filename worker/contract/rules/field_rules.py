@@ -51,12 +51,6 @@ def _loras(job: Generation) -> Iterator[Problem]:
 
 def warnings_between(job: Job) -> Iterator[str]:
     """Yield what the client should know about fields that have no effect."""
-    if isinstance(job, Txt2Img) and not job.enable_hr:
-        idle = sorted(
-            name for name in job.model_fields_set if name.startswith("hr_") and getattr(job, name) not in _IDLE[name]
-        )
-        if idle and "enable_hr" not in job.model_fields_set:
-            yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
     if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
     if isinstance(job, Generation) and job.refiner_checkpoint is not None:
@@ -78,21 +72,6 @@ def _upscale_warnings(job: Upscale) -> Iterator[str]:
         yield "the size has no effect with resize_mode 0, which is by factor"
     if job.resize_mode == 1 and job.upscaling_resize is not None:
         yield "upscaling_resize has no effect with resize_mode 1, which is to a size"
-
-
-_IDLE: dict[str, tuple[object, ...]] = {
-    "hr_scale": (2.0,),
-    "hr_resize_x": (0,),
-    "hr_resize_y": (0,),
-    "hr_upscaler": (),
-    "hr_second_pass_steps": (0,),
-    "hr_checkpoint_name": (),
-    "hr_sampler_name": (),
-    "hr_scheduler": (),
-    "hr_prompt": ("",),
-    "hr_negative_prompt": ("",),
-}
-"""Values of the WebUI's own echo, which clients send back."""
 
 
 def first_size(job: Generation) -> Size:
@@ -205,8 +184,6 @@ def _extensions(job: Generation) -> Iterator[Problem]:
 def _start(job: Img2Img) -> Iterator[Problem]:
     if len(job.init_images) > 1 and isinstance(job, Inpaint):
         yield Problem("init_images", "must be one picture when there is a mask")
-    if job.image_cfg_scale is not None and not job.prompt and not job.prompts:
-        yield Problem("image_cfg_scale", "needs a prompt")
 
 
 def _mask(job: Inpaint) -> Iterator[Problem]:
