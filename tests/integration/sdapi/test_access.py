@@ -131,9 +131,7 @@ def test_without_a_key_only_pages_of_this_machine_may_read(served: Served) -> No
         (b"prompt=cat", {"Content-Type": "application/x-www-form-urlencoded"}, "the body must be JSON"),
     ],
 )
-def test_a_body_that_is_no_object_is_refused(
-    served: Served, data: bytes, headers: dict[str, str], begins: str
-) -> None:
+def test_a_body_that_is_no_object_is_refused(served: Served, data: bytes, headers: dict[str, str], begins: str) -> None:
     refused = requests.post(f"{served.url}/sdapi/v1/txt2img", data=data, headers=headers, timeout=10)
     assert refused.status_code in {400, 422}
     assert refused.json()["detail"].startswith(begins)
@@ -159,11 +157,13 @@ def test_a_typo_is_answered_in_milliseconds_and_never_with_the_keys_of_a_picture
     times: list[float] = []
     for _ in range(10):
         began = time.monotonic()
-        refused = session.post(f"{served.url}/sdapi/v1/txt2img", json={**SMALL, "stepz": 3, "steps": "many"}, timeout=10)
+        refused = session.post(
+            f"{served.url}/sdapi/v1/txt2img", json={**SMALL, "stepz": 3, "steps": "many"}, timeout=10
+        )
         times.append(time.monotonic() - began)
     body = refused.json()
     assert refused.status_code == 422
-    assert list(body)[0] == "detail"
+    assert next(iter(body)) == "detail"
     assert "steps" in body["detail"]
     assert not {"images", "info"} & body.keys()
     assert sorted(times)[5] < 0.035

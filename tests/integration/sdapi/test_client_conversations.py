@@ -116,7 +116,7 @@ def test_auto_photoshop(served: Served) -> None:
     assert read(served.post("/sdapi/v1/options", {"inpainting_mask_weight": 1}, headers=headers)) is None
     modules = read(served.get("/controlnet/module_list", params={"alias_names": "true"}, headers=headers))
     assert "canny" in modules["module_list"]
-    assert read(served.get("/controlnet/settings", headers=headers)) ["control_net_unit_count"] > 0
+    assert read(served.get("/controlnet/settings", headers=headers))["control_net_unit_count"] > 0
     assert "adetailer" in read(served.get("/sdapi/v1/scripts", headers=headers))["txt2img"]
     body = {
         "prompt": "a boat",

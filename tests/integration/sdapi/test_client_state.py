@@ -60,7 +60,9 @@ def test_an_option_set_back_is_forgotten(served: Served) -> None:
 
 def test_options_that_a_job_may_not_override_are_a_warning(served: Served) -> None:
     me = named("warned")
-    posted = served.post("/sdapi/v1/options", {"samples_save": True, "outdir_samples": "/", "sd_vae": "Automatic"}, **me)
+    posted = served.post(
+        "/sdapi/v1/options", {"samples_save": True, "outdir_samples": "/", "sd_vae": "Automatic"}, **me
+    )
     assert posted.status_code == 200
     (warning,) = warnings_of(posted)
     assert "samples_save" in warning
@@ -78,9 +80,7 @@ def test_options_that_a_job_may_not_override_are_a_warning(served: Served) -> No
         ({"samples_format": "tiff"}, "samples_format"),
     ],
 )
-def test_a_value_that_no_job_could_have_is_refused_at_once(
-    served: Served, options: dict[str, Any], place: str
-) -> None:
+def test_a_value_that_no_job_could_have_is_refused_at_once(served: Served, options: dict[str, Any], place: str) -> None:
     me = named(f"mistaken-{place}")
     before = served.get("/sdapi/v1/options", **me).json()
     refused = served.post("/sdapi/v1/options", options, **me)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from worker.contract.compat.webui_api import EXTENSION_LISTINGS, LISTINGS
-from worker.serving.answer import encode
 from worker.serving.gateway import JobFailed
 from worker.serving.http_api.api_errors import RequestRefused
+from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
