@@ -77,7 +77,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
     more = {
         "HTTP_PORT": str(port),
         "STANDIN_EXTENSIONS": EXTENSIONS,
-        "WEBUI_ARGS": f"--styles-file {styles}",
+        "WEBUI_ARGS": f"--styles-file {styles} --data-dir {folder / 'webui'}",
         **settings,
     }
     if "controlnet" in more["STANDIN_EXTENSIONS"]:
@@ -86,6 +86,10 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
         control.mkdir()
         models.checkpoint(control / f"{CANNY}.safetensors")
         more["CONTROLNET_DIR"] = str(control)
+    if "adetailer" in more["STANDIN_EXTENSIONS"]:
+        detectors = folder / "webui/models/adetailer"
+        detectors.mkdir(parents=True)
+        (detectors / "face_yolov8n.pt").write_bytes(b"a detector")
     variables = environment(folder, more)
     with WorkerProcess(["-m", "worker", "serve"], variables, folder) as process:
         process.wait_line(r'"event":"ready"|ready  ')
