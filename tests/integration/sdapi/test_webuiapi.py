@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import webuiapi
+import webuiapi  # type: ignore[import-untyped]  # the package has no types
 
 from tests.support.served import CANNY, picture
 

@@ -75,7 +75,7 @@ class ClientJob:
 
 
 @dataclass(slots=True, eq=False)
-class Client:
+class ApiClient:
     """What is known of one client.
 
     Attributes:
@@ -124,12 +124,12 @@ class ClientRegistry:
     def __init__(self, key_of: Callable[[Request], bytes] = client_key, *, max_clients: int = MAX_CLIENTS) -> None:
         self._key_of = key_of
         self._max_clients = max_clients
-        self._clients: OrderedDict[bytes, Client] = OrderedDict()
+        self._clients: OrderedDict[bytes, ApiClient] = OrderedDict()
 
-    def of(self, request: Request) -> Client:
+    def of(self, request: Request) -> ApiClient:
         """Return the client that sent `request`."""
         key = self._key_of(request)
-        client = self._clients.setdefault(key, Client())
+        client = self._clients.setdefault(key, ApiClient())
         self._clients.move_to_end(key)
         while len(self._clients) > self._max_clients:
             quiet = next(

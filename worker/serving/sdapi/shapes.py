@@ -59,6 +59,8 @@ _SPELLINGS: dict[str, Mapping[str, str | None]] = {
 """Field → the misspelt names that known programs send, in lower case → what they mean; None: nothing."""
 
 _PICTURES = frozenset({"init_images", "mask", "latent_mask"})
+_INFO_TEXTS = frozenset({"sd_model_hash", "sd_model_name"})
+"""Parts of `info` that clients read as texts; A1111 leaves them null where it hashes no models."""
 _ECHO_DEFAULTS: dict[str, Any] = {"batch_size": 1, "n_iter": 1}
 
 
@@ -103,7 +105,9 @@ def picture_answer(answer: Mapping[str, Any], body: Mapping[str, Any]) -> dict[s
         answer: Of the job, in the form `api`.
         body: The request's, as the client sent it.
     """
-    info, echo = answer.get("info") or {}, answer.get("parameters") or {}
+    given, echo = answer.get("info") or {}, answer.get("parameters") or {}
+    info = json.loads(given) if isinstance(given, str) else dict(given)
+    info.update({name: "" for name in _INFO_TEXTS & info.keys() if info[name] is None})
     said = {name: value for name, value in body.items() if name in WEBUI_FIELDS}
     parameters = {**_ECHO_DEFAULTS, **echo, **{name: value for name, value in said.items() if value is not None}}
     parameters.update(dict.fromkeys(_PICTURES & parameters.keys()))
@@ -112,7 +116,7 @@ def picture_answer(answer: Mapping[str, Any], body: Mapping[str, Any]) -> dict[s
     return {
         "images": list(answer.get("images") or ()) if body.get("send_images") is not False else [],
         "parameters": {**parameters, "save_images": False},
-        "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
+        "info": json.dumps(info, ensure_ascii=False),
     }
 
 
