@@ -67,6 +67,7 @@ def _warn(value: Any) -> Any:
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 DeliveryMode = Annotated[Literal["auto", "base64", "s3"], AnyCase]
 AnswerForm = Annotated[Literal["native", "a1111"], AnyCase]
+UnknownFields = Annotated[Literal["refuse", "warn"], AnyCase]
 LinkCheck = Annotated[Literal["once", "always", "off"], AnyCase]
 ImageCheckAction = Annotated[Literal["flag", "blur", "refuse"], AnyCase]
 Previews = Annotated[Literal["off", "cheap", "full"], AnyCase]
@@ -282,6 +283,14 @@ class Settings(BaseSettings):
         description=(
             "Shape of answers to jobs with no other fields than the WebUI's own; a1111: the WebUI's {images, "
             "parameters, info}, info as a JSON text, for clients of runpod-workers/worker-a1111."
+        ),
+    )
+    unknown_fields: UnknownFields | None = Field(
+        None,
+        description=(
+            "What becomes of a field that has a value and that nobody here reads; refuse: the job is an error, warn: "
+            "it is ignored with a warning. Unset: refuse, but warn in requests to the WebUI's own API (form `api`, "
+            "/sdapi), which ignores it too."
         ),
     )
     bucket_endpoint_url: Url | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments
+from worker.contract.rules import brackets, comments, foreign_syntax
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
@@ -61,10 +61,35 @@ def warnings_between(job: Job) -> Iterator[str]:
     if isinstance(job, Generation):
         yield from comments.warnings_of(job)
         yield from brackets.warnings_of(job)
+        yield from foreign_syntax.warnings_of(job)
+        yield from _zeros(job)
     if isinstance(job, Upscale):
         yield from _upscale_warnings(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:
         yield "output.quality has no effect on png"
+
+
+def _zeros(job: Generation) -> Iterator[str]:
+    """Yield a warning for each zero that is a default in some client's form and switches something off here."""
+    if _is_ancestral(job.sampler_name):
+        given = {"eta": job.eta, "s_noise": job.s_noise}
+        for name, option in (("eta", "eta_ancestral"), ("s_noise", "s_noise")):
+            value = given[name] if given[name] is not None else (job.override_settings or {}).get(option)
+            if value == 0:
+                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}, which is then no ancestral sampler"
+    if isinstance(job, Img2Img):
+        noise = job.initial_noise_multiplier
+        if noise is None:
+            noise = (job.override_settings or {}).get("initial_noise_multiplier")
+        if noise == 0:
+            yield f"{job.path('initial_noise_multiplier')} 0 takes the noise away that the picture is made from; 1 is usual"
+        if job.denoising_strength == 0:
+            yield f"{job.path('denoising_strength')} 0 changes nothing in the picture"
+
+
+def _is_ancestral(sampler: str | None) -> bool:
+    name = plain(sampler or "")
+    return name.endswith("a") or "ancestral" in name
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:
