@@ -181,15 +181,17 @@ class HttpWorker:
         from worker.serving.http_api.job_api import JobApi, job_router  # noqa: PLC0415 - as above
         from worker.serving.http_api.probes import probe_routes  # noqa: PLC0415 - as above
         from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
+        from worker.serving.local_gateway import LocalGateway  # noqa: PLC0415 - as above
+        from worker.serving.openai.router import openai_apis  # noqa: PLC0415 - as above
 
         settings = self._settings
         secret = settings.http_api_key
         key = ApiKey(secret.get_secret_value() if secret is not None else None, in_url=settings.http_key_in_url)
         bodies = BodyReader(settings.max_input_bytes, self._stopping)
         api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
-        return create_app(
-            [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)
-        )
+        gateway = LocalGateway(self._table, self._handler.handle, takes_jobs=self._takes_jobs)
+        apis = [Api(job_router(api, key)), *openai_apis(gateway, bodies, key)]
+        return create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
 
     def _takes_jobs(self) -> bool:
         return self._started and not self._stopping.is_set()

@@ -69,6 +69,13 @@ def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
     return image.convert("L")
 
 
+def transparency_mask(image: Image.Image) -> Image.Image | None:
+    """Return the mask of what is transparent in `image`, white there; None where nothing is."""
+    if image.mode != "RGBA" or image.getchannel("A").getextrema()[0] == _OPAQUE:
+        return None
+    return image.getchannel("A").point(lambda value: _OPAQUE - value)
+
+
 def nearest_size(width: int, height: int, *, low: int, high: int) -> tuple[int, int]:
     """Return the nearest multiples of 8 within `low` and `high`."""
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import Cancelled
-from worker.serving.gateway import JobFailed, JobSnapshot
+from worker.serving.gateway import JobFailed, JobSnapshot, listing_job
 from worker.serving.http_api.api_errors import busy
 from worker.serving.job_table import JobRequest, QueueFull
 from worker.telemetry.progress import Progress
@@ -63,7 +63,7 @@ class LocalGateway:
     async def listing(self, path: str) -> Any:
         """See `JobGateway.listing`."""
         self._check_that_jobs_are_taken()
-        answer = await self._handle({"id": uuid.uuid4().hex, "input": {"api": {"method": "GET", "endpoint": path}}})
+        answer = await self._handle({"id": uuid.uuid4().hex, "input": listing_job(path)})
         if isinstance(answer, dict) and "error_code" in answer:
             raise JobFailed(answer)
         return answer

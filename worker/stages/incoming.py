@@ -19,6 +19,7 @@ from worker.images.incoming import (
     opaque,
     read_picture,
     to_base64,
+    transparency_mask,
 )
 from worker.images.picture import BrokenPicture
 
@@ -116,7 +117,7 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
     if job.mask is not None:
         path = job.path("mask")
         rounded = job.mask_round is not False
-        mask = as_mask(read(job.mask, path), rounded=rounded)
+        mask = _mask(read(job.mask, path), job, path, rounded=rounded)
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
@@ -140,6 +141,16 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> Incoming:
     if job.inpaint_full_res is None:
         extra["inpaint_full_res"] = False
     return Incoming((to_base64(canvas),), to_base64(new), Size(*canvas.size), _units(job, read), extra, tuple(warnings))
+
+
+def _mask(image: Image, job: Inpaint, path: str, *, rounded: bool) -> Image:
+    """Return the job's mask, white where the picture is made anew."""
+    if not job.mask_from_alpha:
+        return as_mask(image, rounded=rounded)
+    mask = transparency_mask(image)
+    if mask is None:
+        raise InvalidInput.at(path, "has nothing transparent: with mask_from_alpha that is what is made anew")
+    return mask
 
 
 def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -> None:
