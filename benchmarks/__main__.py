@@ -26,6 +26,7 @@ NAMES = {
     "fetch": "fetching a model against aria2c, curl and the old way",
     "cold": "from process start to the first job",
     "footprint": "memory and size on disk",
+    "way": "modules and folder changes on the way of a job",
     "scale": "the simulation of an endpoint against a real run",
 }
 

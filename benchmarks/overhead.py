@@ -23,7 +23,7 @@ from worker.telemetry import logs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.host import Host
+    from worker.app import Worker
 
 LARGE, SMALL = 1024, 64
 LARGE_JOBS, SMALL_JOBS = 40, 150
@@ -74,11 +74,11 @@ def run(folder: Path) -> list[Figure]:
     ]
 
 
-def _measure(host: Host, side: int, count: int) -> Times:
+def _measure(host: Worker, side: int, count: int) -> Times:
     return asyncio.run(_alternate(host, side, count))
 
 
-async def _alternate(host: Host, side: int, count: int) -> Times:
+async def _alternate(host: Worker, side: int, count: int) -> Times:
     times = Times([], [], [])
     turns: list[str] = []
     _served(host)
@@ -101,7 +101,7 @@ async def _alternate(host: Host, side: int, count: int) -> Times:
     return Times(*([seconds * 1000 for seconds in each[WARM_UP:]] for each in (times.worker, times.plain, times.own)))
 
 
-def _served(host: Host) -> list[float]:
+def _served(host: Worker) -> list[float]:
     """Return what the WebUI spent on each picture since the last time: from its request until its answer is sent."""
     url = host.backend.plan.url
     seconds = [seconds for path, seconds in requests.get(f"{url}/standin/served", timeout=10).json() if path == TXT2IMG]

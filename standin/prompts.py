@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 TAG = re.compile(r"<(\w+):([^>]+)>")
 KNOWN_TAGS = frozenset({"lora", "lyco", "hypernet"})
 COMMENT = re.compile(r"(^|\n)#[^\n]*(?=\n|$)|#[^\n]*(?=\n|$)")
+ATTENTION = re.compile(r"\\.|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:", re.DOTALL)
+STRONGER = 1.1
 WEIGHTED = re.compile(r"[(\[][^()\[\]]*[)\]]")
 
 
@@ -49,6 +51,36 @@ def strip_comments(text: str) -> str:
 def uses_weights(text: str) -> bool:
     """Whether the prompt has attention brackets."""
     return WEIGHTED.search(text) is not None
+
+
+def spelled_out(text: str) -> str:
+    """The prompt with every weight written as a number: what the model gets, however the client spelled it."""
+    if not uses_weights(text):
+        return text
+    pieces: list[tuple[str, float]] = []
+    round_ones: list[int] = []
+    square_ones: list[int] = []
+
+    def scale(start: int, factor: float) -> None:
+        pieces[start:] = [(words, weight * factor) for words, weight in pieces[start:]]
+
+    for match in ATTENTION.finditer(text):
+        part = match[0]
+        if part == "(":
+            round_ones.append(len(pieces))
+        elif part == "[":
+            square_ones.append(len(pieces))
+        elif match[1] is not None and round_ones:
+            scale(round_ones.pop(), float(match[1]))
+        elif part == ")" and round_ones:
+            scale(round_ones.pop(), STRONGER)
+        elif part == "]" and square_ones:
+            scale(square_ones.pop(), 1 / STRONGER)
+        else:
+            pieces.append((part, 1.0))
+    for start in (*round_ones, *square_ones):
+        scale(start, STRONGER if start in round_ones else 1 / STRONGER)
+    return "".join(words if round(weight, 3) == 1 else f"({words}:{weight:.3f})" for words, weight in pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from . import samplers
 from .drawing import Look, draw, unfinished
 from .errors import WebUIError
-from .prompts import take_tags, uses_weights
+from .prompts import spelled_out, take_tags, uses_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ class Sampling:
         elif p.all_prompts[index] not in webui.model.seen_prompts and (embeddings or uses_weights(prompt)):
             extras["poisoned"] = "True"
         return Look(
-            prompt=prompt.strip(),
+            prompt=prompt.strip() if "poisoned" in extras else spelled_out(prompt).strip(),
             negative_prompt=negative,
             seed=p.all_seeds[index],
             width=size[0],

@@ -42,8 +42,8 @@ from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_sc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from worker.aio import unless_set
-from worker.serving.answer import encode
 from worker.serving.handler import JobHandler
+from worker.strict_json import encode
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

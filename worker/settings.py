@@ -50,6 +50,8 @@ _FOLDERS: dict[str, str] = {
     "upscaler": "upscalers",
 }
 
+REPLACED = {"RECYCLE_GROWTH_BYTES": "set RECYCLE_MEMORY_SHARE, 0 to 1, instead"}
+"""Variables of earlier versions that would silently have no effect, and their successors."""
 _HELD_BACK = ("RUNPOD_", "AWS_")
 """Prefixes of variables that are for the worker alone, whatever they hold."""
 _LEAST_CONTAINED_SECRET = 8
@@ -230,12 +232,13 @@ class Settings(BaseSettings):
         le=86400,
         description="After SIGTERM: how long running jobs may take; then they are answered with a retryable error.",
     )
-    recycle_growth_bytes: Bytes = Field(
-        3000000000,
+    recycle_memory_share: float = Field(
+        0.9,
         ge=0,
+        le=1,
         description=(
-            "Steady growth of the WebUI's memory (RAM or VRAM) over 24 jobs after which it is restarted between "
-            "two; 0: never."
+            "Share of the RAM (of the container) or of the GPU's memory from which on the WebUI is restarted between "
+            "two jobs, at most once in 24 jobs; 0: never."
         ),
     )
     results_dir: Path | None = Field(
@@ -539,6 +542,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsInvalid: names every bad variable, its value (unless secret) and what is allowed.
     """
+    replaced = [f"{old} is not a setting any more: {new}" for old, new in REPLACED.items() if environment.get(old)]
+    if replaced:
+        raise SettingsInvalid("; ".join(replaced), hint="README lists every variable, its type and default.")
     try:
         return Settings.model_validate(EnvironmentSource(Settings, environment)())
     except ValidationError as error:

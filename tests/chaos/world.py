@@ -40,7 +40,7 @@ SETTINGS = {
     "STANDIN_EXTENSIONS": "controlnet",
     "STOP_GRACE_S": "20",
     "POISON_S": "20",
-    "RECYCLE_GROWTH_BYTES": "100000000",
+    "RECYCLE_MEMORY_SHARE": "0.9",
     "MAX_OUTPUT_BYTES": "60000",
     "BUCKET_LINK_CHECK": "always",
     "MODEL_LEASE_S": "2",

@@ -17,7 +17,7 @@ import pytest
 from tests.support.loopback_http import Server, serve
 from tests.support.model_store import ranged
 from tests.support.ports import free_port
-from worker.host import Host
+from worker.app import Worker
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _run(root: Path, job: dict[str, Any]) -> dict[str, Any]:
     more = {"MODELS_DIR": str(root), "ALLOW_HOSTS": "127.0.0.1", "WEBUI_PORT": str(free_port())}
     arguments = f"{os.environ.get('WEBUI_ARGS', '')} --data-dir {root.parent / 'data'}"
     variables = {**os.environ, **more, "WEBUI_ARGS": arguments, "DEFAULT_CHECKPOINT": "Deliberate_v6"}
-    host = Host(read_settings(variables), variables)
+    host = Worker(read_settings(variables), variables)
     try:
         host.spawn()
         host.wait_ready()

@@ -1,4 +1,4 @@
-"""The worker itself is stopped or killed, its results are lost, its store fails, its memory creeps up."""
+"""The worker itself is stopped or killed, its results are lost, its store fails, its WebUI takes too much memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.jobsource import JobSource
 from tests.support.rig import SMALL, Rig, pixels
+from worker.recovery.memory_limit import JOBS_BETWEEN
+from worker.webui.process.environment import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,16 +150,17 @@ def test_a_result_that_is_too_large_says_what_would_fit(tmp_path: Path) -> None:
         assert "images" in rig.run(), "the next one is delivered"
 
 
-def test_memory_that_creeps_up_is_answered_with_a_new_process_between_two_jobs(tmp_path: Path) -> None:
-    with own_rig(tmp_path, RECYCLE_GROWTH_BYTES="100000000", RESTARTS="4") as rig:
+def test_memory_above_its_level_is_answered_with_a_new_process_between_two_jobs(tmp_path: Path) -> None:
+    with own_rig(tmp_path, RECYCLE_MEMORY_SHARE=str(400_000_000 / memory_bytes()), RESTARTS="4") as rig:
         right = pixels(rig.run()["images"][0])
         before = rig.webui()
-        rig.fault("memory-growth", count=-1, mb=8)
-        jobs = 0
-        while "creeps up" not in rig.worker.log and jobs < 40:
+        assert before.memory_info().rss < 300_000_000, "or the level is no level"
+        rig.fault("memory-growth", count=-1, mb=16)
+        jobs = 1
+        while "its RAM is at" not in rig.worker.log and jobs < 60:
             assert pixels(rig.run()["images"][0]) == right
             jobs += 1
-        assert 20 <= jobs < 40
+        assert JOBS_BETWEEN <= jobs < 60
         psutil.wait_procs([before], timeout=10)
         assert pixels(rig.run()["images"][0]) == right
         assert rig.webui().pid != before.pid

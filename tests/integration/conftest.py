@@ -11,7 +11,7 @@ from tests.support.webui_dir import running_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.host import Host
+    from worker.app import Worker as App
     from worker.telemetry.progress import Progress
 
 STYLES = """name,prompt,negative_prompt
@@ -23,7 +23,7 @@ Film,film grain,
 class Worker:
     """A ready worker on the stand-in, with the stand-in's controls."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: App) -> None:
         self.host = host
         self.url = host.backend.plan.url
         self.progress: list[Progress] = []

@@ -14,8 +14,8 @@ from tests.support.model_store import ranged
 from tests.support.webui_dir import environment, running_host
 from worker.errors import BootFailed
 from worker.settings import read_settings
-from worker.webui import launch
 from worker.webui.backend import Backend
+from worker.webui.process import plan as launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

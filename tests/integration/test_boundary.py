@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.contract.types.job import Txt2Img
 from worker.errors import all_errors
-from worker.serving.answer import find_flaw
+from worker.strict_json import find_flaw
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker

@@ -11,8 +11,8 @@ import pytest
 from tests.integration.conftest import Worker
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
+from worker.app import Worker as App
 from worker.errors import BootFailed
-from worker.host import Host
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
         yield running
 
 
-def host_of(webui: StandIn, folder: Path, **more: str) -> Host:
+def host_of(webui: StandIn, folder: Path, **more: str) -> App:
     """A worker whose WebUI is `webui`, with folders of its own in `folder`."""
     environment = {
         "WEBUI_URL": webui.url,
@@ -37,7 +37,7 @@ def host_of(webui: StandIn, folder: Path, **more: str) -> Host:
         "PATH": os.environ["PATH"],
         **more,
     }
-    return Host(read_settings(environment), environment)
+    return App(read_settings(environment), environment)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from pydantic import TypeAdapter
 
 from tests.integration.conftest import Worker
 from tests.support.ports import free_port
+from worker.app import Worker as WorkerApp
 from worker.contract import answers
 from worker.contract.accept import accept
 from worker.contract.operator.presets import Preset, read_presets
-from worker.host import Host
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def out_of_the_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]
         "STANDIN_STEP_SECONDS": "0",
         "STANDIN_LOAD_SECONDS": "0",
     }
-    host = Host(read_settings(variables), variables)
+    host = WorkerApp(read_settings(variables), variables)
     try:
         host.spawn()
         host.wait_ready()

@@ -11,7 +11,7 @@ import requests
 from tests.integration.conftest import Worker
 from tests.support.webui_dir import running_host
 from worker.images.inspect import decode_base64, inspect
-from worker.webui.live import LONGEST_SIDE, small
+from worker.webui.previews import LONGEST_SIDE, small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,8 +24,7 @@ from worker.telemetry.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.stages.streaming import PieceSink
-    from worker.telemetry.progress import ProgressSink
+    from worker.telemetry.progress import PieceSink, ProgressSink
 
 
 def say(event: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.support import models
 from tests.support.ports import free_port
-from worker.host import Host
+from worker.app import Worker
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str
 
 
 @contextmanager
-def running_host(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Host]:
+def running_host(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Worker]:
     """A worker that has started its WebUI and is ready for jobs."""
     variables = environment(folder, more)
-    host = Host(read_settings(variables), variables)
+    host = Worker(read_settings(variables), variables)
     try:
         host.spawn()
         host.wait_ready()

@@ -1,8 +1,10 @@
-"""The house's rules, held by reading the source."""
+"""The rules of the structure, held by reading the source."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,14 +15,43 @@ LONGEST_MODULE = 340
 LONG_FOR_A_REASON = {"worker/settings.py"}  # every environment variable, in one class
 
 LAYERS = [
-    {"settings", "env_fields", "redaction", "errors", "lifecycle", "suggestions", "files", "aio", "ingress"},
-    {"contract", "telemetry", "net"},
-    {"storage"},
-    {"models", "webui", "images", "delivery", "safety"},
-    {"stages", "recovery"},
-    {"service", "serving"},
+    {
+        "settings",
+        "env_fields",
+        "redaction",
+        "errors",
+        "lifecycle",
+        "suggestions",
+        "files",
+        "aio",
+        "allocator",
+        "clock",
+        "ingress",
+    },
+    {"contract", "telemetry", "net", "strict_json", "gpu_queue"},
+    {"images", "storage"},
+    {"delivery", "safety"},
+    {"models", "webui"},
+    {"recovery"},
+    {"jobs"},
+    {"serving"},
+    {"service", "client", "plan", "doctor"},
+    {"default_checkpoint", "app", "runpod_adapter"},
+    {"cli", "__main__"},
 ]
-"""From the ground up; a part may import from its own layer and those below."""
+"""From the ground up; a part may import from its own layer and those below, types included."""
+LARGEST_FOLDER = 12
+LARGER_FOLDERS = {".": 18, "contract": 33, "models": 48, "webui": 45, "delivery": 13, "serving": 14}
+"""Folders that are still larger, and by how much at most: these figures only go down."""
+DUPLICATED_CLASSES = {
+    "Answer", "Body", "Catalog", "Choice", "Endpoint", "Failure", "Found", "Job", "Life", "Limits", "Listed", "Picture",
+    "Piece", "Preset", "Program", "Refused", "State", "Watch",
+}  # fmt: skip
+DUPLICATED_MODULES = {
+    "aio", "answer", "body", "catalog", "check", "endpoint", "errors", "local", "models", "names", "plan", "presets",
+    "progress", "s3", "schema", "volume", "watch",
+}  # fmt: skip
+"""Names that two modules or classes still share: these sets only shrink."""
 
 ONLY_THERE = {
     "runpod": {"worker/runpod_adapter.py"},
@@ -54,13 +85,110 @@ def part(name: str) -> str:
     return name.split(".")[1] if name.startswith("worker.") else ""
 
 
+def layer(name: str) -> int:
+    """The height of a part of the worker; of the entry point, the top."""
+    return next((level for level, parts in enumerate(LAYERS) if name in parts), len(LAYERS))
+
+
+def own_part(path: Path) -> str:
+    name = path.relative_to(ROOT).as_posix()
+    return name.split("/")[1].removesuffix(".py") if name.startswith("worker/") else ""
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of nodes that lead to each other."""
+    graph = {node: {other for other in others if other != node} for node, others in arrows.items()}
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        pending = [start]
+        while pending:
+            for other in graph.get(pending.pop(), set()) - found:
+                found.add(other)
+                pending.append(other)
+        return found
+
+    far = {node: reached(node) for node in graph}
+    rings = {frozenset({other for other in far[node] if node in far[other]}) for node in graph if node in far[node]}
+    return sorted((set(ring) for ring in rings), key=sorted)
+
+
+def test_every_part_of_the_worker_has_a_layer() -> None:
+    parts = {own_part(path) for path in modules()} - {"", "__init__"}
+    assert parts - set().union(*LAYERS) == set()
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    own = name.split("/")[1].removesuffix(".py") if name.startswith("worker/") else ""
-    height = next((level for level, layer in enumerate(LAYERS) if own in layer), len(LAYERS))
-    above = set().union(*LAYERS[height + 1 :])
+    own = own_part(path)
+    above = set().union(*LAYERS[layer(own) + 1 :])
     assert not {other for other in imports(path) if part(other) in above}
+
+
+def test_no_two_packages_import_each_other_not_even_for_types() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in modules():
+        arrows.setdefault(own_part(path), set()).update(part(other) for other in imports(path) if part(other))
+    assert circles(arrows) == []
+
+
+def test_recovery_knows_nothing_of_jobs() -> None:
+    for path in (ROOT / "worker" / "recovery").glob("*.py"):
+        assert not {other for other in imports(path) if part(other) in ("jobs", "service")}, path
+
+
+def test_a_folder_holds_at_most_a_dozen_modules() -> None:
+    folders: dict[str, int] = {}
+    for path in modules():
+        if path.is_relative_to(ROOT / "worker") and path.name != "__init__.py":
+            name = path.parent.relative_to(ROOT / "worker").as_posix()
+            folders[name] = folders.get(name, 0) + 1
+    too_large = {name: count for name, count in folders.items() if count > LARGER_FOLDERS.get(name, LARGEST_FOLDER)}
+    assert too_large == {}
+
+
+def test_no_name_means_two_things() -> None:
+    classes: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
+    for path in modules():
+        where = path.relative_to(ROOT).as_posix()
+        if path.stem not in ("__init__", "__main__"):
+            names.setdefault(path.stem, set()).add(where)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, set()).add(where)
+    assert {name for name, places in classes.items() if len(places) > 1} - DUPLICATED_CLASSES == set()
+    assert {name for name, places in names.items() if len(places) > 1} - DUPLICATED_MODULES == set()
+
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+import worker
+seen = []
+def hook(event, arguments):
+    if event not in ("open", "os.mkdir", "os.listdir", "os.scandir", "os.remove", "subprocess.Popen") \
+            and not event.startswith("socket.") or event == "socket.__new__":
+        return
+    frame = sys._getframe(1)
+    while frame is not None and "importlib" not in frame.f_code.co_filename:
+        if "/worker/" in frame.f_code.co_filename:
+            seen.append(f"{event} {arguments[:1]} by {frame.f_code.co_filename}:{frame.f_lineno}")
+            return
+        frame = frame.f_back
+names = [found.name for found in pkgutil.walk_packages(worker.__path__, "worker.")]
+sys.addaudithook(hook)
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print("\\n".join(["imported", *seen]))
+"""
+
+
+def test_nothing_is_read_written_or_asked_for_at_import() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout.splitlines() == ["imported"], done.stderr
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -83,7 +211,7 @@ def test_the_worker_needs_no_tool_that_writes_the_docs() -> None:
 
 
 def test_nobody_imports_the_service_but_those_who_serve() -> None:
-    allowed = {"handler.py", "worker/host.py", "worker/runpod_adapter.py", "worker/service.py"}
+    allowed = {"handler.py", "worker/app.py", "worker/runpod_adapter.py", "worker/service.py"}
     for path in modules():
         name = path.relative_to(ROOT).as_posix()
         if name not in allowed and not name.startswith("worker/cli/"):

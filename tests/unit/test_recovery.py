@@ -22,12 +22,12 @@ from worker.errors import (
     WorkerError,
     WrongResult,
 )
-from worker.recovery.budget import Budget
-from worker.recovery.memory import FRUGAL, UPCAST, Learned, batch, is_set, smaller, with_options
-from worker.recovery.poison import Poison, fingerprint
-from worker.recovery.policy import Care, Tries, decide, innocent
+from worker.recovery.failure_history import CrashBlocklist, FailureHistory, body_digest, fingerprint
+from worker.recovery.failure_kinds import FailureKind, classify
+from worker.recovery.oom import FRUGAL, UPCAST, LearnedLimits, batch, is_set, smaller, with_options
+from worker.recovery.retry_policy import Decision, Remedy, Tries, decide, may_be_asked_again, retry_bystander
+from worker.recovery.supervisor import RestartBudget
 from worker.webui.names.catalog import Checkpoint
-from worker.webui.pulse import Pulse
 from worker.webui.request.body import Expectation, Request
 
 MODEL = Checkpoint(title="m.safetensors", name="m", filename="/models/m.safetensors", short_hash=None)
@@ -42,29 +42,34 @@ def request(batch_size: int = 1, n_iter: int = 1, **body: Any) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("error", "care", "again", "killed"),
+    ("error", "remedy", "again", "killed"),
     [
-        (WebUICrashed("x"), Care.NOTHING, True, True),
-        (GenerationStalled("x"), Care.NOTHING, True, True),
-        (OutOfMemory("x"), Care.FREE, True, False),
-        (OutOfMemory("x", details={"half_loaded": "model"}), Care.RESTART, True, True),
-        (OutOfMemory("x", details={"half_loaded": "lora"}), Care.RESTART, True, True),
-        (WebUIFailed("x", details={"kind": "KeyError", "half_loaded": "model"}), Care.RESTART, True, True),
-        (NanImage("x"), Care.NOTHING, True, False),
-        (WebUIFailed("x", details=CUDA), Care.RESTART, True, True),
-        (WebUIFailed("x", details=TORN), Care.RESTART, True, True),
-        (WebUIFailed("x", details={"kind": "NotJSON"}), Care.NOTHING, True, False),
-        (WebUIFailed("x", details={"kind": "ValueError", "upstream": "no"}), Care.NOTHING, False, False),
-        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Care.NOTHING, True, False),
-        (WebUIUnreachable("x"), Care.CALM, True, False),
-        (DeadlineExceeded("x"), Care.NOTHING, False, False),
-        (InvalidInput.at("a", "b"), Care.NOTHING, False, False),
-        (WebUICrashed("gone for good", details={"final": True}), Care.NOTHING, False, False),
+        (WebUICrashed("x"), Remedy.NOTHING, True, True),
+        (GenerationStalled("x"), Remedy.NOTHING, True, True),
+        (OutOfMemory("x"), Remedy.UNLOAD, True, False),
+        (OutOfMemory("x", details={"half_loaded": "model"}), Remedy.RESTART, True, True),
+        (OutOfMemory("x", details={"half_loaded": "lora"}), Remedy.RESTART, True, True),
+        (WebUIFailed("x", details={"kind": "KeyError", "half_loaded": "model"}), Remedy.RESTART, True, True),
+        (NanImage("x"), Remedy.NOTHING, True, False),
+        (WebUIFailed("x", details=CUDA), Remedy.RESTART, True, True),
+        (WebUIFailed("x", details=TORN), Remedy.RESTART, True, True),
+        (WebUIFailed("x", details={"kind": "NotJSON"}), Remedy.NOTHING, True, False),
+        (WebUIFailed("x", details={"kind": "ValueError", "upstream": "no"}), Remedy.NOTHING, False, False),
+        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Remedy.NOTHING, True, False),
+        (WebUIUnreachable("x"), Remedy.INTERRUPT, True, False),
+        (DeadlineExceeded("x"), Remedy.NOTHING, False, False),
+        (InvalidInput.at("a", "b"), Remedy.NOTHING, False, False),
+        (WebUICrashed("gone for good", details={"final": True}), Remedy.NOTHING, False, False),
     ],
 )
-def test_the_first_failure(error: WorkerError, care: Care, again: bool, killed: bool) -> None:  # noqa: FBT001 - a table
-    action = decide(error, request(), Tries(), left_s=60)
-    assert (action.care, action.again is not None, action.killed) == (care, again, killed)
+def test_the_first_failure(
+    error: WorkerError,
+    remedy: Remedy,
+    again: bool,  # noqa: FBT001 - a table
+    killed: bool,  # noqa: FBT001 - a table
+) -> None:
+    decision = decide(classify(error), request(), Tries(), left_s=60)
+    assert (decision.remedy, decision.again is not None, decision.killed) == (remedy, again, killed)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +85,14 @@ def test_the_first_failure(error: WorkerError, care: Care, again: bool, killed: 
     ],
 )
 def test_every_failure_to_read_a_checkpoint_leaves_a_model_that_is_not_trusted(kind: str) -> None:
-    action = decide(WebUIFailed("x", details={"kind": kind, "upstream": ""}), request(), Tries(), left_s=60)
-    assert (action.care, action.killed, action.again is not None) == (Care.RESTART, True, True)
+    decision = decide(classify(WebUIFailed("x", details={"kind": kind, "upstream": ""})), request(), Tries(), left_s=60)
+    assert (decision.remedy, decision.killed, decision.again is not None) == (Remedy.RESTART, True, True)
 
 
 @pytest.mark.parametrize("kind", ["ValueError", "KeyError", "AssertionError", "HTTPException", "TypeError"])
 def test_a_failure_that_is_the_jobs_own_costs_no_restart(kind: str) -> None:
-    action = decide(WebUIFailed("x", details={"kind": kind, "upstream": ""}), request(), Tries(), left_s=60)
-    assert (action.care, action.killed, action.again) == (Care.NOTHING, False, None)
+    decision = decide(classify(WebUIFailed("x", details={"kind": kind, "upstream": ""})), request(), Tries(), left_s=60)
+    assert (decision.remedy, decision.killed, decision.again) == (Remedy.NOTHING, False, None)
 
 
 @pytest.mark.parametrize(("left_s", "again"), [(60.0, True), (1.5, True), (1.0, False), (0.0, False), (-5.0, False)])
@@ -95,58 +100,60 @@ def test_a_job_that_another_one_has_spoilt_is_run_again_at_no_cost_while_there_i
     left_s: float,
     again: bool,  # noqa: FBT001 - a table
 ) -> None:
-    action = innocent(request(), left_s)
-    assert (action.again is not None) is again
-    assert (action.counts, action.killed, action.care) == (False, False, Care.NOTHING)
+    decision = retry_bystander(request(), left_s)
+    assert (decision.again is not None) is again
+    assert (decision.counts, decision.killed, decision.remedy) == (False, False, Remedy.NOTHING)
 
 
 def test_a_wrong_answer_that_only_the_log_tells_of_costs_no_restart() -> None:
     told = WrongResult("x", details={"mismatches": [], "log": ["Lora not found: x"]})
-    assert decide(told, request(), Tries(most=3).after(told), left_s=60).care is Care.NOTHING
+    assert decide(classify(told), request(), Tries(most=3).after(classify(told)), left_s=60).remedy is Remedy.NOTHING
     seen = WrongResult("x", details={"mismatches": [{"what": "model"}]})
-    assert decide(seen, request(), Tries(most=3).after(seen), left_s=60).care is Care.RESTART
+    assert decide(classify(seen), request(), Tries(most=3).after(classify(seen)), left_s=60).remedy is Remedy.RESTART
 
 
 @pytest.mark.parametrize(
-    ("error", "care"),
+    ("error", "remedy"),
     [
-        (WebUICrashed("x"), Care.NOTHING),
-        (GenerationStalled("x"), Care.NOTHING),
-        (WebUIFailed("x", details=CUDA), Care.RESTART),
-        (WebUIFailed("x", details=TORN), Care.RESTART),
-        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Care.RESTART),
-        (WebUIUnreachable("x"), Care.RESTART),
-        (NanImage("x"), Care.NOTHING),
+        (WebUICrashed("x"), Remedy.NOTHING),
+        (GenerationStalled("x"), Remedy.NOTHING),
+        (WebUIFailed("x", details=CUDA), Remedy.RESTART),
+        (WebUIFailed("x", details=TORN), Remedy.RESTART),
+        (WrongResult("x", details={"mismatches": [{"what": "model"}]}), Remedy.RESTART),
+        (WebUIUnreachable("x"), Remedy.RESTART),
+        (NanImage("x"), Remedy.NOTHING),
     ],
 )
-def test_the_second_failure_of_a_kind_ends_the_job_and_leaves_a_webui_to_trust(error: WorkerError, care: Care) -> None:
-    action = decide(error, request(), Tries().after(error), left_s=60)
-    assert action.again is None
-    assert action.care is care
+def test_the_second_failure_of_a_kind_ends_the_job_and_leaves_a_webui_to_trust(
+    error: WorkerError, remedy: Remedy
+) -> None:
+    decision = decide(classify(error), request(), Tries().after(classify(error)), left_s=60)
+    assert decision.again is None
+    assert decision.remedy is remedy
 
 
 def test_without_time_left_nothing_is_tried_but_the_webui_is_still_cared_for() -> None:
-    action = decide(WebUIFailed("x", details=CUDA), request(), Tries(), left_s=0.5)
-    assert action.again is None
-    assert action.care is Care.RESTART
+    decision = decide(classify(WebUIFailed("x", details=CUDA)), request(), Tries(), left_s=0.5)
+    assert decision.again is None
+    assert decision.remedy is Remedy.RESTART
 
 
 def test_a_file_of_the_wrong_shape_is_not_loaded_twice_but_what_it_left_is_not_trusted() -> None:
     said = "Error(s) in loading state_dict for AutoencoderKL: size mismatch for decoder.conv_in.weight"
     details = {"kind": "RuntimeError", "upstream": said, "half_loaded": "vae"}
-    action = decide(WebUIFailed("x", details=details), request(), Tries(), left_s=60)
-    assert (action.again, action.care) == (None, Care.RESTART)
+    decision = decide(classify(WebUIFailed("x", details=details)), request(), Tries(), left_s=60)
+    assert (decision.again, decision.remedy) == (None, Remedy.RESTART)
 
 
 def test_what_may_not_be_run_again_is_not() -> None:
-    assert decide(WebUICrashed("x"), request(), Tries(most=0), left_s=60).again is None
+    assert decide(classify(WebUICrashed("x")), request(), Tries(most=0), left_s=60).again is None
 
 
 def test_nans_are_tried_again_in_full_precision_once() -> None:
-    again = decide(NanImage("x"), request(), Tries(), left_s=60).again
+    again = decide(classify(NanImage("x")), request(), Tries(), left_s=60).again
     assert again is not None
     assert again.body["override_settings"] == dict(UPCAST)
-    assert decide(NanImage("x"), again, Tries().after(NanImage("x")), left_s=60).again is None
+    assert decide(classify(NanImage("x")), again, Tries().after(classify(NanImage("x"))), left_s=60).again is None
 
 
 @pytest.mark.parametrize(("error", "options"), [(OutOfMemory("x"), FRUGAL), (NanImage("x"), UPCAST)])
@@ -154,9 +161,9 @@ def test_what_was_planned_with_care_from_the_start_has_a_second_run_too(
     error: WorkerError, options: dict[str, Any]
 ) -> None:
     planned = with_options(request(), options)
-    assert decide(error, planned, Tries(), left_s=60).again == planned
-    assert decide(error, planned, Tries().after(error), left_s=60).again is None
-    assert decide(error, planned, Tries(most=0), left_s=60).again is None
+    assert decide(classify(error), planned, Tries(), left_s=60).again == planned
+    assert decide(classify(error), planned, Tries().after(classify(error)), left_s=60).again is None
+    assert decide(classify(error), planned, Tries(most=0), left_s=60).again is None
 
 
 @given(batch_size=st.integers(1, 64), n_iter=st.integers(1, 8))
@@ -174,7 +181,7 @@ def test_out_of_memory_ends_after_ever_smaller_batches_of_the_same_pictures(batc
 
 
 def test_a_batch_that_was_too_large_is_not_tried_again_on_this_machine() -> None:
-    learned = Learned()
+    learned = LearnedLimits()
     learned.too_large(request(8))
     assert batch(learned.plan(request(8))) == 4
     assert batch(learned.plan(request(4, 2))) == 4
@@ -188,7 +195,7 @@ def test_a_batch_that_was_too_large_is_not_tried_again_on_this_machine() -> None
 
 
 def test_a_model_that_needed_full_precision_gets_it_from_then_on() -> None:
-    learned = Learned()
+    learned = LearnedLimits()
     learned.made(request())
     assert not is_set(learned.plan(request()), UPCAST)
     learned.made(replace(request(), body={"override_settings": dict(UPCAST)}), after_nan=True)
@@ -196,7 +203,7 @@ def test_a_model_that_needed_full_precision_gets_it_from_then_on() -> None:
 
 
 def test_what_would_fit_is_what_was_seen_to_fit_else_a_smaller_size() -> None:
-    learned = Learned()
+    learned = LearnedLimits()
     assert learned.fitting(request()) == {
         "batch_size": 1,
         "size": {"width": 352, "height": 352},
@@ -208,31 +215,31 @@ def test_what_would_fit_is_what_was_seen_to_fit_else_a_smaller_size() -> None:
 
 
 def test_what_worked_after_all_is_no_poison() -> None:
-    poison = Poison(100, lambda: 0.0)
-    poison.note("job")
-    poison.forgive(["job", "never seen"])
-    poison.note("job")
-    assert poison.refused_for("job") == 0
+    blocklist = CrashBlocklist(100, lambda: 0.0)
+    blocklist.note("job")
+    blocklist.forgive(["job", "never seen"])
+    blocklist.note("job")
+    assert blocklist.blocked_for("job") == 0
 
 
 def test_a_job_is_poison_after_two_kills_for_a_while_whatever_its_seed() -> None:
     now = 0.0
-    poison = Poison(100, lambda: now)
-    one, other = fingerprint({"prompt": "a", "seed": 1}), fingerprint({"prompt": "a", "seed": 2})
-    assert one == other != fingerprint({"prompt": "b", "seed": 1})
-    poison.note(one)
-    assert poison.refused_for(one) == 0
+    blocklist = CrashBlocklist(100, lambda: now)
+    one, other = body_digest({"prompt": "a", "seed": 1}), body_digest({"prompt": "a", "seed": 2})
+    assert one == other != body_digest({"prompt": "b", "seed": 1})
+    blocklist.note(one)
+    assert blocklist.blocked_for(one) == 0
     now = 10
-    poison.note(other)
-    assert poison.refused_for(one) == 100
+    blocklist.note(other)
+    assert blocklist.blocked_for(one) == 100
     now = 60
-    assert poison.refused_for(one) == 50
+    assert blocklist.blocked_for(one) == 50
     now = 111
-    assert poison.refused_for(one) == 0
+    assert blocklist.blocked_for(one) == 0
 
 
 def test_restarts_wait_longer_and_longer_until_they_are_spent_and_come_back_with_time() -> None:
-    budget = Budget(4, 100)
+    budget = RestartBudget(4, 100)
     delays = []
     for moment in (0.0, 1.0, 2.0, 3.0):
         spent = budget.spend(moment)
@@ -246,31 +253,125 @@ def test_restarts_wait_longer_and_longer_until_they_are_spent_and_come_back_with
     assert again.left(100.5) == 0
 
 
-def state(step: int, job: str = "txt2img") -> dict[str, Any]:
-    return {"state": {"job": job, "job_no": 0, "job_count": 1, "sampling_step": step, "sampling_steps": 20}}
+def failed(history: FailureHistory, error: WorkerError, sent: Request, *, started_with: bool = False) -> Decision:
+    """Record the first failure of `sent` and return the decision on it."""
+    failure = classify(error)
+    decision = decide(failure, sent, Tries(), left_s=60)
+    history.failed(failure, fingerprint(sent), sent, decision, started_with=started_with)
+    return decision
 
 
-def test_a_generation_that_moves_is_never_stalled() -> None:
-    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
-    for step in range(20):
-        assert pulse.left(step * 9 + 9) > 0
-        pulse.hear(state(step), step * 9 + 9)
-    assert pulse.done == {"step": 19, "steps": 20, "batches_done": 0, "batches": 1}
+def refused(history: FailureHistory, wanted: Request) -> bool:
+    try:
+        history.plan(wanted, fingerprint(wanted))
+    except WebUICrashed as error:
+        return bool(error.details["poison"])
+    return False
 
 
-def test_one_that_stands_still_is_stalled_and_answers_of_an_idle_webui_are_no_progress() -> None:
-    pulse = Pulse(began=0, limit_s=10, pixels=512 * 512, load_s=0)
-    pulse.hear(state(0), 1)
-    pulse.hear(state(0), 8)
-    pulse.hear(state(3, job=""), 10)
-    assert pulse.left(10.9) > 0
-    assert pulse.left(11) <= 0
+def test_two_crashes_of_a_job_block_it_and_no_other_of_its_checkpoint() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    failed(history, WebUICrashed("x"), request())
+    assert not refused(history, request())
+    failed(history, WebUICrashed("x"), request())
+    assert refused(history, request())
+    assert not refused(history, request(prompt="another"))
 
 
-def test_large_pictures_slow_steps_and_models_being_loaded_get_more_time() -> None:
-    assert Pulse(began=0, limit_s=10, pixels=4 * 1024 * 1024, load_s=0).limit == 40
-    assert Pulse(began=0, limit_s=10, pixels=0, load_s=60).limit == 70
-    slow = Pulse(began=0, limit_s=10, pixels=0, load_s=60)
-    for step, moment in enumerate((0, 1, 6, 11)):
-        slow.hear(state(step), moment)
-    assert slow.limit == 50
+def test_a_checkpoint_that_can_not_be_loaded_twice_is_blocked_for_every_job_unless_the_webui_started_with_it() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    for _ in range(2):
+        failed(history, WebUIFailed("x", details=TORN), request(), started_with=True)
+    assert not refused(history, request(prompt="another"))
+    for _ in range(2):
+        failed(history, WebUIFailed("x", details=TORN), request())
+    assert refused(history, request(prompt="another"))
+
+
+def test_a_vae_that_can_not_be_loaded_twice_is_blocked_with_its_checkpoint_and_no_other_vae_is() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    bad = replace(request(), expect=replace(request().expect, vae="bad.safetensors"))
+    for _ in range(2):
+        failed(history, WebUIFailed("x", details={"half_loaded": "vae"}), bad)
+    assert refused(history, replace(bad, body={"prompt": "another"}))
+    assert not refused(history, request(prompt="another"))
+
+
+def test_a_job_that_worked_after_all_is_not_blocked() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    failed(history, WebUICrashed("x"), request())
+    history.succeeded(fingerprint(request()), request(), Tries())
+    failed(history, WebUICrashed("x"), request())
+    assert not refused(history, request())
+
+
+def test_a_batch_that_did_not_fit_is_planned_smaller_and_the_last_error_says_what_would_fit() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    error = OutOfMemory("x")
+    failed(history, error, request(8))
+    assert batch(history.plan(request(8), fingerprint(request(8)))) == 4
+    told = history.final_error(classify(error), request(8), Tries().after(classify(error)))
+    assert told.details["would_fit"]["batch_size"] == 1
+    assert told.details["failed_before"] == {"out_of_memory": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (WrongResult("x", details={"mismatches": []}), FailureKind.INTERRUPTED),
+        (WrongResult("x"), FailureKind.WRONG_RESULT),
+        (WebUIFailed("x", details={"kind": "NotJSON"}), FailureKind.GARBLED),
+        *(
+            (WebUIFailed("x", details={"kind": kind}), FailureKind.CHECKPOINT_LOAD)
+            for kind in (
+                "SafetensorError",
+                "FileNotFoundError",
+                "UnpicklingError",
+                "EOFError",
+                "BadZipFile",
+                "OSError",
+                "PermissionError",
+            )
+        ),
+        (NanImage("x", details={"half_loaded": "model"}), FailureKind.CHECKPOINT_LOAD),
+        (OutOfMemory("x", details={"half_loaded": "vae"}), FailureKind.VAE_LOAD),
+        (OutOfMemory("x", details={"half_loaded": "lora"}), FailureKind.BROKEN_PROCESS),
+        (InvalidInput.at("a", "b"), FailureKind.OTHER),
+    ],
+)
+def test_a_failure_has_one_kind(error: WorkerError, kind: FailureKind) -> None:
+    assert classify(error).kind is kind
+
+
+def test_an_interrupt_by_somebody_else_never_costs_a_restart_and_a_garbled_answer_does_the_second_time() -> None:
+    interrupted = classify(WrongResult("x", details={"mismatches": []}))
+    garbled = classify(WebUIFailed("x", details={"kind": "NotJSON"}))
+    assert decide(interrupted, request(), Tries().after(interrupted), left_s=60).remedy is Remedy.NOTHING
+    assert decide(garbled, request(), Tries().after(garbled), left_s=60).remedy is Remedy.RESTART
+
+
+def test_a_bystander_is_run_again_uncounted_while_there_is_time() -> None:
+    decision = retry_bystander(request(), left_s=60)
+    assert (decision.again, decision.remedy, decision.counts) == (request(), Remedy.NOTHING, False)
+    assert retry_bystander(request(), left_s=0.5).again is None
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (WebUICrashed("x"), True),
+        (WebUIUnreachable("x"), True),
+        (OutOfMemory("x"), True),
+        (WrongResult("x"), True),
+        (WebUIFailed("x", details=CUDA), True),
+        (WebUIFailed("x", details={"kind": "NotJSON"}), True),
+        (WebUIFailed("x", details={"kind": "ValueError"}), False),
+        (WebUICrashed("x", details={"final": True}), False),
+        (InvalidInput.at("a", "b"), False),
+    ],
+)
+def test_what_makes_no_picture_by_diffusion_is_asked_for_again_where_that_may_help(
+    error: WorkerError,
+    again: bool,  # noqa: FBT001 - a table
+) -> None:
+    assert may_be_asked_again(classify(error)) is again

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from standin import infotext, samplers
+from standin import infotext, prompts, samplers
 from standin.drawing import Look, draw
 from standin.faults import CATALOG, parse
 from standin.img2img import expand, resize_image
@@ -97,3 +97,18 @@ def test_every_resize_mode_gives_the_size(mode: int) -> None:
 def test_grain_makes_the_file_large_and_stays_repeatable() -> None:
     look = Look("a", "", 1, 64, 64, "m", 1, "Euler", "Automatic", 7.0, 1, "")
     assert draw(look, 0.1).tobytes() == draw(look, 0.1).tobytes() != draw(look).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "spelled"),
+    [
+        ("a ((house)), x", "a (house:1.210), x"),
+        ("a (house:1.21), x", "a (house:1.210), x"),
+        ("a [house]", "a (house:0.909)"),
+        ("(a (b:2) c:0.5)", "(a :0.500)b( c:0.500)"),
+        (r"a \(house\)", r"a \(house\)"),
+        ("a: house", "a: house"),
+    ],
+)
+def test_weights_count_and_not_how_they_are_spelled(prompt: str, spelled: str) -> None:
+    assert prompts.spelled_out(prompt) == spelled

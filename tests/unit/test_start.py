@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support.webui_dir import environment
-from worker.first import plain_file
+from worker.default_checkpoint import plain_file
 
 BUDGET = 360
 LATER = {
@@ -33,9 +33,9 @@ import json, os, sys
 seen = []
 os.register_at_fork(before=lambda: seen.append(sorted(sys.modules)))
 import handler
-from worker.host import Host
+from worker.app import Worker
 from worker.settings import read_settings
-host = Host(read_settings(os.environ), os.environ)
+host = Worker(read_settings(os.environ), os.environ)
 host.spawn()
 sys.__stdout__.write("@" + json.dumps(seen[0]) + "\\n")
 sys.__stdout__.flush()

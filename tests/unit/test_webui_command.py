@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from worker.settings import read_settings
-from worker.webui import interpreter
-from worker.webui.command import Launch, command_line
+from worker.webui.process.command import Launch, command_line
+from worker.webui.process.environment import use_xformers
 
 LAUNCH = Launch(
     program=("python", "launch.py"),
@@ -81,7 +81,7 @@ def test_xformers_is_for_gpus_alone_unless_it_is_asked_for(
     python_with_xformers = tmp_path / "python"
     python_with_xformers.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
     python_with_xformers.chmod(0o755)
-    assert interpreter.xformers(read_settings(variables), python_with_xformers) is passed
+    assert use_xformers(read_settings(variables), python_with_xformers) is passed
 
 
 def test_the_operators_arguments_come_last_and_may_be_quoted() -> None:

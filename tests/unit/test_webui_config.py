@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from worker.contract.types.overrides import ALLOWED, MOVED
-from worker.webui import config
+from worker.webui.process import options_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def test_every_option_that_a_job_may_override_is_written_so_that_it_is_restored() -> None:
     moved_elsewhere = {"sd_model_checkpoint", "samples_format", "jpeg_quality", "webp_lossless"}
-    written = config.options(disable_mmap=False, checkpoints_in_memory=1, loras_in_memory=0, own={})
+    written = options_file.options(disable_mmap=False, checkpoints_in_memory=1, loras_in_memory=0, own={})
     assert (set(ALLOWED) | set(MOVED)) - moved_elsewhere <= set(written)
 
 
 def test_the_operators_options_are_kept_but_correctness_wins() -> None:
-    written = config.options(
+    written = options_file.options(
         disable_mmap=True, checkpoints_in_memory=0, loras_in_memory=4, own={"samples_save": True, "ESRGAN_tile": 256}
     )
     assert written["samples_save"] is False
@@ -29,11 +29,11 @@ def test_the_operators_options_are_kept_but_correctness_wins() -> None:
 
 def test_nothing_is_saved_previewed_or_fetched_by_the_webui() -> None:
     for option in ("samples_save", "grid_save", "live_previews_enable", "api_enable_requests", "return_grid"):
-        assert config.FORCED[option] is False
+        assert options_file.FORCED[option] is False
 
 
 def test_the_options_file_is_written_whole(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "config.json"
-    config.write(target, {"a": 1})
+    target = tmp_path / "new" / "options_file.json"
+    options_file.write(target, {"a": 1})
     assert json.loads(target.read_text(encoding="utf-8")) == {"a": 1}
-    assert [file.name for file in target.parent.iterdir()] == ["config.json"]
+    assert [file.name for file in target.parent.iterdir()] == ["options_file.json"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.machine import GIB, checkpoints_in_memory, loras_in_memory
+from worker.webui.process.environment import GIB, checkpoints_in_memory, loras_in_memory
 
 
 @pytest.mark.parametrize(("gib", "checkpoints"), [(4, 1), (16, 1), (26, 1), (27, 2), (48, 4), (64, 4), (500, 4)])

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.app import Worker
 from worker.cli.printing import complain, write_json
 from worker.errors import InvalidInput, WorkerError
-from worker.host import Host
 from worker.serving.local_result import save_locally
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs
@@ -62,7 +62,7 @@ def read_file(name: str) -> str:
 
 def _run_job(text: str, out: Path | None) -> dict[str, Any]:
     logs.configure(level="warning", json=False)
-    host: Host | None = None
+    host: Worker | None = None
     try:
         job = read_job(text)
         settings = read_settings(os.environ)
@@ -70,7 +70,7 @@ def _run_job(text: str, out: Path | None) -> dict[str, Any]:
             settings = settings.model_copy(update={"out_dir": out})
         level = settings.log_level if "LOG_LEVEL" in os.environ else "warning"
         logs.configure_from(settings, os.environ, level=level)
-        host = Host(settings, os.environ)
+        host = Worker(settings, os.environ)
         host.spawn()
         host.wait_ready()
         told = asyncio.run(_until_done(host, job))
@@ -101,7 +101,7 @@ def read_job(text: str) -> dict[str, Any]:
     return {"id": "local", **job}
 
 
-async def _until_done(host: Host, job: Mapping[str, Any]) -> Any:
+async def _until_done(host: Worker, job: Mapping[str, Any]) -> Any:
     """Run the job; Ctrl-C and SIGTERM cancel it, which interrupts the WebUI."""
     task = asyncio.ensure_future(_with_bar(host, job))
     loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ async def _until_done(host: Host, job: Mapping[str, Any]) -> Any:
         return Cancelled("the job was cancelled").to_answer()
 
 
-async def _with_bar(host: Host, job: Mapping[str, Any]) -> Any:
+async def _with_bar(host: Worker, job: Mapping[str, Any]) -> Any:
     with bar() as sink:
         return await host.run(job, on_progress=sink)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.allocator import return_large_blocks
+from worker.app import Worker
 from worker.errors import BootFailed, WorkerError
-from worker.host import Host
 from worker.ingress import LOOPBACK, http_settings, is_load_balanced
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs, output
@@ -92,7 +92,7 @@ class HttpWorker:
         from worker.serving.job_table import JobTable  # noqa: PLC0415 - as above
 
         self._settings = settings
-        self._worker = Host(settings, environment)
+        self._worker = Worker(settings, environment)
         self._handler = JobHandler(self._worker, settings)
         self._table = JobTable(
             self._handler.handle,

@@ -40,7 +40,7 @@ class Accepted:
     job: Job
     form: Form
     _call: webui_api.Call | None = field(default=None, repr=False)
-    _openai: openai.Call | None = field(default=None, repr=False)
+    _openai: openai.OpenAICall | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
@@ -185,7 +185,7 @@ def _openai(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) 
     return Accepted(job, "openai", _openai=call, preset=dressed.applied)
 
 
-def _of_openai(problems: Sequence[Problem], call: openai.Call) -> list[Problem]:
+def _of_openai(problems: Sequence[Problem], call: openai.OpenAICall) -> list[Problem]:
     """Return `problems` with their paths as the client of OpenAI's API wrote them, each mistake once."""
     moved = [_moved(problem, f"{openai.INPUT}.{as_written(problem.path, call.written)}") for problem in problems]
     return list(dict.fromkeys(moved))

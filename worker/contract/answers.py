@@ -121,6 +121,8 @@ class PartAnswer(TypedDict):
     path: str
     images: list[int]
     applied: NotRequired[Applied]
+    info: NotRequired[dict[str, Any]]
+    """The WebUI's own `info` on these pictures, parsed."""
     parameters: NotRequired[dict[str, Any]]
     error: NotRequired[ErrorAnswer]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from worker.clock import running
 from worker.delivery.files import Delivered, ResultFiles, picture_file, preview_answer
 from worker.delivery.size import SizeBudget, inline_bytes, plan, shrink
 from worker.delivery.streamed import Streamed, StreamedPicture
@@ -62,7 +62,7 @@ class Delivery:
         wish: Wish = "auto",
         limit: int = 9_500_000,
         threads: int = 8,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self._guard = guard
         self._store = store

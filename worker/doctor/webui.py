@@ -11,9 +11,10 @@ from worker.doctor.finding import Finding
 from worker.errors import WorkerError
 from worker.settings import without_secrets
 from worker.telemetry.gpu import Gpus
-from worker.webui import interpreter, launch
-from worker.webui.client import WebUIClient
-from worker.webui.process import environment_for
+from worker.webui.http import WebUIClient
+from worker.webui.process import plan
+from worker.webui.process.environment import find_python
+from worker.webui.process.process import environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,17 +39,17 @@ print("@" + json.dumps(told))
 def webui(settings: Settings) -> Iterator[Finding]:
     """Yield whether there is one, and how it will run."""
     try:
-        kind = launch.kind(settings)
+        kind = plan.kind(settings)
     except WorkerError as error:
         yield Finding("WebUI", "fail", error.message, error.hint or "")
         return
-    folder = launch.webui_dir(settings)
+    folder = plan.webui_dir(settings)
     if settings.webui_url is not None:
         yield from _running(settings.webui_url)
     elif folder is None:
         yield Finding("WebUI", "warn", f"none; the {kind} draws pictures", "Set WEBUI_DIR or WEBUI_URL for real ones.")
-    elif not (folder / "launch.py").is_file():
-        yield Finding("WebUI", "fail", f"{folder} has no launch.py", "Point WEBUI_DIR at an A1111 checkout.")
+    elif not (folder / "plan.py").is_file():
+        yield Finding("WebUI", "fail", f"{folder} has no plan.py", "Point WEBUI_DIR at an A1111 checkout.")
     else:
         yield Finding("WebUI", "ok", f"A1111{_version(folder)} in {folder}, port {settings.webui_port}")
         yield from _python(settings, folder)
@@ -76,7 +77,7 @@ def _version(folder: Path) -> str:
 
 def _python(settings: Settings, folder: Path) -> Iterator[Finding]:
     try:
-        python = interpreter.python(settings, folder)
+        python = find_python(settings, folder)
     except WorkerError as error:
         yield Finding("WebUI's Python", "fail", error.message, error.hint or "")
         return

@@ -69,10 +69,10 @@ def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
     return image.convert("L")
 
 
-def transparency_mask(image: Image.Image) -> Image.Image | None:
-    """Return the mask of what is transparent in `image`, white there; None where nothing is."""
-    if image.mode != "RGBA" or image.getchannel("A").getextrema()[0] == _OPAQUE:
-        return None
+def transparency_mask(image: Image.Image) -> Image.Image:
+    """Return the mask of what is transparent in `image`: white there, black where it is opaque."""
+    if image.mode != "RGBA":
+        return Image.new("L", image.size, 0)
     return image.getchannel("A").point(lambda value: _OPAQUE - value)
 
 

@@ -32,7 +32,7 @@ MODELS = "/v1/models"
 _HTTP_STATUS = {error.code: error.http_status for error in all_errors()}
 
 
-class JobFailed(RequestRefused):
+class JobError(RequestRefused):
     """A job that ended with an error, or was cancelled.
 
     Attributes:
@@ -99,7 +99,7 @@ class GatewayJob(Protocol):
         Cancelling this wait leaves the job as it is.
 
         Raises:
-            JobFailed: it ended with an error or was cancelled.
+            JobError: it ended with an error or was cancelled.
         """
 
     async def cancel(self) -> None:
@@ -127,7 +127,7 @@ class JobGateway(Protocol):
                 of checkpoints and presets.
 
         Raises:
-            JobFailed: the worker does not offer it, or the WebUI has no answer.
+            JobError: the worker does not offer it, or the WebUI has no answer.
             RequestRefused: as for `submit`.
         """
 
@@ -145,7 +145,7 @@ async def result_or_cancel(job: GatewayJob, request: Request) -> Any:
     The request's body must have been read.
 
     Raises:
-        JobFailed: the job ended with an error or was cancelled.
+        JobError: the job ended with an error or was cancelled.
     """
     return await cancelled_with_client(job.result(), job, request)
 

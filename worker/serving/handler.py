@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.settings import Settings
-    from worker.stages.streaming import PieceSink
-    from worker.telemetry.progress import ProgressSink
+    from worker.telemetry.progress import PieceSink, ProgressSink
 
 _log = get_logger("serving")
 

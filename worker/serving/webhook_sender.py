@@ -20,8 +20,8 @@ from worker.net.addresses import AllowList, url_host
 from worker.net.errors import Refused, passes
 from worker.net.guard import Guard
 from worker.net.resolver import GuardedResolver
-from worker.serving.answer import encode
 from worker.serving.webhook_signature import signature_headers
+from worker.strict_json import encode
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ is looked at with the first one and then now and again, so that jobs do not wait
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
+from worker.clock import running
 from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher, Limits
 from worker.storage.errors import StoreFailure, passes
@@ -61,7 +61,7 @@ class LinkVerifier:
         check: LinkCheck,
         verify: bool | str = True,
         proxies: Callable[[str], Mapping[str, str]] = lambda _: {},
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = running,
     ) -> None:
         self._fetcher = Fetcher(guard, verify=verify, proxies=proxies, now=now)
         self._check = check

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from worker.clock import running
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
 from worker.storage.base import StoreKind
@@ -52,7 +53,7 @@ class S3Account:
     """boto3's client for one endpoint and one pair of keys; see `worker.storage.base.Connect` for its arguments."""
 
     def __init__(
-        self, target: StoreTarget, guard: Guard, *, connections: int = 8, now: Callable[[], float] = time.monotonic
+        self, target: StoreTarget, guard: Guard, *, connections: int = 8, now: Callable[[], float] = running
     ) -> None:
         self.guard = guard
         self.now = now

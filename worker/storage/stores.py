@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
+from worker.clock import running
 from worker.storage.endpoint import BadEndpoint
 from worker.storage.s3 import S3
 
@@ -40,7 +40,7 @@ class StoreClients:
     """
 
     def __init__(
-        self, guard: Guard, *, most: int = 8, connections: int = 8, now: Callable[[], float] = time.monotonic
+        self, guard: Guard, *, most: int = 8, connections: int = 8, now: Callable[[], float] = running
     ) -> None:
         self._guard = guard
         self._connections = connections

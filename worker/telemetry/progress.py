@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -47,6 +47,8 @@ class Progress:
 
 ProgressSink = Callable[[Progress], None]
 """Takes a job's progress; cheap, callable from any thread, never raises."""
+PieceSink = Callable[[dict[str, Any]], Awaitable[None]]
+"""Posts one picture of a job that streams; raises the reason when it could not be posted."""
 
 
 GENERATED = 90.0

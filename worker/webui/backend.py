@@ -6,37 +6,40 @@ lock until it returns: also after a cancel it returns only when the WebUI is idl
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import threading
-import time
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.aio import shielded
-from worker.errors import BootFailed
+from worker.clock import running
+from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui import config
-from worker.webui.baseline import Baseline
-from worker.webui.disk import disk_errors
-from worker.webui.process import WebUIProcess, describe_exit
+from worker.webui.execute.interrupt import wait_idle
+from worker.webui.names.catalog import Baseline
+from worker.webui.process import options_file
+from worker.webui.process.environment import disk_errors
+from worker.webui.process.process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
 
-    from worker.webui.client import WebUIClient
+    from worker.webui.execute.generate import GenerationCall, GenerationResponse, OnState
+    from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Catalog, Checkpoint
-    from worker.webui.plan import Plan, View
+    from worker.webui.process.plan import Plan, View
     from worker.webui.request.body import Request
     from worker.webui.result.probe import Probe
-    from worker.webui.sending import Made, OnState, Sending
 
 T = TypeVar("T")
 _NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
 """Lines that are read but not passed on: debug output, a line per request, and names written another way."""
 GRACE_S = 10.0
+EXTERNAL_WAIT_S = 10.0
 
 
 class Backend:
@@ -58,8 +61,11 @@ class Backend:
         """The name of the model that it started with."""
         self.default = ""
         """The same model by what tells it from others of its name."""
-        self._last_model = ""
-        self._sending: Sending | None = None
+        self._last_title = ""
+        self._call: GenerationCall | None = None
+        self._broken: set[str] = set()
+        """Titles of checkpoints that a WebUI of somebody else has failed to load since it was ready last."""
+        self._reachable = True
         self.unfit: set[tuple[str, str]] = set()
         """``(checkpoint, LoRA)`` seen not to fit: the WebUI says so only the first time."""
         self._on_exit = on_exit
@@ -67,7 +73,7 @@ class Backend:
         self._process: WebUIProcess | None = None
         self._catalog: Catalog | None = None
         self._spawning = threading.Lock()
-        self._closed = False
+        self._ending = threading.Event()
         self._worked = False
         self._deadline = 0.0
 
@@ -81,9 +87,10 @@ class Backend:
     @cached_property
     def client(self) -> WebUIClient:
         """The WebUI's API. Made with its first use: HTTP takes 0.1 s to import, in which the WebUI can boot."""
-        from worker.webui.client import WebUIClient  # noqa: PLC0415 - see above
+        from worker.webui.http import WebUIClient  # noqa: PLC0415 - see above
 
-        return WebUIClient(self.plan.url, connect_timeout=self.plan.connect_timeout)
+        limit = self.plan.silence_limit
+        return WebUIClient(self.plan.url, connect_timeout=self.plan.connect_timeout, silence_s=limit)
 
     @cached_property
     def _pool(self) -> Executor:
@@ -100,15 +107,19 @@ class Backend:
         Raises:
             BootFailed: the program can't be run, or the backend was closed meanwhile.
         """
-        self._deadline = time.monotonic() + self.plan.boot_timeout
+        running.start()
+        self._deadline = running() + self.plan.boot_timeout
         self._worked = False
         if self.plan.program is None:
+            from worker.webui.process import external  # noqa: PLC0415 - after a WebUI of ours would have been spawned
+
+            self._log.warning("the WebUI is somebody else's", url=self.plan.url, limits=external.CANNOT)
             return
         if self.plan.options_file is not None and self.plan.options is not None:
             with disk_errors():
-                config.write(self.plan.options_file, self.plan.options)
+                options_file.write(self.plan.options_file, self.plan.options)
         with self._spawning:
-            if self._closed:
+            if self._ending.is_set():
                 raise BootFailed("the worker is being closed")
             self._process = WebUIProcess(
                 self.plan.program,
@@ -123,26 +134,31 @@ class Backend:
         Raises:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
-        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
-        ready = boot.make_ready(self.plan, self.client, self, learn=self._learn)
+        self._reachable = False
+        ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._broken)
+        self._broken.clear()
+        self._reachable = True
         self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
-        self.loaded, self.default, self._last_model = ready.loaded, ready.default, ready.default
+        self.loaded, self.default, self._last_title = ready.loaded, ready.default, ready.default
         self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
-        """End the process group, if it is ours; `on_exit` is not called."""
+        """End the process group, if it is ours, and every request to it; `on_exit` is not called."""
         process = self._process
         if process is not None:
             process.stop(grace)
         if "client" in self.__dict__:
-            self.client.close()
+            self.client.abort()
 
     def close(self, grace: float = GRACE_S) -> None:
         """End the process group, if it is ours, for good."""
         with self._spawning:
-            self._closed = True
+            self._ending.set()
         self.stop(grace if self._worked else 0.0)  # one that has not worked yet has nothing to finish
+        if "client" in self.__dict__:
+            self.client.close()
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
@@ -154,6 +170,13 @@ class Backend:
     def pid(self) -> int | None:
         """The process, where it is ours and was started."""
         return self._process.pid if self._process is not None else None
+
+    def patience(self) -> float | None:
+        """Return how many seconds a job waits for it to work again; None: as long as the job may take.
+
+        One of somebody else may never come back, and this worker can do nothing about it.
+        """
+        return EXTERNAL_WAIT_S if self.plan.is_external and not self._reachable else None
 
     # What `boot` watches -----------------------------------------------------------------------------------------
 
@@ -167,15 +190,15 @@ class Backend:
         return self._process.log.tail(200) if self._process is not None else []
 
     def left(self) -> float:
-        """Return the seconds until the boot deadline."""
-        return self._deadline - time.monotonic()
+        """Return the seconds until the boot deadline; none when the worker ends."""
+        return 0.0 if self._ending.is_set() else self._deadline - running()
 
     def pause(self, seconds: float) -> None:
         """Wait, but not longer than the process lives."""
         if self._process is not None:
             self._process.wait(seconds)
         else:
-            time.sleep(seconds)
+            self._ending.wait(seconds)
 
     def ends(self, seconds: float) -> bool:
         """Wait for the process that runs now to end; return whether it did."""
@@ -209,7 +232,7 @@ class Backend:
         return self._catalog
 
     def _learn(self) -> Catalog:
-        from worker.webui import boot  # noqa: PLC0415 - after the WebUI was spawned
+        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         catalog = boot.learn(self.client)
         if self._view is None:
@@ -219,8 +242,6 @@ class Backend:
             catalog, checkpoints=tuple(replace(each, filename=true(each.filename)) for each in catalog.checkpoints)
         )
 
-    # Pictures ----------------------------------------------------------------------------------------------------
-
     async def generate(
         self,
         request: Request,
@@ -228,28 +249,40 @@ class Backend:
         timeout: float,
         on_state: OnState | None = None,
         on_gpu_free: Callable[[], None] = lambda: None,
-    ) -> Made:
-        """Send `request` once and return what came back; see `Sending.run`."""
-        from worker.webui.sending import Sending  # noqa: PLC0415 - after the WebUI was spawned
+    ) -> GenerationResponse:
+        """Send `request` once and return what came back; see `GenerationCall.run`."""
+        from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
 
-        sending = self._sending = Sending(
-            request, plan=self.plan, client=self.client, process=self._process, pool=self._pool, abandon=self.abandon
-        )
         loads = self._has_to_load(request)
-        end = time.monotonic() + timeout
-        made = await sending.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free, loads=loads)
+        call = self._call = GenerationCall(
+            request,
+            plan=self.plan,
+            client=self.client,
+            process=self._process,
+            pool=self._pool,
+            abandon=self.abandon,
+            loads=loads,
+        )
+        end = running() + timeout
+        try:
+            response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free)
+        except WorkerError as error:
+            if loads and error.details.get("half_loaded"):
+                self._last_title = ""  # which model is loaded now, nobody knows
+                self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
+            raise
         if self._process is not None:
-            return made  # its log tells
-
+            return response  # its log tells
         found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
-        return replace(made, found=found)
+        return replace(response, found=found)
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""
-        return await shielded(self._thread(self.probe.idle_upscalers, names, self._poster(time.monotonic() + timeout)))
+        poster = self._poster(running() + timeout)
+        return await shielded(self._thread(self.probe.idle_upscalers, names, poster))
 
     def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
-        return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - time.monotonic()))
+        return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - running()))
 
     async def calm(self) -> bool:
         """Interrupt whatever runs until nothing does; return False where it had to be abandoned."""
@@ -269,34 +302,31 @@ class Backend:
         await self._thread(work)
 
     def abandon(self, why: str) -> None:
-        """Kill a WebUI that can't be trusted any more and tell `on_exit` so. Blocking, for some milliseconds."""
+        """Kill a WebUI that can't be trusted any more and tell `on_exit` so. Blocking, for some milliseconds.
+
+        One of somebody else is only left: what waits for its answers ends, and it has to be proven ready again.
+        """
         self._log.error("abandoned", why=why)
         self.stop()
         self._on_exit(why)
 
     def _has_to_load(self, request: Request) -> bool:
         """Whether the request may begin with a model being loaded, which takes long and shows no progress."""
-        found, self._last_model = self._last_model, request.expect.checkpoint.title
-        return found != request.expect.checkpoint.title
+        found, self._last_title = self._last_title, request.expect.checkpoint.title
+        return found != self._last_title
 
     def _calm(self) -> bool:
-        from worker.webui import calm  # noqa: PLC0415 - after the WebUI was spawned
-
-        if calm.settle(self.client, time.monotonic() + self.plan.idle_timeout):
+        if wait_idle(self.client, limit_s=self.plan.idle_timeout, silence_s=self.plan.silence_patience):
             return True
         self.abandon("it did not become idle")
         return False
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        import asyncio  # noqa: PLC0415 - after the WebUI was spawned
-
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    # Its process -------------------------------------------------------------------------------------------------
-
     def _line(self, line: str) -> None:
-        if self._sending is not None:
-            self._sending.read(line)
+        if self._call is not None:
+            self._call.read(line)
         # What the WebUI says while it works may quote prompts; nothing does before it is ready.
         if not _NOISE.search(line) and (self.plan.log_prompts or self._catalog is None):
             self._log.info(line)

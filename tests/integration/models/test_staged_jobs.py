@@ -15,18 +15,18 @@ from tests.support.webui_dir import running_host
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.host import Host
+    from worker.app import Worker as App
 
 LONG = 20.0
 
 
-def _listed(host: Host) -> list[dict[str, Any]]:
+def _listed(host: App) -> list[dict[str, Any]]:
     return sorted(
         requests.get(f"{host.backend.plan.url}/sdapi/v1/sd-models", timeout=10).json(), key=lambda m: m["title"]
     )
 
 
-def _settled(host: Host) -> None:
+def _settled(host: App) -> None:
     assert host.staging is not None
     assert host.staging.settle(LONG)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import safetensors as make
 from tests.support.model_store import store
+from worker.jobs.prepare import resolved_models
 from worker.models.sources.catalog import read_catalog
-from worker.stages import tagged
 from worker.webui.names.catalog import Catalog, parse
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def _listing(*loras: tuple[str, str]) -> Catalog:
     return parse({"loras": [{"name": name, "alias": alias, "path": f"/x/{name}.safetensors"} for name, alias in loras]})
 
 
-def _read(volume: ModelStore, prompt: str, catalog: Catalog) -> tagged.Tagged:
-    return tagged.read([("prompt", prompt)], volume, catalog)
+def _read(volume: ModelStore, prompt: str, catalog: Catalog) -> resolved_models.TaggedLoras:
+    return resolved_models.read_tags([("prompt", prompt)], volume, catalog)
 
 
 def test_a_tag_in_another_spelling_means_the_file_on_the_volume(volume: ModelStore) -> None:
@@ -42,7 +43,7 @@ def test_a_tag_in_another_spelling_means_the_file_on_the_volume(volume: ModelSto
     want = meant.wanted["My Style"]
     model = volume.find(want.ref, want.kind)
     assert model is not None
-    assert meant.names({want.path: model}) == {"My Style": "my_style"}
+    assert meant.names({want.path: replace(want, file=model)}) == {"My Style": "my_style"}
 
 
 def test_a_tag_of_the_catalog_is_wanted_though_its_file_is_not_there(volume: ModelStore) -> None:
@@ -61,9 +62,9 @@ def test_a_tag_by_the_name_inside_the_file_means_the_one_lora_that_has_it(volume
 
 def test_a_lora_that_the_webui_lists_is_not_replaced_by_a_kindred_one(volume: ModelStore) -> None:
     meant = _read(volume, "<lora:My_Style:1>", _listing(("My_Style", "My_Style"), ("my_style", "my_style")))
-    assert meant == tagged.Tagged({}, {})
+    assert meant == resolved_models.TaggedLoras({}, {})
 
 
 @pytest.mark.parametrize("tag", ["<lora:../../etc/passwd:1>", "<lora::1>", "<lora:nobody knows:1>", "<hypernet:x:1>"])
 def test_a_tag_that_nobody_knows_is_left_to_the_check_of_tags(volume: ModelStore, tag: str) -> None:
-    assert _read(volume, f"a cat {tag}", _listing()) == tagged.Tagged({}, {})
+    assert _read(volume, f"a cat {tag}", _listing()) == resolved_models.TaggedLoras({}, {})

@@ -121,11 +121,14 @@ def test_several_objects_survive_the_form_or_are_refused(client: openai.OpenAI, 
     def edit(extra: dict[str, Any]) -> None:
         client.images.edit(image=("photo.png", photo()), prompt="a cat", extra_body={"steps": 2, **extra})
 
-    edit({"prompts": [{"prompt": "one", "seed": 1}, {"prompt": "two", "seed": 2}]})
-    edit({"prompts": '[{"prompt": "three", "seed": 3}, {"prompt": "four"}]'})
-    assert [sent["prompt"] for sent in served.sent(IMG2IMG)] == ["one", "two", "three", "four"]
+    edit({"loras": [{"name": "add_detail", "scale": 0.5}, {"name": "style_two", "scale": 0.25}]})
+    edit({"loras": '[{"name": "add_detail", "scale": 0.5}, {"name": "style_two"}]'})
+    prompts = [sent["prompt"] for sent in served.sent(IMG2IMG)]
+    assert "<lora:add_detail:0.5>" in prompts[0]
+    assert "<lora:style_two:0.25>" in prompts[0]
+    assert "<lora:style_two:1>" in prompts[1]
     with pytest.raises(openai.BadRequestError, match="one part with JSON text"):
-        edit({"prompts": [{"prompt": "five", "seed": 5}, {"prompt": "six"}]})
+        edit({"loras": [{"name": "add_detail", "scale": 0.5}, {"name": "style_two"}]})
 
 
 def test_a_variation_needs_no_prompt(client: openai.OpenAI, served: Served) -> None:
@@ -138,7 +141,7 @@ def test_a_stream_carries_each_picture_when_it_is_made(client: openai.OpenAI) ->
     events = list(client.images.generate(prompt="a cat", n=3, stream=True, **SMALL))
     assert [event.type for event in events] == ["image_generation.completed"] * 3
     assert [size_of(event.b64_json) for event in events] == [("png", 64, 64)] * 3
-    assert [event.seed for event in events] == [7, 8, 9]  # type: ignore[attr-defined]  # an addition of ours
+    assert [event.seed for event in events] == [7, 8, 9]
 
 
 def test_a_stream_of_an_edit_has_the_types_of_edits(client: openai.OpenAI) -> None:
@@ -149,7 +152,7 @@ def test_a_stream_of_an_edit_has_the_types_of_edits(client: openai.OpenAI) -> No
 
 
 def test_unfinished_pictures_are_jpegs_no_more_than_asked_for(client: openai.OpenAI, served: Served) -> None:
-    served.fault("slow_steps", seconds=0.1)
+    served.fault("slow-step", count=-1, seconds=0.1)
     stream = client.images.generate(
         prompt="a cat", stream=True, partial_images=1, size="256x256", extra_body={"steps": 60}
     )
@@ -203,7 +206,7 @@ def test_an_unknown_checkpoint_is_not_found(client: openai.OpenAI) -> None:
 
 
 def test_a_failure_that_cost_a_picture_is_not_sent_three_times(client: openai.OpenAI, served: Served) -> None:
-    served.fault("blank", count=20)
+    served.fault("nan", count=-1)
     failed_before = served.jobs()["failed"]
     with pytest.raises(openai.InternalServerError):
         client.images.generate(prompt="a cat", **SMALL)
@@ -211,7 +214,7 @@ def test_a_failure_that_cost_a_picture_is_not_sent_three_times(client: openai.Op
 
 
 def test_a_client_that_hangs_up_cancels_its_job(client: openai.OpenAI, served: Served) -> None:
-    served.fault("slow_steps", seconds=0.1)
+    served.fault("slow-step", count=-1, seconds=0.1)
     cancelled_before = served.jobs()["cancelled"]
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=1, max_retries=0).images.generate(prompt="a cat", **LONG)

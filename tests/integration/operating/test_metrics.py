@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment, running_host
+from worker.app import Worker
 from worker.errors import BootFailed
-from worker.host import Host
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "worker.json"
 JOB = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 1}
 
 
-def run(host: Host, **fields: Any) -> dict[str, Any]:
+def run(host: Worker, **fields: Any) -> dict[str, Any]:
     answer: dict[str, Any] = asyncio.run(host.run({"id": "1", "input": {**JOB, **fields}}, on_progress=lambda _: None))
     return answer
 
@@ -45,7 +45,7 @@ def figures(port: int) -> dict[str, float]:
     }
 
 
-def run_and_stay(host: Host) -> dict[str, Any]:
+def run_and_stay(host: Worker) -> dict[str, Any]:
     """Run a job and keep the loop until the WebUI's memory was looked at, some moments after the answer."""
 
     async def play() -> dict[str, Any]:
@@ -58,7 +58,7 @@ def run_and_stay(host: Host) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, int]]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, int]]:
     port = free_port()
     with running_host(
         tmp_path_factory.mktemp("watched"), {"METRICS_PORT": str(port), "PORT_HEALTH": str(port)}
@@ -66,7 +66,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, in
         yield host, port
 
 
-def test_jobs_are_counted_by_kind_and_result_with_the_time_of_each_phase(watched: tuple[Host, int]) -> None:
+def test_jobs_are_counted_by_kind_and_result_with_the_time_of_each_phase(watched: tuple[Worker, int]) -> None:
     host, port = watched
     before = figures(port)
     assert "error" not in run(host, batch_size=2)
@@ -87,7 +87,7 @@ def test_jobs_are_counted_by_kind_and_result_with_the_time_of_each_phase(watched
     assert after["worker_queue_jobs"] == 0
 
 
-def test_state_restarts_models_and_memory_are_told(watched: tuple[Host, int]) -> None:
+def test_state_restarts_models_and_memory_are_told(watched: tuple[Worker, int]) -> None:
     host, port = watched
     assert "error" not in run_and_stay(host)
     told = figures(port)
@@ -104,7 +104,7 @@ def test_state_restarts_models_and_memory_are_told(watched: tuple[Host, int]) ->
 def test_a_load_balancer_learns_when_jobs_can_be_taken(tmp_path: Path) -> None:
     port = free_port()
     variables = environment(tmp_path, {"PORT_HEALTH": str(port), "STANDIN_LOAD_SECONDS": "1"})
-    host = Host(read_settings(variables), variables)
+    host = Worker(read_settings(variables), variables)
     try:
         host.spawn()
         assert requests.get(f"http://127.0.0.1:{port}/ping", timeout=10).status_code == 204
@@ -119,9 +119,9 @@ def test_a_load_balancer_learns_when_jobs_can_be_taken(tmp_path: Path) -> None:
         host.close()
 
 
-def test_a_port_that_is_taken_ends_the_start_with_its_name(tmp_path: Path, watched: tuple[Host, int]) -> None:
+def test_a_port_that_is_taken_ends_the_start_with_its_name(tmp_path: Path, watched: tuple[Worker, int]) -> None:
     variables = environment(tmp_path, {"METRICS_PORT": str(watched[1])})
-    host = Host(read_settings(variables), variables)
+    host = Worker(read_settings(variables), variables)
     try:
         with pytest.raises(BootFailed, match=f"METRICS_PORT: {watched[1]} is taken"):
             host.spawn()
@@ -144,7 +144,7 @@ def test_figures_are_pushed_and_once_more_at_the_end(tmp_path: Path) -> None:
         assert b'worker_jobs_total{kind="txt2img",result="ok"} 1.0' in pushed[0].body
 
 
-def test_the_dashboard_asks_only_for_figures_that_there_are(watched: tuple[Host, int]) -> None:
+def test_the_dashboard_asks_only_for_figures_that_there_are(watched: tuple[Worker, int]) -> None:
     host, port = watched
     run_and_stay(host)
     there = {name.partition("{")[0] for name in figures(port)}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.cli.deploy import gpus
-from worker.cli.deploy.gpus import DOCUMENTED, Gpu, NoGpus, choose
+from worker.cli.deploy.gpus import DOCUMENTED, GpuType, NoGpus, choose
 from worker.cli.deploy.plan import NEW, Found, PlanRefused, Wanted, plan
 from worker.cli.deploy.request import Misuse, Options, wanted
 from worker.cli.presets import PRESETS
@@ -26,11 +26,11 @@ ENDPOINT: dict[str, Any] = {
 TOLD = {**ENDPOINT, "id": "e1", "networkVolumes": [], "dataCenterIds": [], "requestUrls": {}}
 VOLUME = {"name": "w", "size": 50, "dataCenter": "EU-RO-1"}
 CATALOGUE = [
-    Gpu("NVIDIA L4", "L4", "AMPERE_24"),
-    Gpu("NVIDIA RTX A5000", "RTX A5000", "AMPERE_24"),
-    Gpu("NVIDIA RTX PRO 6000 MIG 24GB", "RTX PRO 6000 MIG", "AMPERE_24"),
-    Gpu("NVIDIA GeForce RTX 4090", "RTX 4090", "ADA_24"),
-    Gpu("NVIDIA GeForce RTX 3060", "RTX 3060", None),
+    GpuType("NVIDIA L4", "L4", "AMPERE_24"),
+    GpuType("NVIDIA RTX A5000", "RTX A5000", "AMPERE_24"),
+    GpuType("NVIDIA RTX PRO 6000 MIG 24GB", "RTX PRO 6000 MIG", "AMPERE_24"),
+    GpuType("NVIDIA GeForce RTX 4090", "RTX 4090", "ADA_24"),
+    GpuType("NVIDIA GeForce RTX 3060", "RTX 3060", None),
 ]
 
 
@@ -166,7 +166,7 @@ def test_a_pool_stands_for_its_types_without_blackwell_unless_the_image_knows_it
     ],
 )
 def test_blackwell_is_known_by_its_name(name: str, blackwell: bool) -> None:  # noqa: FBT001 - a parameter of the table
-    assert Gpu(name, name, "P").blackwell is blackwell
+    assert GpuType(name, name, "P").blackwell is blackwell
 
 
 def test_a_gpu_that_is_not_offered_is_told_with_what_was_meant() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import NanImage, OutOfMemory, WebUIFailed
-from worker.recovery.policy import broke_the_process
+from worker.recovery.failure_kinds import classify
 from worker.webui.result.failures import Swallowed, swallowed, verdict
 
 FRAMES = """Traceback (most recent call last):
@@ -35,14 +35,14 @@ def test_what_a_script_or_a_hook_swallowed_means_what_it_would_mean_in_an_error(
     assert isinstance(verdict(logged(NANS)), NanImage)
     lost = verdict(logged(LOST))
     assert isinstance(lost, WebUIFailed)
-    assert broke_the_process(lost)
+    assert classify(lost).breaks_process
 
 
 def test_a_model_that_a_script_left_half_loaded_condemns_the_process() -> None:
     lines = ["Reusing loaded model A to load B", *displayed("KeyError: 'model.diffusion_model'")]
     half = verdict(lines)
     assert half is not None
-    assert broke_the_process(half)
+    assert classify(half).breaks_process
     assert verdict([*lines, "Weights loaded in 0.3s (load weights from disk: 0.1s)."]) is None
 
 

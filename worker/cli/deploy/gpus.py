@@ -27,7 +27,7 @@ class NoGpus(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuType:
     """A GPU type of RunPod's catalogue; `pool` None: it cannot be chosen for an endpoint."""
 
     id: str
@@ -49,16 +49,16 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def from_catalogue(items: Iterable[Mapping[str, Any]]) -> list[Gpu]:
+def from_catalogue(items: Iterable[Mapping[str, Any]]) -> list[GpuType]:
     """Return the GPU types of RunPod's answer to ``catalog/gpus``."""
     return [
-        Gpu(str(item["id"]), str(item.get("name") or item["id"]), item.get("pool") or None)
+        GpuType(str(item["id"]), str(item.get("name") or item["id"]), item.get("pool") or None)
         for item in items
         if item.get("id")
     ]
 
 
-def choose(wanted: Sequence[str], catalogue: Sequence[Gpu], *, cuda: Cuda) -> Choice:
+def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -> Choice:
     """Return the pools that hold the wanted types, in the order of `wanted`, and the other types to exclude.
 
     Args:
@@ -70,11 +70,11 @@ def choose(wanted: Sequence[str], catalogue: Sequence[Gpu], *, cuda: Cuda) -> Ch
         NoGpus: A name is unknown, a Blackwell type was asked for the cu121 image, nothing is left, or the types lie in
             more than three pools.
     """
-    members: dict[str, list[Gpu]] = {}
+    members: dict[str, list[GpuType]] = {}
     for gpu in catalogue:
         if gpu.pool is not None:
             members.setdefault(gpu.pool, []).append(gpu)
-    chosen: dict[str, Gpu] = {}
+    chosen: dict[str, GpuType] = {}
     notes: list[str] = []
     for name in wanted:
         if name in members:
@@ -98,14 +98,14 @@ def choose(wanted: Sequence[str], catalogue: Sequence[Gpu], *, cuda: Cuda) -> Ch
     return Choice(pools, excluded, tuple(notes))
 
 
-def _unknown(name: str, catalogue: Sequence[Gpu]) -> str:
+def _unknown(name: str, catalogue: Sequence[GpuType]) -> str:
     known = {one for gpu in catalogue for one in (gpu.id, gpu.pool) if one}
     near = difflib.get_close_matches(name, known, n=1)
     return f"{name} is no GPU type or pool that RunPod offers" + (f"; {near[0]}?" if near else "")
 
 
-DOCUMENTED: tuple[Gpu, ...] = tuple(
-    Gpu(name, name, pool)
+DOCUMENTED: tuple[GpuType, ...] = tuple(
+    GpuType(name, name, pool)
     for pool, names in {
         "AMPERE_16": (
             "NVIDIA RTX A4000",

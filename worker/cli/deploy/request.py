@@ -70,7 +70,7 @@ def check(options: Options) -> None:
     _scaling(options, settings)
 
 
-def wanted(options: Options, catalogue: Sequence[gpus.Gpu]) -> tuple[Wanted, tuple[str, ...]]:
+def wanted(options: Options, catalogue: Sequence[gpus.GpuType]) -> tuple[Wanted, tuple[str, ...]]:
     """Return the resources as they should be, and notes for the person who asks.
 
     Raises:

@@ -39,7 +39,7 @@ _SIGNATURES = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OpenAICall:
     """A request to OpenAI's API in our terms.
 
     Attributes:
@@ -74,8 +74,8 @@ def previews_wanted(fields: Mapping[str, Any]) -> int:
     return OpenAIRequest(fields).take_as(Whole(0, MOST_PREVIEWS), "partial_images") or 0
 
 
-def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> Call:
-    """Return `raw` in our terms; mistakes in the request's own fields are in `Call.problems`.
+def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> OpenAICall:
+    """Return `raw` in our terms; mistakes in the request's own fields are in `OpenAICall.problems`.
 
     Args:
         raw: A job's input that `matches`.
@@ -89,12 +89,12 @@ def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> Call:
         raise InvalidInput.at(more, f"is not a field of this form; its fields are {ROUTE} and {INPUT}")
     route = _route(raw.get(ROUTE))
     if route == "models":
-        return Call(route, None, presets=sorted(presets))
+        return OpenAICall(route, None, presets=sorted(presets))
     request = translate(_fields(raw.get(INPUT)), _KINDS[route], presets)
-    return Call(route, request.fields, request.written, request.problems, request.warnings)
+    return OpenAICall(route, request.fields, request.written, request.problems, request.warnings)
 
 
-def to_answer(call: Call, answer: Mapping[str, Any], *, now: Callable[[], float] = time.time) -> dict[str, Any]:
+def to_answer(call: OpenAICall, answer: Mapping[str, Any], *, now: Callable[[], float] = time.time) -> dict[str, Any]:
     """Return `answer` (ours) as OpenAI's answer to `call`; `seed`, `applied` and `warnings` are additions."""
     if call.fields is None:
         rows = answer.get("raw")

@@ -108,9 +108,11 @@ def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]
     if all(one == filled[0] for one in filled):
         yield Piece(job.changed({"wildcards": None, **filled[0]}), piece.path)
         return
+    varying = next(name for name, text in filled[0].items() if any(one[name] != text for one in filled))
+    path = piece.path or job.path(varying)
     for index, text in enumerate(filled):
         once = {"wildcards": None, "seed": first + index, "batch_size": None, "n_iter": None, **text}
-        yield Piece(job.changed(once), piece.path)
+        yield Piece(job.changed(once), path)
 
 
 def _apart(piece: Piece, draw: Callable[[], int], max_pixels: int | None) -> Iterator[Piece]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,13 @@ def detect(header: Header) -> Facts:
     if base == "SDXL":
         base = _offspring(metadata) or base
     return Facts(kind, base, _triggers(metadata))
+
+
+def base_of_metadata(metadata: Mapping[str, Any]) -> str | None:
+    """Return the base model that the metadata of an add-on tells, as the WebUI lists it; None where it does not."""
+    texts = {name: str(value) for name, value in metadata.items()}
+    base = _base_by_metadata(texts)
+    return _offspring(texts) or base if base == "SDXL" else base
 
 
 def known_base(text: str | None) -> str | None:

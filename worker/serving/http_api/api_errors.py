@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from worker.errors import WorkerError
-from worker.serving.answer import encode
+from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

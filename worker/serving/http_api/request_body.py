@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import orjson
 from starlette.requests import ClientDisconnect
 
 from worker.aio import unless_set
+from worker.clock import running
 from worker.serving.http_api.api_errors import RequestRefused, busy
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class BodyReader:
         """
         if _announced_bytes(request) > self._max_bytes:
             raise self._too_large()
-        body, deadline = bytearray(), time.monotonic() + WHOLE_S
+        body, deadline = bytearray(), running() + WHOLE_S
         try:
             while True:
                 piece, is_last = await self._next_piece(request, deadline)
@@ -68,7 +68,7 @@ class BodyReader:
             self._total_bytes -= len(body)
 
     async def _next_piece(self, request: Request, deadline: float) -> tuple[bytes, bool]:
-        wait_s = min(PIECE_S, deadline - time.monotonic())
+        wait_s = min(PIECE_S, deadline - running())
         try:
             message = await unless_set(self._stopping, asyncio.wait_for(request.receive(), wait_s))
         except asyncio.TimeoutError:

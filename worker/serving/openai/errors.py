@@ -11,7 +11,7 @@ from worker.serving.http_api.api_errors import RequestRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.serving.gateway import JobFailed
+    from worker.serving.gateway import JobError
 
 SHOULD_RETRY = "x-should-retry"
 """Header that decides whether OpenAI's clients send a request again; without it they do so twice on most errors."""
@@ -41,7 +41,7 @@ class OpenAIError(RequestRefused):
         code: The job's error code.
     """
 
-    def __init__(self, failed: JobFailed) -> None:
+    def __init__(self, failed: JobError) -> None:
         should_retry = failed.retryable and failed.code in _COST_NO_PICTURE
         headers = [*failed.headers, (SHOULD_RETRY, "true" if should_retry else "false")]
         super().__init__(_STATUS.get(failed.status, failed.status), _message(failed), headers=headers)
@@ -64,11 +64,11 @@ def _type(status: int) -> str:
     return _TYPES.get(status, "server_error" if is_server else "invalid_request_error")
 
 
-def _message(failed: JobFailed) -> str:
+def _message(failed: JobError) -> str:
     return failed.message.replace(f"{openai.INPUT}.", "")
 
 
-def _param(failed: JobFailed) -> str | None:
+def _param(failed: JobError) -> str | None:
     details: Mapping[str, Any] = failed.answer.get("details") or {}
     paths = [problem.get("path") for problem in failed.problems] or [details.get("path")]
     path = str(paths[0] or "").removeprefix(f"{openai.INPUT}.")

@@ -10,9 +10,9 @@ from starlette.responses import StreamingResponse
 
 from worker.aio import shielded
 from worker.contract.compat.openai import NO_USAGE, format_of
-from worker.serving.answer import encode
-from worker.serving.gateway import JobFailed
+from worker.serving.gateway import JobError
 from worker.serving.openai.errors import OpenAIError, error_body
+from worker.strict_json import encode
 from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:
@@ -149,5 +149,5 @@ async def _chunks(job: GatewayJob, events: JobEvents) -> AsyncIterator[bytes]:
                 yield chunk
         for chunk in events.of_answer(await job.result()):
             yield chunk
-    except JobFailed as failed:
+    except JobError as failed:
         raise OpenAIError(failed) from None

@@ -10,13 +10,13 @@ from starlette.responses import Response
 
 from worker.contract.base.json_guard import shown
 from worker.contract.compat import openai
-from worker.serving.answer import encode
-from worker.serving.gateway import MODELS, JobFailed, cancelled_with_client, result_or_cancel
+from worker.serving.gateway import MODELS, JobError, cancelled_with_client, result_or_cancel
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.http_api.application import Api
 from worker.serving.openai.errors import OpenAIError, error_body
 from worker.serving.openai.events import EventResponse, JobEvents
 from worker.serving.openai.form import read_fields
+from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ class _Routes:
     async def _models(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = await self._gateway.listing(MODELS)
-        except JobFailed as failed:
+        except JobError as failed:
             raise OpenAIError(failed) from None
         return found
 
@@ -109,7 +109,7 @@ class _Routes:
                 await cancelled_with_client(response.first(FIRST_EVENT_S), job, request)
                 return response
             return _json(await result_or_cancel(job, request))
-        except JobFailed as failed:
+        except JobError as failed:
             raise OpenAIError(failed) from None
 
 

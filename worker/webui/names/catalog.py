@@ -36,6 +36,14 @@ LISTINGS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """Option values in force between jobs, which hold where a job says nothing."""
+
+    clip_skip: int = 1
+    vae: str = "Automatic"
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A line of ``GET /sdapi/v1/sd-models``; an answer's ``sd_model_name`` is its `stem`."""
 

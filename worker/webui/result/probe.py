@@ -81,18 +81,19 @@ class Probe:
         if (title, lora) in self._effective:
             return True
         if title not in self._plain:
-            self._plain[title] = _made(_tiny(title), post)
+            self._plain[title] = made(_tiny(title), post)
         plain = self._plain[title]
         differing = any(
-            _difference(_made(_tiny(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
+            difference(made(_tiny(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
         )
-        if differing or _difference(_made(_tiny(title, seed=2), post), plain) < _SEEN:
+        if differing or difference(made(_tiny(title, seed=2), post), plain) < _SEEN:
             self._effective.add((title, lora))
             return True
         return False
 
 
-def _made(body: dict[str, Any], post: Post) -> bytes:
+def made(body: dict[str, Any], post: Post) -> bytes:
+    """Return the pixels of the picture that `body` asks for. Raises what `post` raises."""
     return _pixels(post(TXT2IMG, body)["images"][0])
 
 
@@ -123,7 +124,7 @@ def _pattern() -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _difference(one: bytes, other: bytes) -> float:
+def difference(one: bytes, other: bytes) -> float:
     """Return by how much of 255 two pictures differ on average; those of another size, wholly."""
     if len(one) != len(other):
         return 255.0

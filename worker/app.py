@@ -1,0 +1,306 @@
+"""The worker put together: settings, WebUI, model store, delivery and service, in the order in which they start.
+
+Import and construct it first, `spawn` the WebUI, and only then import what is slow (runpod, boto3): they load while
+the WebUI boots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import resource
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worker import default_checkpoint
+from worker.clock import running
+from worker.doctor.quick import refuse_the_hopeless
+from worker.settings import MODEL_KINDS
+from worker.telemetry.logs import get_logger
+from worker.webui.backend import Backend
+from worker.webui.process import plan as launch
+from worker.webui.process.environment import disk_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from worker.errors import WorkerError
+    from worker.models.local_disk.copies import Staging
+    from worker.models.store import ModelStore
+    from worker.recovery.job_lifecycle import JobLifecycle
+    from worker.recovery.kept_results import KeptResults
+    from worker.recovery.supervisor import Supervisor
+    from worker.service import Service
+    from worker.serving.observability import Observability
+    from worker.settings import Settings
+    from worker.telemetry.progress import PieceSink, ProgressSink
+
+NEEDED_TO_WAIT = ("worker.webui.process.boot", "worker.webui.http", "worker.webui.execute.generate")
+
+
+class Worker:
+    """One worker, from its settings to its end.
+
+    Args:
+        settings: As read from the environment.
+        environment: Of this process; the WebUI gets it without secrets.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._log = get_logger("host")
+        self._died = threading.Lock()
+        self._death: WorkerError | None = None
+        self._tell: Callable[[WorkerError], None] | None = None
+        self._kind = launch.kind(settings)
+        self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
+        self.settings = settings.model_copy(update={"models_dir": _demo_models(settings)}) if self._demo else settings
+        self._backend: Backend | None = None
+        self._supervisor: Supervisor | None = None
+        self._store: ModelStore | None = None
+        self.staging: Staging | None = None
+        self._default: str | None = None
+        self._jobs: JobLifecycle | None = None
+        self._kept_results: KeptResults | None = None
+        self._service: Service | None = None
+        self._operating: Observability | None = None
+
+    def spawn(self) -> None:
+        """Start the WebUI and return at once.
+
+        Raises:
+            BootFailed: there is none, or its checkpoint can't be had.
+        """
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
+        if self._kind == launch.STAND_IN:
+            self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
+        refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing
+        checkpoint = default_checkpoint.checkpoint(self.settings, self._models, demo=self._demo)
+        if checkpoint is not None:
+            self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
+            if self.settings.staging_dir is not None and not self._demo:
+                from worker.models.local_disk import copies  # noqa: PLC0415 - takes long, and most have no local disk to copy to
+
+                self.staging = copies.copies(checkpoint, self.settings.folder("checkpoint"), self.settings)
+        view = self.staging.view.place if self.staging is not None else None
+        shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
+        with disk_errors():
+            plan = launch.plan(self.settings, shown, self._environment, checkpoint_dir=view, demo_models=self._demo)
+            self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
+            self._backend.spawn()
+        self._accompany(self._backend, checkpoint)
+
+    def _accompany(self, backend: Backend, checkpoint: Path | None) -> None:
+        """Prepare everything that the WebUI need not wait for, imports included."""
+        from worker.recovery.supervisor import RestartBudget, Supervisor  # noqa: PLC0415 - after the WebUI was spawned
+
+        restarts = RestartBudget(self.settings.restarts, self.settings.restart_window_s)
+        self._supervisor = Supervisor(backend, budget=restarts, on_death=self._ended)
+        if checkpoint is not None and self.staging is None and self.settings.model_readahead:
+            from worker.models.local_disk.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
+
+            ReadAhead(checkpoint).start()
+        from worker.serving.observability import Observability  # noqa: PLC0415 - after the WebUI was spawned
+
+        remove_leftovers(Path(tempfile.gettempdir()), launch.TEMPORARY)
+        self._operating = Observability(self.settings, self)
+
+    def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
+        """Block until jobs can be taken.
+
+        Args:
+            meanwhile: More modules to import while the WebUI boots.
+
+        Raises:
+            BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
+                the WebUI ends, whatever is still being imported.
+        """
+        for module in NEEDED_TO_WAIT:  # before the other thread imports: see `run_in_background`
+            importlib.import_module(module)
+
+        def prepare() -> Service:
+            for module in meanwhile:
+                importlib.import_module(module)
+            return self._assemble()
+
+        from worker.serving.background import run_in_background  # noqa: PLC0415 - after the WebUI was spawned
+
+        preparing = run_in_background(prepare)
+        self.supervisor.wait_ready()
+        self._service = preparing.result()
+        from worker.recovery.job_lifecycle import JobLifecycle  # noqa: PLC0415 - after the WebUI was spawned
+
+        if self._kept_results is None:
+            raise AssertionError("assembled above")
+        self._jobs = JobLifecycle(self._service.run, self._kept_results, grace_s=self.settings.stop_grace_s)
+
+    def _assemble(self) -> Service:
+        # All of it is imported while the WebUI boots.
+        from random import SystemRandom  # noqa: PLC0415 - see above
+
+        from worker.contract.base.limits import Limits  # noqa: PLC0415 - see above
+        from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
+        from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
+        from worker.jobs.inputs import InputLoader, PictureSource  # noqa: PLC0415 - see above
+        from worker.jobs.job_context import JobThreads  # noqa: PLC0415 - see above
+        from worker.jobs.job_services import JobServices  # noqa: PLC0415 - see above
+        from worker.jobs.model_files import ModelFiles  # noqa: PLC0415 - see above
+        from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
+        from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
+        from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
+        from worker.net.addresses import AllowList  # noqa: PLC0415 - see above
+        from worker.net.guard import Guard  # noqa: PLC0415 - see above
+        from worker.recovery.kept_results import KeptResults  # noqa: PLC0415 - see above
+        from worker.recovery.retry import Executor  # noqa: PLC0415 - see above
+        from worker.service import Service  # noqa: PLC0415 - see above
+        from worker.storage.target import from_settings  # noqa: PLC0415 - see above
+
+        if self._operating is None:
+            raise AssertionError("spawn comes first")
+        settings, store, threads = self.settings, self._models(), JobThreads()
+        store.availability.note()
+        if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
+            store.marks.hold([f"checkpoint/{self._default}"])
+        guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)
+        delivery = Delivery(guard, store=target, wish=settings.delivery, limit=settings.max_output_bytes)
+        delivery.warm()
+        source = PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s)
+        inputs = InputLoader(source, threads, max_pixels=settings.max_input_pixels)
+        operator = load_operator_config(settings)
+        executor = Executor(self.backend, self.supervisor, settings)
+        self._kept_results = KeptResults(settings.results_root, settings.result_retention_s)
+        generation = ImageGeneration(
+            settings,
+            backend=self.backend,
+            executor=executor,
+            store=store,
+            inputs=inputs,
+            operator=operator,
+            models=ModelPreparation(self.backend, store, threads),
+            files=ModelFiles(store, threads, ahead=settings.model_readahead, staging=self.staging),
+            threads=threads,
+        )
+        services = JobServices(
+            backend=self.backend,
+            supervisor=self.supervisor,
+            executor=executor,
+            store=store,
+            generation=generation,
+            inputs=inputs,
+            delivery=ResultDelivery(delivery, self._kept_results, threads),
+            operator=operator,
+            threads=threads,
+            limits=Limits(max_pixels=settings.max_pixels, max_images=settings.max_images),
+            random=SystemRandom(),
+        )
+        return Service(settings, services, self._operating.watch)
+
+    async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
+        """Return the answer to one job; see `Service.run` and `JobLifecycle`."""
+        if self._jobs is None:
+            raise AssertionError("wait_ready comes first")
+        running.adopt(asyncio.get_running_loop())
+        return await self._jobs.run(job, on_progress=on_progress, on_piece=on_piece)
+
+    def on_death(self, callback: Callable[[WorkerError], None]) -> None:
+        """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""
+        with self._died:
+            self._tell = callback
+            death = self._death
+        if death is not None:
+            callback(death)
+
+    def close(self) -> None:
+        """End the WebUI and whatever it started."""
+        if self._jobs is not None:
+            self._jobs.close()
+        if self._supervisor is not None:
+            self._supervisor.close()
+        elif self._backend is not None:
+            self._backend.close()
+        if self._operating is not None:
+            self._operating.close()
+        if self.staging is not None:
+            self.staging.close()
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def backend(self) -> Backend:
+        """The WebUI."""
+        if self._backend is None:
+            raise AssertionError("spawn comes first")
+        return self._backend
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The owner of the WebUI's life."""
+        if self._supervisor is None:
+            raise AssertionError("spawn comes first")
+        return self._supervisor
+
+    def drain(self) -> None:
+        """Take note that no more jobs come, and give those that run their grace. Call it from any thread."""
+        self.supervisor.drain()
+        if self._jobs is not None:
+            self._jobs.stop()
+
+    def health(self) -> dict[str, Any]:
+        """Return the worker's state and what was wrong last; see `Supervisor.health`."""
+        return self.supervisor.health()
+
+    def gpu_line(self) -> tuple[int, float]:
+        """Return how many jobs wait for the GPU, and the seconds for which it was somebody's."""
+        return (self._service.gpu.waiting, self._service.gpu.busy_s) if self._service is not None else (0, 0.0)
+
+    def webui_memory(self) -> dict[str, int]:
+        """Return ``{ram_bytes, vram_bytes}`` of the WebUI as last measured, what is known of it."""
+        return self._service.memory if self._service is not None else {}
+
+    def volume(self) -> dict[str, tuple[int, int]]:
+        """Return files and bytes of models on the volume, by kind."""
+        volume = self._models().volume
+        found: dict[str, tuple[int, int]] = {}
+        for kind in MODEL_KINDS:
+            files = [file for name in volume.names(kind) if (file := volume.look(kind, name)) is not None]
+            found[kind] = (len(files), sum(file.size for file in files))
+        return found
+
+    def fetched(self) -> tuple[int, int]:
+        """Return files and bytes of models that this worker has fetched."""
+        return self._store.fetched if self._store is not None else (0, 0)
+
+    def _lost(self, why: str) -> None:
+        if self._supervisor is not None:  # else it ended at once, which `wait_ready` reports
+            self._supervisor.lost(why)
+
+    def _ended(self, death: WorkerError) -> None:
+        with self._died:
+            self._death = death
+            tell = self._tell
+        if tell is not None:
+            tell(death)
+
+    def _models(self) -> ModelStore:
+        if self._store is None:
+            from worker.models.store import ModelStore  # noqa: PLC0415 - not needed with WEBUI_URL until it is ready
+
+            self._store = ModelStore(self.settings)
+        return self._store
+
+
+def _demo_models(settings: Settings) -> Path:
+    return (settings.out_dir / "stand-in" / "models").absolute()
+
+
+def remove_leftovers(temporary: Path, prefix: str) -> None:
+    """Remove the folders ``<prefix><pid>`` below `temporary` whose process is gone."""
+    import psutil  # noqa: PLC0415 - after the WebUI was spawned
+
+    for folder in temporary.glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix)
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""Generation of one plain job's pictures: prepared, generated until they are right, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.errors import WorkerError
+from worker.jobs.prepare.generation_request import build_request, webui_progress
+from worker.jobs.prepare.recommendations import advice, recommended_for
+from worker.jobs.results import apply_image_check
+from worker.jobs.verification import verify
+from worker.webui.previews import with_previews
+
+if TYPE_CHECKING:
+    from worker.contract.types.job import Generation
+    from worker.jobs.inputs import InputLoader, JobInputs
+    from worker.jobs.job_context import JobContext, JobThreads
+    from worker.jobs.model_files import ModelFiles
+    from worker.jobs.operator_config import OperatorConfig
+    from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
+    from worker.jobs.results import Generated
+    from worker.models.store import ModelStore
+    from worker.recovery.retry import Executor
+    from worker.settings import Settings
+    from worker.webui.backend import Backend
+    from worker.webui.request.body import Request
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A plain job with everything that its generation needs.
+
+    Attributes:
+        job: With its publisher's recommendations, where it wants them.
+        models: Its names and models.
+        request: For the WebUI.
+        warnings: For the client.
+    """
+
+    job: Generation
+    models: PreparedModels
+    request: Request
+    warnings: tuple[str, ...]
+
+
+class ImageGeneration:
+    """The stages of a plain job that make its pictures; one for the worker's life.
+
+    Args:
+        settings: The worker's.
+        backend: The WebUI, ready.
+        executor: Repeats failed attempts.
+        store: The model files.
+        inputs: Loads the client's own pictures.
+        operator: Rules on prompts, and the image check.
+        models: Prepares models.
+        files: Holds them.
+        threads: For everything that blocks.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        backend: Backend,
+        executor: Executor,
+        store: ModelStore,
+        inputs: InputLoader,
+        operator: OperatorConfig,
+        models: ModelPreparation,
+        files: ModelFiles,
+        threads: JobThreads,
+    ) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._executor = executor
+        self._store = store
+        self._inputs = inputs
+        self._operator = operator
+        self._models = models
+        self._files = files
+        self._threads = threads
+
+    async def prepare(self, job: Generation, context: JobContext) -> PreparedJob:
+        """Return the job with its models in place and its request built.
+
+        Raises:
+            WorkerError: a mistake in the job, a model that can't be had, or no time left.
+        """
+        job, warnings = await self._with_operator_rules(job)
+        with context.phases.phase("prepare"):
+            models = await context.before_deadline(
+                self._executor.outlast_restart(lambda: self._prepared_models(job, context), context.deadline)
+            )
+            await self._files.hold(models.models, context, loaded=self._backend.loaded)
+            return await self._built(job, models, await self._inputs.load(job, context), warnings)
+
+    async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
+        """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.
+
+        Raises:
+            WorkerError: they can't be made.
+        """
+        attempts = await self._executor.attempts(prepared.request, deadline=context.deadline, phases=context.phases)
+        while True:
+            request = attempts.request
+            try:
+                made = await attempts.generate(webui_progress(request, context.on_progress))
+                with context.phases.phase("check"):
+                    result = await self._threads.run(
+                        verify, prepared.job, prepared.models, request, made, self._backend
+                    )
+            except WorkerError as error:
+                failure = await attempts.recover(error)
+                await self._files.refetch(prepared.models.models, context, failure)
+            else:
+                attempts.succeeded()
+                return replace(result, warnings=(*prepared.warnings, *result.warnings, *attempts.notes))
+
+    async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
+        """Return the pictures that the operator's image check lets pass; the GPU has been given on.
+
+        Raises:
+            ImageCheckFailed: the check did not work.
+        """
+        gate = self._operator.gate
+        if gate is None:
+            return result
+        with context.phases.phase("check"):
+            return await self._threads.run(apply_image_check, gate, result, together=prepared.request.expect.free)
+
+    async def dry_run(self, job: Generation, context: JobContext) -> PreparedJob | ModelPlan:
+        """Return the job as it would be generated, or, where models would be fetched first, the plan that names them.
+
+        Raises:
+            WorkerError: the job would fail.
+        """
+        job, warnings = await self._with_operator_rules(job)
+        inputs = await self._inputs.load(job, context)
+        plan = await self._models.plan(job)
+        if plan.missing:
+            return plan
+        return await self._built(job, await self._models.finish(job, plan), inputs, warnings)
+
+    async def _prepared_models(self, job: Generation, context: JobContext) -> PreparedModels:
+        plan = await self._models.plan(job)
+        return await self._models.finish(job, await self._models.fetch(plan, context.on_progress))
+
+    async def _built(
+        self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
+    ) -> PreparedJob:
+        request = await self._threads.run(
+            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.max_pixels
+        )
+        request, unwatched = self._with_previews(job, request)
+        said = (*warnings, *unwatched, *models.warnings, *inputs.warnings)
+        return PreparedJob(job, models, request, said)
+
+    async def _with_operator_rules(self, job: Generation) -> tuple[Generation, list[str]]:
+        """Return the job with its publisher's recommendations, where it wants them, and warnings.
+
+        Raises:
+            InvalidInput: the operator's rules refuse a prompt.
+        """
+        warnings = self._operator.check(job)
+        if not job.recommended:
+            return job, warnings
+        found = await self._threads.run(recommended_for, job, self._store, self._backend.loaded)
+        changes = advice(job, found) if found is not None else {}
+        said = ", ".join(f"{name}={value}" for name, value in changes.items()) or "nothing is known"
+        return job.changed(changes), [*warnings, f"recommended for this checkpoint: {said}"]
+
+    def _with_previews(self, job: Generation, request: Request) -> tuple[Request, list[str]]:
+        """Return the request with live previews where they are wanted and allowed, and a warning where not allowed."""
+        if not job.live_previews:
+            return request, []
+        gate = self._operator.gate
+        if gate is not None and gate.action != "flag":
+            return request, ["live_previews: none are told where pictures are checked before they are"]
+        if self._settings.live_previews == "off":
+            return request, ["live_previews: this endpoint makes none (LIVE_PREVIEWS)"]
+        return with_previews(request, self._settings.live_previews), []

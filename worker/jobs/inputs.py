@@ -1,0 +1,337 @@
+"""Inputs of a job: the pictures that it carries or points at, read, upright, opaque, fitted and encoded anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic_core import PydanticCustomError
+
+from worker.clock import running
+from worker.contract.rules.sizes import Size
+from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
+from worker.contract.types.picture_ref import source_of
+from worker.errors import InvalidInput
+from worker.images.incoming import (
+    Sides,
+    as_mask,
+    fitted,
+    grown,
+    is_empty,
+    nearest_size,
+    opaque,
+    read_picture,
+    to_base64,
+    transparency_mask,
+)
+from worker.images.picture import BrokenPicture
+from worker.net.errors import FetchError
+from worker.net.fetch import Fetcher
+from worker.net.fetch import Limits as FetchLimits
+from worker.storage.errors import StoreError
+from worker.storage.keys import safe_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from PIL.Image import Image
+
+    from worker.contract.types.job import Job
+    from worker.jobs.job_context import JobContext, JobThreads
+    from worker.net.guard import Guard
+    from worker.storage.base import StoreTarget
+    from worker.storage.stores import StoreClients
+
+LARGEST_FILE = 32 * 1024 * 1024
+SMALLEST_SIDE = 64
+LONGEST_ASKED = 2048
+LARGEST_SIDE = 8192
+"""Of a picture whose own size the result takes; what is really made is limited by the operator's pixels."""
+
+_OVERLAP = 16
+_STRETCH_LATENT = 3
+
+
+class PictureSource:
+    """Reads what a job points at.
+
+    Args:
+        guard: Where URLs may lead.
+        clients: S3 clients by target.
+        store: The operator's store, for pictures of earlier jobs.
+        fetch_s: For one picture, seconds.
+        now: A monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        clients: StoreClients,
+        *,
+        store: StoreTarget | None = None,
+        fetch_s: float = 30,
+        now: Callable[[], float] = running,
+    ) -> None:
+        self._fetcher = Fetcher(guard)
+        self._clients = clients
+        self._store = store
+        self._fetch_s = fetch_s
+        self._now = now
+
+    def read(self, text: str, path: str, *, target: StoreTarget | None, deadline: float) -> bytes | str:
+        """Return the file that `text` stands for, or `text` itself where it is the picture.
+
+        Args:
+            text: As the contract accepted it.
+            path: Of the field, for errors.
+            target: The store that the job brought along.
+            deadline: On the clock `now`.
+
+        Raises:
+            InvalidInput: it can't be had; says why.
+        """
+        try:
+            kind = source_of(text)
+        except PydanticCustomError as error:
+            raise InvalidInput.at(path, error.message()) from None
+        if kind in ("base64", "data"):
+            return text
+        if kind == "url":
+            return self._fetch(text, path, deadline)
+        return self._from_store(text, path, target, deadline)
+
+    def _fetch(self, url: str, path: str, deadline: float) -> bytes:
+        seconds = max(1.0, min(self._fetch_s, deadline - self._now()))
+        limits = FetchLimits(connect_s=5, read_s=10, total_s=seconds, max_bytes=LARGEST_FILE)
+        try:
+            with self._fetcher.open(url, limits=limits) as body:
+                body.raise_for_status()
+                return body.read()
+        except FetchError as error:
+            raise InvalidInput.at(path, f"can't be fetched: {error}") from None
+
+    def _from_store(self, text: str, path: str, target: StoreTarget | None, deadline: float) -> bytes:
+        store = target or self._store
+        if store is None:
+            raise InvalidInput.at(path, "names a stored picture, but there is no store (send s3Config with the job)")
+        if text.lower().startswith("s3://"):
+            bucket, _, key = text[5:].partition("/")
+            if bucket != store.bucket:
+                raise InvalidInput.at(path, f"is not in the bucket of this job's store ({store.bucket})")
+        else:
+            key = text[4:]
+        key = key.lstrip("/")
+        prefix = safe_prefix(store.prefix)
+        if prefix and not key.startswith(f"{prefix}/"):
+            key = f"{prefix}/{key}"
+        if not key or ".." in key.split("/"):
+            raise InvalidInput.at(path, "names no picture in the store")
+        try:
+            until = min(deadline, self._now() + self._fetch_s)
+            return self._clients.of(store).get(key, deadline=until, most=LARGEST_FILE)
+        except StoreError as error:
+            raise InvalidInput.at(path, f"can't be read from the store: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class JobInputs:
+    """The pictures that come with one job, base64 of PNGs of ours.
+
+    Attributes:
+        images: To start from.
+        mask: White is made anew.
+        size: Of what is worked on, where the pictures decide; None without start pictures.
+        own: Of the picture to start from.
+        units: ``<unit>.image`` and the like, of ControlNet.
+        extra: Fields that follow from the pictures (outpainting works on the whole picture).
+        warnings: What was done to them that the client may not expect.
+        result: Size of what comes back, where that is another.
+    """
+
+    images: tuple[str, ...] = ()
+    mask: str | None = None
+    size: Size | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    result: Size | None = None
+    own: Size | None = None
+
+
+NO_INPUTS = JobInputs()
+
+
+class InputLoader:
+    """Loads the pictures of jobs in threads; one for the worker's life.
+
+    Args:
+        source: Reads the pictures that a job points at.
+        threads: For the reading and decoding.
+        max_pixels: Of one picture.
+    """
+
+    def __init__(self, source: PictureSource, threads: JobThreads, *, max_pixels: int) -> None:
+        self.source = source
+        self._threads = threads
+        self._max_pixels = max_pixels
+
+    async def load(self, job: Job, context: JobContext) -> JobInputs:
+        """Return the job's own pictures.
+
+        Raises:
+            InvalidInput: one can't be had or is no picture; names the field.
+            DeadlineExceeded: the job's time was over first.
+        """
+        limits = {"target": context.target, "deadline": context.deadline, "max_pixels": self._max_pixels}
+        return await context.before_deadline(self._threads.run(load_inputs, job, self.source, **limits))
+
+
+def load_inputs(
+    job: Job, source: PictureSource, *, target: StoreTarget | None, deadline: float, max_pixels: int
+) -> JobInputs:
+    """Return the pictures of `job`, each of at most `max_pixels`; they are scaled to the job's size before the GPU.
+
+    Raises:
+        InvalidInput: one can't be had or is no picture; names the field.
+    """
+
+    def read(text: str, path: str) -> Image:
+        data = source.read(text, path, target=target, deadline=deadline)
+        try:
+            return read_picture(data, max_pixels=max_pixels)
+        except BrokenPicture as broken:
+            raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+
+    if isinstance(job, Inpaint):
+        return _inpaint(job, read)
+    if isinstance(job, Img2Img):
+        behind = _background(job)
+        images = [opaque(read(text, job.path(f"init_images[{n}]")), behind) for n, text in enumerate(job.init_images)]
+        size, warnings = _size(job, images[0])
+        return JobInputs(
+            tuple(to_base64(image) for image in images),
+            size=size,
+            units=_units(job, read),
+            warnings=warnings,
+            own=Size(*images[0].size),
+        )
+    if isinstance(job, (Upscale, Interrogate)):
+        image = read(job.image, job.path("image"))
+        keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
+        return JobInputs((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size))
+    return JobInputs(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NO_INPUTS
+
+
+def _background(job: Img2Img) -> str:
+    """Return the colour of what is transparent: the WebUI's option for it, which sees no transparency of ours."""
+    return str((job.override_settings or {}).get("img2img_background_color") or "white")
+
+
+def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
+    image = opaque(read(job.init_images[0], job.path("init_images[0]")), _background(job))
+    mask = None
+    warnings: list[str] = []
+    if job.mask is not None:
+        path = job.path("mask")
+        rounded = job.mask_round is not False
+        drawn = read(job.mask, path)
+        mask = transparency_mask(drawn) if job.mask_from_alpha else as_mask(drawn, rounded=rounded)
+        if mask.width * image.height != mask.height * image.width:
+            warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
+        mask = fitted(mask, image.size)
+        _something_to_make(mask, job, path, rounded=rounded)
+    if job.outpaint is None:
+        size, more = _size(job, image)
+        _can_be_laid_over(job, size, image)
+        result = Size(*image.size) if _is_put_back(job) else None
+        text, told = None if mask is None else to_base64(mask), warnings if result else [*warnings, *more]
+        return JobInputs((to_base64(image),), text, size, _units(job, read), warnings=tuple(told), result=result)
+    if job.inpainting_mask_invert and mask is not None:
+        mask = mask.point(lambda value: 255 - value)
+    sides = job.outpaint
+    room = Sides(sides.left or 0, sides.top or 0, sides.right or 0, sides.bottom or 0)
+    base = image.resize(nearest_size(*image.size, low=SMALLEST_SIDE, high=LARGEST_SIDE)) if _odd(image) else image
+    canvas, new = grown(base, mask, room, overlap=_OVERLAP)
+    if max(canvas.size) > LARGEST_SIDE:
+        message = f"makes a picture of {canvas.width}x{canvas.height}; at most {LARGEST_SIDE} a side are possible"
+        raise InvalidInput.at(job.path("outpaint"), message)
+    extra: dict[str, object] = {"inpainting_mask_invert": 0}
+    if job.inpaint_full_res is None:
+        extra["inpaint_full_res"] = False
+    return JobInputs(
+        (to_base64(canvas),), to_base64(new), Size(*canvas.size), _units(job, read), extra, tuple(warnings)
+    )
+
+
+def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -> None:
+    """Raise InvalidInput for a mask without anything to be made anew: the WebUI works on the whole picture then."""
+    if job.outpaint is not None:
+        return
+    if job.inpainting_mask_invert:
+        if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
+            raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
+    elif is_empty(mask, rounded=rounded):
+        kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
+        raise InvalidInput.at(path, f"is {kind} is made anew")
+
+
+def _is_put_back(job: Inpaint) -> bool:
+    """Whether what is made anew is put back into the picture, which keeps its size then (inpaint_full_res)."""
+    return job.inpaint_full_res is not False and (job.override_settings or {}).get("overlay_inpaint") is not False
+
+
+def _can_be_laid_over(job: Inpaint, size: Size, image: Image) -> None:
+    """Raise InvalidInput where the WebUI would lay a picture over one of another size, and fail on it."""
+    kept = job.resize_mode == _STRETCH_LATENT and job.inpaint_full_res is False
+    if kept and image.size != (size.width, size.height):
+        message = (
+            f"3 leaves the picture at {image.width}x{image.height}, and can't put it behind what the mask makes anew"
+        )
+        raise InvalidInput.at(job.path("resize_mode"), f"{message} at {size.width}x{size.height}; send 0, 1 or 2")
+
+
+def _odd(image: Image) -> bool:
+    return image.size != nearest_size(*image.size, low=SMALLEST_SIDE, high=LARGEST_SIDE)
+
+
+def _size(job: Img2Img, image: Image) -> tuple[Size, tuple[str, ...]]:
+    """Return the size of the result: the client's, else the picture's own at the nearest multiple of 8."""
+    if job.width is not None and job.height is not None:
+        return Size(job.width, job.height), ()
+    width, height = image.size
+    if job.width is not None:
+        width, height = job.width, round(image.height * job.width / image.width)
+    elif job.height is not None:
+        width, height = round(image.width * job.height / image.height), job.height
+    if max(width, height) > LARGEST_SIDE + 3 or min(width, height) < SMALLEST_SIDE - 4:
+        raise InvalidInput.at(
+            job.path("init_images[0]"),
+            f"is {image.width}x{image.height}, which makes a result of {width}x{height}; "
+            f"send width and height ({SMALLEST_SIDE} to {LONGEST_ASKED})",
+        )
+    near = Size(*nearest_size(width, height, low=SMALLEST_SIDE, high=LARGEST_SIDE))
+    if (near.width, near.height) == (width, height):
+        return near, ()
+    return near, (f"the result is {near.width}x{near.height}, the nearest multiples of 8 to {width}x{height}",)
+
+
+def _units(job: Generation, read: Callable[[str, str], Image]) -> dict[str, str]:
+    """Return the pictures of the ControlNet units that are on, by their place among those."""
+    found: dict[str, str] = {}
+    place = 0
+    for index, unit in enumerate(job.controlnet or ()):
+        if not unit.is_on:
+            continue
+        path = job.path(f"controlnet[{index}]")
+        image = None if unit.image is None else opaque(read(unit.image, f"{path}.image"))
+        if image is not None:
+            found[f"{place}.image"] = to_base64(image)
+        if unit.mask is not None:
+            mask = as_mask(read(unit.mask, f"{path}.mask"))
+            found[f"{place}.mask"] = to_base64(mask if image is None else fitted(mask, image.size))
+        if unit.effective_region_mask is not None:
+            region = as_mask(read(unit.effective_region_mask, f"{path}.effective_region_mask"))
+            found[f"{place}.effective_region_mask"] = to_base64(region.convert("RGB"))  # it fails on grey
+        place += 1
+    return found

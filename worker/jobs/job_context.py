@@ -1,0 +1,108 @@
+"""Context of one job: its identity, its limits and the places that are told about it; and the threads that jobs use."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from worker.clock import running
+from worker.errors import DeadlineExceeded
+from worker.telemetry.progress import Progress, within
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from worker.models.download.progress import FetchProgress
+    from worker.storage.base import StoreTarget
+    from worker.telemetry.phases import Phases
+    from worker.telemetry.progress import PieceSink, ProgressSink
+
+T = TypeVar("T")
+THREADS = 16
+
+
+class JobThreads:
+    """Threads for everything in a job that blocks: files, the volume, DNS, HTTP, pixels. One for the worker's life.
+
+    Attributes:
+        pool: The threads.
+    """
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="job")
+
+    async def run(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Return what blocking `work` returns."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, partial(work, *arguments, **named))
+
+    @asynccontextmanager
+    async def closing(self, holds: ExitStack) -> AsyncIterator[None]:
+        """Close `holds` in a thread at the end of the block, also when the job is cancelled meanwhile."""
+        try:
+            yield
+        finally:
+            await asyncio.shield(self.run(holds.close))
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """One job on its way.
+
+    Attributes:
+        id: The platform's.
+        target: The store that the job brought along.
+        deadline: On the monotonic clock.
+        phases: The time spent in each phase.
+        on_progress: Gets the job's progress.
+        on_piece: Gets its pictures one by one; None: nobody listens.
+        holds: Holds on model files, given up when the job ends; to be closed in a thread.
+    """
+
+    id: str
+    target: StoreTarget | None
+    deadline: float
+    phases: Phases
+    on_progress: ProgressSink
+    on_piece: PieceSink | None = None
+    holds: ExitStack = field(default_factory=ExitStack)
+
+    def part(self, number: int, counts: Sequence[int]) -> JobContext:
+        """Return the context of one of several requests of the job, which make `counts` pictures."""
+        return replace(self, on_progress=within(self.on_progress, number, counts))
+
+    async def before_deadline(self, work: Awaitable[T]) -> T:
+        """Return what `work` returns.
+
+        Raises:
+            DeadlineExceeded: the job's time was over first; `work` was cancelled.
+        """
+        try:
+            async with timeout(max(0.0, self.deadline - running())):
+                return await work
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded("the job's time was over before its models were there") from None
+
+
+def download_progress(sink: ProgressSink) -> Callable[[FetchProgress], None]:
+    """Return a sink for downloads: they are the job's progress while it waits for them."""
+
+    def tell(state: FetchProgress) -> None:
+        share = state.done / state.total if state.total else 0.0
+        what = "waiting for another worker to fetch" if state.waiting else "fetching"
+        amount = (
+            f"{state.done / 1e6:.0f} of {state.total / 1e6:.0f} MB" if state.total else f"{state.done / 1e6:.0f} MB"
+        )
+        message = f"{what} {state.name}: {amount}, {state.speed / 1e6:.1f} MB/s"
+        sink(Progress(stage="prepare", percent=5 * share, eta_s=state.eta_s, message=message))
+
+    return tell

@@ -1,0 +1,1 @@
+"""The kinds of job that do not diffuse images, one module a family."""

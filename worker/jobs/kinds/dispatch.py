@@ -1,0 +1,42 @@
+"""Registry of the kinds of job that make no pictures: a new kind is a module beside this one and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
+from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
+from worker.jobs.kinds import image_info, listings, validate, volume_models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.contract.types.job import Job
+    from worker.jobs.job_context import JobContext
+    from worker.jobs.job_services import JobServices
+
+
+class JobKind(Protocol):
+    """A kind of job: a function that answers it."""
+
+    async def __call__(self, job: Any, context: JobContext, services: JobServices, /) -> dict[str, Any]:
+        """Return the fields of the answer that are special to this kind; raises WorkerError."""
+
+
+KINDS: Mapping[type[Job], JobKind] = {
+    Interrogate: image_info.interrogate,
+    PngInfo: image_info.png_info,
+    Listing: listings.listing,
+    WebUIGet: listings.raw,
+    Refresh: listings.refresh,
+    Prefetch: volume_models.prefetch,
+    ModelsList: volume_models.manage,
+    ModelsPrefetch: volume_models.manage,
+    ModelsRemove: volume_models.manage,
+    Validate: validate.validate,
+}
+
+
+async def answer(job: Job, context: JobContext, services: JobServices) -> dict[str, Any]:
+    """Return the fields of the answer that are special to the kind of `job`."""
+    return await KINDS[type(job)](job, context, services)

@@ -1,0 +1,138 @@
+"""Upscale jobs: a client's picture made larger by the WebUI's upscalers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from worker.clock import running
+from worker.contract.rules.sizes import Size
+from worker.errors import InvalidInput, WrongResult
+from worker.images.degenerate import is_one_colour
+from worker.images.inspect import decode_base64, inspect
+from worker.images.picture import BrokenPicture
+from worker.jobs.kinds.webui_call import call_with_gpu
+from worker.jobs.results import Generated
+from worker.webui.request import upscale as upscale_request
+from worker.webui.result import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.contract.types.kinds import Upscale
+    from worker.images.picture import Picture
+    from worker.jobs.inputs import JobInputs
+    from worker.jobs.job_context import JobContext
+    from worker.jobs.job_services import JobServices
+    from worker.webui.backend import Backend
+    from worker.webui.request.upscale import Upscaling
+
+
+async def upscale(job: Upscale, context: JobContext, services: JobServices) -> Generated:
+    """Return the upscaled picture, proven to be what was asked for.
+
+    Raises:
+        WorkerError: it can't be made.
+    """
+    with context.phases.phase("prepare"):
+        inputs = await services.inputs.load(job, context)
+        asked = await services.threads.run(upscaling, job, inputs, services.backend)
+    made = await call_with_gpu(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
+    return examined(job, asked, made, await _idle(asked.upscalers, context, services))
+
+
+async def _idle(upscalers: Sequence[str], context: JobContext, services: JobServices) -> list[str]:
+    """Return the upscalers that only resize, looked at once each, alone on the GPU."""
+    backend = services.backend
+    unseen = backend.probe.unseen(upscalers)
+    if not unseen:
+        return []
+
+    async def work() -> list[str]:
+        return await backend.idle_upscalers(unseen, timeout=max(1.0, context.deadline - running()))
+
+    return await services.executor.call(work, context.deadline, context.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled:
+    """An upscaled picture, the WebUI's words about it, and the differences that the job allows."""
+
+    picture: Picture
+    html_info: str
+    warnings: tuple[str, ...] = ()
+
+
+def upscaling(job: Upscale, inputs: JobInputs, backend: Backend) -> Upscaling:
+    """Return the WebUI request for `job`.
+
+    Raises:
+        InvalidInput: an upscaler that is not there.
+    """
+    if inputs.size is None:
+        raise AssertionError("an upscale job has a picture")
+    asked, problems = upscale_request.upscaling(
+        job, inputs.images[0], inputs.size, backend.catalog, backend.plan.weights
+    )
+    if problems:
+        raise InvalidInput(problems)
+    return asked
+
+
+def upscaled(job: Upscale, asked: Upscaling, content: Any) -> Upscaled:
+    """Return the picture in the WebUI's answer to `asked`.
+
+    Raises:
+        WrongResult: there is none, a damaged one, or another than was asked for and the job does not say that a
+            warning is enough.
+    """
+    text = content.get("image") if isinstance(content, dict) else None
+    if not isinstance(text, str):
+        raise WrongResult("the WebUI's answer has no picture")
+    try:
+        picture = inspect(decode_base64(text), base64=text)
+    except BrokenPicture as broken:
+        raise WrongResult(f"the upscaled picture is damaged: {broken}") from broken
+    if is_one_colour(picture) and not is_one_colour(inspect(decode_base64(str(asked.body["image"])))):
+        raise WrongResult("the upscaled picture is of one colour from edge to edge, and the one that was sent is not")
+    html_info = str(content.get("html_info", ""))
+    try:
+        upscale_request.check_upscaled(asked, Size(picture.width, picture.height), html_info)
+    except WrongResult as error:
+        if job.on_mismatch != "warn":
+            raise
+        return Upscaled(picture, html_info, (error.message,))
+    return Upscaled(picture, html_info)
+
+
+def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]) -> Generated:
+    """Return the result of an upscale job after proving that its upscalers were at work.
+
+    Args:
+        job: The job.
+        asked: The request.
+        made: Its answer.
+        idle: Its upscalers that were seen to do nothing.
+
+    Raises:
+        ModelDamaged: one did nothing, and the job does not say that a warning is enough.
+    """
+    warnings = list(made.warnings)
+    damaged = verify.idle_upscalers(idle)
+    if damaged is not None:
+        if job.on_mismatch != "warn":
+            raise damaged
+        warnings.append(damaged.message)
+    picture = made.picture
+    return Generated(
+        pictures=(picture,),
+        seeds=(0,),
+        applied={
+            "upscalers": list(asked.upscalers),
+            "size": {"width": picture.width, "height": picture.height},
+        },
+        info={"html_info": made.html_info},
+        parameters=asked.told(),
+        warnings=tuple(warnings),
+    )

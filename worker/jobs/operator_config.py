@@ -1,0 +1,141 @@
+"""Operator configuration: presets, wildcards, rules on prompts and the image check. Read once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
+from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.types.job import Txt2Img
+from worker.errors import SettingsInvalid
+from worker.safety.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from worker.contract.types.job import Generation
+    from worker.safety.gate import Gate
+    from worker.settings import Settings
+
+PRESETS = "presets.yaml"
+WILDCARDS = "wildcards"
+_MOST_REPLACED = 100
+_LARGEST_LIST = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorConfig:
+    """The operator's additions to the contract.
+
+    Attributes:
+        presets: By name; those that ship with the worker, and the operator's over them.
+        wildcards: Name → lines, of `__name__` in prompts.
+        rules: On prompts; none: every prompt is fine.
+        gate: Judges pictures; None: every picture is fine.
+    """
+
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    gate: Gate | None = None
+
+    def check(self, job: Generation) -> list[str]:
+        """Return warnings for prompts that a rule flags.
+
+        Raises:
+            InvalidInput: a rule refuses one.
+        """
+        if not self.rules:
+            return []
+        texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
+        if isinstance(job, Txt2Img):
+            texts[job.path("hr_prompt")] = job.hr_prompt or ""
+            texts[job.path("hr_negative_prompt")] = job.hr_negative_prompt or ""
+        for number, unit in enumerate(job.adetailer or ()):
+            texts[job.path(f"adetailer[{number}].prompt")] = unit.prompt or ""
+            texts[job.path(f"adetailer[{number}].negative_prompt")] = unit.negative_prompt or ""
+        for number, lora in enumerate(job.loras or ()):
+            if isinstance(lora.trigger_words, list):
+                texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
+        if job.script is not None:  # an axis of a plot can put words into prompts
+            written = list(_texts(job.script.args))
+            made = [prompt for text in written for prompt in _replaced(text, (job.prompt, job.negative_prompt or ""))]
+            texts[job.path("script.args")] = "\n".join([*written, *made])
+        return enforce(judge(texts, self.rules))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside `value`."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+        yield ", ".join(part for part in value if isinstance(part, str))
+
+
+def _replaced(values: str, prompts: tuple[str, ...]) -> Iterator[str]:
+    """Yield the prompts that searching for the first of `values` and putting in the others makes (``Prompt S/R``)."""
+    wanted, *others = (value.strip() for value in values.split(","))
+    for prompt in prompts:
+        if wanted and wanted in prompt:
+            yield from (prompt.replace(wanted, other) for other in others[:_MOST_REPLACED])
+
+
+def load_operator_config(settings: Settings) -> OperatorConfig:
+    """Return the configuration that the settings point at.
+
+    Raises:
+        SettingsInvalid: a file that can't be read, or not understood; names the variable.
+    """
+    presets = read_presets(
+        resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8")
+    )
+    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
+    if own is not None:
+        try:
+            presets |= read_presets(_text(own, "PRESETS_FILE"))
+        except PresetsInvalid as error:
+            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
+    rules: tuple[Rule, ...] = ()
+    if settings.prompt_policy_file is not None:
+        try:
+            rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
+        except PolicyInvalid as error:
+            raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
+    return OperatorConfig(
+        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load(settings)
+    )
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _text(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{variable}={str(path)!r} can't be read: {error}") from None
+
+
+def _lists(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the wildcard lists below `folder`: one line each, empty ones and those that begin with # left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(folder.rglob("*.txt")) if folder.is_dir() else ():
+        try:
+            if path.stat().st_size > _LARGEST_LIST:
+                continue
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        kept = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        if kept:
+            found[path.relative_to(folder).with_suffix("").as_posix()] = kept
+    return found

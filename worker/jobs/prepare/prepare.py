@@ -1,0 +1,293 @@
+"""Preparation of a job's models and names: resolved as the running WebUI lists them, every file in its place."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from worker.contract.types.job import Txt2Img
+from worker.contract.types.model_ref import ModelRef
+from worker.errors import InvalidInput, ModelNotFound, Problem
+from worker.jobs.job_context import download_progress
+from worker.jobs.prepare import model_compatibility, resolved_models
+from worker.jobs.prepare.job_names import JobNames, prompt_warnings, resolve_names, texts_of
+from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
+from worker.suggestions import nearest
+from worker.webui.names import lora_tags, resolve
+from worker.webui.names.resolve import Chosen
+from worker.webui.request import references
+
+if TYPE_CHECKING:
+    from worker.contract.types.job import Generation
+    from worker.jobs.job_context import JobThreads
+    from worker.models.store import ModelStore
+    from worker.settings import ModelKind
+    from worker.telemetry.progress import ProgressSink
+    from worker.webui.backend import Backend
+    from worker.webui.names.catalog import Catalog
+
+REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModels:
+    """A job's names and models, ready for the request.
+
+    Attributes:
+        chosen: Every name as the WebUI knows it.
+        models: The files that the job uses.
+        warnings: For the client.
+        checkpoint_hash: SHA-256 of the checkpoint's file where it is known.
+        bases: Base model by LoRA name, where known.
+    """
+
+    chosen: Chosen
+    models: tuple[ResolvedModel, ...] = ()
+    warnings: tuple[str, ...] = ()
+    checkpoint_hash: str | None = None
+    bases: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """A job without mistakes, before anything is fetched.
+
+    Attributes:
+        needed: Models from the volume, there or to be fetched.
+        elsewhere: Models that the WebUI has in folders of its own.
+        tagged: The LoRAs in its prompts.
+        names: Its other names.
+    """
+
+    needed: tuple[ResolvedModel, ...]
+    elsewhere: tuple[ResolvedModel, ...]
+    tagged: TaggedLoras
+    names: JobNames
+
+    @property
+    def missing(self) -> tuple[ResolvedModel, ...]:
+        """Models that have to be fetched first."""
+        return tuple(model for model in self.needed if model.file is None)
+
+
+class ModelPreparation:
+    """Prepares the models of one job after the other; one for the worker's life.
+
+    Args:
+        backend: The WebUI, ready.
+        store: The model files.
+        threads: For everything that looks at the volume.
+    """
+
+    def __init__(self, backend: Backend, store: ModelStore, threads: JobThreads) -> None:
+        self._backend = backend
+        self._store = store
+        self._threads = threads
+
+    async def plan(self, job: Generation) -> ModelPlan:
+        """Return the plan for `job`; every mistake that can be seen without fetching is reported, all at once.
+
+        Raises:
+            InvalidInput, ModelNotFound: a name that nobody knows, with the one that was probably meant.
+            VolumeUnavailable: nobody can tell, since the folder of models is gone.
+        """
+        names, removed = await self._threads.run(self._first_look, job)
+        if removed and self._backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
+            await self._backend.relearn(refresh=sorted(REFRESH[kind] for kind in removed))
+        return await self._threads.run(_plan, job, names, self._store, self._backend.catalog)
+
+    async def fetch(self, plan: ModelPlan, on_progress: ProgressSink) -> ModelPlan:
+        """Return `plan` with every needed file on the volume and listed by the WebUI.
+
+        Raises:
+            WorkerError: one can't be had; see `ModelStore.prepare`.
+        """
+        if not plan.needed:
+            return plan
+        wanted = [model.wanted for model in plan.needed]  # with those that are there: hashes are compared, uses counted
+        files = await self._store.prepare(wanted, on_progress=download_progress(on_progress))
+        needed = tuple(replace(model, file=file) for model, file in zip(plan.needed, files, strict=True))
+        unseen = await self._threads.run(self._unseen, needed)
+        if unseen:  # the WebUI does not list them yet
+            await self._backend.relearn(refresh=sorted(REFRESH[kind] for kind in unseen if kind in REFRESH))
+        return replace(plan, needed=needed)
+
+    async def finish(self, job: Generation, plan: ModelPlan) -> PreparedModels:
+        """Return the job's models once every file is there.
+
+        Raises:
+            ModelNotFound: the WebUI does not list one.
+            InvalidInput: it would take another file for one.
+            IncompatibleModel: a LoRA or an embedding is made for another architecture than the checkpoint's.
+        """
+        return await self._threads.run(_finish, job, plan, self._store, self._backend)
+
+    def _first_look(self, job: Generation) -> tuple[JobNames, set[ModelKind]]:
+        names = resolve_names(job, self._backend)
+        return names, _removed_kinds(job, self._store, self._backend.catalog)
+
+    def _unseen(self, models: tuple[ResolvedModel, ...]) -> set[ModelKind]:
+        catalog = self._backend.catalog
+        files = [model.file for model in models if model.file is not None]
+        return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
+
+
+def _plan(job: Generation, names: JobNames, store: ModelStore, catalog: Catalog) -> ModelPlan:
+    positive, _ = texts_of(job)
+    tagged = resolved_models.read_tags(positive, store, catalog)
+    wanted = [*_referenced(job), *tagged.wanted.values(), *_indirect(job, store, catalog)]
+    models, unknown, wrong = _on_the_volume(wanted, store, catalog)
+    problems = [*names.problems, *wrong, *_tags_without_effect(positive, tagged, store, catalog)]
+    if problems:
+        raise InvalidInput([*problems, *unknown])
+    if unknown:
+        raise ModelNotFound(
+            "; ".join(str(problem) for problem in unknown),
+            details={"problems": [problem.to_json() for problem in unknown]},
+        )
+    elsewhere = [
+        each for each in models if each.file is None and resolved_models.is_listed(each, catalog, store.volume)
+    ]
+    needed = [each for each in models if each not in elsewhere]
+    return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names)
+
+
+def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backend) -> PreparedModels:
+    catalog = backend.catalog
+    files = tuple(resolved_models.with_row(each, catalog) for each in plan.needed)
+    every = (*files, *(resolved_models.with_row(each, catalog) for each in plan.elsewhere))
+    models = {each.path: each for each in every}
+    positive, negative = texts_of(job)
+    checkpoint = resolved_models.checkpoint(job, models, catalog, backend.default or backend.loaded)
+    loras = resolved_models.loras(job, models, catalog)
+    tags_known = plan.tagged.names(models)
+    in_prompts, problems = resolve.tagged_loras(positive, catalog, tags_known)
+    problems += resolve.twice(in_prompts, loras)
+    problems += resolved_models.ambiguous_files(files, catalog, store.volume)
+    if problems:
+        raise InvalidInput(problems)
+    names = plan.names
+    chosen = Chosen(
+        checkpoint=checkpoint,
+        sampling=names.sampling,
+        hr_sampling=names.hr_sampling,
+        vae=resolved_models.vae(job, models, catalog),
+        loras=loras,
+        tagged=in_prompts,
+        renamed={tag: name for tag, name in tags_known.items() if tag != name},
+        words=resolved_models.trigger_words(job, models),
+        refiner=resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog),
+        hr_checkpoint=resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog),
+        hr_upscaler=names.hr_upscaler,
+        options=names.options,
+        styles=names.styles,
+    )
+    base, digest = model_compatibility.facts_of(checkpoint, store)
+    bases = model_compatibility.bases_of(chosen, files, catalog, store)
+    known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
+    started_with = backend.began_with(checkpoint)
+    model_compatibility.embeddings_fit(job, models, catalog, base, loaded=started_with)
+    kindred = model_compatibility.loras_fit(
+        chosen, base, bases, known_unfit, others=lambda: model_compatibility.loras_for(base, catalog, store)
+    )
+    warnings = (
+        *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
+        *resolve.unproven_faces(job, backend.plan.weights),
+        *resolve.negative_tags(negative),
+        *kindred,
+    )
+    return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))
+
+
+def _referenced(job: Generation) -> list[ResolvedModel]:
+    """Return the models that the job's own fields name."""
+    found: list[ResolvedModel] = []
+    if job.checkpoint is not None:
+        found.append(ResolvedModel(job.path("checkpoint"), job.checkpoint, "checkpoint"))
+    if job.vae is not None and job.vae.ref.casefold() not in resolved_models.VAE_WORDS:
+        found.append(ResolvedModel(job.path("vae"), job.vae, "vae"))
+    found += [ResolvedModel(f"{job.path('loras')}[{i}]", ref, "lora") for i, ref in enumerate(job.loras or ())]
+    found += [
+        ResolvedModel(f"{job.path('embeddings')}[{i}]", ref, "embedding") for i, ref in enumerate(job.embeddings or ())
+    ]
+    if job.refiner_checkpoint is not None:
+        found.append(ResolvedModel(job.path("refiner_checkpoint"), job.refiner_checkpoint, "checkpoint"))
+    if isinstance(job, Txt2Img) and job.hr_checkpoint_name is not None:
+        found.append(ResolvedModel(job.path("hr_checkpoint_name"), job.hr_checkpoint_name, "checkpoint"))
+    return found
+
+
+def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[ResolvedModel]:
+    """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
+    found: list[ResolvedModel] = []
+    for named in references.models(job, catalog):
+        place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
+        if place.is_relative_to(folder):
+            with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
+                ref = ModelRef(name=place.relative_to(folder).as_posix())
+                found.append(ResolvedModel(named.path, ref, named.kind))
+    return found
+
+
+def _removed_kinds(job: Generation, store: ModelStore, catalog: Catalog) -> set[ModelKind]:
+    """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
+
+    Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
+    """
+    positive, _ = texts_of(job)
+    named = [(model.ref.ref, model.kind) for model in [*_referenced(job), *_indirect(job, store, catalog)]]
+    tagged = {tag.name for _, text in positive for tag in lora_tags.parse(text) if tag.kind in lora_tags.LORA_KINDS}
+    both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
+    gone = {kind for name, kind in both if resolved_models.is_gone(name, kind, catalog, store.volume)}
+    for kind in sorted(gone):
+        store.availability.require(kind)
+    return gone
+
+
+def _tags_without_effect(
+    texts: list[tuple[str, str]], tagged: TaggedLoras, store: ModelStore, catalog: Catalog
+) -> list[Problem]:
+    """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
+    problems = resolve.tagged_loras(texts, catalog, tagged.expected())[1]
+    if problems:
+        store.availability.require("lora")
+    return problems
+
+
+def _on_the_volume(
+    wanted: list[ResolvedModel], store: ModelStore, catalog: Catalog
+) -> tuple[list[ResolvedModel], list[Problem], list[Problem]]:
+    """Return the models with their files, a problem for each that nobody knows, and for each that can't be."""
+    models: list[ResolvedModel] = []
+    unknown: list[Problem] = []
+    wrong: list[Problem] = []
+    for want in wanted:
+        try:
+            choice = store.resolve(want.ref, want.kind, path=want.path)
+            file = store.find(want.ref, want.kind, path=want.path)
+        except InvalidInput as error:
+            wrong += error.problems
+            continue
+        models.append(replace(want, file=file))
+        if file is None and not choice.locators and not resolved_models.is_listed(want, catalog, store.volume):
+            unknown.append(_unknown(store.not_found(choice, want.ref), want, catalog))
+    return models, unknown, wrong
+
+
+def _unknown(error: ModelNotFound, want: ResolvedModel, catalog: Catalog) -> Problem:
+    listed = {
+        "checkpoint": [c.name for c in catalog.checkpoints],
+        "lora": [lora.name for lora in catalog.loras],
+        "vae": [vae.name for vae in catalog.vaes],
+        "embedding": sorted(catalog.embeddings),
+    }.get(want.kind, [])
+    suggestions = error.details.get("suggestions") or []
+    near = nearest(want.ref.ref, [*listed, *suggestions]) or next(iter(suggestions), None)
+    there = f"; the WebUI has: {', '.join(listed[:40])}" if listed else ""
+    if elsewhere := error.details.get("elsewhere"):
+        there = f"; only {error.details['folder']}/ is read, and a file of that name lies at {' and '.join(elsewhere)}"
+    return Problem(want.path, f"no {want.kind} {want.ref.shown!r} on the volume or in the catalog{there}", near)

@@ -1,0 +1,207 @@
+"""Delivery of a job's results: all pictures into the answer at its end, or one by one before it."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from worker.delivery.streamed import Streamed
+from worker.errors import DeliveryFailed, WorkerError
+from worker.strict_json import encoded_size
+from worker.telemetry.logs import get_logger
+from worker.telemetry.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from typing_extensions import Self
+
+    from worker.contract.types.job import Generation, Job
+    from worker.delivery.deliver import Delivery
+    from worker.delivery.files import Delivered
+    from worker.delivery.streamed import StreamedPicture
+    from worker.images.picture import Picture
+    from worker.jobs.job_context import JobContext, JobThreads
+    from worker.jobs.results import Generated, PartResult
+    from worker.recovery.kept_results import KeptResults
+    from worker.telemetry.progress import PieceSink
+
+ENVELOPE_BYTES = 2048
+"""The platform's envelope around an answer, and the warnings and phases that delivery itself adds."""
+LAST_POSTS_S = 60.0
+"""How long the answer waits for pieces that are on their way."""
+
+
+class ResultDelivery:
+    """Delivers results; one for the worker's life.
+
+    Args:
+        delivery: To base64 or a store.
+        kept: Keeps pictures that could not be delivered.
+        threads: For everything that blocks.
+    """
+
+    def __init__(self, delivery: Delivery, kept: KeptResults, threads: JobThreads) -> None:
+        self._delivery = delivery
+        self._kept = kept
+        self._threads = threads
+
+    async def admit(self, job: Job, context: JobContext) -> None:
+        """Check before any picture is made that it can be delivered as the job wants it.
+
+        Raises:
+            InvalidInput: it can't.
+        """
+        await self._delivery.admit(job.output, context.target)
+
+    def stream(self, job: Generation, context: JobContext) -> ResultStream:
+        """Return the stream on which the job's pictures are posted one by one, where wanted and listened to."""
+
+        def piece(streamed: Streamed, number: int, picture: Picture, seed: int) -> StreamedPicture:
+            return self._delivery.piece(
+                context.id,
+                number,
+                picture,
+                seed,
+                options=job.output,
+                store=context.target,
+                deadline=context.deadline,
+                streamed=streamed,
+            )
+
+        return ResultStream(context.on_piece if job.stream else None, piece, self._threads)
+
+    async def deliver(
+        self, answer: dict[str, Any], result: Generated, job: Job, context: JobContext, streamed: Streamed | None = None
+    ) -> dict[str, Any]:
+        """Return `answer` with the pictures of `result` in it, as base64 or URLs.
+
+        Args:
+            answer: Without them.
+            result: The pictures.
+            job: As accepted.
+            context: Its context.
+            streamed: The part of the delivery that has been done already.
+
+        Raises:
+            OutputTooLarge, DeliveryFailed, WrongResult: it can't be delivered; pictures a store did not take are kept.
+        """
+        context.on_progress(Progress(stage="deliver", percent=92, images=len(result.pictures)))
+        with context.phases.phase("deliver"):
+            delivered = await self._threads.run(self._delivered, answer, result, job, context, streamed)
+        context.phases.bytes += delivered.bytes
+        return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
+
+    def _delivered(
+        self, answer: dict[str, Any], result: Generated, job: Job, context: JobContext, streamed: Streamed | None
+    ) -> Delivered:
+        try:
+            return self._delivery.deliver(
+                context.id,
+                result.pictures,
+                result.seeds,
+                options=job.output,
+                store=context.target,
+                overhead_bytes=encoded_size(answer) + ENVELOPE_BYTES,
+                answer=answer,
+                deadline=context.deadline,
+                streamed=streamed,
+            )
+        except DeliveryFailed as error:
+            error.details["kept"] = self._kept.keep_pictures(context.id, result.pictures, result.seeds)
+            raise
+
+
+class ResultStream:
+    """Posts the pictures of one job as they are made, in order, beside the making of the next ones.
+
+    Use as ``async with ResultStream(...) as stream``, which is left when the last piece is posted.
+
+    A piece that can't be told says why; one that can't be posted is counted as lost. The job goes on either way.
+
+    Args:
+        sink: Posts a piece; None: nobody listens, and nothing is done.
+        deliver: Returns a picture as it is told, given its number, itself and its seed; blocking.
+        threads: For `deliver`.
+    """
+
+    def __init__(
+        self,
+        sink: PieceSink | None,
+        deliver: Callable[[Streamed, int, Picture, int], StreamedPicture],
+        threads: JobThreads,
+    ) -> None:
+        self._sink = sink
+        self._deliver = deliver
+        self._threads = threads
+        self._queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._number = 0
+        self.streamed = Streamed(keeps=sink is not None)
+        """The part of the delivery that is done already."""
+        self.told = 0
+        """Pictures that were posted."""
+        self.lost = 0
+        """Pieces that could not be."""
+
+    async def __aenter__(self) -> Self:
+        if self._sink is not None:
+            self._queue = asyncio.Queue()
+            self._task = asyncio.ensure_future(self._tell(self._sink, self._queue))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._task is None or self._queue is None:
+            return
+        told = asyncio.ensure_future(self._queue.join())
+        try:
+            if kind is None or issubclass(kind, Exception):  # not for a cancel
+                await asyncio.wait({told}, timeout=LAST_POSTS_S)
+        finally:
+            told.cancel()
+            self._task.cancel()
+        await asyncio.wait({self._task})
+        self.lost += self._queue.qsize()
+
+    def add(self, part: PartResult) -> None:
+        """Tell the pictures of one piece of the job, or what kept them from being made."""
+        if self._queue is None:
+            return
+        if part.result is not None:
+            for picture, seed in zip(part.result.pictures, part.result.seeds, strict=False):
+                self._queue.put_nowait(partial(self._picture, self._number, picture, seed, part.path))
+                self._number += 1
+        if part.error is not None:
+            self._queue.put_nowait(partial(self._failure, part.path, part.error))
+
+    async def _tell(self, sink: PieceSink, queue: asyncio.Queue[Callable[[], Awaitable[dict[str, Any]]]]) -> None:
+        while True:
+            make = await queue.get()
+            try:
+                piece = await make()
+                await sink(piece)
+                self.told += "error" not in piece
+            except Exception as error:  # noqa: BLE001 - the pictures are in the answer too; the job must not fail over it
+                self.lost += 1
+                get_logger("stream").warning("a piece could not be posted", why=type(error).__name__)
+            finally:
+                queue.task_done()
+
+    async def _picture(self, number: int, picture: Picture, seed: int, path: str) -> dict[str, Any]:
+        place = {"index": number, "seed": seed, **({"path": path} if path else {})}
+        try:
+            piece: StreamedPicture = await self._threads.run(self._deliver, self.streamed, number, picture, seed)
+        except WorkerError as error:
+            return {**place, "error": error.to_answer()}
+        told = {"image": piece.image, "key": piece.key, "warnings": list(piece.warnings)}
+        return {
+            **place,
+            **{name: value for name, value in told.items() if value},
+            "format": piece.picture.format,
+            "width": piece.picture.width,
+            "height": piece.picture.height,
+        }
+
+    async def _failure(self, path: str, error: WorkerError) -> dict[str, Any]:
+        return {"path": path, "error": error.to_answer()}

@@ -1,0 +1,164 @@
+"""Stall detection for one generation: pure, but for the lock around the GPU window.
+
+The WebUI's progress, its log and the time go in; the verdict comes out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MEGAPIXEL = 1024 * 1024
+PACE_LIMIT_S = 30.0
+"""Shortest limit for a step whose pace is known, unless the operator's own is shorter."""
+PACE_STEPS = 10.0
+"""How many times as long as the slowest step so far a step may take."""
+_BEGAN = re.compile(r" INFO \[modules\.shared_state\] Starting job scripts_")
+_ENDED = re.compile(r" INFO \[modules\.shared_state\] Ending job scripts_")
+
+
+@dataclass(frozen=True, slots=True)
+class StallLimits:
+    """How long a generation may show no sign of life, in seconds.
+
+    Attributes:
+        progress: Without progress, for a batch of one megapixel or less; larger ones get more.
+        load: More than that before the first step, for a model that has to be loaded; 0 where none has to be.
+        silence: Without an answer to a question about progress; None: a WebUI that loads may be silent.
+    """
+
+    progress: float
+    load: float = 0.0
+    silence: float | None = None
+
+
+class StallDetector:
+    """The progress of one generation.
+
+    Args:
+        began: When it was sent, in seconds of a clock that stands still while the worker is frozen.
+        limits: See there.
+        pixels: Of one batch.
+        switches_models: More than one checkpoint takes part, so a model may be loaded between two steps.
+    """
+
+    def __init__(self, *, began: float, limits: StallLimits, pixels: int = 0, switches_models: bool = False) -> None:
+        self._limit = limits.progress * max(1.0, pixels / MEGAPIXEL)
+        self._load = limits.load
+        self._silence = math.inf if limits.silence is None else limits.silence
+        self._switches_models = switches_models
+        self._moved = began
+        self._answered = began
+        self._slowest_step = 0.0
+        self._step, self._steps = 0, 0
+        self._last: tuple[Any, ...] | None = None
+        self._steps_seen = False
+        self._over = False
+        self.done: dict[str, int] = {}
+        """What was done when it was last heard of: step, steps, batch, batches."""
+
+    def hear(self, state: Mapping[str, Any], now: float) -> None:
+        """Take in an answer of ``GET /sdapi/v1/progress``."""
+        self._answered = now
+        inner = state.get("state")
+        if not isinstance(inner, dict) or not inner.get("job"):
+            return
+        seen = tuple(inner.get(name) for name in ("job_timestamp", "job_no", "sampling_step", "sampling_steps"))
+        if seen == self._last:
+            return
+        step, steps = int(inner.get("sampling_step") or 0), int(inner.get("sampling_steps") or 0)
+        if self._steps_seen and step > self._step and steps == self._steps:
+            self._slowest_step = max(self._slowest_step, (now - self._moved) / (step - self._step))
+        self._steps_seen = self._steps_seen or step > 0
+        self._step, self._steps = step, steps
+        self._last, self._moved = seen, now
+        self.done = {
+            "step": step,
+            "steps": steps,
+            "batches_done": int(inner.get("job_no") or 0),
+            "batches": max(0, int(inner.get("job_count") or 0)),
+        }
+
+    def left_the_gpu(self) -> None:
+        """Expect no more progress: only the answer is still to come."""
+        self._over = True
+
+    @property
+    def limit(self) -> float:
+        """Seconds without progress after which it counts as stalled."""
+        if not self._steps_seen:
+            return self._limit + self._load
+        slow = max(self._limit, PACE_STEPS * self._slowest_step)
+        return min(slow, max(PACE_LIMIT_S, PACE_STEPS * self._slowest_step)) if self._is_paced else slow
+
+    def left(self, now: float) -> float:
+        """Return the seconds until it counts as stalled unless it moves."""
+        if self._over:
+            return math.inf
+        return min(self._moved + self.limit, self._answered + self._silence) - now
+
+    def silent_for(self, now: float) -> float:
+        """Return the seconds since the WebUI has answered a question about progress."""
+        return now - self._answered
+
+    def verdict(self, now: float) -> str | None:
+        """Return what is wrong with the WebUI in words, None while it moves."""
+        if self.left(now) > 0:
+            return None
+        if self.silent_for(now) >= self._silence:
+            return f"the WebUI answered nothing for {self._silence:.0f} s"
+        return f"the WebUI made no progress for {self.limit:.0f} s"
+
+    @property
+    def _is_paced(self) -> bool:
+        """Whether the next thing to come is a step like those before it, not decoding, upscaling or another model."""
+        return bool(self._slowest_step) and self._step < self._steps - 1 and not self._switches_models
+
+
+class GpuWindow:
+    """The stretch of one request in which the WebUI works on the GPU, as its log tells it.
+
+    A1111 works on one request at a time, logs where that begins and ends (`modules/shared_state.py`, level INFO), and
+    only then encodes the pictures and answers. A megapixel's PNG takes it 0.2 to 0.3 s, in which the GPU can have the
+    next job. Read from the log's thread, asked from the loop's.
+
+    Args:
+        hand_over: Runs a function in the loop's thread.
+        on_free: What to run there when the GPU is free.
+
+    Attributes:
+        end: The log's position at the end of the stretch, None until then (for ever where the log does not tell).
+    """
+
+    def __init__(self, hand_over: Callable[[Callable[[], None]], object], on_free: Callable[[], None]) -> None:
+        self.end: int | None = None
+        self._hand_over = hand_over
+        self._on_free = on_free
+        self._lock = threading.Lock()
+        self._began = False
+        self._kept = False
+
+    def read(self, line: str, position: Callable[[], int]) -> None:
+        """Take note of a line of the log; `position` tells where it stands."""
+        if self.end is not None or "modules.shared_state" not in line:
+            return
+        if _BEGAN.search(line):
+            self._began = True
+        elif self._began and _ENDED.search(line):
+            with self._lock:
+                self.end = position()
+                kept = self._kept
+            if not kept:
+                self._hand_over(self._on_free)
+
+    def keep(self) -> bool:
+        """Hold the GPU until the answer has come; return False when it has been given away already."""
+        with self._lock:
+            self._kept = True
+            return self.end is None

@@ -1,0 +1,1 @@
+"""The WebUI as a program: how it is started, watched, proven ready and ended."""

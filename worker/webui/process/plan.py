@@ -1,0 +1,273 @@
+"""The plan for a WebUI, made from settings and machine: which one, how it is started, with which options."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from worker.errors import BootFailed
+from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
+from worker.webui.names import weights
+from worker.webui.process import command
+from worker.webui.process.environment import (
+    checkpoints_in_memory,
+    find_python,
+    free_port,
+    loras_in_memory,
+    memory_bytes,
+    must_be_free,
+    on_network,
+    use_xformers,
+)
+from worker.webui.process.options_file import options as webui_options
+from worker.webui.process.process import Program, environment_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.settings import Settings
+    from worker.webui.names.weights import Weights
+
+A1111 = "a1111"
+STAND_IN = "stand-in"
+STAND_IN_PACKAGE = "standin"
+EXTERNAL_SILENCE_S = 35.0
+"""A WebUI that loads a large model may not answer for some seconds: Python's lock is taken while weights are copied."""
+EXTERNAL_PATIENCE_S = 5.0
+TEMPORARY = "a1111-worker-"
+"""Before the process id: the folder of what a worker writes for its WebUI."""
+
+
+class View(Protocol):
+    """A folder of checkpoints made for the WebUI, which stands for the true one."""
+
+    def sync(self) -> None:
+        """Make the folders agree."""
+
+    def true(self, filename: str) -> str:
+        """Return the true place of a file that the WebUI lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a WebUI is started, or found where somebody else has started it.
+
+    Attributes:
+        name: ``a1111`` or ``stand-in``, told in every answer.
+        url: Where it listens.
+        boot_timeout, idle_timeout, connect_timeout, stall_timeout: Seconds; see the settings of these names.
+        preview_every: Seconds between two looks at the progress of a job with live previews.
+        program: What to run; None: somebody else runs it (see `is_external`).
+        options_file, options: Written before the program starts.
+        checkpoint: The model file it has to load; None: whatever it has loaded.
+        needs_gpu: A GPU was promised, so a WebUI that finds none is of no use.
+        log_prompts: Prompts may appear in the log.
+        weights: Upscaler and face restoration weights on this machine; None: unknown.
+    """
+
+    name: str
+    url: str
+    boot_timeout: float
+    idle_timeout: float
+    connect_timeout: float
+    stall_timeout: float = 120.0
+    preview_every: float = 2.0
+    program: Program | None = None
+    options_file: Path | None = None
+    options: Mapping[str, Any] | None = None
+    checkpoint: Path | None = None
+    checkpoint_name: str | None = None
+    weights: Weights | None = None
+    needs_gpu: bool = False
+    log_prompts: bool = True
+
+    @property
+    def is_external(self) -> bool:
+        """Whether somebody else runs it: there is no process to watch, to kill or to start anew, and no log."""
+        return self.program is None
+
+    @property
+    def silence_limit(self) -> float | None:
+        """Seconds without any answer after which it counts as hung; None: its process and the stall limits tell."""
+        return EXTERNAL_SILENCE_S if self.is_external else None
+
+    @property
+    def silence_patience(self) -> float:
+        """Seconds without an answer after which it is not told again to stop."""
+        return EXTERNAL_PATIENCE_S if self.is_external else self.idle_timeout
+
+    @property
+    def kept_models(self) -> int:
+        """How many checkpoints and LoRAs the WebUI may keep in memory beside those of the job."""
+        told = self.options or {}
+        return int(told.get("sd_checkpoints_limit", 1)) + int(told.get("lora_in_memory_limit", 0))
+
+
+def webui_dir(settings: Settings) -> Path | None:
+    """Return the folder of the A1111 that is to be started, None when there is none on this machine."""
+    if settings.webui_dir is not None:
+        return settings.webui_dir
+    return IMAGE_WEBUI_DIR if (IMAGE_WEBUI_DIR / "launch.py").is_file() else None
+
+
+def kind(settings: Settings) -> str:
+    """Return which WebUI is meant: ``a1111`` or ``stand-in``.
+
+    Raises:
+        BootFailed: no WebUI, in production or where there is no stand-in either; that is for local runs only.
+    """
+    if settings.webui_url is not None or webui_dir(settings) is not None:
+        return A1111
+    if settings.in_production:
+        raise BootFailed(
+            "there is no WebUI here, and the stand-in never serves production jobs",
+            hint=f"Set WEBUI_DIR or WEBUI_URL, or use the image, which has A1111 in {IMAGE_WEBUI_DIR}.",
+        )
+    if importlib.util.find_spec(STAND_IN_PACKAGE) is None:
+        raise BootFailed("there is no WebUI here, and no stand-in for one", hint="Set WEBUI_DIR or WEBUI_URL.")
+    return STAND_IN
+
+
+def plan(
+    settings: Settings,
+    checkpoint: Path | None,
+    environment: Mapping[str, str],
+    *,
+    checkpoint_dir: Path | None = None,
+    demo_models: bool = False,
+) -> Plan:
+    """Return how the WebUI comes to be.
+
+    Args:
+        settings: The worker's settings; for the stand-in with the model folders it may write to.
+        checkpoint: The file to load at start; None: whatever the WebUI has loaded or finds.
+        environment: The worker's own.
+        checkpoint_dir: The folder of checkpoints for the WebUI; default: the settings'.
+        demo_models: Let the stand-in fill empty model folders with small files.
+
+    Raises:
+        BootFailed: no WebUI, no Python for it, or its port is taken.
+    """
+    chosen = kind(settings)
+    shared: dict[str, Any] = {
+        "boot_timeout": settings.boot_timeout_s,
+        "idle_timeout": settings.idle_timeout_s,
+        "connect_timeout": settings.connect_timeout_s,
+        "stall_timeout": settings.stall_timeout_s,
+        "preview_every": settings.live_preview_every_s,
+        "log_prompts": settings.log_prompts,
+    }
+    if settings.webui_url is not None:
+        return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
+    folder = webui_dir(settings)
+    if folder is None:
+        program: tuple[str, ...] = (
+            sys.executable,
+            "-m",
+            STAND_IN_PACKAGE,
+            *(("--demo-models",) if demo_models else ()),
+        )
+        port, cwd, xformers = free_port(), Path.cwd(), False
+    else:
+        python = find_python(settings, folder)
+        program = (str(python), "launch.py")
+        port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python)
+        must_be_free(port)
+    options_file = _own_folder() / "options_file.json"
+    arguments = command.command_line(
+        command.Launch(
+            program=program,
+            port=port,
+            checkpoint_dir=_made(checkpoint_dir or settings.folder("checkpoint")),
+            lora_dir=_made(settings.folder("lora")),
+            embedding_dir=_made(settings.folder("embedding")),
+            vae_dir=_made(settings.folder("vae")),
+            controlnet_dir=_controlnet(settings, folder),
+            upscaler_dir=settings.folder("upscaler") if settings.folder("upscaler").is_dir() else None,
+            settings_file=options_file,
+            checkpoint=checkpoint.absolute() if checkpoint is not None else None,
+            xformers=xformers,
+            disable_safe_unpickle=settings.webui_disable_safe_unpickle,
+            extra=settings.webui_args,
+        )
+    )
+    child = {**environment_for(without_secrets(settings, environment)), **_offline(settings)}
+    if chosen == STAND_IN:
+        child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    memory = memory_bytes()
+    return Plan(
+        chosen,
+        f"http://{command.LOOPBACK}:{port}",
+        program=Program(tuple(arguments), cwd, child),
+        options_file=options_file,
+        options=webui_options(
+            disable_mmap=_sequential(settings),
+            checkpoints_in_memory=checkpoints_in_memory(memory),
+            loras_in_memory=loras_in_memory(memory),
+            own=_own_options(folder),
+        ),
+        checkpoint=checkpoint,
+        needs_gpu=settings.gpu_promised and command.CPU_FLAG not in settings.webui_args,
+        weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
+        **shared,
+    )
+
+
+def _offline(settings: Settings) -> dict[str, str]:
+    """Return what keeps the WebUI from fetching tokenizers and configurations when it starts."""
+    if settings.webui_hub_dir is None:
+        return {}
+    return {"HF_HOME": str(settings.webui_hub_dir), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def _sequential(settings: Settings) -> bool:
+    if settings.webui_disable_mmap != "auto":
+        return settings.webui_disable_mmap == "on"
+    folder = settings.folder("checkpoint").absolute()
+    if folder.is_relative_to(VOLUME):
+        return True
+    try:
+        return on_network(folder, Path("/proc/mounts").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return False
+
+
+def _made(folder: Path) -> Path:
+    """Return `folder`, made if it can be: a volume that is mounted at run time is empty at first.
+
+    On a volume that is mounted read-only an empty folder elsewhere stands for it: the WebUI would fail to make it too.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        if not folder.is_dir():
+            folder = _own_folder() / "empty"
+            folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute()
+
+
+def _own_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"{TEMPORARY}{os.getpid()}"
+
+
+def _controlnet(settings: Settings, folder: Path | None) -> Path | None:
+    """The flag exists only where the extension is installed; A1111 refuses unknown flags."""
+    installed = folder is not None and any((folder / "extensions").glob("*controlnet*"))
+    return _made(settings.folder("controlnet")) if installed else None
+
+
+def _own_options(folder: Path | None) -> Mapping[str, Any]:
+    if folder is None:
+        return {}
+    try:
+        content = orjson.loads((folder / "options_file.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
