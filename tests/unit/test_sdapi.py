@@ -10,11 +10,11 @@ import pytest
 from starlette.requests import Request
 
 from worker.errors import DeadlineExceeded, InvalidInput, ModelNotFound, OutOfMemory, Problem
-from worker.serving.gateway import JobFailed, JobSnapshot
+from worker.serving.gateway import JobError, JobSnapshot
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.sdapi import options, shapes
 from worker.serving.sdapi.clients import ClientJob, ClientRegistry
-from worker.serving.sdapi.errors import WebUIJobFailed, error_body
+from worker.serving.sdapi.errors import WebUIJobError, error_body
 from worker.serving.sdapi.progress import idle_progress, job_progress
 from worker.telemetry.progress import Progress
 
@@ -25,7 +25,12 @@ MODELS: list[dict[str, Any]] = [
     {"title": "a.safetensors [58e088dedc]", "model_name": "a", "hash": "58e088dedc", "sha256": "58e088dedc00"},
     {"title": "folder/b.safetensors", "model_name": "folder_b", "hash": None, "sha256": None},
 ]
-OWN: dict[str, Any] = {"sd_model_checkpoint": "a.safetensors", "samples_format": None, "eta_noise_seed_delta": 0, "samples_save": False}
+OWN: dict[str, Any] = {
+    "sd_model_checkpoint": "a.safetensors",
+    "samples_format": None,
+    "eta_noise_seed_delta": 0,
+    "samples_save": False,
+}
 
 
 @dataclass
@@ -265,11 +270,11 @@ def test_quiet_clients_are_forgotten_but_none_with_a_job() -> None:
 
 def test_mistakes_are_placed_where_the_client_wrote_them() -> None:
     error = InvalidInput([Problem("payload.steps", "must be a number"), Problem("payload.sampler_name", "no", "Euler")])
-    body = error_body(WebUIJobFailed(JobFailed(error.to_answer())))
+    body = error_body(WebUIJobError(JobError(error.to_answer())))
     assert body["detail"] == "steps: must be a number; sampler_name: no (did you mean 'Euler'?)"
     assert [problem["path"] for problem in body["problems"]] == ["steps", "sampler_name"]
     assert next(iter(body)) == "detail"
-    placed = WebUIJobFailed(JobFailed(InvalidInput.at("payload.image", "is broken").to_answer()), field="imageList[2]")
+    placed = WebUIJobError(JobError(InvalidInput.at("payload.image", "is broken").to_answer()), field="imageList[2]")
     assert placed.message == "imageList[2].image: is broken"
 
 
@@ -283,7 +288,7 @@ def test_mistakes_are_placed_where_the_client_wrote_them() -> None:
     ],
 )
 def test_every_failure_has_a_status_and_a_sentence(error: Any, status: int, name: str) -> None:
-    refusal = WebUIJobFailed(JobFailed(error.to_answer()))
+    refusal = WebUIJobError(JobError(error.to_answer()))
     body = error_body(refusal)
     assert (refusal.status, body["error"]) == (status, name)
     assert isinstance(body["detail"], str)

@@ -25,6 +25,7 @@ from worker.images.incoming import (
     opaque,
     read_picture,
     to_base64,
+    transparency_mask,
 )
 from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher
@@ -248,7 +249,8 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
     if job.mask is not None:
         path = job.path("mask")
         rounded = job.mask_round is not False
-        mask = as_mask(read(job.mask, path), rounded=rounded)
+        drawn = read(job.mask, path)
+        mask = transparency_mask(drawn) if job.mask_from_alpha else as_mask(drawn, rounded=rounded)
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
@@ -284,7 +286,8 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
         if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
             raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
     elif is_empty(mask, rounded=rounded):
-        raise InvalidInput.at(path, "is black all over: white is what is made anew")
+        kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
+        raise InvalidInput.at(path, f"is {kind} is made anew")
 
 
 def _is_put_back(job: Inpaint) -> bool:

@@ -8,28 +8,31 @@ same process (`worker.serving.local_gateway`), and the bridge, which forwards jo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from worker.contract.compat import openai
 from worker.errors import all_errors
 from worker.serving.http_api.api_errors import RequestRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from starlette.requests import Request
 
     from worker.contract.answers import StreamedPiece
     from worker.telemetry.progress import Progress
 
+T = TypeVar("T")
 JobPhase = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+MODELS = "/v1/models"
 
 _HTTP_STATUS = {error.code: error.http_status for error in all_errors()}
 
 
-class JobFailed(RequestRefused):
+class JobError(RequestRefused):
     """A job that ended with an error, or was cancelled.
 
     Attributes:
@@ -96,7 +99,7 @@ class GatewayJob(Protocol):
         Cancelling this wait leaves the job as it is.
 
         Raises:
-            JobFailed: it ended with an error or was cancelled.
+            JobError: it ended with an error or was cancelled.
         """
 
     async def cancel(self) -> None:
@@ -117,15 +120,23 @@ class JobGateway(Protocol):
         """
 
     async def listing(self, path: str) -> Any:
-        """Return one of the WebUI's own listings as it is, never waiting behind a job that makes pictures.
+        """Return a listing in its API's own shape, never waiting behind a job that makes pictures.
 
         Args:
-            path: On the WebUI: ``/sdapi/v1/sd-models``, ``/controlnet/model_list``.
+            path: On the WebUI: ``/sdapi/v1/sd-models``, ``/controlnet/model_list``; or `MODELS`, which is OpenAI's list
+                of checkpoints and presets.
 
         Raises:
-            JobFailed: the worker does not offer it, or the WebUI has no answer.
+            JobError: the worker does not offer it, or the WebUI has no answer.
             RequestRefused: as for `submit`.
         """
+
+
+def listing_job(path: str) -> dict[str, Any]:
+    """Return the input of the job that answers `JobGateway.listing`."""
+    if path == MODELS:
+        return {openai.ROUTE: path}
+    return {"api": {"method": "GET", "endpoint": path}}
 
 
 async def result_or_cancel(job: GatewayJob, request: Request) -> Any:
@@ -134,9 +145,14 @@ async def result_or_cancel(job: GatewayJob, request: Request) -> Any:
     The request's body must have been read.
 
     Raises:
-        JobFailed: the job ended with an error or was cancelled.
+        JobError: the job ended with an error or was cancelled.
     """
-    waiting = asyncio.ensure_future(job.result())
+    return await cancelled_with_client(job.result(), job, request)
+
+
+async def cancelled_with_client(work: Awaitable[T], job: GatewayJob, request: Request) -> T:
+    """Return the result of `work`, which waits for `job`; cancel the job when the client of `request` hangs up."""
+    waiting = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(request))
     try:
         await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -144,10 +160,8 @@ async def result_or_cancel(job: GatewayJob, request: Request) -> Any:
             await job.cancel()
         return await waiting
     finally:
-        for task in (waiting, gone):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        waiting.cancel()
+        gone.cancel()
 
 
 async def _until_gone(request: Request) -> None:

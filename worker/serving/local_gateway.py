@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import Cancelled
-from worker.serving.gateway import JobFailed, JobSnapshot
+from worker.serving.gateway import JobError, JobSnapshot, listing_job
 from worker.serving.http_api.api_errors import busy
 from worker.serving.job_table import JobRequest, QueueFull
 from worker.telemetry.progress import Progress
@@ -63,9 +63,9 @@ class LocalGateway:
     async def listing(self, path: str) -> Any:
         """See `JobGateway.listing`."""
         self._check_that_jobs_are_taken()
-        answer = await self._handle({"id": uuid.uuid4().hex, "input": {"api": {"method": "GET", "endpoint": path}}})
+        answer = await self._handle({"id": uuid.uuid4().hex, "input": listing_job(path)})
         if isinstance(answer, dict) and "error_code" in answer:
-            raise JobFailed(answer)
+            raise JobError(answer)
         return answer
 
     def _check_that_jobs_are_taken(self) -> None:
@@ -107,9 +107,9 @@ class LocalJob:
         while not self._record.over:
             await self._record.changed.wait()
         if self._record.status == "CANCELLED":
-            raise JobFailed(Cancelled("the job was cancelled").to_answer())
+            raise JobError(Cancelled("the job was cancelled").to_answer())
         if self._record.status == "FAILED":
-            raise JobFailed(self._record.answer)
+            raise JobError(self._record.answer)
         return self._record.answer
 
     async def cancel(self) -> None:

@@ -65,6 +65,9 @@ class Inpaint(Img2Img):
     )
 
     mask: Picture | None = knob("White: what is made anew. Fitted to the picture.", group="mask", plain=False)
+    mask_from_alpha: Switch | None = knob(
+        "What is transparent in `mask` is made anew, not what is white, as in OpenAI's API.", group="mask", plain=False
+    )
     outpaint: Outpaint | None = knob("Grow the picture and fill what is new.", group="mask", plain=False)
     mask_blur: Annotated[int, Whole(0, 64)] | None = knob("Pixels; default 4.", group="mask")
     mask_blur_x: Annotated[int, Whole(0, 64)] | None = knob("Pixels, across.", group="mask")

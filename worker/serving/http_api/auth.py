@@ -15,7 +15,8 @@ from worker.serving.http_api.api_errors import RequestRefused
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY_HEADER = "X-API-Key"
+KEY_HEADERS = ("X-API-Key", "api-key")
+"""Ours, and Azure OpenAI's."""
 KEY_PARAMETERS = ("api_key", "key")
 _CHALLENGES = [("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="worker", charset="UTF-8"')]
 
@@ -51,8 +52,9 @@ class ApiKey:
                 yield credentials.strip().encode()
             elif scheme.lower() == "basic":
                 yield _password(credentials.strip())
-        for header in request.headers.getlist(KEY_HEADER):
-            yield header.strip().encode()
+        for name in KEY_HEADERS:
+            for header in request.headers.getlist(name):
+                yield header.strip().encode()
         if self._in_url:
             for name in KEY_PARAMETERS:
                 for value in request.query_params.getlist(name):

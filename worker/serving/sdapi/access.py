@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
 
-from worker.serving.http_api.auth import KEY_HEADER
+from worker.serving.http_api.auth import KEY_HEADERS
 from worker.serving.sdapi.shapes import WARNINGS_HEADER
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class PathNormalizer:
         if scope["type"] == "http":
             path, key = self._split(_SLASHES.sub("/", scope["path"]))
             path = path.rstrip("/") or "/"
-            headers = [*scope["headers"], (KEY_HEADER.lower().encode(), key.encode())] if key else scope["headers"]
+            headers = [*scope["headers"], (KEY_HEADERS[0].lower().encode(), key.encode())] if key else scope["headers"]
             scope = {**scope, "path": path, "raw_path": path.encode(), "headers": headers}
         await self._app(scope, receive, send)
 

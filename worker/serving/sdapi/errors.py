@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from worker.serving.gateway import JobFailed
+from worker.serving.gateway import JobError
 from worker.serving.http_api.api_errors import RequestRefused
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _NAMES = {"out_of_memory": "OutOfMemoryError", "nan_image": "NansException"}
 _BARE: dict[int, str] = {HTTPStatus.NOT_FOUND: "Not Found", HTTPStatus.METHOD_NOT_ALLOWED: "Method Not Allowed"}
 
 
-class WebUIJobFailed(RequestRefused):
+class WebUIJobError(RequestRefused):
     """A failed job, with its mistakes placed in the request's body.
 
     Attributes:
@@ -30,7 +30,7 @@ class WebUIJobFailed(RequestRefused):
         answer: The job's answer, for clients that know this worker.
     """
 
-    def __init__(self, failure: JobFailed, *, field: str = "") -> None:
+    def __init__(self, failure: JobError, *, field: str = "") -> None:
         problems = [_placed(problem, field) for problem in failure.problems]
         hint = _hint(failure.answer)
         sentence = "; ".join(map(_sentence, problems)) or failure.message
@@ -44,9 +44,9 @@ class WebUIJobFailed(RequestRefused):
 
 def error_body(refusal: RequestRefused) -> dict[str, Any]:
     """Return the body of `refusal`."""
-    if isinstance(refusal, JobFailed):
-        refusal = WebUIJobFailed(refusal)
-    if isinstance(refusal, WebUIJobFailed):
+    if isinstance(refusal, JobError):
+        refusal = WebUIJobError(refusal)
+    if isinstance(refusal, WebUIJobError):
         name = _NAMES.get(refusal.code, "HTTPException")
         return {
             "detail": refusal.message,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads the annotation at run time
 
-from worker.serving.gateway import JobFailed, result_or_cancel
+from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.sdapi import options, shapes
 from worker.serving.sdapi.clients import ClientJob
-from worker.serving.sdapi.errors import WebUIJobFailed, unprocessable
+from worker.serving.sdapi.errors import WebUIJobError, unprocessable
 from worker.serving.sdapi.listings import json_response
 from worker.serving.sdapi.progress import idle_progress, job_progress
 
@@ -93,8 +93,8 @@ async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
         watched = ClientJob(job, batches=_count(payload, "n_iter"), batch_size=_count(payload, "batch_size"))
         with client.working_on(watched):
             answer = await result_or_cancel(job, request)
-    except JobFailed as failure:
-        raise WebUIJobFailed(failure) from None
+    except JobError as failure:
+        raise WebUIJobError(failure) from None
     client.options.update(options.kept_afterwards(payload))
     headers = shapes.warnings_header([*warnings, *answer.get("warnings", ())])
     return json_response(shapes.picture_answer(answer, payload), headers)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from worker.contract.compat.webui_api import EXTENSION_LISTINGS, LISTINGS
-from worker.serving.gateway import JobFailed
+from worker.serving.gateway import JobError
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.strict_json import encode
 
@@ -45,7 +45,7 @@ def _reading(
         given = {name: request.query_params[name] for name in parameters if name in request.query_params}
         try:
             listing = await gateway.listing(f"{path}?{urlencode(given)}" if given else path)
-        except JobFailed as failure:
+        except JobError as failure:
             if path.startswith("/sdapi/") or failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             raise RequestRefused(HTTPStatus.NOT_FOUND, "this extension is not installed") from None

@@ -9,9 +9,9 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI reads the anno
 
 from worker.contract.accept import accept
 from worker.errors import InvalidInput
-from worker.serving.gateway import JobFailed
+from worker.serving.gateway import JobError
 from worker.serving.sdapi import options, shapes
-from worker.serving.sdapi.errors import WebUIJobFailed
+from worker.serving.sdapi.errors import WebUIJobError
 from worker.serving.sdapi.listings import json_response
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ async def _models(api: WebUIApi) -> list[Mapping[str, Any]]:
 
 
 def _check(changes: OptionChanges) -> None:
-    """Have the contract read the options as a job's; raise WebUIJobFailed for what it refuses."""
+    """Have the contract read the options as a job's; raise WebUIJobError for what it refuses."""
     try:
         accept(shapes.job_input("txt2img", {"override_settings": changes.remembered}))
     except InvalidInput as error:
-        raise WebUIJobFailed(JobFailed(error.to_answer())) from None
+        raise WebUIJobError(JobError(error.to_answer())) from None
 
 
 async def _check_models(api: WebUIApi, changes: OptionChanges, request: Request) -> None:

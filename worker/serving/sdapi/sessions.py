@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.serving.gateway import JobFailed, result_or_cancel
+from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.http_api.request_body import parse_json
 from worker.serving.sdapi.clients import ClientRegistry
-from worker.serving.sdapi.errors import WebUIJobFailed, unprocessable
+from worker.serving.sdapi.errors import WebUIJobError, unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,11 +58,11 @@ class WebUIApi:
         """Return the answer of a job that makes no picture of its own; it is cancelled when the client hangs up.
 
         Raises:
-            WebUIJobFailed: it failed; `field` names the part of the body that the job stands for.
+            WebUIJobError: it failed; `field` names the part of the body that the job stands for.
             RequestRefused: it can't be taken now.
         """
         try:
             answer = await result_or_cancel(await self.gateway.submit(job_input), request)
-        except JobFailed as failure:
-            raise WebUIJobFailed(failure, field=field) from None
+        except JobError as failure:
+            raise WebUIJobError(failure, field=field) from None
         return answer if isinstance(answer, dict) else {}
