@@ -27,8 +27,7 @@ from worker.images.incoming import (
 )
 from worker.images.picture import BrokenPicture
 from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher
-from worker.net.fetch import Limits as FetchLimits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.storage.errors import StoreError
 from worker.storage.keys import safe_prefix
 

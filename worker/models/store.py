@@ -21,7 +21,7 @@ from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import link_cached
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
-from worker.models.volume.inventory import Inventory, Listed
+from worker.models.volume.inventory import Inventory, ListedModels
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
@@ -101,7 +101,7 @@ class ModelStore:
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
-        self.listed = Listed(self.find, self.inventory.stamp)
+        self.listed = ListedModels(self.find, self.inventory.stamp)
         self._loaded: list[str] = []
         self._found: dict[tuple[str, ModelKind], _Found] = {}
 
