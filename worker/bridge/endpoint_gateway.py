@@ -26,6 +26,9 @@ _CHANGES_MODELS = frozenset({"refresh", "prefetch", "models.prefetch", "models.r
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
+GIVE_UP_S = 900.0
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """With an endpoint on which no worker takes a job.
@@ -36,7 +39,7 @@ class Patience:
     """
 
     look_s: float = 10.0
-    give_up_s: float = 900.0
+    give_up_s: float = GIVE_UP_S
 
 
 class EndpointGateway:

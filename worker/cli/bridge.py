@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from worker.bridge.endpoint_gateway import Patience
+from worker.bridge.endpoint_gateway import GIVE_UP_S, Patience
 from worker.bridge.listing_cache import ListingsUnreadable
 from worker.bridge.server import Bridge
 from worker.cli.submit import key_name
@@ -37,7 +37,7 @@ def bridge(
     prime: Annotated[bool, typer.Option(help="Ask for all listings now, which wakes the endpoint once.")] = False,
     patience: Annotated[
         float, typer.Option(metavar="S", min=1, help="Give a job up that no worker takes within this many seconds.")
-    ] = Patience.give_up_s,
+    ] = GIVE_UP_S,
 ) -> None:
     """Let programs on this computer use an endpoint as if it were a WebUI, or OpenAI's image API.
 
