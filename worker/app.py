@@ -194,6 +194,7 @@ class Worker:
             operator=operator,
             threads=threads,
             limits=Limits(max_pixels=settings.max_pixels, max_images=settings.max_images),
+            unknown_fields=settings.unknown_fields,
             random=SystemRandom(),
         )
         return Service(settings, services, self._operating.watch)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.clock import running
-from worker.contract.accept import Cache, accept
+from worker.contract.accept import Accepted, Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
@@ -26,7 +26,6 @@ from worker.telemetry.phases import Phases, in_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.accept import Accepted
     from worker.contract.types.job import Job
     from worker.gpu_queue import GpuQueue
     from worker.jobs.job_services import JobServices
@@ -107,12 +106,16 @@ class Service:
         """Return the typed job and its context; every mistake that the input alone shows is raised as InvalidInput."""
         services = self._services
         with phases.phase("accept"):
-            accepted = accept(
-                job.get("input"),
-                limits=services.limits,
-                presets=services.operator.presets,
-                bare_form=self._settings.answer_form,
-            )
+            try:
+                accepted = accept(
+                    job.get("input"),
+                    limits=services.limits,
+                    presets=services.operator.presets,
+                    bare_form=self._settings.answer_form,
+                    unknown_fields=self._settings.unknown_fields,
+                )
+            except InvalidInput as error:
+                raise await self._with_wrong_names(error) from None
             phases.kind = accepted.job.kind
             seconds = seconds_for(job, accepted.job.timeout_s, self._settings.job_timeout_s)
             context = JobContext(
@@ -128,6 +131,16 @@ class Service:
             except InvalidInput as error:
                 raise accepted.placed(error) from None
         return accepted, context
+
+    async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
+        """Return `error` with what is wrong with the names in the rest of its job."""
+        rest = error.partial
+        if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
+            return error
+        names = await self._services.generation.mistakes_in_names(rest.job)
+        if not names:
+            return error
+        return InvalidInput([*error.problems, *rest.placed(InvalidInput(names)).problems], hint=error.hint)
 
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""

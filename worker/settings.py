@@ -67,6 +67,7 @@ def _warn(value: Any) -> Any:
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 DeliveryMode = Annotated[Literal["auto", "base64", "s3"], AnyCase]
 AnswerForm = Annotated[Literal["native", "a1111"], AnyCase]
+UnknownFields = Annotated[Literal["refuse", "warn"], AnyCase]
 LinkCheck = Annotated[Literal["once", "always", "off"], AnyCase]
 ImageCheckAction = Annotated[Literal["flag", "blur", "refuse"], AnyCase]
 Previews = Annotated[Literal["off", "cheap", "full"], AnyCase]
@@ -284,6 +285,14 @@ class Settings(BaseSettings):
             "parameters, info}, info as a JSON text, for clients of runpod-workers/worker-a1111."
         ),
     )
+    unknown_fields: UnknownFields | None = Field(
+        None,
+        description=(
+            "What becomes of a field that has a value and that nobody here reads; refuse: the job is an error, warn: "
+            "it is ignored with a warning. Unset: refuse, but warn in requests to the WebUI's own API (form `api`, "
+            "/sdapi), which ignores it too."
+        ),
+    )
     bucket_endpoint_url: Url | None = Field(
         None, description="S3 endpoint; the bucket may be part of the host or path as RunPod users write it."
     )
@@ -426,7 +435,17 @@ class Settings(BaseSettings):
     )
     http_key_in_url: bool = Field(
         default=False,
-        description="Clients may also send that key as `?api_key=…`, which ends up in logs of proxies.",
+        description=(
+            "Clients may also send that key as `?api_key=…` or `?key=…`, or as the first part of the path "
+            "(`https://host/<key>`), which ends up in logs of proxies."
+        ),
+    )
+    http_cors_origins: str = Field(
+        "",
+        description=(
+            "Origins of the web pages that may use the HTTP API, separated by commas; `*`: all. Default: all where "
+            "HTTP_API_KEY is set, else pages of this machine (localhost)."
+        ),
     )
     http_line: Annotated[int, Unit("jobs")] = Field(
         100, ge=1, le=100000, description="Jobs that may wait there; more get 429."
@@ -497,6 +516,11 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The entries of ALLOW_HOSTS."""
         return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
+
+    @property
+    def cors_origins(self) -> tuple[str, ...] | None:
+        """The entries of HTTP_CORS_ORIGINS; None where it is not set."""
+        return tuple(entry.strip() for entry in self.http_cors_origins.split(",") if entry.strip()) or None
 
     @property
     def models_root(self) -> Path:

@@ -183,6 +183,9 @@ class HttpWorker:
         from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
         from worker.serving.local_gateway import LocalGateway  # noqa: PLC0415 - as above
         from worker.serving.openai.router import openai_apis  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.access import PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.application import webui_apis  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.sessions import WebUIApi  # noqa: PLC0415 - as above
 
         settings = self._settings
         secret = settings.http_api_key
@@ -190,8 +193,14 @@ class HttpWorker:
         bodies = BodyReader(settings.max_input_bytes, self._stopping)
         api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
         gateway = LocalGateway(self._table, self._handler.handle, takes_jobs=self._takes_jobs)
-        apis = [Api(job_router(api, key)), *openai_apis(gateway, bodies, key)]
-        return create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
+        apis = [
+            Api(job_router(api, key)),
+            *openai_apis(gateway, bodies, key),
+            *webui_apis(WebUIApi(gateway, bodies), key, queue_size=lambda: self._table.counts()["inQueue"]),
+        ]
+        app = create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
+        in_path = secret.get_secret_value() if secret is not None and settings.http_key_in_url else None
+        return with_browser_access(PathNormalizer(app, in_path), settings.cors_origins, has_key=secret is not None)
 
     def _takes_jobs(self) -> bool:
         return self._started and not self._stopping.is_set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import WorkerError
+from worker.errors import InvalidInput, ModelNotFound, Problem, WorkerError
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
@@ -95,6 +95,18 @@ class ImageGeneration:
             )
             await self._files.hold(models.models, context, loaded=self._backend.loaded)
             return await self._built(job, models, await self._inputs.load(job, context), warnings)
+
+    async def mistakes_in_names(self, job: Generation) -> list[Problem]:
+        """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
+        try:
+            await self._models.plan(job)
+        except InvalidInput as error:
+            return error.problems
+        except ModelNotFound as error:
+            return [Problem(**problem) for problem in error.details.get("problems", ())]
+        except WorkerError:
+            return []  # the mistakes that are known are answer enough
+        return []
 
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
@@ -13,19 +13,20 @@ from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
 from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
     Sides,
     as_mask,
     fitted,
     grown,
     is_empty,
+    is_transparent,
     nearest_size,
     opaque,
     read_picture,
     to_base64,
     transparency_mask,
 )
-from worker.images.picture import BrokenPicture
 from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher, FetchLimits
 from worker.storage.errors import StoreError
@@ -194,14 +195,27 @@ def load_inputs(
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
     """
+    unseen: list[str] = []
 
     def read(text: str, path: str) -> Image:
         data = source.read(text, path, target=target, deadline=deadline)
         try:
-            return read_picture(data, max_pixels=max_pixels)
+            image = read_picture(data, max_pixels=max_pixels)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+        if is_transparent(image):
+            unseen.append(path)
+        return image
 
+    inputs = _read_all(job, read)
+    if not unseen or isinstance(job, Upscale):
+        return inputs
+    behind = _background(job) if isinstance(job, Img2Img) else "white"
+    told = [f"{path} is wholly transparent: what is used is a {behind} picture" for path in unseen]
+    return replace(inputs, warnings=(*inputs.warnings, *told))
+
+
+def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
     if isinstance(job, Inpaint):
         return _inpaint(job, read)
     if isinstance(job, Img2Img):

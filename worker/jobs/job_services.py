@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from worker.contract.base.limits import Limits
     from worker.contract.expand.prompts import Piece
+    from worker.contract.parse.unknown_fields import UnknownFields
     from worker.contract.types.job import Generation
     from worker.jobs.generation import ImageGeneration
     from worker.jobs.inputs import InputLoader
@@ -42,6 +43,7 @@ class JobServices:
         operator: The operator's presets, wildcards and rules.
         threads: For everything that blocks.
         limits: On what a job may ask for.
+        unknown_fields: What becomes of fields that nobody reads; see `accept`.
         random: For seeds that the client leaves open.
     """
 
@@ -55,6 +57,7 @@ class JobServices:
     operator: OperatorConfig
     threads: JobThreads
     limits: Limits
+    unknown_fields: UnknownFields | None
     random: Random
 
     def plain_jobs(self, job: Generation) -> list[Piece]:

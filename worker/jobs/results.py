@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.errors import WorkerError
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.safety.gate import Gate
 
 

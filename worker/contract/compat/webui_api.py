@@ -6,6 +6,7 @@ What makes pictures goes through the same typed jobs as everything else; listing
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_PATH = 500
+_QUERY = re.compile(r"[\w.-]+=[\w.-]*(&[\w.-]+=[\w.-]*)*", re.ASCII)
 LISTINGS = frozenset(
     {
         "cmd-flags",
@@ -39,9 +41,19 @@ LISTINGS = frozenset(
         "upscalers",
     }
 )
-_CONTROLNET = frozenset(
-    {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
+EXTENSION_LISTINGS = frozenset(
+    {
+        "adetailer/v1/ad_model",
+        "adetailer/v1/schema",
+        "adetailer/v1/version",
+        "controlnet/control_types",
+        "controlnet/model_list",
+        "controlnet/module_list",
+        "controlnet/settings",
+        "controlnet/version",
+    }
 )
+"""Listings of extensions, which stand beside ``/sdapi/v1/``."""
 _KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
 _ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
@@ -59,10 +71,11 @@ _FOLDERS = {
     "embeddings": "embeddings",
 }
 _NOT_OFFERED = {
-    "options": "sets options for every later job; send override_settings with the job that needs them",
+    "options": "sets options for every later job; send override_settings (sd_model_checkpoint in it chooses the model) "
+    "with each job that needs them",
     "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
 }
-ENDPOINTS = frozenset({*LISTINGS, *_CONTROLNET, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
+ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
 """Every endpoint that is known, without ``/sdapi/v1/``."""
 
 
@@ -92,19 +105,19 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     more = next((name for name in raw if name not in {"api", "payload"}), None)
     if more is not None:
         raise InvalidInput.at(more, "is not a field of this form; its fields are api and payload")
-    endpoint, method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
+    (endpoint, query), method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
     payload = raw.get("payload")
     if payload is None:
         payload = {}
     if not isinstance(payload, dict):
         raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
-    if method == "GET" and endpoint in LISTINGS | _CONTROLNET:
-        root = "" if endpoint in _CONTROLNET else "sdapi/v1/"
-        return Call(endpoint, None, f"/{root}{endpoint}")
+    if method == "GET" and endpoint in LISTINGS | EXTENSION_LISTINGS:
+        root = "" if endpoint in EXTENSION_LISTINGS else "sdapi/v1/"
+        return Call(endpoint, None, f"/{root}{endpoint}{query}")
     if endpoint in _NOT_OFFERED and method == "POST":
         raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
-    if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
-        right = "GET" if endpoint in LISTINGS | _CONTROLNET else "POST"
+    if method != "POST" or endpoint in LISTINGS | EXTENSION_LISTINGS:
+        right = "GET" if endpoint in LISTINGS | EXTENSION_LISTINGS else "POST"
         raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
@@ -113,9 +126,14 @@ def to_job(raw: Mapping[str, Any]) -> Call:
 
 
 def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
-    """Return `answer` (ours) as the WebUI's own answer to `call`."""
+    """Return `answer` (ours) as the WebUI's own answer to `call`; `warnings`, where there are any, are added to it."""
     if "raw" in answer:
         return answer["raw"]
+    warnings = answer.get("warnings")
+    return {**_own_shape(call, answer), **({"warnings": list(warnings)} if warnings else {})}
+
+
+def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     if call.endpoint in _DIFFUSING:
         info = answer.get("info", {})
         return {
@@ -131,15 +149,19 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
-def _endpoint(api: Mapping[str, Any]) -> str:
+def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the endpoint without its root, and its query string with the question mark, which only listings have."""
     given = api.get("endpoint")
     if not isinstance(given, str):
         raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
-    endpoint = given[:_LONGEST_PATH].strip().strip("/").removeprefix("sdapi/v1/")
+    path, mark, query = given[:_LONGEST_PATH].strip().partition("?")
+    endpoint = path.strip("/").removeprefix("sdapi/v1/")
     if endpoint not in ENDPOINTS:
         near = nearest(endpoint, sorted(ENDPOINTS))
         raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
-    return endpoint
+    if query and not _QUERY.fullmatch(query):
+        raise InvalidInput.at("api.endpoint", "must have name=value pairs behind the question mark")
+    return endpoint, mark + query if query else ""
 
 
 def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,13 @@ model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.so
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from worker.contract.types.fields import mistake
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -132,6 +135,44 @@ class ModelRef(BaseModel):
         return whole
 
 
+_LONGEST_SHAPE = 300
+_WEIGHED = re.compile(r"(?P<name>[^:]{1,100}):(?P<scale>[+-]?\d*\.?\d+)")
+_NAMES = ("name", "path", "file", "lora", "lora_name", "model_name", "lora_path")
+_SCALES = ("scale", "weight", "multiplier", "strength", "strength_model")
+
+
+def lora_shape(value: object) -> str | None:
+    """Return `loras` as this contract has it for what other tools write, None where that can't be read.
+
+    They write lists of objects with names of their own, an object of scale by name, ``name:0.8``, or one name.
+    """
+    if isinstance(value, dict) and not any(name in value for name in _NAMES):
+        parts: list[object] = [{"name": name, "scale": scale} for name, scale in value.items()]
+    else:
+        parts = list(value) if isinstance(value, list) else [value]
+    shaped = [_lora(part) for part in parts]
+    if not shaped or any(part is None for part in shaped):
+        return None
+    shape = json.dumps(shaped, ensure_ascii=False)
+    return shape if len(shape) <= _LONGEST_SHAPE else None
+
+
+def _lora(part: object) -> dict[str, object] | None:
+    if isinstance(part, str):
+        found = _WEIGHED.fullmatch(part)
+        if found is None or _ADDRESS.match(part):
+            return {"name": part.removesuffix(".safetensors")}
+        return {"name": found["name"].removesuffix(".safetensors"), "scale": float(found["scale"])}
+    if not isinstance(part, dict):
+        return None
+    name = next((part[each] for each in _NAMES if isinstance(part.get(each), str)), None)
+    scale = next((part[each] for each in _SCALES if isinstance(part.get(each), (int, float))), None)
+    if name is None:
+        return None
+    bare = re.split(r"[/\\]", name)[-1].removesuffix(".safetensors")
+    return {"name": bare} if scale is None else {"name": bare, "scale": scale}
+
+
 class LoraRef(ModelRef):
     """A LoRA: a model with a scale and, on request, its trigger words put into the prompt."""
 
@@ -147,6 +188,13 @@ class LoraRef(ModelRef):
         None,
         description="true: put the LoRA's known trigger words into the prompt; a list: put these.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scale_apart(cls, value: Any) -> Any:
+        if isinstance(value, str) and not _ADDRESS.match(value) and _WEIGHED.fullmatch(value):
+            raise mistake("has the scale in its name; send it beside the name", json.dumps(_lora(value)))
+        return value
 
     @field_validator("scale", mode="before")
     @classmethod

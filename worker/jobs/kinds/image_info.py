@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.expand.from_infotext import job_from
 from worker.errors import InvalidInput
 from worker.images import infotext
-from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
+from worker.images.client_base64 import decode_clients_base64
+from worker.images.formats.picture import BrokenPicture
+from worker.images.inspect import inspect
 from worker.images.pixels import texts
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.webui.request import upscale as extras
@@ -45,7 +46,7 @@ def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
         InvalidInput: it is no whole picture.
     """
     try:
-        picture = inspect(decode_base64(data) if isinstance(data, str) else data)
+        picture = inspect(decode_clients_base64(data) if isinstance(data, str) else data)
         notes = texts(picture)
     except BrokenPicture as broken:
         raise InvalidInput.at(job.path("image"), f"is not a usable picture: {broken}") from None

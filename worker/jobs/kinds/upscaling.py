@@ -10,8 +10,8 @@ from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.errors import InvalidInput, WrongResult
 from worker.images.degenerate import is_one_colour
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.types.kinds import Upscale
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices

@@ -58,7 +58,12 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
     Raises:
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.
     """
-    accepted = accept(job.job, limits=services.limits, presets=services.operator.presets)
+    accepted = accept(
+        job.job,
+        limits=services.limits,
+        presets=services.operator.presets,
+        unknown_fields=services.unknown_fields,
+    )
     inner = accepted.job
     try:
         await services.delivery.admit(inner, context)

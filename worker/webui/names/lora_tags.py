@@ -44,6 +44,50 @@ class Tag:
         return 1.0 if scale is None else scale
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why the WebUI would not do what a tag says, and the tag to write instead."""
+
+    why: str
+    instead: str | None = None
+
+
+_BLOCK_WEIGHTS = frozenset({"lbw", "lbwe", "start", "stop", "step"})
+_PARTS = ("te", "unet", "dyn")
+
+
+def unread(tag: Tag) -> Unread | None:
+    """Return what of a LoRA's tag the WebUI does not read, None where it reads all of it."""
+    bare = f"<{tag.kind}:{tag.name}:{_weight(tag)}>"
+    ours = [name for name, _ in tag.named if name in _BLOCK_WEIGHTS]
+    words = [text for text in tag.positional if _number(text) is None]
+    comma = next((text for text in words if _number(text.replace(",", ".")) is not None), None)
+    if comma is not None:
+        point = comma.replace(",", ".")
+        return Unread(f"has a comma in the number {comma}; write {point}", f"<{tag.kind}:{tag.name}:{point}>")
+    if any(name in {"lbw", "lbwe"} for name in ours) or (words and any(word.isupper() for word in words)):
+        return Unread("has block weights, which need the extension lora-block-weight; it is not here", bare)
+    if ours:
+        return Unread(
+            f"says {ours[0]}=, which only the extension lora-block-weight reads; it is not here (the WebUI reads te=, "
+            "unet= and dyn=)",
+            bare,
+        )
+    other = next((name for name, _ in tag.named if name not in _PARTS), None)
+    if other is not None:
+        return Unread(f"says {other}=, which the WebUI does not read (te=, unet= and dyn= are)", bare)
+    if len(tag.positional) > len(_PARTS):
+        return Unread(f"has {len(tag.positional)} weights; the WebUI reads te, unet and dyn", bare)
+    if any(weight is None for weight in tag.weights.values()):
+        return Unread("has a weight that is not a number")
+    return None
+
+
+def _weight(tag: Tag) -> str:
+    first = tag.positional[0] if tag.positional else "1"
+    return first if _number(first) is not None else "1"
+
+
 def closed(prompt: str) -> int:
     """Return the length of `prompt` in which tags can be: behind its last ``>`` none ends.
 

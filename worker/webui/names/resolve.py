@@ -174,7 +174,7 @@ def tagged_loras(
             problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
         for tag in lora_tags.parse(text):
             if tag.kind not in lora_tags.LORA_KINDS:
-                problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
+                problems.append(_foreign_tag(tag, path))
                 continue
             if tag.name not in names and catalog.lora(tag.name) is None:
                 wanted = tag.name.removesuffix(".safetensors")
@@ -184,11 +184,50 @@ def tagged_loras(
                 near = next((name for name in listed if name.casefold() == wanted.casefold()), nearest(wanted, listed))
                 problems.append(Problem(path, message, near))
                 continue
-            if any(weight is None for weight in tag.weights.values()):
-                problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
+            unread = lora_tags.unread(tag)
+            if unread is not None:
+                problems.append(Problem(path, f"the tag {tag.text} {unread.why}", unread.instead))
                 continue
             chosen.append(ChosenLora(names.get(tag.name, tag.name), tag.scale, path))
     return tuple(chosen), problems
+
+
+_FOREIGN_TAGS = {
+    "hypernet": "is not offered by tag; send override_settings.sd_hypernetwork",
+    "segment": "is SwarmUI's; here adetailer redraws what it finds",
+    "object": "is SwarmUI's; here adetailer, or inpaint with a mask",
+    "region": "is SwarmUI's; the WebUI has no regions",
+    "clear": "is SwarmUI's; the WebUI makes no transparency",
+    "random": "is SwarmUI's; here wildcards: true reads {a|b}",
+    "alternate": "is SwarmUI's; here [a|b]",
+    "alt": "is SwarmUI's; here [a|b]",
+    "fromto": "is SwarmUI's; here [a:b:0.5]",
+    "repeat": "is SwarmUI's; write the words out",
+    "wildcard": "is SwarmUI's; here wildcards: true reads __name__",
+    "wc": "is SwarmUI's; here wildcards: true reads __name__",
+    "preset": "is SwarmUI's; here the field preset, or styles",
+    "embed": "is SwarmUI's; an embedding's name alone is enough",
+    "embedding": "is SwarmUI's; an embedding's name alone is enough",
+    "refiner": "is SwarmUI's; here refiner_checkpoint and refiner_switch_at",
+    "base": "is SwarmUI's; here hr_prompt parts the passes",
+    "var": "is SwarmUI's",
+    "setvar": "is SwarmUI's",
+    "trigger": "is SwarmUI's; here loras[].trigger_words: true",
+    "video": "is SwarmUI's; the WebUI makes no videos",
+    "ppp": "is of the extension sd-webui-prompt-postprocessor, which is not here",
+    "model": "is not of the WebUI; send checkpoint",
+    "lbw": "is not of the WebUI",
+}
+"""Kind of tag in other programs → whose it is, and what does the same here."""
+
+
+def _foreign_tag(tag: lora_tags.Tag, path: str) -> Problem:
+    """Return the problem of a tag that the WebUI knows no kind of network for."""
+    told = _FOREIGN_TAGS.get(tag.kind.casefold())
+    if told is not None:
+        return Problem(path, f"the tag {tag.text} {told}")
+    near = nearest(tag.kind, sorted(lora_tags.LORA_KINDS), prefix=False)
+    return Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", near)
 
 
 def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
