@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from worker.bridge.endpoint_job import EndpointJob
+from worker.bridge.bridged_job import BridgedJob
 from worker.bridge.listing_cache import ListingCache
 from worker.client import EndpointError
 from worker.contract.compat import openai
@@ -58,9 +58,9 @@ class EndpointGateway:
         self._endpoint = endpoint
         self._patience = patience
         self.listings = ListingCache(self._ask_listing, listings)
-        self._running: set[EndpointJob] = set()
+        self._running: set[BridgedJob] = set()
 
-    async def submit(self, job_input: Mapping[str, Any]) -> EndpointJob:
+    async def submit(self, job_input: Mapping[str, Any]) -> BridgedJob:
         """See `JobGateway.submit`."""
         job = await self._run(_deliverable(job_input))
         if _changes_models(job_input):
@@ -85,7 +85,7 @@ class EndpointGateway:
     async def _ask_listing(self, path: str) -> Any:
         return await (await self._run(listing_job(path))).result()
 
-    async def _run(self, job_input: Mapping[str, Any]) -> EndpointJob:
+    async def _run(self, job_input: Mapping[str, Any]) -> BridgedJob:
         try:
             sent = await self._endpoint.run(job_input)
         except EndpointError as error:
@@ -93,7 +93,7 @@ class EndpointGateway:
             if error.status in _BUSY:
                 raise busy(f"the endpoint takes no more jobs now: {error}") from None
             raise RequestRefused(HTTPStatus.BAD_GATEWAY, f"the endpoint did not take the job: {error}") from None
-        job = EndpointJob(
+        job = BridgedJob(
             self._endpoint, sent, job_input, look_s=self._patience.look_s, give_up_s=self._patience.give_up_s
         )
         self._running.add(job)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from worker.bridge.endpoint_gateway import EndpointGateway
+from worker.contract.compat import webui_api
 from worker.serving.gateway import MODELS
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.http_api.application import create_app
@@ -16,6 +17,9 @@ from worker.serving.http_api.auth import ApiKey
 from worker.serving.http_api.request_body import BodyReader
 from worker.serving.http_api.server import HttpServer
 from worker.serving.openai.router import openai_apis
+from worker.serving.sdapi.access import OriginGuard, PathNormalizer, with_browser_access
+from worker.serving.sdapi.application import webui_apis
+from worker.serving.sdapi.sessions import WebUIApi
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -31,33 +35,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 """Names by which clients on this computer reach the bridge. A page whose name leads here by DNS has another one."""
 PRIMED = (
     MODELS,
-    *(
-        f"/sdapi/v1/{name}"
-        for name in (
-            "cmd-flags",
-            "embeddings",
-            "extensions",
-            "face-restorers",
-            "hypernetworks",
-            "latent-upscale-modes",
-            "loras",
-            "memory",
-            "options",
-            "prompt-styles",
-            "realesrgan-models",
-            "samplers",
-            "schedulers",
-            "script-info",
-            "scripts",
-            "sd-models",
-            "sd-vae",
-            "upscalers",
-        )
-    ),
-    "/controlnet/version",
-    "/controlnet/model_list",
-    "/controlnet/module_list",
-    "/controlnet/control_types",
+    *(f"/sdapi/v1/{name}" for name in sorted(webui_api.LISTINGS)),
+    *(f"/{name}" for name in sorted(webui_api.EXTENSION_LISTINGS)),
 )
 """Listings that clients ask for when they open."""
 
@@ -69,13 +48,17 @@ class Bridge:
         endpoint: Where the jobs go.
         listings: File in which listings are kept; None: nowhere.
         patience: With jobs that no worker takes.
+        origins: Of pages elsewhere that may use the bridge, beside those of this computer.
 
     Raises:
         ListingsUnreadable: the file holds something else.
     """
 
-    def __init__(self, endpoint: AsyncEndpoint, listings: Path | None, patience: Patience) -> None:
+    def __init__(
+        self, endpoint: AsyncEndpoint, listings: Path | None, patience: Patience, origins: Sequence[str] = ()
+    ) -> None:
         self._gateway = EndpointGateway(endpoint, listings, patience)
+        self._origins = tuple(origins)
         self._stopping = asyncio.Event()
 
     async def run(self, listener: socket.socket, *, prime: bool = False) -> None:
@@ -111,5 +94,9 @@ class Bridge:
 
     def _application(self) -> Any:
         bodies = BodyReader(LARGEST_REQUEST, self._stopping)
-        app = create_app(openai_apis(self._gateway, bodies, ApiKey(None, in_url=False)))
-        return TrustedHostMiddleware(app, allowed_hosts=list(LOOPBACK_NAMES))
+        key = ApiKey(None, in_url=False)
+        webui = webui_apis(WebUIApi(self._gateway, bodies), key, queue_size=lambda: self._gateway.waiting)
+        app = PathNormalizer(create_app([*webui, *openai_apis(self._gateway, bodies, key)]), None)
+        guarded = OriginGuard(app, self._origins)
+        pages = with_browser_access(guarded, self._origins or None, has_key=False)
+        return TrustedHostMiddleware(pages, allowed_hosts=list(LOOPBACK_NAMES))

@@ -35,6 +35,9 @@ def bridge(
         typer.Option(metavar="FILE", help="Where listings are kept between runs; default: in the user's folder."),
     ] = None,
     prime: Annotated[bool, typer.Option(help="Ask for all listings now, which wakes the endpoint once.")] = False,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="A web page elsewhere that may use the bridge: https://host. Repeatable.")
+    ] = None,
     patience: Annotated[
         float, typer.Option(metavar="S", min=1, help="Give a job up that no worker takes within this many seconds.")
     ] = GIVE_UP_S,
@@ -59,7 +62,7 @@ def bridge(
         raise typer.BadParameter(f"--port {port} can't be listened on: {listening_problem(error)}") from error
 
     async def serve() -> None:
-        made = Bridge(client, file, Patience(give_up_s=patience))
+        made = Bridge(client, file, Patience(give_up_s=patience), origin or ())
         log.info("bridge", endpoint=client.sync.url, webui=f"http://{HOST}:{port}", openai=f"http://{HOST}:{port}/v1")
         await made.run(listener, prime=prime)
 

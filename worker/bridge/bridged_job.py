@@ -19,7 +19,7 @@ from worker.telemetry.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from worker.client import AsyncEndpoint, AsyncJob, State
+    from worker.client import AsyncEndpoint, AsyncJob, JobState
     from worker.contract.answers import StreamedPiece
     from worker.serving.gateway import JobPhase
 
@@ -34,7 +34,7 @@ _PHASES: dict[str, JobPhase] = {
 }
 
 
-class EndpointJob:
+class BridgedJob:
     """Implements `GatewayJob`; lives in one event loop.
 
     Args:
@@ -163,7 +163,7 @@ class EndpointJob:
                 await self.cancel()
                 return
 
-    def _hear(self, state: State) -> None:
+    def _hear(self, state: JobState) -> None:
         self._state = state
         if state.progress and not state.over:
             self._note(Progress.from_json(state.progress))
@@ -192,7 +192,7 @@ def _keep(task: asyncio.Future[Any]) -> None:
     task.add_done_callback(_background.discard)
 
 
-def _answer(state: State) -> Any:
+def _answer(state: JobState) -> Any:
     """Return the output of a job that is over.
 
     Raises:
