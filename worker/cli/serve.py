@@ -183,7 +183,7 @@ class HttpWorker:
         from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
         from worker.serving.local_gateway import LocalGateway  # noqa: PLC0415 - as above
         from worker.serving.openai.router import openai_apis  # noqa: PLC0415 - as above
-        from worker.serving.sdapi.access import PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.access import OriginGuard, PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
         from worker.serving.sdapi.application import webui_apis  # noqa: PLC0415 - as above
         from worker.serving.sdapi.sessions import WebUIApi  # noqa: PLC0415 - as above
 
@@ -200,7 +200,9 @@ class HttpWorker:
         ]
         app = create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
         in_path = secret.get_secret_value() if secret is not None and settings.http_key_in_url else None
-        return with_browser_access(PathNormalizer(app, in_path), settings.cors_origins, has_key=secret is not None)
+        paths = PathNormalizer(app, in_path)
+        guarded = paths if secret is not None else OriginGuard(paths, settings.cors_origins or ())
+        return with_browser_access(guarded, settings.cors_origins, has_key=secret is not None)
 
     def _takes_jobs(self) -> bool:
         return self._started and not self._stopping.is_set()

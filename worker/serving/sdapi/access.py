@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hmac
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 
 from worker.serving.http_api.auth import KEY_HEADERS
 from worker.serving.sdapi.shapes import WARNINGS_HEADER
@@ -45,6 +48,32 @@ def with_browser_access(app: ASGIApp, origins: Sequence[str] | None, *, has_key:
         allow_private_network=True,
         expose_headers=[WARNINGS_HEADER],
     )
+
+
+class OriginGuard:
+    """Middleware that refuses requests of other pages where no key does: a browser sends a form unasked.
+
+    Args:
+        app: The application.
+        origins: Allowed beside those of this machine; ``*``: all.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        origin = Headers(scope=scope).get("Origin") if scope["type"] == "http" else None
+        if origin is None or self._allows(origin):
+            await self._app(scope, receive, send)
+            return
+        refusal = JSONResponse({"detail": f"pages of {origin[:200]} may not use this server"}, HTTPStatus.FORBIDDEN)
+        await refusal(scope, receive, send)
+
+    def _allows(self, origin: str) -> bool:
+        is_local = re.fullmatch(LOOPBACK_ORIGIN, origin) is not None
+        return is_local or origin in self._origins or ANY_ORIGIN in self._origins
 
 
 class PathNormalizer:
