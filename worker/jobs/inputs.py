@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
+from worker.contract.types.kinds import ControlMaps, Img2Img, Inpaint, Interrogate, Upscale
 from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
 from worker.images.formats.picture import BrokenPicture
@@ -141,6 +141,7 @@ class JobInputs:
     Attributes:
         images: To start from.
         mask: White is made anew.
+        masks: One for each of `images`, of jobs that have several.
         size: Of what is worked on, where the pictures decide; None without start pictures.
         own: Of the picture to start from.
         units: ``<unit>.image`` and the like, of ControlNet.
@@ -157,6 +158,7 @@ class JobInputs:
     warnings: tuple[str, ...] = ()
     result: Size | None = None
     own: Size | None = None
+    masks: tuple[str, ...] = ()
 
 
 NO_INPUTS = JobInputs()
@@ -229,6 +231,10 @@ def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
             warnings=warnings,
             own=Size(*images[0].size),
         )
+    if isinstance(job, ControlMaps):
+        images = [opaque(read(text, job.path(f"images[{n}]"))) for n, text in enumerate(job.images)]
+        masks = [as_mask(read(text, job.path(f"masks[{n}]"))) for n, text in enumerate(job.masks or ())]
+        return JobInputs(tuple(map(to_base64, images)), masks=tuple(map(to_base64, masks)))
     if isinstance(job, (Upscale, Interrogate)):
         image = read(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"

@@ -54,8 +54,17 @@ EXTENSION_LISTINGS = frozenset(
     }
 )
 """Listings of extensions, which stand beside ``/sdapi/v1/``."""
-_KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
-_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
+_KINDS = {
+    "controlnet/detect": "control_maps",
+    "extra-single-image": "upscale",
+    "interrogate": "interrogate",
+    "png-info": "png_info",
+}
+_ANSWERED = {
+    "controlnet/detect": ("images", "info", "poses", "tensor"),
+    "interrogate": ("caption",),
+    "png-info": ("info", "items", "parameters"),
+}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
@@ -145,7 +154,7 @@ def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
         said = answer.get("info", {}).get("html_info", "")
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if call.endpoint in _ANSWERED:
-        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+        return {name: answer[name] for name in _ANSWERED[call.endpoint] if name in answer}
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
@@ -169,6 +178,8 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return {"type": "refresh", "what": [_REFRESHED[endpoint]]}
     if endpoint == "v1/download":
         return _download(payload)
+    if endpoint == "controlnet/detect":
+        return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
     return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
@@ -177,6 +188,15 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _from_picture(payload: Mapping[str, Any]) -> str:
     """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
     return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
+
+
+def _control_maps(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of ``/controlnet/detect``, whose fields have a prefix and say -1 for what is not set."""
+    fields = {name.removeprefix("controlnet_"): value for name, value in payload.items()}
+    if "input_images" in fields:
+        fields["images"] = fields.pop("input_images")
+    given = {name: value for name, value in fields.items() if name != "low_vram" and value not in (-1, [])}
+    return {"module": "none", **given, "type": "control_maps"}
 
 
 def _download(payload: Mapping[str, Any]) -> dict[str, Any]:
