@@ -447,6 +447,10 @@ class Settings(BaseSettings):
             "HTTP_API_KEY is set, else pages of this machine (localhost)."
         ),
     )
+    gallery: str | None = Field(
+        None,
+        description="Folder or `s3://bucket/prefix` whose pictures `/gallery` of `serve` shows; default: no gallery.",
+    )
     http_line: Annotated[int, Unit("jobs")] = Field(
         100, ge=1, le=100000, description="Jobs that may wait there; more get 429."
     )

@@ -36,7 +36,7 @@ LAYERS = [
     {"jobs"},
     {"serving"},
     {"service", "client", "bridge", "plan", "doctor"},
-    {"default_checkpoint", "app", "runpod_adapter"},
+    {"default_checkpoint", "app", "runpod_adapter", "gallery"},
     {"cli", "__main__"},
 ]
 """From the ground up; a part may import from its own layer and those below, types included."""
@@ -52,8 +52,8 @@ DUPLICATED_MODULES = {
 
 ONLY_THERE = {
     "runpod": {"worker/runpod_adapter.py"},
-    "boto3": {"worker/storage/s3.py"},
-    "botocore": {"worker/storage/s3.py"},
+    "boto3": {"worker/storage/s3.py", "worker/gallery/store/bucket.py"},
+    "botocore": {"worker/storage/s3.py", "worker/gallery/store/bucket.py"},
 }
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
     "bridge": "worker.cli.bridge",
+    "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "deploy": "worker.cli.deploy.command",
