@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from worker.contract.compat.webui_api import EXTENSION_LISTINGS, LISTINGS
 from worker.serving.gateway import JobError
@@ -93,7 +93,7 @@ def gradio_router(queue_size: Callable[[], int]) -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def root() -> Response:
-        return PlainTextResponse("AUTOMATIC1111's API is at /sdapi/v1; /docs shows all of it.\n")
+        return json_response({"docs": "/docs", "api": "/sdapi/v1"})
 
     return router
 
