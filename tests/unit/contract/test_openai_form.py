@@ -45,7 +45,16 @@ def test_fields_of_openai_become_those_of_a_job() -> None:
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_fields_that_say_nothing_change_nothing(nothing: Any) -> None:
-    names = ("model", "n", "size", "quality", "background", "output_format", "output_compression", "response_format")
+    names: tuple[str, ...] = (
+        "model",
+        "n",
+        "size",
+        "quality",
+        "background",
+        "output_format",
+        "output_compression",
+        "response_format",
+    )
     names += ("moderation", "stream", "partial_images", "style", "user", "extra_body", "svg", "frame_count")
     assert job(prompt="a cat", **dict.fromkeys(names, nothing)) == job(prompt="a cat")
 
