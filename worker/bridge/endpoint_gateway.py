@@ -62,7 +62,7 @@ class EndpointGateway:
 
     async def submit(self, job_input: Mapping[str, Any]) -> BridgedJob:
         """See `JobGateway.submit`."""
-        job = await self._run(_deliverable(job_input))
+        job = await self._run(deliverable(job_input))
         if _changes_models(job_input):
             job.when_over(self.listings.expire)
         job.when_over(self.listings.refresh_stale)
@@ -107,7 +107,7 @@ def _changes_models(job_input: Mapping[str, Any]) -> bool:
     return job_input.get("type") in _CHANGES_MODELS or asked.rstrip("/").rpartition("/")[2].startswith("refresh-")
 
 
-def _deliverable(job_input: Mapping[str, Any]) -> Mapping[str, Any]:
+def deliverable(job_input: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a job whose pictures may come as links where they are too large for an answer: the bridge fetches them."""
     fields = job_input.get(openai.INPUT)
     if not isinstance(fields, dict) or fields.get("response_format") not in {None, "", "b64_json"}:
