@@ -258,7 +258,11 @@ class PngInfoAnswer(TypedDict):
     parameters: dict[str, Any]
     """The generation parameters, parsed."""
     job: dict[str, Any]
-    """A job that makes the picture again."""
+    """A job that makes the picture again, as far as the file tells."""
+    lost: list[str]
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
+    program: NotRequired[str]
+    """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]

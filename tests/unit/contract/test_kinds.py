@@ -90,9 +90,7 @@ def test_a_picture_may_be_sent_in_many_ways(text: str) -> None:
     assert "init_images" not in job.plain_fields()
 
 
-@pytest.mark.parametrize(
-    "value", ["/etc/passwd", "cat.png", "file:///etc/passwd", "ftp://a/b", 5, "data:,hello"]
-)
+@pytest.mark.parametrize("value", ["/etc/passwd", "cat.png", "file:///etc/passwd", "ftp://a/b", 5, "data:,hello"])
 def test_what_is_no_picture_is_refused(value: object) -> None:
     assert problem({**CAT, "init_images": [value]}).path == "init_images[0]"
 
