@@ -144,11 +144,12 @@ class Worker:
         from worker.contract.base.limits import Limits  # noqa: PLC0415 - see above
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
         from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
-        from worker.jobs.inputs import InputLoader, PictureSource  # noqa: PLC0415 - see above
+        from worker.jobs.inputs import InputLoader  # noqa: PLC0415 - see above
         from worker.jobs.job_context import JobThreads  # noqa: PLC0415 - see above
         from worker.jobs.job_services import JobServices  # noqa: PLC0415 - see above
         from worker.jobs.model_files import ModelFiles  # noqa: PLC0415 - see above
         from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
+        from worker.jobs.picture_source import PictureSource  # noqa: PLC0415 - see above
         from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
         from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
         from worker.net.addresses import AllowList  # noqa: PLC0415 - see above

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.serving.sdapi.access import PathNormalizer
+from worker.serving.sdapi.access import OriginGuard, PathNormalizer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -39,7 +39,8 @@ def seen(path: str, key: str | None = KEY) -> tuple[str, str]:
         ("/sdapi/v1/txt2img/", ("/sdapi/v1/txt2img", "")),
         ("//sdapi//v1/txt2img//", ("/sdapi/v1/txt2img", "")),
         ("/", ("/", "")),
-        ("//", ("/", "")),
+        ("/gallery/", ("/gallery/", "")),
+        ("/gallery//picture/", ("/gallery//picture/", "")),
         (f"/{KEY}", ("/", KEY)),
         (f"/{KEY}/", ("/", KEY)),
         (f"/{KEY}/config", ("/config", KEY)),
@@ -57,3 +58,36 @@ def test_the_path_is_read_as_it_was_meant(path: str, expected: tuple[str, str]) 
 
 def test_without_a_key_that_may_stand_there_nothing_is_taken_for_one() -> None:
     assert seen(f"/{KEY}/sdapi/v1/options", None) == (f"/{KEY}/sdapi/v1/options", "")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "passes"),
+    [
+        (None, "127.0.0.1:8000", True),
+        ("http://localhost:5001", "127.0.0.1:8000", True),
+        ("http://192.168.1.5:8000", "192.168.1.5:8000", True),
+        ("http://192.168.1.6:8000", "192.168.1.5:8000", False),
+        ("http://evil.example:8000", "evil.example:8000", False),
+        ("https://art.example", "127.0.0.1:8000", True),
+        ("https://other.example", "127.0.0.1:8000", False),
+        ("null", "127.0.0.1:8000", False),
+        ("", "", False),
+    ],
+)
+def test_without_a_key_pages_of_other_origins_are_refused(origin: str | None, host: str, passes: bool) -> None:  # noqa: FBT001 - a case's value
+    passed: list[Scope] = []
+    statuses: list[int] = []
+
+    async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
+        passed.append(scope)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    headers = [(b"host", host.encode()), *([(b"origin", origin.encode())] if origin is not None else [])]
+    scope = {"type": "http", "method": "POST", "path": "/sdapi/v1/txt2img", "headers": headers}
+    asyncio.run(OriginGuard(application, ["https://art.example/"])(scope, receive, send))
+    assert (bool(passed), statuses) == (passes, [] if passes else [403])

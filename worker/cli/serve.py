@@ -194,8 +194,8 @@ class HttpWorker:
         from worker.serving.sdapi.sessions import WebUIApi  # noqa: PLC0415 - as above
 
         settings = self._settings
-        secret = settings.http_api_key
-        key = ApiKey(_plain(secret), in_url=settings.http_key_in_url)
+        key_text = _plain(settings.http_api_key)
+        key = ApiKey(key_text, in_url=settings.http_key_in_url)
         bodies = BodyReader(settings.max_input_bytes, self._stopping)
         api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
         gateway = LocalGateway(self._table, self._handler.handle, takes_jobs=self._takes_jobs)
@@ -210,12 +210,11 @@ class HttpWorker:
             from worker.gallery.web.gallery_server import PATH  # noqa: PLC0415 - as above
             from worker.gallery.web.routes import gallery_app  # noqa: PLC0415 - as above
 
-            app.mount(PATH, gallery_app(self._gallery, Access(_plain(secret))))
+            app.mount(PATH, gallery_app(self._gallery, Access(key_text)))
             self._gallery.start()
-        in_path = _plain(secret) if settings.http_key_in_url else None
-        paths = PathNormalizer(app, in_path)
-        guarded = paths if secret is not None else OriginGuard(paths, settings.cors_origins or ())
-        return with_browser_access(guarded, settings.cors_origins, has_key=secret is not None)
+        paths = PathNormalizer(app, key_text if settings.http_key_in_url else None)
+        guarded = paths if key_text is not None else OriginGuard(paths, settings.cors_origins or ())
+        return with_browser_access(guarded, settings.cors_origins, has_key=key_text is not None)
 
     def _takes_jobs(self) -> bool:
         return self._started and not self._stopping.is_set()

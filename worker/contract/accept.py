@@ -130,9 +130,7 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(
-    raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields
-) -> Accepted:
+def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields) -> Accepted:
     call = diffusers.to_job(raw) if diffusers.matches(raw) else None
     dressed = dress(raw if call is None else call.fields, presets)
     if dressed.problems:

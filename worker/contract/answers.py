@@ -233,6 +233,21 @@ class InterrogateAnswer(TypedDict):
     worker: WorkerInfo
 
 
+class ControlMapsAnswer(TypedDict):
+    """The answer to `control_maps`."""
+
+    images: list[str]
+    """A map of each picture, base64 of a PNG."""
+    info: str
+    poses: NotRequired[list[Any]]
+    """Of preprocessors that find poses: the points."""
+    tensor: NotRequired[Any]
+    """Of preprocessors that make no picture."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
 class PngInfoAnswer(TypedDict):
     """The answer to `png_info`."""
 
@@ -243,7 +258,11 @@ class PngInfoAnswer(TypedDict):
     parameters: dict[str, Any]
     """The generation parameters, parsed."""
     job: dict[str, Any]
-    """A job that makes the picture again."""
+    """A job that makes the picture again, as far as the file tells."""
+    lost: list[str]
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
+    program: NotRequired[str]
+    """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]
@@ -291,6 +310,7 @@ ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
     UpscaleAnswer,
     InterrogateAnswer,
+    ControlMapsAnswer,
     PngInfoAnswer,
     ListingAnswer,
     RefreshAnswer,

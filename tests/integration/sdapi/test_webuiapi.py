@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import webuiapi  # type: ignore[import-untyped]  # the package has no types
 
-from tests.support.served import CANNY, picture
+from tests.support.served import CANNY, base64_png, decoded, picture
 
 if TYPE_CHECKING:
     from tests.support.served import Served
@@ -53,6 +53,11 @@ def test_img2img_starts_from_a_picture_and_a_mask(api: webuiapi.WebUIApi) -> Non
     assert plain.image.size == masked.image.size == (64, 64)
     assert plain.image.tobytes() != masked.image.tobytes()
     assert plain.parameters.get("init_images") is None
+
+
+def test_img2img_without_a_size_is_512_as_in_a1111(served: Served) -> None:
+    body = {"prompt": "a cat", "steps": 1, "init_images": [base64_png()]}
+    assert decoded(served.post("/sdapi/v1/img2img", body).json()["images"][0]).size == (512, 512)
 
 
 def test_a_controlnet_unit_is_in_effect(served: Served, api: webuiapi.WebUIApi) -> None:
@@ -122,6 +127,17 @@ def test_the_lists_of_controlnet_are_there(api: webuiapi.WebUIApi) -> None:
     assert api.controlnet_version() == 3
     assert [name.partition(" ")[0] for name in api.controlnet_model_list()] == [CANNY]
     assert "canny" in api.controlnet_module_list()
+
+
+def test_a_preprocessor_of_controlnet_runs_alone(served: Served, api: webuiapi.WebUIApi) -> None:
+    (drawn,) = api.controlnet_detect(images=[picture()], module="canny", processor_res=128).images
+    assert drawn.size == (128, 128)
+    body = {"controlnet_module": "canyn", "controlnet_input_images": [base64_png()]}
+    refused = served.post("/controlnet/detect", body)
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("module: 'canyn' is refused by ControlNet")
+    assert "canny" in refused.json()["detail"]
+    assert served.post("/controlnet/detect", {"controlnet_module": "canny"}).json()["detail"].startswith("images: ")
 
 
 def test_a_model_that_is_set_stays_set_for_the_client_alone(served: Served) -> None:

@@ -40,6 +40,7 @@ def problem(raw: dict[str, Any]) -> Problem:
         ({"type": "refresh"}, "refresh"),
         ({"type": "validate", "job": CAT}, "validate"),
         ({"type": "prefetch", "loras": ["a"]}, "prefetch"),
+        ({"type": "control_maps", "module": "canny", "images": [PICTURE]}, "control_maps"),
     ],
 )
 def test_the_kind_is_inferred_when_it_is_unambiguous(raw: dict[str, Any], kind: str) -> None:
@@ -89,9 +90,7 @@ def test_a_picture_may_be_sent_in_many_ways(text: str) -> None:
     assert "init_images" not in job.plain_fields()
 
 
-@pytest.mark.parametrize(
-    "value", ["/etc/passwd", "cat.png", "file:///etc/passwd", "ftp://a/b", 5, "data:,hello"]
-)
+@pytest.mark.parametrize("value", ["/etc/passwd", "cat.png", "file:///etc/passwd", "ftp://a/b", 5, "data:,hello"])
 def test_what_is_no_picture_is_refused(value: object) -> None:
     assert problem({**CAT, "init_images": [value]}).path == "init_images[0]"
 

@@ -89,7 +89,7 @@ def _object(raw: Mapping[str, Any], path: str, written: dict[str, str]) -> dict[
     kept: dict[str, Any] = {}
     for name, value in raw.items():
         if name in _EMPTY_IS_A_WISH:
-            if value is not None and value != []:
+            if value is not None and value not in ([], {}) and (name == "prompt" or value != ""):
                 kept[name] = value
         elif name in _AS_SENT or (name == "args" and isinstance(value, list) and not value):
             kept[name] = value
@@ -109,7 +109,8 @@ def _value(name: str, value: Any, path: str, written: dict[str, str]) -> Any:
     if not isinstance(value, list) or is_empty(value):
         return value
     if name in _POSITIONAL:
-        return [_object(part, f"{path}[{i}]", written) if isinstance(part, dict) else part for i, part in enumerate(value)]
+        places = enumerate(value)
+        return [_object(part, f"{path}[{i}]", written) if isinstance(part, dict) else part for i, part in places]
     kept: list[Any] = []
     for index, part in enumerate(value):
         if is_empty(part) or (name in _NONE_IS_EMPTY and word(part) == "none"):

@@ -37,7 +37,7 @@ _NOT_SENT: dict[str, tuple[Any, ...]] = {
     "max_sequence_length": (77, 256, 512),
     "true_cfg_scale": (1, 1.0),
 }
-"""Arguments that a pipeline has and A1111 has not, or has otherwise → values with which the pipeline changes nothing."""
+"""Arguments that A1111 has not, or has otherwise → values with which the pipeline changes nothing."""
 _SAMPLERS = {
     "DDIMScheduler": "DDIM",
     "DEISMultistepScheduler": "DPM++ 2M",
@@ -130,7 +130,9 @@ def to_job(raw: Mapping[str, Any]) -> Translation:
 
 def _guidance(call: Translation) -> None:
     scale = call.fields.get("cfg_scale")
-    if call.written.get("cfg_scale") == "guidance_scale" and type(scale) in {int, float} and 0 <= scale < 1:
+    if call.written.get("cfg_scale") != "guidance_scale" or not isinstance(scale, (int, float)):
+        return
+    if not isinstance(scale, bool) and 0 <= scale < 1:
         call.fields["cfg_scale"] = 1
         call.warnings.append("guidance_scale of 1 and less is no guidance in diffusers; here it becomes cfg_scale 1")
 
@@ -145,7 +147,7 @@ def _scheduler(call: Translation) -> None:
     call.fields["sampler_name"] = _SAMPLERS[kind]
     call.written["sampler_name"] = "scheduler"
     if kind in _NEAR:
-        call.warnings.append(f"{kind} is no sampler of the WebUI; its nearest relative {_SAMPLERS[kind]!r} draws instead")
+        call.warnings.append(f"{kind} is no sampler of the WebUI; its nearest, {_SAMPLERS[kind]!r}, draws instead")
 
 
 def _unit(raw: Mapping[str, Any], call: Translation) -> None:

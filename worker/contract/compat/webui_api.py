@@ -6,9 +6,9 @@ What makes pictures goes through the same typed jobs as everything else; listing
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from worker.contract.base.json_guard import shown
 from worker.errors import InvalidInput
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_PATH = 500
-_QUERY = re.compile(r"[\w.-]+=[\w.-]*(&[\w.-]+=[\w.-]*)*", re.ASCII)
 LISTINGS = frozenset(
     {
         "cmd-flags",
@@ -41,6 +40,8 @@ LISTINGS = frozenset(
         "upscalers",
     }
 )
+_QUERIES = frozenset((name, value) for name in ("alias_names", "update") for value in ("true", "false", "1", "0"))
+"""Settings of a listing's query that are handed on."""
 EXTENSION_LISTINGS = frozenset(
     {
         "adetailer/v1/ad_model",
@@ -54,8 +55,17 @@ EXTENSION_LISTINGS = frozenset(
     }
 )
 """Listings of extensions, which stand beside ``/sdapi/v1/``."""
-_KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
-_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
+_KINDS = {
+    "controlnet/detect": "control_maps",
+    "extra-single-image": "upscale",
+    "interrogate": "interrogate",
+    "png-info": "png_info",
+}
+_ANSWERED = {
+    "controlnet/detect": ("images", "info", "poses", "tensor"),
+    "interrogate": ("caption",),
+    "png-info": ("info", "items", "parameters"),
+}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
@@ -105,7 +115,8 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     more = next((name for name in raw if name not in {"api", "payload"}), None)
     if more is not None:
         raise InvalidInput.at(more, "is not a field of this form; its fields are api and payload")
-    (endpoint, query), method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
+    endpoint, query = _endpoint(api)
+    method = str(api.get("method") or "GET")[:10].upper()
     payload = raw.get("payload")
     if payload is None:
         payload = {}
@@ -145,23 +156,22 @@ def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
         said = answer.get("info", {}).get("html_info", "")
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if call.endpoint in _ANSWERED:
-        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+        return {name: answer[name] for name in _ANSWERED[call.endpoint] if name in answer}
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
 def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the endpoint without its root, and its query string with the question mark, which only listings have."""
+    """Return the endpoint without ``/sdapi/v1/``, and those settings of its query that the WebUI has."""
     given = api.get("endpoint")
     if not isinstance(given, str):
         raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
-    path, mark, query = given[:_LONGEST_PATH].strip().partition("?")
+    path, _, query = given[:_LONGEST_PATH].strip().partition("?")
     endpoint = path.strip("/").removeprefix("sdapi/v1/")
     if endpoint not in ENDPOINTS:
         near = nearest(endpoint, sorted(ENDPOINTS))
         raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
-    if query and not _QUERY.fullmatch(query):
-        raise InvalidInput.at("api.endpoint", "must have name=value pairs behind the question mark")
-    return endpoint, mark + query if query else ""
+    kept = [f"{name}={value}" for name, value in parse_qsl(query) if (name, value.lower()) in _QUERIES]
+    return endpoint, f"?{'&'.join(kept)}" if kept else ""
 
 
 def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +179,8 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return {"type": "refresh", "what": [_REFRESHED[endpoint]]}
     if endpoint == "v1/download":
         return _download(payload)
+    if endpoint == "controlnet/detect":
+        return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
     return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
@@ -177,6 +189,15 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _from_picture(payload: Mapping[str, Any]) -> str:
     """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
     return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
+
+
+def _control_maps(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of ``/controlnet/detect``, whose fields have a prefix and say -1 for what is not set."""
+    fields = {name.removeprefix("controlnet_"): value for name, value in payload.items()}
+    if "input_images" in fields:
+        fields["images"] = fields.pop("input_images")
+    given = {name: value for name, value in fields.items() if name != "low_vram" and value not in (-1, [])}
+    return {"module": "none", **given, "type": "control_maps"}
 
 
 def _download(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,20 +109,21 @@ def read_scripts(normal: Normal, unknown: UnknownFields) -> None:
 
 
 def _read_one(normal: Normal, name: str, value: object) -> None:
-    path = f"alwayson_scripts.{name}"
+    """Read a script with something to do; pass over one that is off, whether it is known or not."""
+    path, script = f"alwayson_scripts.{name}", word(name)
     args = value.get("args") if isinstance(value, dict) else None
     if not isinstance(args, list):
         normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
-        return
-    script = word(name)
-    if script in SELECTABLE:
+    elif script in SELECTABLE:
         message = "is a selectable script; send script_name and script_args (or script) instead of alwayson_scripts"
         normal.problems.append(Problem(path, message))
-        return
-    if are_off(args) or all(is_empty(part) for part in args):
-        if not _is_known(script):
-            normal.warnings.append(f"{path} is ignored: it is switched off, and not a script that this worker offers")
-        return
+    elif not (are_off(args) or all(is_empty(part) for part in args)):
+        _read_active(normal, script, args, path)
+    elif not _is_known(script):
+        normal.warnings.append(f"{path} is ignored: it is switched off, and not a script that this worker offers")
+
+
+def _read_active(normal: Normal, script: str, args: list[Any], path: str) -> None:
     readers: dict[str, Callable[[], None]] = {
         "controlnet": lambda: _controlnet(normal, args, f"{path}.args"),
         "adetailer": lambda: _adetailer(normal, args, f"{path}.args"),
@@ -161,7 +162,8 @@ def _says_nothing_new(script: str, args: list[Any], fields: Mapping[str, Any]) -
         return first in (-1, "-1", fields.get("seed")) and all(says_nothing(part) or part == -1 for part in rest)
     if script == "sampler":
         names = ("steps", "sampler_name", "scheduler")
-        return all(word(part) == "automatic" or part == fields.get(name) for part, name in zip(args, names, strict=False))
+        said = zip(args, names, strict=False)
+        return all(word(part) == "automatic" or part == fields.get(name) for part, name in said)
     return False
 
 

@@ -1,8 +1,8 @@
 """One spelling for every job: what the WebUI's API says in two ways or keeps from old times becomes one field.
 
-What says nothing is left out (the WebUI's own echo of a request is full of nulls), `sampler_index` is an old `sampler_name`, the
-override settings that have a field of their own move there, `hires` and `refiner` become the WebUI's flat fields, and
-what came through `alwayson_scripts` becomes the typed units.
+What says nothing is left out (the WebUI's own echo of a request is full of nulls), `sampler_index` is an old
+`sampler_name`, the override settings that have a field of their own move there, `hires` and `refiner` become the
+WebUI's flat fields, and what came through `alwayson_scripts` becomes the typed units.
 """
 
 from __future__ import annotations
@@ -215,6 +215,16 @@ def _prompt(part: object) -> object:
     return {"prompt": part} if isinstance(part, str) else part
 
 
+def _single_units(normal: Normal) -> None:
+    """Read one unit without a list around it; what is no unit is told at its own place."""
+    for name in ("controlnet", "adetailer"):
+        if isinstance(normal.fields.get(name), dict):
+            normal.fields[name] = [normal.fields[name]]
+    if isinstance(normal.fields.get("adetailer"), (str, bool)):
+        normal.fields["adetailer"] = [normal.fields["adetailer"]]
+        normal.written["adetailer[0]"] = "adetailer"
+
+
 def _shorthands(normal: Normal) -> None:
     """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `return`."""
     fields = normal.fields
@@ -227,12 +237,7 @@ def _shorthands(normal: Normal) -> None:
         normal.written["preset[0]"] = "preset"
     if isinstance(fields.get("prompts"), list):
         fields["prompts"] = [_prompt(part) for part in fields["prompts"]]
-    for name in ("controlnet", "adetailer"):
-        if isinstance(fields.get(name), dict):
-            fields[name] = [fields[name]]
-    if isinstance(fields.get("adetailer"), (str, bool)):
-        fields["adetailer"] = [fields["adetailer"]]
-        normal.written["adetailer[0]"] = "adetailer"
+    _single_units(normal)
     output = fields.get("output")
     if isinstance(output, dict):
         fields["output"] = {key: value for key, value in output.items() if value is not None and key != "return"}

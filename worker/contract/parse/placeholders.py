@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.parse.unknown_fields import is_read
 from worker.errors import Problem
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def replace_placeholders(normal: Normal, raw: Mapping[str, Any]) -> None:
 def _placed(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield path and field of each placeholder."""
     for name, value in fields.items():
-        if name in _TEXTS:
+        if name in _TEXTS or not is_read(name):
             continue
         if value == _PLACEHOLDER:
             yield name, name

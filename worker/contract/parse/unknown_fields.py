@@ -69,7 +69,7 @@ class UnknownFieldReport:
     def add_empty(self, names: Iterable[str]) -> None:
         """Note which of the fields that say nothing have names that nobody reads."""
         for name in names:
-            if name in SPELLINGS or any(name in model.model_fields for model in KINDS.values()):
+            if is_read(name):
                 continue
             other = other_field(name)
             self.ignored.append(name if other is None else f"{name} ({other.owner}'s)")
@@ -90,6 +90,11 @@ class UnknownFieldReport:
         return [f"{names}{more} {verb} ignored: not a field that this worker reads"]
 
 
+def is_read(name: str) -> bool:
+    """Return whether some kind of job reads a field of this name."""
+    return name in SPELLINGS or any(name in model.model_fields for model in KINDS.values())
+
+
 def _whose(path: str, other: OtherField) -> str:
     here = f"; here: {other.instead}" if other.instead else ""
     return f"{path} ({other.owner}'s{here})"
@@ -100,7 +105,7 @@ def _repeats(name: str, value: Any, given: Mapping[str, Any]) -> bool:
     return name == "hr_cfg" and value in (given.get("cfg_scale", 7), 1, 1.0)
 
 
-def _problem(
+def _problem(  # noqa: PLR0911 - one explanation after the other
     unknown: UnknownField, path: str, kind: str, given: Mapping[str, Any], *, few: bool
 ) -> Problem | None:
     """Return the problem of a field that does not exist here; None where it only says again what another says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from worker.contract.rules import brackets, comments, foreign_syntax
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_SIDE = 512
 """Width and height where the job gives none (the WebUI's own default)."""
 UNIPC_STEPS = 3
+_ANCESTRAL = re.compile(r"ancestral|[\s_]a(?:[\s_]|$)", re.IGNORECASE)
+"""Names of samplers that put new noise in at each step: ``Euler a``, ``k_dpm_2_a``, ``DPM++ 2S a Karras``."""
 
 
 def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
@@ -76,20 +79,20 @@ def _zeros(job: Generation) -> Iterator[str]:
         for name, option in (("eta", "eta_ancestral"), ("s_noise", "s_noise")):
             value = given[name] if given[name] is not None else (job.override_settings or {}).get(option)
             if value == 0:
-                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}, which is then no ancestral sampler"
+                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}: it is no ancestral sampler then"
     if isinstance(job, Img2Img):
         noise = job.initial_noise_multiplier
         if noise is None:
             noise = (job.override_settings or {}).get("initial_noise_multiplier")
         if noise == 0:
-            yield f"{job.path('initial_noise_multiplier')} 0 takes the noise away that the picture is made from; 1 is usual"
+            path = job.path("initial_noise_multiplier")
+            yield f"{path} 0 takes the noise away that the picture is made from; 1 is usual"
         if job.denoising_strength == 0:
             yield f"{job.path('denoising_strength')} 0 changes nothing in the picture"
 
 
 def _is_ancestral(sampler: str | None) -> bool:
-    name = plain(sampler or "")
-    return name.endswith("a") or "ancestral" in name
+    return sampler is not None and _ANCESTRAL.search(sampler) is not None
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:

@@ -15,18 +15,31 @@ if TYPE_CHECKING:
 _SHOWN = 60
 _CHOICE = re.compile(r"(?<!\\)\{[^{}\n]{0,400}\|[^{}\n]{0,400}\}")
 _WILDCARD = re.compile(r"(?<!\w)__[\w/*.-]{1,80}__(?!\w)")
+_LORA = "a LoRA's tag is written <lora:name:0.8>"
 _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"<\s*(?:lora|lyco)\s*[=\s][^<>\n]{0,100}>?", re.IGNORECASE), "a LoRA's tag is written <lora:name:0.8>"),
-    (re.compile(r"<\s+(?:lora|lyco)\s*:[^<>\n]{0,100}>?", re.IGNORECASE), "a LoRA's tag is written <lora:name:0.8>"),
-    (re.compile(r"[\[({]\s*lora:[^\[\](){}<>\n]{1,100}[\])}]", re.IGNORECASE), "a LoRA's tag is written <lora:name:0.8>"),
+    (re.compile(r"<\s*(?:lora|lyco)\s*[=\s][^<>\n]{0,100}>?", re.IGNORECASE), _LORA),
+    (re.compile(r"<\s+(?:lora|lyco)\s*:[^<>\n]{0,100}>?", re.IGNORECASE), _LORA),
+    (re.compile(r"[\[({]\s*lora:[^\[\](){}<>\n]{1,100}[\])}]", re.IGNORECASE), _LORA),
     (re.compile(r"<\s*break\s*>", re.IGNORECASE), "a new part is begun by BREAK, in capitals and without brackets"),
-    (re.compile(r"<(?:fromto|alternate|alt)(?:\[[^\]\n]{0,40}\])?:[^<>\n]{0,200}>"), "of SwarmUI; here [cat:dog:0.5] and [cat|dog]"),
-    (re.compile(r"<(?:repeat|random|wildcard|wc)\[[^\]\n]{0,40}\]:[^<>\n]{0,200}>"), "of SwarmUI; here wildcards: true reads {a|b}"),
-    (re.compile(r"<(?:segment|object|region)\[[^\]\n]{0,40}\]:[^<>\n]{0,200}>"), "of SwarmUI; here adetailer redraws parts"),
-    (re.compile(r"(?<![\w-])embedding:[\w./\\-]{1,100}", re.IGNORECASE), "of ComfyUI; here an embedding's name alone is enough"),
+    (
+        re.compile(r"<(?:fromto|alternate|alt)(?:\[[^\]\n]{0,40}\])?:[^<>\n]{0,200}>"),
+        "of SwarmUI; here [cat:dog:0.5] and [cat|dog]",
+    ),
+    (
+        re.compile(r"<(?:repeat|random|wildcard|wc)\[[^\]\n]{0,40}\]:[^<>\n]{0,200}>"),
+        "of SwarmUI; here wildcards: true reads {a|b}",
+    ),
+    (
+        re.compile(r"<(?:segment|object|region)\[[^\]\n]{0,40}\]:[^<>\n]{0,200}>"),
+        "of SwarmUI; here adetailer redraws parts",
+    ),
+    (
+        re.compile(r"(?<![\w-])embedding:[\w./\\-]{1,100}", re.IGNORECASE),
+        "of ComfyUI; here an embedding's name alone is enough",
+    ),
     (re.compile(r"(?<![\w)])\((?:[^():\n]{1,200})\)(?:\+\+|--)"), "of compel; here (word:1.2)"),
     (re.compile(r"\.(?:and|blend|swap)\("), "of compel; here AND, BREAK and [cat:dog:0.5]"),
-)  # fmt: skip
+)
 """Pattern → what to write here."""
 
 

@@ -34,6 +34,21 @@ _REF_DESCRIPTION = (
 )
 
 
+_TITLE = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,12})\]\s*", re.DOTALL)
+
+
+def split_title(text: str) -> tuple[str, str | None]:
+    """Return a model's name, and the hash that the WebUI's titles have behind it: ``name.safetensors [58e088dedc]``.
+
+    Folders may be parted by backslashes, as the WebUI on Windows has them.
+    """
+    if _ADDRESS.match(text) or len(text) > MAX_REF_LENGTH:
+        return text, None
+    found = _TITLE.fullmatch(text)
+    name, digits = (found["name"], found["hash"].lower()) if found else (text, None)
+    return name.replace("\\", "/"), digits
+
+
 class ModelRef(BaseModel):
     """A model as a client names it; a bare string is the same as ``{"name": string}``."""
 
@@ -64,7 +79,16 @@ class ModelRef(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            return value
+        name, digits = split_title(value["name"])
+        if issubclass(cls, LoraRef):  # the WebUI's titles of LoRAs have no hash, and its hashes of them are others
+            return {**value, "name": value["name"].replace("\\", "/") if digits else name}
+        if digits is not None and len(digits) == _AUTO_V2 and not (value.get("sha256") or value.get("hash")):
+            return {**value, "name": name, "sha256": digits}
+        return {**value, "name": name}
 
     @field_validator("revision", mode="before")
     @classmethod

@@ -140,6 +140,8 @@ MOVED: dict[str, str] = {
 """Option → the job's own field for the same thing."""
 
 
+_ALL_OPTIONS = 200
+"""Options from which on they are all that the WebUI has, read and sent back; a job names a few."""
 _INSTEAD = {"tiling": "tiling", "face_restoration": "restore_faces"}
 """Option of the screen's start values → the job's own field."""
 
@@ -170,6 +172,8 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
         reader = ALLOWED.get(name)
         if reader is None:
             refused = _not_allowed(name, value, f"{path}.{name}")
+            if isinstance(refused, Problem) and len(given) >= _ALL_OPTIONS:
+                refused = refused.path  # nobody typed it: the options of extensions come back as well
             if isinstance(refused, Problem):
                 problems.append(refused)
             elif refused:
@@ -183,7 +187,9 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
     return Overrides(kept, problems, ignored)
 
 
-def _not_allowed(name: str, value: object, path: str) -> Problem | str:
+def _not_allowed(  # noqa: PLR0911 - one explanation after the other
+    name: str, value: object, path: str
+) -> Problem | str:
     """Return the problem of an option that no job may override, else the option in words; empty: not worth a word."""
     if name in WITHOUT_EFFECT:
         return path

@@ -6,7 +6,6 @@ TIFF or a GIF, which this worker makes none of, but reads.
 
 from __future__ import annotations
 
-import struct
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,8 @@ _CONVERTED: tuple[tuple[bytes, str], ...] = (
     (b"GIF89a", "GIF"),
 )
 _AVIF = b"avif"
+_COUNTS = 8
+"""Bytes of the chunk that says how many frames there are, and how often they are shown."""
 
 
 def as_still(data: bytes) -> bytes:
@@ -56,17 +57,22 @@ def as_known_format(data: bytes, *, max_pixels: int) -> bytes:
     Image.MAX_IMAGE_PIXELS = None  # the size is judged here
     try:
         with Image.open(BytesIO(data), formats=[kind]) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
-            if getattr(image, "n_frames", 1) > 1:
-                raise BrokenPicture(f"a {kind} of several pictures; send one of them")
+            _judge(image, kind, max_pixels)
             image.load()
             return _png(image)
     except BrokenPicture:
         raise
     except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise nearly everything
         raise BrokenPicture(f"a {kind} that can't be decoded ({type(error).__name__})") from None
+
+
+def _judge(image: Image.Image, kind: str, max_pixels: int) -> None:
+    """Raise BrokenPicture for a file that is too large, or holds more than one picture."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
+    if getattr(image, "n_frames", 1) > 1:
+        raise BrokenPicture(f"a {kind} of several pictures; send one of them")
 
 
 def _png(image: Image.Image) -> bytes:
@@ -86,8 +92,8 @@ def _without_animation(data: bytes) -> bytes:
         chunks = list(png_chunks(data))
     except BrokenPicture:
         return data  # told by the checks of its format
-    frames = next((data[start : start + 4] for kind, start, end in chunks if kind == b"acTL" and end - start >= 8), None)  # noqa: PLR2004 - two numbers of 4 bytes
-    if frames is None or struct.unpack(">I", frames)[0] > 1:
+    counts = [data[start:end] for kind, start, end in chunks if kind == b"acTL"]
+    if len(counts) != 1 or len(counts[0]) != _COUNTS or int.from_bytes(counts[0][:4], "big") > 1:
         return data
     return PNG_SIGNATURE + b"".join(_written(data, chunks))
 

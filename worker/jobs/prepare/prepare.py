@@ -198,6 +198,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
         *resolve.unproven_faces(job, backend.plan.weights),
         *resolve.negative_tags(negative),
+        *model_compatibility.small_size(job, base),
         *kindred,
     )
     return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))

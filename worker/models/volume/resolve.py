@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from worker.settings import ModelKind
 
 
+_HEX = frozenset("0123456789abcdef")
+_HASH_LENGTHS = (10, 64)
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What a reference means.
@@ -86,7 +90,7 @@ def resolve(
     file = _exact(wanted, names)
     if file is not None and known is not None and not _may_be(there.get(file), keys, ref):
         file = None  # somebody gave the catalog's name to a file from elsewhere
-    file = file or _same_content(ref, there)
+    file = file or _same_content(ref, there) or _with_hash(wanted, there)
     if file is None:
         file = _of_catalog(known, names, there) if known else _by_name(name or "", wanted, names, there)
     if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
@@ -143,6 +147,14 @@ def _same_content(ref: ModelRef, there: Mapping[str, Entry]) -> str | None:
     return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(ref.sha256)), None)
 
 
+def _with_hash(wanted: str, there: Mapping[str, Entry]) -> str | None:
+    """Return the file that a hash alone names, whole or its first 10 digits, as the WebUI takes it for a checkpoint."""
+    digits = wanted.lower()
+    if len(digits) not in _HASH_LENGTHS or not set(digits) <= _HEX:
+        return None
+    return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(digits)), None)
+
+
 def _exact(wanted: str, names: Sequence[str]) -> str | None:
     """Return the file with this path, or this path plus an ending, or else the one file anywhere with this stem."""
     stem, ending = split_ending(wanted)
@@ -152,6 +164,8 @@ def _exact(wanted: str, names: Sequence[str]) -> str | None:
     if "/" in wanted:
         return None
     below = [each for each in names if PurePosixPath(each).name == wanted or PurePosixPath(each).stem == wanted]
+    if not below:  # as the WebUI lists a file in a folder: `model_name`
+        below = [each for each in names if split_ending(each.replace("/", "_"))[0] == stem]
     return below[0] if len(below) == 1 else None
 
 

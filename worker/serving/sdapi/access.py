@@ -7,9 +7,11 @@ defect's too, carries the headers without which a page sees none of it.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -64,8 +66,9 @@ class OriginGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        origin = Headers(scope=scope).get("Origin") if scope["type"] == "http" else None
-        if origin is None or self._allows(origin):
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        origin = headers.get("Origin")
+        if origin is None or self._allows(origin) or _is_own_page(origin, headers.get("Host", "")):
             await self._app(scope, receive, send)
             return
         refusal = JSONResponse({"detail": f"pages of {origin[:200]} may not use this server"}, HTTPStatus.FORBIDDEN)
@@ -74,6 +77,16 @@ class OriginGuard:
     def _allows(self, origin: str) -> bool:
         is_local = re.fullmatch(LOOPBACK_ORIGIN, origin) is not None
         return is_local or origin in self._origins or ANY_ORIGIN in self._origins
+
+
+def _is_own_page(origin: str, host: str) -> bool:
+    """Return whether `origin` is this server by its bare address: a foreign page could come by a name of its own."""
+    parts = urlsplit(origin)
+    try:
+        ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return False
+    return parts.netloc == host
 
 
 class PathNormalizer:
@@ -95,7 +108,10 @@ class PathNormalizer:
         """Serve one request."""
         if scope["type"] == "http":
             path, key = self._split(_SLASHES.sub("/", scope["path"]))
-            path = path.rstrip("/") or "/"
+            if _API_PATH.match(path):
+                path = path.rstrip("/")
+            elif not key:
+                path = scope["path"]
             headers = [*scope["headers"], (KEY_HEADERS[0].lower().encode(), key.encode())] if key else scope["headers"]
             scope = {**scope, "path": path, "raw_path": path.encode(), "headers": headers}
         await self._app(scope, receive, send)

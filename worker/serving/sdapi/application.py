@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from worker.serving.http_api.application import Api
 from worker.serving.sdapi.errors import error_body
-from worker.serving.sdapi.generation import generation_router
+from worker.serving.sdapi.generation import generation_router, own_job_router
 from worker.serving.sdapi.listings import gradio_router, listing_router
 from worker.serving.sdapi.option_routes import options_router
 
@@ -30,7 +30,7 @@ def webui_apis(api: WebUIApi, key: ApiKey, *, queue_size: Callable[[], int]) -> 
         queue_size: Returns the number of jobs that wait.
     """
     guarded = APIRouter(dependencies=[Depends(key)])
-    for router in (generation_router(api), options_router(api), listing_router(api.gateway)):
+    for router in (generation_router(api), own_job_router(api), options_router(api), listing_router(api.gateway)):
         guarded.include_router(router)
     guarded_api = Api(guarded, error_body=error_body, error_prefixes=_PREFIXES)
     return [guarded_api, Api(gradio_router(queue_size))]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from worker.serving.sdapi.sessions import WebUIApi
 
+ROOT = "/sdapi/v1"
 MOST_IMAGES = 50
 """Of one ``/extra-batch-images``."""
 _JSON_BODY: dict[str, Any] = {
@@ -28,52 +29,65 @@ _JSON_BODY: dict[str, Any] = {
 
 def generation_router(api: WebUIApi) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(prefix="/sdapi/v1", tags=["A1111: pictures"])
+    router = APIRouter(tags=["A1111: pictures"])
 
-    @router.post("/txt2img", openapi_extra=_JSON_BODY, summary="Draw pictures from a prompt.")
+    @router.post(f"{ROOT}/txt2img", openapi_extra=_JSON_BODY, summary="Draw pictures from a prompt.")
     async def txt2img(request: Request) -> Response:
         return await _draw(api, "txt2img", request)
 
-    @router.post("/img2img", openapi_extra=_JSON_BODY, summary="Draw pictures from pictures and a prompt.")
+    @router.post(f"{ROOT}/img2img", openapi_extra=_JSON_BODY, summary="Draw pictures from pictures and a prompt.")
     async def img2img(request: Request) -> Response:
         return await _draw(api, "img2img", request)
 
-    @router.post("/extra-single-image", openapi_extra=_JSON_BODY, summary="Upscale a picture.")
+    @router.post(f"{ROOT}/extra-single-image", openapi_extra=_JSON_BODY, summary="Upscale a picture.")
     async def extra_single_image(request: Request) -> Response:
         body, warnings = shapes.read_types(await api.read_body(request))
         answer = await api.run(request, _upscale(body))
         told = {"html_info": answer.get("html_info", ""), "image": answer.get("image", "")}
         return json_response(told, shapes.warnings_header([*warnings, *answer.get("warnings", ())]))
 
-    @router.post("/extra-batch-images", openapi_extra=_JSON_BODY, summary="Upscale several pictures.")
+    @router.post(f"{ROOT}/extra-batch-images", openapi_extra=_JSON_BODY, summary="Upscale several pictures.")
     async def extra_batch_images(request: Request) -> Response:
         return await _upscale_all(api, request)
 
-    @router.post("/png-info", openapi_extra=_JSON_BODY, summary="Read how a picture was made.")
+    @router.post(f"{ROOT}/png-info", openapi_extra=_JSON_BODY, summary="Read how a picture was made.")
     async def png_info(request: Request) -> Response:
         answer = await api.run(request, shapes.job_input("png-info", await api.read_body(request)))
         told = {"info": answer.get("info") or "", "items": answer.get("items") or {}}
         told["parameters"] = answer.get("parameters") or {}
         return json_response(told, shapes.warnings_header(list(answer.get("warnings", ()))))
 
-    @router.post("/interrogate", openapi_extra=_JSON_BODY, summary="Describe a picture.")
+    @router.post(f"{ROOT}/interrogate", openapi_extra=_JSON_BODY, summary="Describe a picture.")
     async def interrogate(request: Request) -> Response:
         answer = await api.run(request, shapes.job_input("interrogate", await api.read_body(request)))
         return json_response({"caption": answer.get("caption", "")})
 
-    @router.get("/progress", summary="Progress of the client's own job.")
+    @router.post("/controlnet/detect", openapi_extra=_JSON_BODY, summary="Run a preprocessor of ControlNet.")
+    async def detect(request: Request) -> Response:
+        answer = await api.run(request, shapes.job_input("controlnet/detect", await api.read_body(request)))
+        warnings = answer.pop("warnings", ())
+        return json_response(answer, shapes.warnings_header(list(warnings)))
+
+    return router
+
+
+def own_job_router(api: WebUIApi) -> APIRouter:
+    """Return the routes about the job that a client has running."""
+    router = APIRouter(tags=["A1111: the client's own job"])
+
+    @router.get(f"{ROOT}/progress", summary="Progress of the client's own job.")
     async def progress(request: Request, *, skip_current_image: bool = False) -> Response:
         client = api.clients.of(request)
         client.wants_previews = client.wants_previews or not skip_current_image
         job = client.current_job
         return json_response(idle_progress() if job is None else job_progress(job, with_image=not skip_current_image))
 
-    @router.post("/interrupt", summary="Stop the client's own job.")
+    @router.post(f"{ROOT}/interrupt", summary="Stop the client's own job.")
     async def interrupt(request: Request) -> Response:
         await api.clients.of(request).interrupt()
         return json_response({})
 
-    @router.post("/skip", summary="Stop the client's own job, as interrupt does.")
+    @router.post(f"{ROOT}/skip", summary="Stop the client's own job, as interrupt does.")
     async def skip(request: Request) -> Response:
         await api.clients.of(request).interrupt(is_skip=True)
         return json_response(None)
@@ -84,6 +98,8 @@ def generation_router(api: WebUIApi) -> APIRouter:
 async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
     body = await api.read_body(request)
     payload, warnings = shapes.read_types(body)
+    if endpoint == "img2img":
+        payload = shapes.with_own_size(payload)
     client = api.clients.of(request)
     sent = shapes.with_inline_pictures(options.with_remembered(payload, client.options))
     if client.wants_previews:

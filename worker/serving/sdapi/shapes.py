@@ -61,7 +61,21 @@ _SPELLINGS: dict[str, Mapping[str, str | None]] = {
 _PICTURES = frozenset({"init_images", "mask", "latent_mask"})
 _INFO_TEXTS = frozenset({"sd_model_hash", "sd_model_name"})
 """Parts of `info` that clients read as texts; A1111 leaves them null where it hashes no models."""
-_ECHO_DEFAULTS: dict[str, Any] = {"batch_size": 1, "n_iter": 1}
+_ECHO_DEFAULTS: dict[str, Any] = {
+    "batch_size": 1,
+    "comments": None,
+    "disable_extra_networks": False,
+    "firstpass_image": None,
+    "force_task_id": None,
+    "infotext": None,
+    "n_iter": 1,
+    "refiner_checkpoint": None,
+    "refiner_switch_at": None,
+    "s_min_uncond": None,
+    "script_name": None,
+}
+"""A1111's echo has all fields; these are not in that of a job that does not set them."""
+_IMG2IMG_SIDE = 512
 
 
 def read_types(body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -86,6 +100,12 @@ def read_types(body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def job_input(endpoint: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input of the job that a POST to `endpoint` means."""
     return {"api": {"method": "POST", "endpoint": endpoint}, "payload": dict(payload)}
+
+
+def with_own_size(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an img2img `payload` with A1111's size where it says none: there the picture's own does not count."""
+    sides = {name: _IMG2IMG_SIDE for name in ("width", "height") if payload.get(name) is None}
+    return {**payload, **sides}
 
 
 def with_inline_pictures(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ _BLOCK_WEIGHTS = frozenset({"lbw", "lbwe", "start", "stop", "step"})
 _PARTS = ("te", "unet", "dyn")
 
 
-def unread(tag: Tag) -> Unread | None:
+def unread(tag: Tag) -> Unread | None:  # noqa: PLR0911 - one explanation after the other
     """Return what of a LoRA's tag the WebUI does not read, None where it reads all of it."""
     bare = f"<{tag.kind}:{tag.name}:{_weight(tag)}>"
     ours = [name for name, _ in tag.named if name in _BLOCK_WEIGHTS]
