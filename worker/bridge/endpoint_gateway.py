@@ -30,7 +30,7 @@ GIVE_UP_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class QueuePatience:
     """With an endpoint on which no worker takes a job.
 
     Attributes:
@@ -54,7 +54,7 @@ class EndpointGateway:
         ListingsUnreadable: the file holds something else.
     """
 
-    def __init__(self, endpoint: AsyncEndpoint, listings: Path | None, patience: Patience) -> None:
+    def __init__(self, endpoint: AsyncEndpoint, listings: Path | None, patience: QueuePatience) -> None:
         self._endpoint = endpoint
         self._patience = patience
         self.listings = ListingCache(self._ask_listing, listings)

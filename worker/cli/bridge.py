@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from worker.bridge.endpoint_gateway import GIVE_UP_S, Patience
+from worker.bridge.endpoint_gateway import GIVE_UP_S, QueuePatience
 from worker.bridge.listing_cache import ListingsUnreadable
-from worker.bridge.server import Bridge
+from worker.bridge.bridge_server import Bridge
 from worker.cli.submit import key_name
 from worker.client import AsyncEndpoint, EndpointError
 from worker.serving.http_api.server import listen, listening_problem
@@ -62,7 +62,7 @@ def bridge(
         raise typer.BadParameter(f"--port {port} can't be listened on: {listening_problem(error)}") from error
 
     async def serve() -> None:
-        made = Bridge(client, file, Patience(give_up_s=patience), origin or ())
+        made = Bridge(client, file, QueuePatience(give_up_s=patience), origin or ())
         log.info("bridge", endpoint=client.sync.url, webui=f"http://{HOST}:{port}", openai=f"http://{HOST}:{port}/v1")
         await made.run(listener, prime=prime)
 

@@ -32,7 +32,7 @@ _EDITS: openai.Route = "images/edits"
 
 def openai_apis(gateway: JobGateway, bodies: BodyReader, key: ApiKey) -> list[Api]:
     """Return the API below ``/v1``, below ``/openai/v1`` (RunPod's and Azure's root) and at Azure's older paths."""
-    routes = _Routes(gateway, bodies)
+    routes = _ImageRoutes(gateway, bodies)
     return [
         Api(routes.router(key), prefix="/v1", error_body=error_body),
         Api(routes.router(key), prefix="/openai/v1", error_body=error_body),
@@ -40,7 +40,7 @@ def openai_apis(gateway: JobGateway, bodies: BodyReader, key: ApiKey) -> list[Ap
     ]
 
 
-class _Routes:
+class _ImageRoutes:
     def __init__(self, gateway: JobGateway, bodies: BodyReader) -> None:
         self._gateway = gateway
         self._bodies = bodies

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.bridge.endpoint_gateway import Patience
+    from worker.bridge.endpoint_gateway import QueuePatience
     from worker.client import AsyncEndpoint
 
 LARGEST_REQUEST = 100_000_000
@@ -55,7 +55,7 @@ class Bridge:
     """
 
     def __init__(
-        self, endpoint: AsyncEndpoint, listings: Path | None, patience: Patience, origins: Sequence[str] = ()
+        self, endpoint: AsyncEndpoint, listings: Path | None, patience: QueuePatience, origins: Sequence[str] = ()
     ) -> None:
         self._gateway = EndpointGateway(endpoint, listings, patience)
         self._origins = tuple(origins)
