@@ -12,7 +12,7 @@ from starlette.requests import Request
 from worker.errors import DeadlineExceeded, InvalidInput, ModelNotFound, OutOfMemory, Problem
 from worker.serving.gateway import JobError, JobSnapshot
 from worker.serving.http_api.api_errors import RequestRefused
-from worker.serving.sdapi import options, shapes
+from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob, ClientRegistry
 from worker.serving.sdapi.errors import WebUIJobError, error_body
 from worker.serving.sdapi.progress import idle_progress, job_progress
@@ -63,72 +63,74 @@ class Job:
     ["a.safetensors [58e088dedc]", "a.safetensors", "a", "58e088dedc", "58E088DEDC", "58e088dedc00"],
 )
 def test_a_model_is_known_by_every_name_that_clients_use(name: str) -> None:
-    assert options.model_row(name, MODELS) is MODELS[0]
+    assert client_options.model_row(name, MODELS) is MODELS[0]
 
 
 @pytest.mark.parametrize("name", ["folder/b.safetensors", "folder\\b.safetensors", "folder_b", "folder/b"])
 def test_a_model_in_a_folder_is_known_with_either_slash(name: str) -> None:
-    assert options.model_row(name, MODELS) is MODELS[1]
+    assert client_options.model_row(name, MODELS) is MODELS[1]
 
 
 @pytest.mark.parametrize("name", ["", None, 5, "A.SAFETENSORS", "b", "None"])
 def test_what_names_no_model_finds_none(name: object) -> None:
-    assert options.model_row(name, MODELS) is None
+    assert client_options.model_row(name, MODELS) is None
 
 
 def test_the_options_that_are_shown_name_a_title_and_a_format() -> None:
-    seen = options.visible_options(OWN, {}, MODELS)
+    seen = client_options.visible_options(OWN, {}, MODELS)
     assert (seen["sd_model_checkpoint"], seen["samples_format"]) == (MODELS[0]["title"], "png")
     assert seen["sd_checkpoint_hash"] == "58e088dedc00"
-    chosen = options.visible_options(OWN, {"sd_model_checkpoint": "folder_b"}, MODELS)
+    chosen = client_options.visible_options(OWN, {"sd_model_checkpoint": "folder_b"}, MODELS)
     assert (chosen["sd_model_checkpoint"], chosen["sd_checkpoint_hash"]) == (MODELS[1]["title"], "")
-    nowhere = options.visible_options({**OWN, "sd_model_checkpoint": None}, {}, MODELS)
+    nowhere = client_options.visible_options({**OWN, "sd_model_checkpoint": None}, {}, MODELS)
     assert nowhere["sd_model_checkpoint"] == MODELS[0]["title"]
 
 
 def test_a_whole_dump_posted_back_changes_nothing() -> None:
     remembered = {"sd_model_checkpoint": "folder_b"}
-    changes = options.option_changes(options.visible_options(OWN, remembered, MODELS), OWN, remembered, MODELS)
+    changes = client_options.option_changes(
+        client_options.visible_options(OWN, remembered, MODELS), OWN, remembered, MODELS
+    )
     assert (changes.applied_to(remembered), changes.warnings) == (remembered, [])
 
 
 def test_a_changed_option_is_remembered_and_one_set_back_forgotten() -> None:
-    changes = options.option_changes({"eta_noise_seed_delta": 31337}, OWN, {}, MODELS)
+    changes = client_options.option_changes({"eta_noise_seed_delta": 31337}, OWN, {}, MODELS)
     remembered = changes.applied_to({})
     assert remembered == {"eta_noise_seed_delta": 31337}
-    back = options.option_changes({"eta_noise_seed_delta": 0}, OWN, remembered, MODELS)
+    back = client_options.option_changes({"eta_noise_seed_delta": 0}, OWN, remembered, MODELS)
     assert back.applied_to(remembered) == {}
     for nothing in (None, ""):
-        forgotten = options.option_changes({"eta_noise_seed_delta": nothing}, OWN, remembered, MODELS)
+        forgotten = client_options.option_changes({"eta_noise_seed_delta": nothing}, OWN, remembered, MODELS)
         assert forgotten.applied_to(remembered) == {}
 
 
 def test_options_that_no_job_may_override_are_named_but_not_by_the_hundred() -> None:
-    changes = options.option_changes({"samples_save": True, "eta_noise_seed_delta": 0}, OWN, {}, MODELS)
+    changes = client_options.option_changes({"samples_save": True, "eta_noise_seed_delta": 0}, OWN, {}, MODELS)
     assert changes.remembered == {}
     assert "samples_save" in changes.warnings[0]
-    many = options.option_changes({f"option_{number}": 1 for number in range(200)}, OWN, {}, MODELS)
+    many = client_options.option_changes({f"option_{number}": 1 for number in range(200)}, OWN, {}, MODELS)
     assert len(many.warnings[0]) < 400
     assert "190 more" in many.warnings[0]
 
 
 def test_remembered_options_give_way_to_what_a_body_says() -> None:
     remembered = {"sd_model_checkpoint": "a", "CLIP_stop_at_last_layers": 2, "eta_noise_seed_delta": 1}
-    sent = options.with_remembered({"prompt": "a cat"}, remembered)
+    sent = client_options.with_remembered({"prompt": "a cat"}, remembered)
     assert sent["override_settings"] == remembered
-    sent = options.with_remembered({"override_settings": {"sd_model_checkpoint": "b", "sd_vae": ""}}, remembered)
+    sent = client_options.with_remembered({"override_settings": {"sd_model_checkpoint": "b", "sd_vae": ""}}, remembered)
     assert sent["override_settings"] == {**remembered, "sd_model_checkpoint": "b"}
-    sent = options.with_remembered({"checkpoint": "b", "clip_skip": 1, "override_settings": None}, remembered)
+    sent = client_options.with_remembered({"checkpoint": "b", "clip_skip": 1, "override_settings": None}, remembered)
     assert sent["override_settings"] == {"eta_noise_seed_delta": 1}
     wrong = {"override_settings": "no object"}
-    assert options.with_remembered(wrong, remembered) == wrong
+    assert client_options.with_remembered(wrong, remembered) == wrong
 
 
 def test_settings_stay_after_a_job_that_says_so() -> None:
     given = {"sd_model_checkpoint": "a", "samples_save": True, "sd_vae": ""}
     body = {"override_settings": given, "override_settings_restore_afterwards": False}
-    assert options.kept_afterwards(body) == {"sd_model_checkpoint": "a"}
-    assert options.kept_afterwards({"override_settings": given}) == {}
+    assert client_options.kept_afterwards(body) == {"sd_model_checkpoint": "a"}
+    assert client_options.kept_afterwards({"override_settings": given}) == {}
 
 
 @pytest.mark.parametrize(
@@ -143,8 +145,8 @@ def test_settings_stay_after_a_job_that_says_so() -> None:
     ],
 )
 def test_only_models_that_are_not_listed_need_a_dry_run(remembered: dict[str, Any], *, is_unlisted: bool) -> None:
-    changes = options.OptionChanges(remembered)
-    assert options.unlisted(changes, MODELS, [{"model_name": "fine.pt"}]) is is_unlisted
+    changes = client_options.OptionChanges(remembered)
+    assert client_options.unlisted(changes, MODELS, [{"model_name": "fine.pt"}]) is is_unlisted
 
 
 # Bodies and answers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.serving.sdapi.access import OriginGuard, PathNormalizer
+from worker.serving.sdapi.browser_access import OriginGuard, PathNormalizer
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

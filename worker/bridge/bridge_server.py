@@ -17,9 +17,9 @@ from worker.serving.http_api.auth import ApiKey
 from worker.serving.http_api.request_body import BodyReader
 from worker.serving.http_api.server import HttpServer
 from worker.serving.openai.router import openai_apis
-from worker.serving.sdapi.access import OriginGuard, PathNormalizer, with_browser_access
-from worker.serving.sdapi.application import webui_apis
+from worker.serving.sdapi.browser_access import OriginGuard, PathNormalizer, with_browser_access
 from worker.serving.sdapi.sessions import WebUIApi
+from worker.serving.sdapi.webui_apis import webui_apis
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -189,9 +189,9 @@ class HttpWorker:
         from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
         from worker.serving.local_gateway import LocalGateway  # noqa: PLC0415 - as above
         from worker.serving.openai.router import openai_apis  # noqa: PLC0415 - as above
-        from worker.serving.sdapi.access import OriginGuard, PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
-        from worker.serving.sdapi.application import webui_apis  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.browser_access import OriginGuard, PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
         from worker.serving.sdapi.sessions import WebUIApi  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.webui_apis import webui_apis  # noqa: PLC0415 - as above
 
         settings = self._settings
         key_text = _plain(settings.http_api_key)

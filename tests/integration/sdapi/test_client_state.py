@@ -125,7 +125,7 @@ def test_progress_previews_and_interrupts_are_the_callers_own(served: Served) ->
 
 def test_a_listing_does_not_wait_behind_pictures(served: Served) -> None:
     drawers = [named(f"busy-{number}") for number in range(4)]
-    body = {**SMALL, "steps": 150}
+    body = {**SMALL, "steps": 150, "n_iter": 8}
     threads = [
         threading.Thread(target=served.post, args=("/sdapi/v1/txt2img", body), kwargs=drawer) for drawer in drawers
     ]

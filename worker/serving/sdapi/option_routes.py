@@ -10,14 +10,14 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI reads the anno
 from worker.contract.accept import accept
 from worker.errors import InvalidInput
 from worker.serving.gateway import JobError
-from worker.serving.sdapi import options, shapes
+from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.errors import WebUIJobError
-from worker.serving.sdapi.listings import json_response
+from worker.serving.sdapi.listing_routes import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.serving.sdapi.options import OptionChanges
+    from worker.serving.sdapi.client_options import OptionChanges
     from worker.serving.sdapi.sessions import WebUIApi
 
 _REFRESHES = ("refresh-checkpoints", "refresh-embeddings", "refresh-loras", "refresh-vae")
@@ -31,17 +31,17 @@ def options_router(api: WebUIApi) -> APIRouter:
     @router.get("/options", summary="All options, with those that the client has set.")
     async def get_options(request: Request) -> Response:
         own, models = await _own_options(api), await _models(api)
-        return json_response(options.visible_options(own, api.clients.of(request).options, models))
+        return json_response(client_options.visible_options(own, api.clients.of(request).options, models))
 
     @router.post("/options", summary="Remember options for the client's jobs.")
     async def set_options(request: Request) -> Response:
         posted = await api.read_body(request)
         client = api.clients.of(request)
         models = await _models(api)
-        changes = options.option_changes(posted, await _own_options(api), client.options, models)
+        changes = client_options.option_changes(posted, await _own_options(api), client.options, models)
         if changes.remembered:
             _check(changes)
-            if options.unlisted(changes, models, await api.gateway.listing("/sdapi/v1/sd-vae")):
+            if client_options.unlisted(changes, models, await api.gateway.listing("/sdapi/v1/sd-vae")):
                 await _check_models(api, changes, request)
         client.options = changes.applied_to(client.options)
         return json_response(None, shapes.warnings_header(changes.warnings))
@@ -73,7 +73,11 @@ def _check(changes: OptionChanges) -> None:
 
 async def _check_models(api: WebUIApi, changes: OptionChanges, request: Request) -> None:
     """Have the worker look for models that the WebUI does not list: a job may fetch them, or they are a mistake."""
-    models = {name: value for name, value in changes.remembered.items() if name in (options.CHECKPOINT, options.VAE)}
+    models = {
+        name: value
+        for name, value in changes.remembered.items()
+        if name in (client_options.CHECKPOINT, client_options.VAE)
+    }
     await api.run(request, {"type": "validate", "job": {"prompt": "", "override_settings": models}})
 
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads the annotation at run time
 
 from worker.serving.gateway import JobError, result_or_cancel
-from worker.serving.sdapi import options, shapes
+from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob
 from worker.serving.sdapi.errors import WebUIJobError, unprocessable
-from worker.serving.sdapi.listings import json_response
+from worker.serving.sdapi.listing_routes import json_response
 from worker.serving.sdapi.progress import idle_progress, job_progress
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
     if endpoint == "img2img":
         payload = shapes.with_own_size(payload)
     client = api.clients.of(request)
-    sent = shapes.with_inline_pictures(options.with_remembered(payload, client.options))
+    sent = shapes.with_inline_pictures(client_options.with_remembered(payload, client.options))
     if client.wants_previews:
         sent.setdefault("live_previews", True)
     try:
@@ -111,7 +111,7 @@ async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
             answer = await result_or_cancel(job, request)
     except JobError as failure:
         raise WebUIJobError(failure) from None
-    client.options.update(options.kept_afterwards(payload))
+    client.options.update(client_options.kept_afterwards(payload))
     headers = shapes.warnings_header([*warnings, *answer.get("warnings", ())])
     return json_response(shapes.picture_answer(answer, payload), headers)
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends
 
 from worker.serving.http_api.application import Api
 from worker.serving.sdapi.errors import error_body
-from worker.serving.sdapi.generation import generation_router, own_job_router
-from worker.serving.sdapi.listings import gradio_router, listing_router
+from worker.serving.sdapi.listing_routes import gradio_router, listing_router
 from worker.serving.sdapi.option_routes import options_router
+from worker.serving.sdapi.picture_routes import generation_router, own_job_router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
