@@ -67,7 +67,7 @@ def _warn(value: Any) -> Any:
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 DeliveryMode = Annotated[Literal["auto", "base64", "s3"], AnyCase]
 AnswerForm = Annotated[Literal["native", "a1111"], AnyCase]
-UnknownFields = Annotated[Literal["refuse", "warn"], AnyCase]
+UnknownFieldRule = Annotated[Literal["auto", "refuse", "warn"], AnyCase]
 LinkCheck = Annotated[Literal["once", "always", "off"], AnyCase]
 ImageCheckAction = Annotated[Literal["flag", "blur", "refuse"], AnyCase]
 Previews = Annotated[Literal["off", "cheap", "full"], AnyCase]
@@ -285,11 +285,11 @@ class Settings(BaseSettings):
             "parameters, info}, info as a JSON text, for clients of runpod-workers/worker-a1111."
         ),
     )
-    unknown_fields: UnknownFields | None = Field(
-        None,
+    unknown_fields: UnknownFieldRule = Field(
+        "auto",
         description=(
             "What becomes of a field that has a value and that nobody here reads; refuse: the job is an error, warn: "
-            "it is ignored with a warning. Unset: refuse, but warn in requests to the WebUI's own API (form `api`, "
+            "it is ignored with a warning; auto: refuse, but warn in requests to the WebUI's own API (form `api`, "
             "/sdapi), which ignores it too."
         ),
     )

@@ -292,7 +292,7 @@ def test_an_axis_with_a_name_that_is_not_there_is_a_mistake_of_the_job(all_insta
     [
         ({"controlnet": [unit()]}, "controlnet", "EXTENSIONS"),
         ({"adetailer": [{"model": "face_yolov8n.pt"}]}, "adetailer", "EXTENSIONS"),
-        ({"tiled_vae": {}}, "tiled_vae", "non-commercial"),
+        ({"tiled_vae": {"enabled": True}}, "tiled_vae", "non-commercial"),
         ({"init_images": [picture(64, 64)], "ultimate_upscale": {"scale": 2}}, "ultimate_upscale", "not installed"),
     ],
 )

@@ -82,7 +82,7 @@ def accept(
     limits: Limits | None = None,
     presets: Mapping[str, Preset] | None = None,
     bare_form: Literal["native", "a1111"] = "native",
-    unknown_fields: UnknownFields | None = None,
+    unknown_fields: UnknownFields | Literal["auto"] = "auto",
 ) -> Accepted:
     """Return the job in `raw`, whatever its form, with the presets that it names applied.
 
@@ -91,23 +91,24 @@ def accept(
         limits: What it may ask for.
         presets: The operator's, by name.
         bare_form: Shape of the answer to a body with no other fields than the WebUI's own.
-        unknown_fields: What becomes of a field with a value that nobody reads; None: it is refused, but ignored with a
+        unknown_fields: What becomes of a field with a value that nobody reads; auto: it is refused, but ignored with a
             warning in a request to the WebUI's own API, as the WebUI does.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it; `partial` is the rest as Accepted.
     """
     limits = limits or Limits()
+    unknown: UnknownFields = "refuse" if unknown_fields == "auto" else unknown_fields
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
     if openai.matches(raw):
         return _openai(raw, limits, presets or {})
     if webui_api.matches(raw):
-        accepted = _api(raw, limits, unknown_fields or "warn")
+        accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
     elif raw.get("preset"):
-        accepted = _dressed(without_empty(raw).fields, limits, presets or {}, unknown_fields or "refuse")
+        accepted = _dressed(without_empty(raw).fields, limits, presets or {}, unknown)
     else:
-        accepted = _formed(raw, limits, unknown_fields or "refuse", guarded=True)
+        accepted = _formed(raw, limits, unknown, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
             accepted = replace(accepted, form=bare_form)
     if isinstance(accepted.job, Validate):

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from worker.contract.base.limits import Limits
     from worker.contract.expand.prompts import Piece
-    from worker.contract.parse.unknown_fields import UnknownFields
     from worker.contract.types.job import Generation
     from worker.jobs.generation import ImageGeneration
     from worker.jobs.inputs import InputLoader
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
+    from worker.settings import UnknownFieldRule
     from worker.webui.backend import Backend
 
 LARGEST_SEED = 2**32 - 1
@@ -57,7 +57,7 @@ class JobServices:
     operator: OperatorConfig
     threads: JobThreads
     limits: Limits
-    unknown_fields: UnknownFields | None
+    unknown_fields: UnknownFieldRule
     random: Random
 
     def plain_jobs(self, job: Generation) -> list[Piece]:

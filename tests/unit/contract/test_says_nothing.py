@@ -78,8 +78,8 @@ KNOWN = [
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("value", EMPTY, ids=repr)
 def test_an_empty_value_of_a_known_field_is_as_if_it_had_not_been_sent(name: str, value: Any) -> None:
-    if name == "prompts" and value:
-        return  # an empty prompt is one to draw
+    if (name == "prompts" and value) or (name in {"tiled_vae", "ultimate_upscale"} and isinstance(value, dict)):
+        return  # an empty prompt is one to draw, and an empty unit may be a wish, which is told
     without = {key: part for key, part in CAT.items() if key != name}
     found = accept({**without, name: value}).job
     assert found.kind == "txt2img"
@@ -222,6 +222,15 @@ def test_settings_of_a_start_picture_pass_in_txt2img_where_they_are_defaults() -
 def test_a_list_with_empty_entries_names_the_others_where_they_stand() -> None:
     assert list(paths({**CAT, "init_images": ["", "/etc/passwd"]})) == ["init_images[1]"]
     assert job(styles=["", "None", "anime"]).styles == ["anime"]
+
+
+@pytest.mark.parametrize("name", ["tiled_diffusion", "tiled_vae", "ultimate_upscale"])
+def test_an_empty_unit_counts_as_not_sent_and_says_how_it_is_switched_on(name: str) -> None:
+    found = accept({"prompt": "a", "init_images": [PICTURE], name: {}}).job
+    assert isinstance(found, Generation)
+    assert found.warnings == (f'{name} is empty, which counts as not sent; {{"enabled": true}} turns it on',)
+    on = accept({"prompt": "a", "init_images": [PICTURE], name: {"enabled": True}}).job
+    assert getattr(on, name) is not None
 
 
 def test_a_preset_fills_what_says_nothing() -> None:

@@ -54,6 +54,8 @@ _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
 }
 """Fields of the WebUI's API that are accepted only with the value they have in its own echo."""
 
+_SWITCHED = frozenset({"soft_inpainting", "tiled_diffusion", "tiled_vae", "ultimate_upscale"})
+"""Units that work with nothing but defaults, so that an empty one may be a wish."""
 SPELLINGS = frozenset(
     {
         "action",
@@ -132,6 +134,9 @@ def normalise(raw: Mapping[str, Any]) -> Normal:
     normal = in_one_spelling(cleaned.fields)
     normal.written = {**cleaned.written, **normal.written}
     normal.empty = cleaned.empty
+    for name in cleaned.empty:
+        if name in _SWITCHED and isinstance(raw[name], dict):
+            normal.warnings.append(f'{name} is empty, which counts as not sent; {{"enabled": true}} turns it on')
     return normal
 
 

@@ -140,8 +140,8 @@ MOVED: dict[str, str] = {
 """Option → the job's own field for the same thing."""
 
 
-_ALL_OPTIONS = 200
-"""Options from which on they are all that the WebUI has, read and sent back; a job names a few."""
+_ALL_OPTIONS = 100
+"""Known options from which on they are all that the WebUI has, read and sent back; a job names a few."""
 _INSTEAD = {"tiling": "tiling", "face_restoration": "restore_faces"}
 """Option of the screen's start values → the job's own field."""
 
@@ -166,13 +166,14 @@ def read_overrides(given: Mapping[str, Any], path: str = "override_settings") ->
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
     ignored: list[str] = []
+    all_of_them = len(given.keys() & (ALLOWED.keys() | WITHOUT_EFFECT)) >= _ALL_OPTIONS
     for name, value in given.items():
         if name in MOVED or value is None:
             continue
         reader = ALLOWED.get(name)
         if reader is None:
             refused = _not_allowed(name, value, f"{path}.{name}")
-            if isinstance(refused, Problem) and len(given) >= _ALL_OPTIONS:
+            if isinstance(refused, Problem) and all_of_them:
                 refused = refused.path  # nobody typed it: the options of extensions come back as well
             if isinstance(refused, Problem):
                 problems.append(refused)

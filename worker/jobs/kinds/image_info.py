@@ -11,7 +11,7 @@ from worker.contract.expand.other_notes import read_other_notes
 from worker.errors import InvalidInput
 from worker.images import infotext
 from worker.images.client_base64 import decode_clients_base64
-from worker.images.formats.picture import BrokenPicture
+from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.formats.readable import as_still
 from worker.images.inspect import inspect
 from worker.images.pixels import decoded, texts
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from worker.jobs.job_services import JobServices
 
 _NAMED = 12
+_LOOKED_THROUGH = 16 * 1024 * 1024
+"""Pixels of a picture that are decoded to look for hidden notes."""
 _OTHER_NOTES = frozenset({"Comment", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "dream_metadata"})
 """Texts in which other programs than the WebUI write how a picture was made."""
 _NOT_NOTES = frozenset({"parameters", "UserComment", "exif", "icc_profile"})
@@ -57,7 +59,7 @@ def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
     try:
         picture = inspect(as_still(decode_clients_base64(data) if isinstance(data, str) else data))
         notes = texts(picture)
-        text = picture.infotext or ("" if _has_notes(notes) else hidden_text(decoded(picture))) or ""
+        text = picture.infotext or _hidden(picture, notes) or ""
     except BrokenPicture as broken:
         raise InvalidInput.at(job.path("image"), f"is not a usable picture: {broken}") from None
     hidden = _hidden_notes(text) if picture.infotext is None else {}
@@ -96,8 +98,11 @@ def _told(text: str, notes: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _has_notes(notes: Mapping[str, str]) -> bool:
-    return any(name in _OTHER_NOTES for name in notes)
+def _hidden(picture: Picture, notes: Mapping[str, str]) -> str | None:
+    """Return the text hidden in a picture without other notes, None where there is none or it is too large to look."""
+    if any(name in _OTHER_NOTES for name in notes) or picture.width * picture.height > _LOOKED_THROUGH:
+        return None
+    return hidden_text(decoded(picture))
 
 
 def _hidden_notes(text: str) -> dict[str, str]:
