@@ -23,7 +23,7 @@ COMMANDS = {
     "run": "worker.cli.run",
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
-    "bridge": "worker.cli.bridge",
+    "bridge": "worker.bridge.command",
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",

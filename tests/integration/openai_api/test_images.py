@@ -223,6 +223,19 @@ def test_a_client_that_hangs_up_cancels_its_job(client: openai.OpenAI, served: S
         assert time.monotonic() < deadline
 
 
+def test_a_stream_that_nobody_reads_on_cancels_its_job(client: openai.OpenAI, served: Served) -> None:
+    served.fault("slow-step", count=-1, seconds=0.1)
+    cancelled_before = served.jobs()["cancelled"]
+    extra = {"steps": 150, "seed": 7}
+    with client.images.generate(
+        prompt="a cat", stream=True, partial_images=3, size="64x64", extra_body=extra
+    ) as stream:
+        assert next(iter(stream)).type == "image_generation.partial_image"
+    deadline = time.monotonic() + 20
+    while served.jobs()["cancelled"] == cancelled_before:
+        assert time.monotonic() < deadline
+
+
 def test_a_wrong_key_is_refused_in_openais_shape(served: Served) -> None:
     client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong")
     with pytest.raises(openai.AuthenticationError, match="HTTP_API_KEY"):

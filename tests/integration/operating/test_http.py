@@ -18,8 +18,8 @@ from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
-from worker.cli.submit import key_name
 from worker.client import AsyncEndpoint, Endpoint, EndpointError, JobCancelled, JobFailed, JobTimedOut, read_webhook
+from worker.client.endpoint import key_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

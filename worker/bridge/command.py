@@ -14,8 +14,8 @@ import typer
 from worker.bridge.bridge_server import Bridge
 from worker.bridge.endpoint_gateway import GIVE_UP_S, QueuePatience
 from worker.bridge.listing_cache import ListingsUnreadable
-from worker.cli.submit import key_name
 from worker.client import AsyncEndpoint, EndpointError
+from worker.client.endpoint import key_name
 from worker.serving.http_api.server import listen, listening_problem
 from worker.telemetry import logs
 
