@@ -62,7 +62,7 @@ class Service:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
         """
         phases, result, images = Phases(), "cancelled", 0
-        with bound(job_id=str(job.get("id", ""))):
+        with bound(job_id=str(job.get("id", "")), **batch_keys(job)):
             try:
                 answer = await self._answer(job, phases, on_progress, on_piece)
                 result, images = "ok", _count(answer)
@@ -91,7 +91,7 @@ class Service:
                     answer = await self._upscaled(request, context)
                 else:
                     special = await dispatch.answer(request, context, services)
-                    answer = {"warnings": list(request.warnings), "worker": self._worker({}), **special}
+                    answer = {"warnings": list(request.warnings), "worker": self._worker(), **special}
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -232,16 +232,19 @@ class Service:
             "parameters": dict(result.parameters),
             "phase_ms": {},
             "warnings": [*job.warnings, *result.warnings],
-            "worker": self._worker(result.info),
+            "worker": self._worker(),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
         }
 
-    def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _worker(self) -> dict[str, Any]:
+        backend = self._services.backend
+        device = backend.plan.device
         return {
             "version": __version__,
-            "backend": self._services.backend.plan.name,
-            "webui_version": info.get("version"),
+            "backend": backend.plan.name,
+            "webui_version": backend.version,
+            "device": device.told(self._settings.batch_pixels) if device is not None else None,
             "id": self._settings.runpod_pod_id,
         }
 
@@ -255,6 +258,18 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+_BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")
+_LONGEST_KEY = 100
+
+
+def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the platform's names for the batch that a job belongs to, and for the job in it, for the log."""
+    found = {name: job[name] for name in _BATCH_KEYS if isinstance(job.get(name), (str, int))}
+    return {
+        name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
+    }
 
 
 def _count(answer: Any) -> int:

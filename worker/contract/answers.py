@@ -88,12 +88,23 @@ class Applied(TypedDict):
     """Fields that presets added or changed."""
 
 
+class DeviceInfo(TypedDict):
+    """What the WebUI computes on, and the limit that follows from it."""
+
+    name: Literal["cuda", "cpu"]
+    gpu: str | None
+    memory_bytes: int | None
+    vram_strategy: Literal["full", "medium", "low"] | None
+    max_pixels: int
+
+
 class WorkerInfo(TypedDict):
     """Who answered."""
 
     version: str
     backend: Literal["a1111", "stand-in"]
     webui_version: NotRequired[str | None]
+    device: NotRequired[DeviceInfo | None]
     id: NotRequired[str | None]
 
 

@@ -11,6 +11,7 @@ from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
 from worker.jobs.verification import verify
 from worker.webui.previews import with_previews
+from worker.webui.request.body import with_baseline
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation
@@ -162,9 +163,12 @@ class ImageGeneration:
     async def _built(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
     ) -> PreparedJob:
+        await self._backend.refresh_baseline()
         request = await self._threads.run(
-            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.max_pixels
+            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.batch_pixels
         )
+        if self._backend.plan.is_external:
+            request = with_baseline(request, self._backend.baseline)
         request, unwatched = self._with_previews(job, request)
         said = (*warnings, *unwatched, *models.warnings, *inputs.warnings)
         return PreparedJob(job, models, request, said)

@@ -226,6 +226,22 @@ def test_an_override_outside_the_allow_list_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "words", "suggestion"),
+    [
+        ("clip_skip", "send 'clip_skip' as a field of the job", "clip_skip"),
+        ("Steps", "send 'steps' as a field of the job", "steps"),
+        ("clip_stop_at_last_layers", "under this spelling", "CLIP_stop_at_last_layers"),
+        ("sd_model_checkpont", "is not an option", "sd_model_checkpoint"),
+        ("eta_ancestrall", "is not an option", "eta_ancestral"),
+    ],
+)
+def test_an_option_that_is_a_field_of_the_job_is_told_as_that(option: str, words: str, suggestion: str) -> None:
+    told = problem(override_settings={option: 1})
+    assert words in told.message
+    assert told.suggestion == suggestion
+
+
+@pytest.mark.parametrize(
     ("option", "given", "near"),
     [
         ("randn_source", "gpuu", "GPU"),

@@ -144,6 +144,24 @@ _ALL_OPTIONS = 100
 """Known options from which on they are all that the WebUI has, read and sent back; a job names a few."""
 _INSTEAD = {"tiling": "tiling", "face_restoration": "restore_faces"}
 """Option of the screen's start values → the job's own field."""
+_FIELDS = (
+    *dict.fromkeys(field.partition(".")[0] for field in MOVED.values()),
+    *("steps", "cfg_scale", "sampler_name", "scheduler", "seed", "width", "height", "denoising_strength", "styles"),
+)
+"""Fields of a job that may be taken for options."""
+_SAME_NAME = 1.0
+
+
+def _unknown(name: str, path: str) -> Problem:
+    """Return the problem with an option that is not allowed: it may be a field of the job, or misspelt."""
+    said = "is not an option that a job may override"
+    moved = next((option for option, field in MOVED.items() if name.casefold() == option.casefold()), None)
+    field = nearest(name, _FIELDS, similarity=_SAME_NAME, prefix=False)
+    if moved is not None:
+        return Problem(path, f"{said} under this spelling", moved)
+    if field is not None:
+        return Problem(path, f"{said}; send {field!r} as a field of the job", field)
+    return Problem(path, said, nearest(name, [*ALLOWED, *MOVED]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +223,4 @@ def _not_allowed(  # noqa: PLR0911 - one explanation after the other
         return Problem(path, f"is an option of {other.owner}; this worker runs AUTOMATIC1111", other.instead)
     if says_nothing(value):
         return path
-    return Problem(path, "is not an option that a job may override", nearest(name, ALLOWED))
+    return _unknown(name, path)

@@ -64,7 +64,7 @@ def bases_of(chosen: Chosen, models: Iterable[ResolvedModel], catalog: Catalog, 
     files = [model.file for model in models if model.kind == "lora"]
     by_name = {file.name: file.base_model for file in files if file is not None}
     found: dict[str, str] = {}
-    for lora in (*chosen.tagged, *chosen.loras):
+    for lora in chosen.applied_loras:
         base = by_name.get(lora.name)
         if base is None:
             row = catalog.lora(lora.name)
@@ -100,7 +100,7 @@ def loras_fit(
         IncompatibleModel: one is made for another architecture, or was seen not to fit; the WebUI would skip it.
     """
     warnings = []
-    for lora in (*chosen.tagged, *chosen.loras):
+    for lora in chosen.applied_loras:
         own = bases.get(lora.name)
         verdict = fits(own, base)
         if verdict == "refuse":

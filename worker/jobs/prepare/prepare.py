@@ -185,6 +185,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
+        styled=resolve.style_loras(job, names.styles or (), catalog)[0],
     )
     base, digest = model_compatibility.facts_of(checkpoint, store)
     bases = model_compatibility.bases_of(chosen, files, catalog, store)

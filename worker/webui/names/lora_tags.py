@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
 _BEGUN = re.compile(r"<(?:lora|lyco):[^,\n]{1,100}")
+_START = re.compile(r"<\w+:")
 MOST_TAGS = 100
 """In one prompt; each is looked for on the volume and among all that is known."""
+GREATEST_WEIGHT = 10.0
+"""Either way; beyond it a LoRA makes noise or not-a-number of any picture."""
 LORA_KINDS = frozenset({"lora", "lyco"})
 
 
@@ -88,6 +91,11 @@ def _weight(tag: Tag) -> str:
     return first if _number(first) is not None else "1"
 
 
+def begun(prompt: str) -> int:
+    """Return how many tags begin in `prompt`, ended or not: the WebUI follows each to the end of the text."""
+    return sum(1 for _ in _START.finditer(prompt))
+
+
 def closed(prompt: str) -> int:
     """Return the length of `prompt` in which tags can be: behind its last ``>`` none ends.
 
@@ -119,8 +127,8 @@ def parse(prompt: str) -> list[Tag]:
 
 def unended(prompt: str) -> str:
     """Return the beginning of a LoRA tag that no ``>`` ends, empty where there is none."""
-    begun = _BEGUN.search(prompt, closed(prompt))
-    return begun.group(0).rstrip() if begun else ""
+    start = _BEGUN.search(prompt, closed(prompt))
+    return start.group(0).rstrip() if start else ""
 
 
 def renamed(prompt: str, names: Mapping[str, str]) -> str:
