@@ -131,12 +131,12 @@ def test_a_listing_does_not_wait_behind_pictures(served: Served) -> None:
     ]
     for thread in threads:
         thread.start()
-    served.wait_until(lambda told: told["state"]["sampling_step"] > 0, **drawers[0])
-    assert served.get("/sdapi/v1/sd-models", **named("asks")).status_code == 200
     for drawer in drawers:  # also those whose job still waits for its turn
         told = served.wait_until(lambda told: told["state"]["job_count"] == 8, **drawer)
         assert told["progress"] > 0
         assert told["state"]["job"]
+    assert served.get("/sdapi/v1/sd-models", **named("asks")).status_code == 200
+    assert all(served.get("/sdapi/v1/progress", **drawer).json()["progress"] for drawer in drawers)
     for drawer in drawers:
         served.post("/sdapi/v1/interrupt", **drawer)
     for thread in threads:
