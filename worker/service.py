@@ -126,7 +126,10 @@ class Service:
                 on_progress=on_progress,
                 on_piece=on_piece,
             )
-            await services.delivery.admit(accepted.job, context)
+            try:
+                await services.delivery.admit(accepted.job, context)
+            except InvalidInput as error:
+                raise accepted.placed(error) from None
         return accepted, context
 
     async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:

@@ -35,7 +35,7 @@ LAYERS = [
     {"recovery"},
     {"jobs"},
     {"serving"},
-    {"service", "client", "plan", "doctor"},
+    {"service", "client", "bridge", "plan", "doctor"},
     {"default_checkpoint", "app", "runpod_adapter", "gallery"},
     {"cli", "__main__"},
 ]

@@ -12,19 +12,21 @@ from worker.contract.base.paths import as_written
 from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
 from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
 from worker.contract.operator.apply_presets import apply_presets, names_presets
+from worker.contract.compat import diffusers, model_cache, openai, webui_api, webui_body
+from worker.contract.operator.presets import dress
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.contract.operator.apply_presets import PresetResult
     from worker.contract.operator.presets import Preset
     from worker.contract.parse.unknown_fields import UnknownFields
 
-Form = Literal["native", "a1111", "cached", "api", "diffusers"]
+Form = Literal["native", "a1111", "cached", "api", "diffusers", "openai"]
 _COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
 
 
@@ -44,6 +46,7 @@ class Accepted:
     job: Job
     form: Form
     _call: webui_api.Call | None = field(default=None, repr=False)
+    _openai: openai.OpenAICall | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
@@ -57,6 +60,8 @@ class Accepted:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
         if self._call is not None:
             return _prefixed(error)
+        if self._openai is not None:
+            return InvalidInput(_of_openai(error.problems, self._openai), hint=error.hint)
         if not self._written:
             return error
         moved = [_moved(problem, as_written(problem.path, self._written)) for problem in error.problems]
@@ -75,6 +80,8 @@ class Accepted:
             )
         if self._call is not None:
             return webui_api.to_answer(self._call, answer)
+        if self._openai is not None:
+            return openai.to_answer(self._openai, answer)
         return dict(answer)
 
 
@@ -103,6 +110,8 @@ def accept(
     unknown: UnknownFields = "refuse" if unknown_fields == "auto" else unknown_fields
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
+    if openai.matches(raw):
+        return _openai(raw, limits, presets or {})
     if webui_api.matches(raw):
         accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
     elif names_presets(raw):
@@ -189,7 +198,7 @@ class _Shell:
 
     def around(self, job: Job) -> Accepted:
         """Return `job` in this form."""
-        return Accepted(job, self.form, self.call, self.written)
+        return Accepted(job, self.form, self.call, _written=self.written)
 
 
 def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
@@ -198,10 +207,32 @@ def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, 
         return shell.around(parse_job(raw, limits=limits, guarded=guarded, unknown=unknown))
     except InvalidInput as error:
         if error.partial is None:
-            placed = Accepted(Job(), shell.form, shell.call, shell.written).placed(error)
+            placed = Accepted(Job(), shell.form, shell.call, _written=shell.written).placed(error)
             raise placed from None
         rest = shell.around(cast("Job", error.partial))
         raise InvalidInput(rest.placed(error).problems, hint=error.hint, partial=rest) from None
+
+
+def _openai(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+    call = openai.to_job(raw, presets)
+    if call.fields is None:
+        return Accepted(WebUIGet(endpoint=openai.MODELS_LISTING), "openai", _openai=call)
+    dressed = dress(call.fields, presets)
+    problems = [*call.problems, *dressed.problems]
+    try:
+        job = parse_job(dressed.fields, limits=limits)
+    except InvalidInput as error:
+        problems += error.problems
+    if problems:
+        raise InvalidInput(_of_openai(problems, call))
+    job.remember(warnings=[*call.warnings, *dressed.warnings], written=call.written)
+    return Accepted(job, "openai", _openai=call, preset=dressed.applied)
+
+
+def _of_openai(problems: Sequence[Problem], call: openai.OpenAICall) -> list[Problem]:
+    """Return `problems` with their paths as the client of OpenAI's API wrote them, each mistake once."""
+    moved = [_moved(problem, f"{openai.INPUT}.{as_written(problem.path, call.written)}") for problem in problems]
+    return list(dict.fromkeys(moved))
 
 
 def _prefixed(error: InvalidInput) -> InvalidInput:

@@ -264,6 +264,21 @@ class InterrogateAnswer(TypedDict):
     worker: WorkerInfo
 
 
+class ControlMapsAnswer(TypedDict):
+    """The answer to `control_maps`."""
+
+    images: list[str]
+    """A map of each picture, base64 of a PNG."""
+    info: str
+    poses: NotRequired[list[Any]]
+    """Of preprocessors that find poses: the points."""
+    tensor: NotRequired[Any]
+    """Of preprocessors that make no picture."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
 class PngInfoAnswer(TypedDict):
     """The answer to `png_info`."""
 
@@ -326,6 +341,7 @@ ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
     UpscaleAnswer,
     InterrogateAnswer,
+    ControlMapsAnswer,
     PngInfoAnswer,
     ListingAnswer,
     RefreshAnswer,
