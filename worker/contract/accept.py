@@ -9,11 +9,9 @@ from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
 from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
-from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
+from worker.contract.compat import diffusers, model_cache, openai, webui_api, webui_body
 from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
 from worker.contract.operator.apply_presets import apply_presets, names_presets
-from worker.contract.compat import diffusers, model_cache, openai, webui_api, webui_body
-from worker.contract.operator.presets import dress
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
@@ -217,16 +215,16 @@ def _openai(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) 
     call = openai.to_job(raw, presets)
     if call.fields is None:
         return Accepted(WebUIGet(endpoint=openai.MODELS_LISTING), "openai", _openai=call)
-    dressed = dress(call.fields, presets)
-    problems = [*call.problems, *dressed.problems]
+    result = apply_presets(call.fields, presets)
+    problems = [*call.problems, *result.problems]
     try:
-        job = parse_job(dressed.fields, limits=limits)
+        job = parse_job(result.fields, limits=limits)
     except InvalidInput as error:
         problems += error.problems
     if problems:
         raise InvalidInput(_of_openai(problems, call))
-    job.remember(warnings=[*call.warnings, *dressed.warnings], written=call.written)
-    return Accepted(job, "openai", _openai=call, preset=dressed.applied)
+    job.remember(warnings=call.warnings, written=call.written)
+    return Accepted(job, "openai", _openai=call).with_presets(result)
 
 
 def _of_openai(problems: Sequence[Problem], call: openai.OpenAICall) -> list[Problem]:

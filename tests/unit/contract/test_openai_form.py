@@ -13,8 +13,8 @@ from worker.errors import InvalidInput
 
 PICTURE = "iVBORw0KGgo" + "A" * 60
 PRESETS = {
-    "quality-high": Preset("quality-high", defaults={"steps": 40}),
-    "dall-e-3": Preset("dall-e-3", defaults={"checkpoint": "Deliberate_v6"}),
+    "quality-high": Preset(name="quality-high", defaults={"steps": 40}),
+    "dall-e-3": Preset(name="dall-e-3", defaults={"checkpoint": "Deliberate_v6"}),
 }
 
 
