@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STAGES = [
     {"name": "base", "type": "txt2img", "width": 64, "height": 64},
     {"name": "mid", "type": "img2img", "scale": 2, "denoising_strength": 0.3, "seed_offset": 100},
-    {"name": "final", "type": "img2img", "denoising_strength": 0.3, "steps": 3, "seed_offset": 200},
+    {"name": "final", "type": "img2img", "denoising_strength": 1, "steps": 8, "seed_offset": 200},
 ]
 JOB = {"type": "workflow", "prompt": "a cat", "steps": 2, "seed": 42, "stages": STAGES}
 
@@ -32,7 +32,7 @@ def test_killed_in_stage_three_the_repeat_makes_only_stage_three(tmp_path: Path,
     settings = {"RESULTS_DIR": str(tmp_path / "kept"), "RERUNS": "0"}
     with Rig(tmp_path, source, **settings) as rig:
         rig.run()
-        rig.fault("hang", step=3)
+        rig.fault("hang", step=5)
         job = source.offer({"id": "killed", "input": JOB})
         deadline = time.monotonic() + 30
         while 242 not in sent(rig):

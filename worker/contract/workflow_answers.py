@@ -13,6 +13,7 @@ from worker.contract.answers import (  # noqa: TC001 - pydantic reads the annota
     CheckAnswer,
     ErrorAnswer,
     PartAnswer,
+    PictureAnswer,
     PreviewAnswer,
     WorkerInfo,
 )
@@ -43,6 +44,7 @@ class WorkflowAnswer(TypedDict):
     applied: Applied | AppliedUpscale
     info: dict[str, Any]
     parameters: dict[str, Any]
+    pictures: list[PictureAnswer]
     stages: list[StageAnswer]
     parts: NotRequired[list[PartAnswer]]
     """Of several pictures: what the last stage made of each."""
@@ -67,6 +69,7 @@ class ContinuedAnswer(TypedDict):
     images: NotRequired[list[str]]
     keys: NotRequired[list[str]]
     seeds: NotRequired[list[int]]
+    pictures: NotRequired[list[PictureAnswer]]
     applied: NotRequired[Applied | AppliedUpscale]
     stages: NotRequired[list[StageAnswer]]
     previews: NotRequired[list[PreviewAnswer]]

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -68,11 +69,13 @@ class JobContext:
         phases: The time spent in each phase.
         on_progress: Gets the job's progress.
         on_piece: Gets its pictures one by one; None: nobody listens.
+        started: Its beginning, for the names of its pictures.
         holds: Holds on model files, given up when the job ends; to be closed in a thread.
         raw: The job as the platform handed it over.
         pictures: Pictures of this very job by the text that stands for them in it: a workflow's earlier stages'.
         cache: Whether its pictures may come from the result cache.
         max_images: Pictures that it may make, more where they go into a store; 0: as the endpoint's limit says.
+        worker: What answers tell about the worker.
     """
 
     id: str
@@ -81,11 +84,13 @@ class JobContext:
     phases: Phases
     on_progress: ProgressSink
     on_piece: PieceSink | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     holds: ExitStack = field(default_factory=ExitStack)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     cache: CacheUse = "use"
     max_images: int = 0
+    worker: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""

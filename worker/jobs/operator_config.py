@@ -90,15 +90,6 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
     Raises:
         SettingsInvalid: a file that can't be read, or not understood; names the variable.
     """
-    presets = read_presets(
-        resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8")
-    )
-    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
-    if own is not None:
-        try:
-            presets |= read_presets(_text(own, "PRESETS_FILE"))
-        except PresetsInvalid as error:
-            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
     rules: tuple[Rule, ...] = ()
     if settings.prompt_policy_file is not None:
         try:
@@ -106,11 +97,16 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
     lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
-    return OperatorConfig(presets, lists, rules, load(settings), _workflows(settings.models_root / WORKFLOWS))
+    workflows = load_workflows(settings.models_root / WORKFLOWS)
+    return OperatorConfig(load_presets(settings), lists, rules, load(settings), workflows)
 
 
-def _workflows(own: Path) -> dict[str, Definition]:
-    """Return the workflows that ship with the worker, and those of the file `own` over them."""
+def load_workflows(own: Path) -> dict[str, Definition]:
+    """Return the workflows that ship with the worker, and those of the file `own` over them.
+
+    Raises:
+        SettingsInvalid: the file can't be read, or not understood.
+    """
     shipped = resources.files("worker.contract.operator").joinpath(f"data/{WORKFLOWS}").read_text(encoding="utf-8")
     workflows = read_workflows(shipped)
     if own.is_file():
@@ -119,6 +115,23 @@ def _workflows(own: Path) -> dict[str, Definition]:
         except WorkflowsInvalid as error:
             raise SettingsInvalid(f"{own}: {error}") from None
     return workflows
+
+
+def load_presets(settings: Settings) -> dict[str, Preset]:
+    """Return the presets that ship with the worker, and the operator's over them.
+
+    Raises:
+        SettingsInvalid: the operator's can't be read, or not understood.
+    """
+    shipped = resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}")
+    presets = read_presets(shipped.read_text(encoding="utf-8"))
+    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
+    if own is not None:
+        try:
+            presets |= read_presets(_text(own, "PRESETS_FILE"))
+        except PresetsInvalid as error:
+            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
+    return presets
 
 
 def _if_there(path: Path) -> Path | None:

@@ -28,7 +28,7 @@ _PLACING = frozenset({"name", "type", "from", "enabled", "seed_offset"})
 _OF_THE_WHOLE = frozenset(Job.model_fields) - {"on_mismatch"} | {"stream"}
 _OF_THE_FIRST = frozenset(
     {"width", "height", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "dynamic_prompts", "init_images"}
-    | {"image", "mask", "outpaint"}
+    | {"image", "mask", "outpaint", "pool"}
 )
 """Fields that decide on how many pictures there are and how large: a later stage takes both from its pictures."""
 _BROUGHT = frozenset({"init_images", "image"})

@@ -10,6 +10,7 @@ import orjson
 
 from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.inspect import inspect
+from worker.jobs.picture_facts import ImageFacts
 from worker.jobs.results import Generated
 
 FORMAT = 1
@@ -35,6 +36,7 @@ def pack(result: Generated, **more: Any) -> bytes:
         "info": dict(result.info),
         "parameters": dict(result.parameters),
         "warnings": list(result.warnings),
+        "about": list(result.facts),
         "pictures": names,
         "extras": extras,
         "more": more,
@@ -66,6 +68,7 @@ def unpack(data: bytes) -> tuple[Generated, dict[str, Any]]:
                 info=facts["info"],
                 parameters=facts["parameters"],
                 warnings=tuple(facts["warnings"]),
+                facts=tuple(ImageFacts(**about) for about in facts["about"]),
                 extras=extras,
             )
             return result, dict(facts["more"])

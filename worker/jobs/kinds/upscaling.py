@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from worker.images.degenerate import is_one_colour
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
 from worker.jobs.kinds.webui_call import call_with_gpu
+from worker.jobs.picture_facts import facts_of_upscale
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
@@ -49,7 +50,8 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
         return examined(job, asked, made, await _idle(asked.upscalers, context, services))
 
     digest = partial(services.digest.of_call, upscale_request.UPSCALE, asked.body, context.target)
-    return await services.cache.result(digest, make, context)
+    result = await services.cache.result(digest, make, context)
+    return replace(result, facts=(facts_of_upscale(job, result.pictures[0], result.applied),))
 
 
 def _damaged_weights(error: WebUIFailed, upscalers: Sequence[str]) -> WebUIFailed | ModelDamaged:
@@ -148,13 +150,11 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
             raise damaged
         warnings.append(damaged.message)
     picture = made.picture
+    applied = {"upscalers": list(asked.upscalers), "size": {"width": picture.width, "height": picture.height}}
     return Generated(
         pictures=(picture,),
         seeds=(0,),
-        applied={
-            "upscalers": list(asked.upscalers),
-            "size": {"width": picture.width, "height": picture.height},
-        },
+        applied=applied,
         info={"html_info": made.html_info},
         parameters=asked.told(),
         warnings=tuple(warnings),

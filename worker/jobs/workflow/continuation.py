@@ -194,11 +194,11 @@ class _Continuation:
         place = f"{PurePosixPath(one.key).parent.name}.{last}.{PurePosixPath(one.key).stem}"
         run = StageRun(self.job, replace(context, id=place, raw={}), services)
         await run.run(planned, dict.fromkeys(made_by, (start,)))
-        answer = describe(self.job, run.done)
+        answer = describe(self.job, run.done, self.context)
         told = await services.delivery.deliver(answer, run.done[-1].result, self.job, run.context)
         if told.get("keys"):
             await threads.run(self._note, one.final(last), told["keys"])
-        shown = ("images", "keys", "seeds", "applied", "stages", "warnings", "cached", "previews", "checks")
+        shown = ("images", "keys", "pictures", "seeds", "applied", "stages", "warnings", "cached", "previews", "checks")
         return {name: told[name] for name in shown if name in told}
 
     def _made_by(self) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Job
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.result_delivery import ResultStream
     from worker.jobs.results import Generated
     from worker.jobs.workflow.workflow_plan import PlannedStage
@@ -163,13 +164,13 @@ class StageRun:
             job = first_job(stage, await self._first_seed(stage.job, kept))
             if self._has_many(planned):
                 job = job.changed({"stream": True})  # batch by batch, so that each can be delivered as it is made
-            return [_Unit(plain.job, None, plain.path or stage.place) for plain in services.plain_jobs(job)]
+            return [_Unit(plain.job, None, plain.path or stage.place) for plain in await services.plain_jobs(job)]
         units: list[_Unit] = []
         for number, picture in enumerate(made[planned.source]):
             later = later_job(stage, picture)
             jobs: list[Job] = [later]
             if isinstance(later, Generation):
-                jobs = [plain.job for plain in services.plain_jobs(later)]
+                jobs = [plain.job for plain in await services.plain_jobs(later)]
             units += [_Unit(each, picture, f"{stage.place}[{number}]") for each in jobs]
         return units
 
@@ -184,12 +185,27 @@ class StageRun:
     async def _made(self, unit: _Unit, stage: Stage, context: JobContext) -> Generated:
         if unit.start is not None and stage.source is not None:
             context = replace(context, pictures={start_reference(stage.source): unit.start.picture.data})
-        if isinstance(unit.job, Generation):
-            return await make_pictures(unit.job, context, self.services)
-        if isinstance(unit.job, Upscale):
+        job = unit.job.changed({"output": self.job.output})
+        if isinstance(job, Generation):
+            result = await make_pictures(job, context, self.services)
+            return replace(result, facts=tuple(_of_stage(one, stage, unit) for one in result.facts))
+        if isinstance(job, Upscale):
             seed = unit.start.seed + stage.seed_offset if unit.start is not None else 0
-            return replace(await make_larger(unit.job, context, self.services), seeds=(seed,))
-        raise TypeError(type(unit.job))
+            result = await make_larger(job, context, self.services)
+            facts = tuple(replace(_of_stage(one, stage, unit), seed=seed) for one in result.facts)
+            return replace(result, seeds=(seed,), facts=facts)
+        raise TypeError(type(job))
+
+
+def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
+    """Return the facts about a stage's picture: the job that makes it again has the picture that it began with."""
+    facts = replace(facts, stage=stage.name)
+    if unit.start is None or stage.source is None or not facts.job:
+        return facts
+    start = unit.start.picture.base64
+    if "image" in facts.job:
+        return replace(facts, job={**facts.job, "image": start}, brought=["image"])
+    return replace(facts, job={**facts.job, "init_images": [start]}, brought=["init_images[0]"])
 
 
 def _on_their_way(unit: _Unit, result: Generated, stage: Stage, *, first: int) -> list[StagePicture]:

@@ -39,7 +39,7 @@ async def run_workflow(job: Workflow, context: JobContext, services: JobServices
     except WorkerError as error:
         error.details["stages_done"] = await _left_behind(run, context, services)
         raise
-    answer = describe(job, run.done)
+    answer = describe(job, run.done, context)
     return await _delivered(answer, run, context, services)
 
 
@@ -51,12 +51,13 @@ def _require_room(job: Workflow, planned: Sequence[PlannedStage], services: JobS
         raise InvalidInput.at("output.delivery", f"more than {most} pictures go into a store only; send s3 or none")
 
 
-def describe(job: Workflow | Continue, done: Sequence[StageResult]) -> dict[str, Any]:
+def describe(job: Workflow | Continue, done: Sequence[StageResult], context: JobContext) -> dict[str, Any]:
     """Return the answer to a workflow without its pictures.
 
     Args:
         job: The workflow.
         done: Its stages that were run.
+        context: Its context.
     """
     last = done[-1].result
     by_name = {each.stage.name: each for each in done}
@@ -73,12 +74,14 @@ def describe(job: Workflow | Continue, done: Sequence[StageResult]) -> dict[str,
     warnings = [f"{each.stage.name}: {warning}" for each in done for warning in each.result.warnings]
     return {
         "images": [],
+        "pictures": [one.row(index) for index, one in enumerate(last.facts)],
         "seeds": list(last.seeds),
         "applied": last.applied,
         "info": dict(last.info),
         "parameters": dict(last.parameters),
         "stages": stages,
         "warnings": [*job.warnings, *dict.fromkeys(warnings)],
+        "worker": dict(context.worker),
         **({"parts": list(last.parts)} if last.parts else {}),
         **({"checks": list(last.checks)} if last.checks is not None else {}),
         **({"cached": last.cached} if last.cached else {}),
@@ -95,7 +98,8 @@ async def _delivered(
         if each.stage.name not in (job.output.intermediates or ()):
             continue
         place = replace(context, id=f"{context.id}.{each.stage.name}")
-        rest = {**answer, "warnings": []}
+        rows = [one.row(index) for index, one in enumerate(each.result.facts)]
+        rest = {**answer, "pictures": rows, "warnings": []}
         made = await delivery.deliver(rest, each.result, job, place, each.stream.streamed)
         entries[each.stage.name].update({name: made[name] for name in ("images", "keys") if made.get(name)})
         answer["warnings"] += made["warnings"]
