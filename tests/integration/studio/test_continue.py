@@ -104,3 +104,11 @@ def test_a_plain_job_of_many_pictures_is_stored_as_they_are_made(worker: Worker,
     assert refused["details"]["problems"][0]["path"] == "output.delivery"
     refused = run(worker, "many-4", prompt="a cat", seed=1, n_iter=201)
     assert refused["details"]["problems"][0]["path"] == "n_iter"
+
+
+def test_the_facts_beside_a_last_picture_give_its_pixels(worker: Worker) -> None:
+    answer = run(worker, "facts", **job(stages=STAGES[:2], output={**STORED, "metadata": True}))
+    facts = requests.get(answer["pictures"][0]["metadata"], timeout=10).json()
+    assert (facts["stage"], facts["seed"]) == ("mid", 1007)
+    again = run(worker, "facts-again", **{**facts["job"], "output": STORED})
+    assert stored_pixels(again["images"][0]) == stored_pixels(answer["images"][0])
