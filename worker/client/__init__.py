@@ -10,7 +10,8 @@ answer.save("out")
 from worker.client.aio import AsyncEndpoint, AsyncJob
 from worker.client.batch.batch_folder import BatchFolderError
 from worker.client.batch.batch_plan import BatchPlan, InvalidPlan, read_plan
-from worker.client.batch.batch_run import Batch, BatchFailure, BatchState
+from worker.client.batch.batch_run import Batch
+from worker.client.batch.batch_state import BatchFailure, BatchState
 from worker.client.endpoint import Endpoint, EndpointJob
 from worker.client.hooks import read_webhook
 from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobState, JobTimedOut, ResultPicture

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.client import BatchPlan, BatchState
-    from worker.client.batch.batch_run import JobRunner
+    from worker.client.batch.job_runner import JobRunner
 
 FAILED = 1
 MOST_IN_FLIGHT = 200

@@ -39,9 +39,9 @@ def rate_and_eta(state: BatchState, elapsed_s: float) -> str:
 
 def summary(state: BatchState, price: float | None) -> str:
     """Return how a batch ended, in one line."""
-    told = [f"{len(state.pictures)} pictures made"]
-    told += [f"{state.there} jobs were there already"] if state.there else []
-    told += [f"{len(state.failures)} failed"] if state.failures else []
+    told = [f"pictures made: {len(state.pictures)}"]
+    told += [f"jobs done before: {state.there}"] if state.there else []
+    told += [f"failed: {len(state.failures)}"] if state.failures else []
     told += [cost_so_far(state, price)] if state.done else []
     told += ["cancelled"] if state.is_interrupted else []
     return ", ".join(told)

@@ -23,7 +23,7 @@ _KEY_REFUSED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class BatchAttempt:
     """A job that is to be sent now.
 
     Attributes:
@@ -47,11 +47,11 @@ class AttemptQueue:
         self._items = items
         self._clock = clock
         self._news = threading.Condition()
-        self._waiting: list[tuple[float, Attempt]] = []
+        self._waiting: list[tuple[float, BatchAttempt]] = []
         self._out = 0
         self._is_drained = self._is_closed = False
 
-    def take(self) -> Attempt | None:
+    def take(self) -> BatchAttempt | None:
         """Wait for a job and return it; None: there will be none."""
         with self._news:
             while not self._is_closed:
@@ -64,7 +64,7 @@ class AttemptQueue:
                 item = None if self._is_drained else next(self._items, None)
                 if item is not None:
                     self._out += 1
-                    return Attempt(item)
+                    return BatchAttempt(item)
                 self._is_drained = True
                 if not self._waiting and not self._out:
                     self._news.notify_all()
@@ -72,7 +72,7 @@ class AttemptQueue:
                 self._news.wait(min((at for at, _ in self._waiting), default=now + LONGEST_PAUSE_S) - now)
             return None
 
-    def put_back(self, attempt: Attempt, *, after_s: float, counts: bool) -> None:
+    def put_back(self, attempt: BatchAttempt, *, after_s: float, counts: bool) -> None:
         """Let a job be sent again.
 
         Args:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from worker.client.batch.batch_answers import AnsweredJob, read_job_answer
 from worker.client.batch.batch_folder import BatchFolder
@@ -16,100 +16,25 @@ from worker.client.batch.batch_plan import BatchPlan
 from worker.client.batch.batch_queue import (
     ATTEMPTS,
     UNUSABLE,
-    Attempt,
     AttemptQueue,
+    BatchAttempt,
     classify_failure,
     pause_s,
 )
+from worker.client.batch.batch_state import BatchFailure, BatchState
 from worker.client.job_state import Answer, EndpointError, JobCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from worker.client.batch.batch_items import BatchItem
-    from worker.client.job_state import JobState
+    from worker.client.batch.job_runner import JobRunner, SentJob
 
 IN_FLIGHT = 4
 MOST_RESTS = 6
 """Rests in a row after which an endpoint is given up."""
 MOST_FAILURES_IN_A_ROW = 20
 """Failed jobs, without one that succeeds, after which a batch ends."""
-
-
-class SentJob(Protocol):
-    """A job on an endpoint; `worker.client.EndpointJob` is one."""
-
-    worker: str | None
-
-    @property
-    def id(self) -> str:
-        """Its name at the endpoint."""
-
-    @property
-    def state(self) -> JobState:
-        """As last heard."""
-
-    def stream(self, timeout: float | None = None) -> Iterator[JobState]:
-        """Yield its states as they change, the last one over."""
-
-    def cancel(self) -> JobState:
-        """Stop it."""
-
-
-class JobRunner(Protocol):
-    """A place that runs jobs; `worker.client.Endpoint` is one."""
-
-    @property
-    def url(self) -> str:
-        """Its name, the same in every run."""
-
-    def run(self, job: Mapping[str, Any]) -> SentJob:
-        """Put a job in line."""
-
-    def job(self, job_id: str, *, worker: str | None = None) -> SentJob:
-        """Return the job with this id. Raises EndpointError where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFailure:
-    """A job that was not made.
-
-    Attributes:
-        job: Its input.
-        message: Why.
-        source: The candidate that it was to finish.
-    """
-
-    job: Mapping[str, Any]
-    message: str
-    source: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchState:
-    """How a batch goes, or went.
-
-    Attributes:
-        jobs: How many there are; None: without end.
-        there: Jobs that an earlier run had made.
-        done: Jobs that this run has made.
-        pictures: That this run has written, by their paths below the folder.
-        failures: Jobs that were given up.
-        running: Jobs on endpoints now.
-        job_s: Seconds that the jobs of this run took on their endpoints.
-        ended_by: Why it ended before its last job, empty where it did not.
-        is_interrupted: Whether somebody cancelled it.
-    """
-
-    jobs: int | None = 0
-    there: int = 0
-    done: int = 0
-    pictures: tuple[str, ...] = ()
-    failures: tuple[BatchFailure, ...] = ()
-    running: int = 0
-    job_s: float = 0.0
-    ended_by: str = ""
-    is_interrupted: bool = False
 
 
 @dataclass(slots=True)
@@ -263,7 +188,7 @@ class Batch:
             finally:
                 self._change(lambda state: replace(state, running=state.running - 1))
 
-    def _attempt(self, place: _Place, attempt: Attempt, places: Sequence[_Place]) -> None:
+    def _attempt(self, place: _Place, attempt: BatchAttempt, places: Sequence[_Place]) -> None:
         assert self._queue is not None  # noqa: S101 - as in `_work`
         item, began = attempt.item, self._clock()
         sent: SentJob | None = None
@@ -359,7 +284,7 @@ class Batch:
         return names
 
     def _failed(
-        self, place: _Place, attempt: Attempt, error: Exception, places: Sequence[_Place], *, was_sent: bool
+        self, place: _Place, attempt: BatchAttempt, error: Exception, places: Sequence[_Place], *, was_sent: bool
     ) -> None:
         assert self._queue is not None  # noqa: S101 - as in `_work`
         failure = classify_failure(error, was_sent=was_sent)
