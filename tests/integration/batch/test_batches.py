@@ -136,13 +136,14 @@ def test_a_deleted_picture_is_not_made_again_and_a_larger_count_makes_what_is_mi
 def test_candidates_picked_in_the_gallery_are_finished(drawing: tuple[DrawingEndpoint, str], tmp_path: Path) -> None:
     from tests.support.gallery import served
 
-    endpoint, url = drawing
+    url = drawing[1]
     batch(tmp_path / "b", url).run({**WORKFLOW, "until": "base"}, count=4)
     names = pictures(tmp_path / "b" / "stage1")
     with served(tmp_path / "b", tmp_path / "cache") as gallery:
-        told = [one for one in gallery.pictures() if "name" in one]
-        assert {one["stage"] for one in told} == {"base"}
-        assert {one["seed"] for one in told} == {100, 101, 102, 103}
+        wait_for(lambda: all("facts" in one for one in gallery.pictures()))
+        facts = [one["facts"] for one in gallery.pictures()]
+        assert {one["stage"] for one in facts} == {"base"}
+        assert {one["seed"] for one in facts} == {"100", "101", "102", "103"}
         assert gallery.mark(f"stage1/{names[1]}", flag="pick").status_code == 200
     done = command("--continue", "b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

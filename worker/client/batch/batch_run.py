@@ -54,7 +54,8 @@ class Batch:
         folder: For the pictures; a later batch in it goes on where an earlier one ended.
         endpoints: Share the jobs; each job is made by one of them.
         in_flight: Jobs at once on each endpoint.
-        on_change: Called with the state whenever it changes, from any thread.
+        on_change: Called with the state whenever it changes, from any thread, one call at a time. It returns soon, and
+            does not call the batch.
         clock: Monotonic seconds.
 
     Raises:
@@ -334,8 +335,7 @@ class Batch:
     def _change(self, change: Callable[[BatchState], BatchState]) -> None:
         with self._lock:
             self._state = change(self._state)
-            state = self._state
-        self._on_change(state)
+            self._on_change(self._state)  # in the lock: states are told in their order
 
 
 def _cancel(job: SentJob) -> None:
