@@ -24,10 +24,12 @@ COMMANDS = {
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
     "batch": "worker.cli.batch.batch_command",
+    "bridge": "worker.bridge.command",
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "deploy": "worker.cli.deploy.command",
+    "presets": "worker.cli.show_presets",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",
 }
