@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "worker.cli.run",
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
+    "batch": "worker.cli.batch.batch_command",
     "bridge": "worker.bridge.command",
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",

@@ -8,6 +8,10 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
+from worker.client.batch.batch_folder import BatchFolderError
+from worker.client.batch.batch_plan import BatchPlan, InvalidPlan, read_plan
+from worker.client.batch.batch_run import Batch
+from worker.client.batch.batch_state import BatchFailure, BatchState
 from worker.client.endpoint import Endpoint, EndpointJob
 from worker.client.hooks import read_webhook
 from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobState, JobTimedOut, ResultPicture
@@ -18,13 +22,20 @@ __all__ = [
     "AsyncEndpoint",
     "AsyncJob",
     "BadSignature",
+    "Batch",
+    "BatchFailure",
+    "BatchFolderError",
+    "BatchPlan",
+    "BatchState",
     "Endpoint",
     "EndpointError",
     "EndpointJob",
+    "InvalidPlan",
     "JobCancelled",
     "JobFailed",
     "JobState",
     "JobTimedOut",
     "ResultPicture",
+    "read_plan",
     "read_webhook",
 ]

@@ -1,0 +1,338 @@
+"""Batches against endpoints on loopback: one that draws, `serve` on the stand-in, and RunPod's queue in front of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tests.support.drawing_endpoint import DrawingEndpoint, drawing_endpoint
+from tests.support.fake_runpod import running_endpoints
+from tests.support.ports import free_port
+from tests.support.webui_dir import environment
+from tests.support.workerproc import ROOT, WorkerProcess
+from worker.client import Batch, BatchFolderError, Endpoint, read_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from worker.client import BatchState
+
+WORKFLOW: dict[str, Any] = {"type": "workflow", "workflow": "portrait", "prompt": "a lighthouse", "seed": 100}
+SMALL: dict[str, Any] = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 100}
+KEY = "a-key-for-clients"
+NAME = re.compile(r"\d{8}-\d{6}_s\d+_[a-z]+_\d+x\d+(-\d+)?\.png")
+
+
+@pytest.fixture
+def drawing() -> Iterator[tuple[DrawingEndpoint, str]]:
+    with drawing_endpoint() as (endpoint, server):
+        yield endpoint, server.url
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Two workers behind plain HTTP, each with its own WebUI."""
+    urls, processes = [], []
+    try:
+        for name in ("one", "two"):
+            folder, port = tmp_path_factory.mktemp(name), free_port()
+            more = {"HTTP_PORT": str(port), "HTTP_API_KEY": KEY, "STANDIN_STEP_SECONDS": "0.02"}
+            process = WorkerProcess(["-m", "worker", "serve"], environment(folder, more), folder)
+            process.__enter__()
+            processes.append(process)
+            urls.append(f"http://127.0.0.1:{port}")
+        for process in processes:
+            process.wait_line(r"ready  |\"event\":\"ready\"")
+        yield urls
+    finally:
+        for process in processes:
+            process.__exit__(None)
+
+
+def command(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "batch", *arguments],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd), **more},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def plan(folder: Path, job: Any = WORKFLOW) -> str:
+    (folder / "plan.json").write_text(json.dumps(job), encoding="utf-8")
+    return "plan.json"
+
+
+def pictures(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def documents(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / "metadata").glob("*.json"))]
+
+
+def seeds(folder: Path) -> list[int]:
+    return sorted(document["seed"] for document in documents(folder))
+
+
+def batch(folder: Path, *urls: str, in_flight: int = 4, key: str | None = None) -> Batch:
+    return Batch(folder, [Endpoint(url, api_key=key) for url in urls], in_flight=in_flight)
+
+
+def test_of_forty_candidates_the_five_that_are_left_are_finished_and_a_second_time_none(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    made = command(plan(tmp_path), "--endpoint", url, "--until", "base", "--count", "40", "--out", "b", cwd=tmp_path)
+    assert (made.returncode, made.stdout) == (0, "b: pictures made: 40, 60 s of jobs\n"), made.stderr
+    folder = tmp_path / "b"
+    candidates = pictures(folder / "stage1")
+    assert len(candidates) == len(pictures(folder / "metadata")) == 40
+    assert all(NAME.fullmatch(name) for name in candidates)
+    assert seeds(folder) == list(range(100, 140))
+    for name in candidates[5:]:
+        (folder / "stage1" / name).unlink()
+
+    again = command("--continue", "b", "--report", "r.html", cwd=tmp_path)  # on the endpoint of the batch
+    assert (again.returncode, again.stdout) == (0, "b: pictures made: 5, 8 s of jobs\n"), again.stderr
+    finals = [document for document in documents(folder) if document["stage"] == "final"]
+    assert sorted(document["source"] for document in finals) == [f"stage1/{name}" for name in candidates[:5]]
+    with Image.open(folder / finals[0]["picture"]) as picture:
+        assert picture.size == (192, 256)
+    assert all("until" not in job for job in list(endpoint.jobs.values())[40:])
+    report = (tmp_path / "r.html").read_text()
+    assert "rejected: deleted</th><td>35<" in report
+    assert "Finals: 5" in report
+
+    last = command("--continue", "b", "--endpoint", url, cwd=tmp_path)
+    assert (last.returncode, last.stdout) == (0, "b: pictures made: 0\n")
+    assert len(endpoint.jobs) == 45
+
+
+def test_a_deleted_picture_is_not_made_again_and_a_larger_count_makes_what_is_missing(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    assert batch(tmp_path, url).run(WORKFLOW, count=3).done == 3
+    (tmp_path / "final" / pictures(tmp_path / "final")[0]).unlink()
+    state = batch(tmp_path, url).run(WORKFLOW, count=5)
+    assert (state.there, state.done) == (3, 2)
+    assert sorted(endpoint.seeds()) == [100, 101, 102, 103, 104]
+
+
+def test_candidates_picked_in_the_gallery_are_finished(drawing: tuple[DrawingEndpoint, str], tmp_path: Path) -> None:
+    from tests.support.gallery import served
+
+    url = drawing[1]
+    batch(tmp_path / "b", url).run({**WORKFLOW, "until": "base"}, count=4)
+    names = pictures(tmp_path / "b" / "stage1")
+    with served(tmp_path / "b", tmp_path / "cache") as gallery:
+        wait_for(lambda: all("facts" in one for one in gallery.pictures()))
+        facts = [one["facts"] for one in gallery.pictures()]
+        assert {one["stage"] for one in facts} == {"base"}
+        assert {one["seed"] for one in facts} == {"100", "101", "102", "103"}
+        assert gallery.mark(f"stage1/{names[1]}", flag="pick").status_code == 200
+    done = command("--continue", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [document["source"] for document in documents(tmp_path / "b") if "source" in document] == [
+        f"stage1/{names[1]}"
+    ]
+
+
+def test_pictures_of_stages_between_have_a_folder_of_their_own(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    batch(tmp_path, drawing[1]).run({**WORKFLOW, "output": {"intermediates": ["base"]}})
+    (document,) = documents(tmp_path)
+    assert [f"intermediates/{name}" for name in pictures(tmp_path / "intermediates")] == document["intermediates"]
+    assert "_base_96x128" in document["intermediates"][0]
+    assert "_final_192x256" in document["picture"]
+
+
+def test_what_may_succeed_later_is_sent_again_and_what_can_t_is_told_at_the_end(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+
+    def answers(job: Any, times: int) -> dict[str, Any] | None:
+        if job["seed"] == 101 and times == 1:
+            return {"error": "out_of_memory: full", "error_code": "out_of_memory", "fault": "worker", "retryable": True}
+        if job["seed"] == 102:
+            return {"error": "model_not_found: gone", "error_code": "model_not_found", "fault": "client"}
+        return None
+
+    endpoint.answers = answers
+    done = command(plan(tmp_path), "--endpoint", url, "--count", "3", "--out", "b", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("b: pictures made: 2, failed: 1")
+    assert "failed: seed 102: a lighthouse: model_not_found: gone" in done.stderr
+    assert endpoint.seeds().count(101) == 2
+    assert endpoint.seeds().count(102) == 1
+    endpoint.answers = lambda _job, _times: None
+    again = command(plan(tmp_path), "--endpoint", url, "--count", "3", "--out", "b", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (0, "b: pictures made: 1, jobs done before: 2, 2 s of jobs\n")
+
+
+def test_a_row_that_is_refused_is_not_sent_with_other_seeds(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    refusal = {"error": "invalid_input: steps", "error_code": "invalid_input", "fault": "client", "retryable": False}
+    endpoint.answers = lambda job, _times: refusal if job["prompt"] == "bad" else None
+    table = tmp_path / "plan.csv"
+    table.write_text("prompt,steps\ngood,2\nbad,x\n", encoding="utf-8")
+    state = batch(tmp_path / "b", url, in_flight=1).run(read_plan(table), count=5)
+    assert (state.done, len(state.failures)) == (5, 1)
+    assert [job["prompt"] for job in endpoint.jobs.values()].count("bad") == 1
+
+
+def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    arguments = [plan(tmp_path), "--endpoint", url, "--count", "6", "--in-flight", "2", "--out", "b"]
+    endpoint.answers = lambda _job, _times: endpoint.held.set() if len(endpoint.jobs) == 4 else None
+    with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
+        process.wait_line("Picture: final/")
+        wait_for(lambda: endpoint.held.is_set() and len(running(tmp_path / "b")) == 2)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait() == 1
+        process.wait_line("cancelled")
+    kept = seeds(tmp_path / "b")
+    assert len(endpoint.cancelled) == 2
+    assert running(tmp_path / "b") == []
+    endpoint.held.clear()
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"jobs done before: {len(kept)}" in done.stdout
+    assert seeds(tmp_path / "b") == list(range(100, 106))
+
+
+def test_an_endless_batch_ends_well_when_it_is_interrupted(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    arguments = [plan(tmp_path), "--endpoint", drawing[1], "--endless", "--out", "b"]
+    with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
+        process.wait_line("_s105_final")
+        process.terminate()
+        assert process.wait() == 0
+    assert seeds(tmp_path / "b")[:6] == [100, 101, 102, 103, 104, 105]
+
+
+def test_the_jobs_of_an_endpoint_that_is_gone_are_made_by_the_other(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    with drawing_endpoint() as (closed, server):
+        closed.refusal = 401
+        state = batch(tmp_path, server.url, url).run(WORKFLOW, count=8)
+    assert (state.done, state.failures) == (8, ())
+    assert sorted(endpoint.seeds()) == list(range(100, 108))
+
+
+def test_a_batch_without_a_usable_endpoint_ends_and_says_why(tmp_path: Path) -> None:
+    with drawing_endpoint() as (closed, server):
+        closed.refusal = 401
+        done = command(plan(tmp_path), "--endpoint", server.url, "--count", "8", "--out", "b", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ended early: " in done.stderr
+    assert "answered 401" in done.stderr
+
+
+def test_two_batches_can_t_work_in_one_folder(drawing: tuple[DrawingEndpoint, str], tmp_path: Path) -> None:
+    endpoint, url = drawing
+    endpoint.held.set()
+    first = batch(tmp_path, url)
+    states = list[Any]()
+    thread = threading.Thread(target=lambda: states.append(first.run(WORKFLOW)))
+    thread.start()
+    wait_for(lambda: running(tmp_path) != [])
+    with pytest.raises(BatchFolderError, match="another batch is at work"):
+        batch(tmp_path, url).run(WORKFLOW)
+    first.cancel()
+    thread.join()
+    assert states[0].is_interrupted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give a PLAN"),
+        (["plan.json", "--continue", "b"], "give a PLAN"),
+        (["plan.json", "--count", "2", "--endless"], "exclude each other"),
+        (["missing.yaml"], "can't be read"),
+        (["plan.json", "--until", "base"], "no workflow"),
+        (["--continue", "nowhere"], "no such folder"),
+        (["plan.json", "--endpoint", "not an endpoint"], "neither an endpoint"),
+    ],
+)
+def test_a_command_that_can_t_be_followed_is_told_before_anything_is_made(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    plan(tmp_path, SMALL)
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def made_by(state: BatchState, folder: Path) -> dict[str, list[int]]:
+    assert state.failures == ()
+    found: dict[str, list[int]] = {}
+    for document in documents(folder):
+        found.setdefault(document["batch"]["endpoint"], []).append(document["seed"])
+    return found
+
+
+def test_two_workers_share_a_batch_and_no_picture_is_made_twice(workers: list[str], tmp_path: Path) -> None:
+    state = batch(tmp_path, *workers, in_flight=2, key=KEY).run({**SMALL, "steps": 5}, count=16)
+    shares = made_by(state, tmp_path)
+    assert set(shares) == set(workers)
+    assert sorted(seeds(tmp_path)) == list(range(100, 116))
+    assert batch(tmp_path, *workers, key=KEY).run({**SMALL, "steps": 5}, count=16).there == 16
+
+
+def test_a_batch_runs_on_runpods_queue(workers: list[str], tmp_path: Path) -> None:
+    with running_endpoints() as runpod:
+        runpod.worker, runpod.worker_key = workers[0], KEY
+        more = {"RUNPOD_API_KEY": runpod.key, "RUNPOD_ENDPOINT_BASE_URL": runpod.url}
+        arguments = (plan(tmp_path, SMALL), "--endpoint", "abc123", "--count", "3", "--out", "b", "--price", "0.69")
+        done = command(*arguments, cwd=tmp_path, **more)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"pictures made: 3, \d+ s of jobs, \$0\.\d{3}", done.stdout)
+    assert seeds(tmp_path / "b") == [100, 101, 102]
+
+
+def test_a_batch_without_an_endpoint_runs_on_a_worker_of_its_own(tmp_path: Path) -> None:
+    done = command(plan(tmp_path, SMALL), "--count", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "batch" / documents(tmp_path / "batch")[0]["picture"]) as picture:
+        assert picture.size == (64, 64)
+        assert "a cat" in picture.info["parameters"]
+    assert seeds(tmp_path / "batch") == [100, 101]
+
+
+def running(folder: Path) -> list[str]:
+    there = folder / ".running"
+    return [path.name for path in there.glob("[!.]*.json")] if there.is_dir() else []
+
+
+def wait_for(is_so: Any) -> None:
+    pause = threading.Event()
+    for _ in range(600):
+        if is_so():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not come to that")

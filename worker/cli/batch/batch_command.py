@@ -1,0 +1,157 @@
+"""``worker batch PLAN``: many pictures over one endpoint or several, into a folder that is looked through later."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.batch.batch_progress import batch_progress, failure_lines, summary
+from worker.cli.batch.batch_report import write_report
+from worker.cli.batch.embedded_worker import LOCAL, embedded_worker
+from worker.cli.batch.gallery_decisions import chosen, decisions_in
+from worker.cli.printing import complain, write
+from worker.cli.submit import key_name
+from worker.client import Batch, BatchFolderError, Endpoint, EndpointError, InvalidPlan, read_plan
+from worker.client.batch.batch_folder import BatchFolder
+from worker.client.batch.batch_items import check_counts
+from worker.client.batch.batch_run import IN_FLIGHT
+from worker.errors import SettingsInvalid, WorkerError
+from worker.gallery.store.picture_store import StoreUnavailable
+from worker.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from worker.client import BatchPlan, BatchState
+    from worker.client.batch.job_runner import JobRunner
+
+FAILED = 1
+MOST_IN_FLIGHT = 200
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def batch(
+    plan: Annotated[
+        Path | None,
+        typer.Argument(metavar="PLAN", help="A job or a list of jobs (YAML, JSON), or a table of jobs (CSV, JSONL)."),
+    ] = None,
+    *,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHERE", help="RunPod endpoint id, a worker's URL, or local; several share the jobs."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Last stage of workflows: candidates.")] = None,
+    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Make every job N times, by seeds.")] = None,
+    endless: Annotated[bool, typer.Option("--endless", help="Make every job again and again until Ctrl-C.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Make every job once (the default).")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the batch.")] = Path("batch"),
+    unfinished: Annotated[
+        Path | None, typer.Option("--continue", metavar="DIR", help="Finish the candidates that are left in DIR.")
+    ] = None,
+    in_flight: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MOST_IN_FLIGHT, help="Jobs at once on each endpoint.")
+    ] = IN_FLIGHT,
+    price: Annotated[float | None, typer.Option(metavar="$", min=0, help="Dollars for an hour of the GPU.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page about the whole batch.")] = None,
+) -> None:
+    """Make the pictures of a plan; the same command again goes on where it ended.
+
+    Without --endpoint the jobs run on a worker in this process. Pictures go to DIR/stage1 (candidates, with --until)
+    and DIR/final, their JSON to DIR/metadata; deleting a picture rejects it. Keys are read as in `submit`. Exit code 1
+    when a job failed or the batch ended early.
+    """
+    if (plan is None) == (unfinished is None):
+        raise typer.BadParameter("give a PLAN, or --continue DIR")
+    if (count is not None) + endless + once > 1:
+        raise typer.BadParameter("--count, --endless and --once exclude each other")
+    if unfinished is not None and (until is not None or count is not None or endless or once):
+        raise typer.BadParameter("--until, --count, --endless and --once belong to a PLAN, not to --continue")
+    times = None if endless else count or 1
+    wanted = None if plan is None else _read(plan, until, times)
+    if unfinished is not None and not unfinished.is_dir():
+        raise typer.BadParameter(f"--continue {unfinished}: there is no such folder")
+    logs.configure(level="warning", json=False)
+    try:
+        folder = BatchFolder(unfinished or out)
+        places = list(dict.fromkeys(endpoint or (folder.endpoints() if unfinished else []) or [LOCAL]))
+        with _interruptible(), _runners(places) as runners:
+            folder.keep_endpoints(places)
+            state = _make(folder.root, runners, wanted, times, in_flight, price)
+        if report is not None:
+            write_report(folder, decisions_in(folder.root), report)
+    except (BatchFolderError, StoreUnavailable, WorkerError, OSError) as error:
+        if isinstance(error, SettingsInvalid):
+            raise typer.BadParameter(str(error)) from error
+        complain(f"batch: {error}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        complain("batch: cancelled")
+        raise typer.Exit(FAILED) from None
+    for line in failure_lines(state):
+        complain(line)
+    write(f"{folder.root}: {summary(state, price)}")
+    is_whole = not (state.failures or state.ended_by) and (endless or not state.is_interrupted)
+    raise typer.Exit(0 if is_whole else FAILED)
+
+
+def _read(path: Path, until: str | None, count: int | None) -> BatchPlan:
+    try:
+        plan = read_plan(path)
+        plan = plan if until is None else plan.until(until)
+        check_counts(plan, count)
+    except InvalidPlan as error:
+        raise typer.BadParameter(str(error)) from error
+    return plan
+
+
+def _make(
+    root: Path,
+    runners: Sequence[JobRunner],
+    plan: BatchPlan | None,
+    count: int | None,
+    in_flight: int,
+    price: float | None,
+) -> BatchState:
+    with batch_progress(price) as tell:
+        batch = Batch(root, runners, in_flight=in_flight, on_change=tell)
+        if plan is not None:
+            return batch.run(plan, count=count)
+        return batch.finish(lambda candidates: chosen(candidates, decisions_in(root)))
+
+
+@contextlib.contextmanager
+def _runners(places: Sequence[str]) -> Iterator[list[JobRunner]]:
+    with contextlib.ExitStack() as stack:
+        found: list[JobRunner] = [_endpoint(where) for where in places if where != LOCAL]
+        if LOCAL in places:
+            found.append(stack.enter_context(embedded_worker()))
+        yield found
+
+
+def _endpoint(where: str) -> Endpoint:
+    variable = key_name(where)
+    try:
+        return Endpoint(where, api_key=os.environ.get(variable))
+    except EndpointError as error:
+        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the batch as Ctrl-C does."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

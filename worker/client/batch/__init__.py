@@ -1,0 +1,1 @@
+"""Batches: many jobs over one endpoint or several, whose pictures and progress are a folder."""

@@ -1,0 +1,101 @@
+"""From the answer of a job to its pictures, each with what is known of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredPicture:
+    """A picture of an answer.
+
+    Attributes:
+        image: base64 or a URL.
+        seed: None where none was drawn.
+        stage: That made it.
+        facts: What the answer tells of it.
+        intermediates: Pictures of stages before, as ``(stage, image)``.
+    """
+
+    image: str = field(repr=False)
+    seed: int | None
+    stage: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    intermediates: Sequence[tuple[str, str]] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredJob:
+    """All of an answer that a batch keeps.
+
+    Attributes:
+        pictures: In order.
+        judged: What judges said of every picture that was made, delivered or not.
+        errors: Of parts that failed.
+        is_skipped: Whether the worker has made the pictures before, and has them in its store.
+    """
+
+    pictures: Sequence[AnsweredPicture]
+    judged: Sequence[Mapping[str, Any]] = ()
+    errors: Sequence[str] = ()
+    is_skipped: bool = False
+
+
+def read_job_answer(answer: Mapping[str, Any], job: Mapping[str, Any]) -> AnsweredJob:
+    """Return what the answer to `job` tells."""
+    parts = _objects(answer.get("parts"))
+    if job.get("type") == "continue" and parts:
+        pictures = [one for part in parts for one in _pictures(part, FINAL)]
+        skipped = any(part.get("status") == "skipped" for part in parts)
+        return AnsweredJob(pictures, (), _errors(parts), is_skipped=skipped and not pictures)
+    stage = str(job.get("until") or FINAL)
+    return AnsweredJob(_pictures(answer, stage), _objects(answer.get("judged")), _errors(parts))
+
+
+def _pictures(told: Mapping[str, Any], stage: str) -> list[AnsweredPicture]:
+    images = [image for image in told.get("images") or () if isinstance(image, str)]
+    seeds, rows, judged = told.get("seeds") or [], _objects(told.get("pictures")), _objects(told.get("judged"))
+    between = _intermediates(told, len(images))
+    checks, keys = told.get("checks") or [], told.get("keys") or []
+    found = []
+    for index, image in enumerate(images):
+        row = dict(rows[index]) if index < len(rows) else {}
+        document = row.pop("metadata", None)
+        if isinstance(document, dict):
+            row = {**row, **{("plain_job" if name == "job" else name): value for name, value in document.items()}}
+        seed = row.get("seed", seeds[index] if index < len(seeds) else None)
+        verdict = next((one for one in judged if one.get("seed") == seed), None)
+        more = {
+            "applied": told.get("applied"),
+            "judged": verdict,
+            "checks": checks[index] if index < len(checks) else None,
+            "key": keys[index] if index < len(keys) else None,
+        }
+        facts = {**{name: value for name, value in more.items() if value is not None}, **row}
+        found.append(AnsweredPicture(image, seed if isinstance(seed, int) else None, stage, facts, between[index]))
+    return found
+
+
+def _intermediates(told: Mapping[str, Any], count: int) -> list[list[tuple[str, str]]]:
+    """Return the pictures of earlier stages, by the picture that was made of them; the first has those of no other."""
+    found: list[list[tuple[str, str]]] = [[] for _ in range(count)]
+    for stage in _objects(told.get("stages")):
+        images = [image for image in stage.get("images") or () if isinstance(image, str)]
+        for index, image in enumerate(images if count else ()):
+            found[index if len(images) == count else 0].append((str(stage.get("name", "stage")), image))
+    return found
+
+
+def _errors(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    told = [part["error"] for part in parts if part.get("error")]
+    return [str(error.get("error") or error) if isinstance(error, dict) else str(error) for error in told]
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

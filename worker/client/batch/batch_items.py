@@ -1,0 +1,108 @@
+"""The single jobs of a batch, each with a seed and an identity that stay the same whenever the batch is run. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.client.batch.batch_plan import InvalidPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from worker.client.batch.batch_plan import BatchPlan
+
+SEEDS = 2**32
+_KEY_LENGTH = 16
+_SEEDLESS = ("upscale",)
+_PER_JOB = ("n_iter", "batch_size", "num_images")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One job of a batch.
+
+    Attributes:
+        key: Its identity: follows from all that shapes its pictures.
+        row: Place of its job in the plan.
+        job: Its input.
+        source: The candidate that it finishes, None where it makes one.
+    """
+
+    key: str
+    row: int
+    job: Mapping[str, Any]
+    source: str | None = None
+
+
+def item_key(job: Mapping[str, Any], source: str | None = None) -> str:
+    """Return the identity of a job: the way its pictures are delivered is no part of it."""
+    shaping = {name: value for name, value in job.items() if name != "output"}
+    text = json.dumps([shaping, source], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
+
+
+def check_counts(plan: BatchPlan, count: int | None) -> None:
+    """Raise InvalidPlan where a job can't be made several times: its seeds are listed, or it draws none."""
+    for number, job in enumerate(plan.jobs, start=1):
+        if count != 1 and ("seeds" in job or job.get("type") in _SEEDLESS):
+            raise InvalidPlan(f"job {number} can be made only once: it lists its seeds, or needs none")
+        _seed(job, 0, number)
+
+
+def batch_items(
+    plan: BatchPlan, first_seed: int, count: int | None, is_refused: Callable[[int], bool] = lambda _: False
+) -> Iterator[BatchItem]:
+    """Yield the jobs of a plan: every job once, then every job with its next seed, and so on.
+
+    Args:
+        plan: The jobs.
+        first_seed: Of jobs that name none; rows of a table start at a place of their own after it.
+        count: How often each job is made; None: without end.
+        is_refused: Whether a row of the plan is left out from now on.
+    """
+    seen = set[str]()
+    for copy in itertools.count() if count is None else range(count):
+        rows = [row for row in range(len(plan.jobs)) if not is_refused(row)]
+        if not rows:
+            return
+        for row in rows:
+            if is_refused(row):
+                continue
+            job = _with_seed(plan, row, first_seed, copy)
+            key = item_key(job)
+            if key not in seen:
+                seen.add(key)
+                yield BatchItem(key, row, job)
+
+
+def _with_seed(plan: BatchPlan, row: int, first_seed: int, copy: int) -> dict[str, Any]:
+    job = dict(plan.jobs[row])
+    if "seeds" in job or job.get("type") in _SEEDLESS:
+        return job
+    start = first_seed
+    if plan.is_table:  # by the row's content, so that rows put before it leave its pictures as they are
+        start += zlib.crc32(json.dumps(job, sort_keys=True).encode("utf-8", "surrogatepass"))
+    step = 1
+    for name in _PER_JOB:
+        step *= max(1, _whole(job.get(name)) or 1)
+    return {**job, "seed": (_seed(job, start, row + 1) + copy * step) % SEEDS}
+
+
+def _seed(job: Mapping[str, Any], otherwise: int, number: int) -> int:
+    given = job.get("seed")
+    if given is None or str(given).strip() == "-1":
+        return otherwise
+    seed = _whole(given)
+    if seed is None or seed < 0:
+        raise InvalidPlan(f"job {number}: seed must be a whole number from 0 on, or -1, not {given!r}")
+    return seed
+
+
+def _whole(value: object) -> int | None:
+    text = str(value).strip()
+    return int(text) if not isinstance(value, bool) and text.lstrip("-").isdecimal() and text.isascii() else None
