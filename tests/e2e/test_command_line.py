@@ -64,7 +64,7 @@ def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None
     [
         (json.dumps({"input": {"prompt": "x", "num_inference_steps": 3}}), "steps"),
         ("{not json", "not JSON"),
-        ("[1]", "object"),
+        ("[1]", "leave the outer [ ] away"),
     ],
 )
 def test_a_job_that_fails_prints_the_error_answer_and_exits_1(tmp_path: Path, text: str, words: str) -> None:

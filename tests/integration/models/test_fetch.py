@@ -274,6 +274,7 @@ def test_a_pickle_of_the_catalog_is_fetched_where_its_hash_is_pinned(tmp_path: P
             kind="upscaler",
             sources=(f"{server.url}/x/4x-Sharp.pth",),
             sha256=hashlib.sha256(body).hexdigest() if pinned else None,
+            stated_by="its publisher",
         )
         where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
         if pinned:
@@ -288,7 +289,9 @@ def test_a_pinned_pickle_with_another_content_is_not_kept(tmp_path: Path) -> Non
     body = b"PK\x03\x04\x14\x00" + bytes(5000)
     with serve(lambda request: ranged(request, body)) as server:
         source = f"{server.url}/x/4x-Sharp.pth"
-        entry = CatalogEntry(name="4x-Sharp", kind="upscaler", sources=(source,), sha256="ab" * 32)
+        entry = CatalogEntry(
+            name="4x-Sharp", kind="upscaler", sources=(source,), sha256="ab" * 32, stated_by="its publisher"
+        )
         where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
         with pytest.raises(HashMismatch):
             asyncio.run(fetch(where, ModelRef(name="4x-sharp"), "upscaler"))

@@ -276,7 +276,7 @@ def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
     """Return a problem for each prompt with more tags than are looked for."""
     counted = ((path, lora_tags.begun(text)) for path, text in texts)
     return [
-        Problem(path, f"has {count} beginnings of tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
+        Problem(path, f"has {count} tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
         for path, count in counted
         if count > lora_tags.MOST_TAGS
     ]
