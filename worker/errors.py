@@ -10,6 +10,7 @@
     │   ├── OutputTooLarge        output_too_large
     │   ├── OutOfMemory           out_of_memory
     │   ├── ImageRefused          image_refused
+    │   ├── TooFewAccepted        too_few_accepted
     │   ├── WebUIRejected         webui_rejected
     │   └── Cancelled             cancelled
     ├── WorkerFault (fault: worker — this worker failed; the same job may succeed elsewhere)
@@ -186,6 +187,11 @@ class OutOfMemory(ClientError):
 class ImageRefused(ClientError):
     code = "image_refused"
     about = "The endpoint's image check lets none of the pictures pass."
+
+
+class TooFewAccepted(ClientError):
+    code = "too_few_accepted"
+    about = "The judges accepted fewer pictures than the job asks for with `on_too_few: error`."
 
 
 class WebUIRejected(ClientError):

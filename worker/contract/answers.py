@@ -128,15 +128,58 @@ class PartAnswer(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """What the endpoint's image check saw in one picture, and what was done."""
+    """What the endpoint's image check saw in one picture, or a judge of the job, and what was done."""
 
     path: NotRequired[str]
     """Of a job with several prompts or seeds: which."""
     seed: int | None
-    action: Literal["flagged", "blurred", "refused"]
+    action: Literal["flagged", "blurred", "refused", "accepted", "rejected"]
     label: str
+    """Of the image check; or the judge's name."""
+    score: float | None
+    """Of the image check: 0 to 1."""
+
+
+class JudgedFace(TypedDict):
+    """The face of a picture that is most like the references."""
+
+    similarity: float | None
+    """-1 to 1; null: there is no face."""
+    faces: int
+    box: NotRequired[list[int]]
+    """Left, top, width and height, pixels."""
+
+
+class JudgedQuality(TypedDict):
+    """Plain quality of a picture, with the figures that the score comes from."""
+
     score: float
     """0 to 1."""
+    sharpness: float
+    clipping: float
+    brightness: float
+    contrast: float
+    entropy: float
+    noise: float
+    correlation: float
+
+
+class JudgedAnswer(TypedDict):
+    """What the judges said about one picture; other judges stand in it by their name, ``{"score": …}``."""
+
+    seed: NotRequired[int]
+    """Of a job with `accept`."""
+    index: NotRequired[int]
+    """Of a job `judge`: its place in `images`."""
+    accepted: bool
+    face: NotRequired[JudgedFace]
+    quality: NotRequired[JudgedQuality]
+    duplicate_of: NotRequired[int]
+    """Place in `judged` of an accepted picture that this one is a near-duplicate of."""
+    why: NotRequired[str]
+    """Of a rejected one: the reason."""
+    key: NotRequired[str]
+    """Of a rejected one that was stored; see `output.rejected`."""
 
 
 class PreviewAnswer(TypedDict):
@@ -175,8 +218,31 @@ class JobAnswer(TypedDict):
     """Of a job with several prompts or seeds: what became of each."""
     checks: NotRequired[list[CheckAnswer]]
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
+    judged: NotRequired[list[JudgedAnswer]]
+    """Of a job with `accept`: every picture that was made, in order."""
+    accepted: NotRequired[int]
+    """Of a job with `accept`: how many of them were accepted."""
+    made: NotRequired[int]
+    """Of a job with `accept`: how many there are."""
+    average: NotRequired[dict[str, float]]
+    """Of a job with `accept`: mean score of the accepted ones by judge."""
     streamed: NotRequired[int]
     """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
+
+
+class JudgeAnswer(TypedDict):
+    """The answer to `judge`."""
+
+    judged: list[JudgedAnswer]
+    """One per picture, in their order."""
+    accepted: int
+    average: dict[str, float]
+    """Mean score of the accepted ones by judge."""
+    judges: dict[str, str]
+    """Version of each judge; scores of different ones can't be compared."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
 
 
 class StreamedPiece(TypedDict):
@@ -292,6 +358,7 @@ ANSWERS: tuple[type[Any], ...] = (
     UpscaleAnswer,
     InterrogateAnswer,
     PngInfoAnswer,
+    JudgeAnswer,
     ListingAnswer,
     RefreshAnswer,
     ValidateAnswer,

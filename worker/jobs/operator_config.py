@@ -10,14 +10,14 @@ from worker.contract.operator.presets import Preset, PresetsInvalid, read_preset
 from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
 from worker.contract.types.job import Txt2Img
 from worker.errors import SettingsInvalid
-from worker.safety.load import load
+from worker.judges.loading import load_moderation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from worker.contract.types.job import Generation
-    from worker.safety.gate import Gate
+    from worker.judges.moderation import ModerationFilter
     from worker.settings import Settings
 
 PRESETS = "presets.yaml"
@@ -34,13 +34,13 @@ class OperatorConfig:
         presets: By name; those that ship with the worker, and the operator's over them.
         wildcards: Name → lines, of `__name__` in prompts.
         rules: On prompts; none: every prompt is fine.
-        gate: Judges pictures; None: every picture is fine.
+        gate: Moderates pictures; None: every picture is fine.
     """
 
     presets: Mapping[str, Preset] = field(default_factory=dict)
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    gate: Gate | None = None
+    gate: ModerationFilter | None = None
 
     def check(self, job: Generation) -> list[str]:
         """Return warnings for prompts that a rule flags.
@@ -110,7 +110,7 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
     return OperatorConfig(
-        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load(settings)
+        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load_moderation(settings)
     )
 
 

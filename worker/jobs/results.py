@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import ImageRefused
-from worker.safety.gate import DONE
+from worker.judges.moderation import DONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.errors import WorkerError
     from worker.images.picture import Picture
-    from worker.safety.gate import Gate
+    from worker.judges.moderation import ModerationFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +125,18 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
     )
 
 
-def apply_image_check(gate: Gate, result: Generated, *, together: bool = False) -> Generated:
+def apply_image_check(gate: ModerationFilter, result: Generated, *, together: bool = False) -> Generated:
     """Return `result` with the pictures that the operator's image check lets pass, perhaps none. Blocking.
 
     Args:
-        gate: Judges them.
+        gate: The operator's.
         result: What was made.
         together: One picture shows parts of another.
 
     Raises:
         ImageCheckFailed: the check did not work.
     """
-    verdicts = gate.judge(result.pictures, together=together)
+    verdicts = gate.apply(result.pictures, together=together)
     seeds = [*result.seeds, *[None] * (len(verdicts) - len(result.seeds))]
     checks: list[dict[str, Any]] = [
         {"seed": seed, "action": DONE[gate.action], "label": one.label, "score": round(one.score, 4)}

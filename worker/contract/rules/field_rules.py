@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments
+from worker.contract.rules import brackets, comments, judging
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
-from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
+from worker.contract.types.kinds import Img2Img, Inpaint, JudgeImages, Upscale
 from worker.errors import Problem
 from worker.suggestions import plain
 
@@ -33,6 +33,7 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from brackets.problems_of(job)
         yield from _extensions(job)
         yield from _parts(job, limits)
+        yield from judging.problems_of(job, limits)
     if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
     if isinstance(job, Img2Img):
@@ -41,6 +42,8 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _mask(job)
     if isinstance(job, Upscale):
         yield from _upscale(job)
+    if isinstance(job, JudgeImages):
+        yield from judging.criteria_problems(job, "")
     yield from _output(job)
 
 

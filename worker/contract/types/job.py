@@ -15,6 +15,7 @@ from pydantic import Field
 from worker.contract.base.paths import as_written
 from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.composed.acceptance import Acceptance  # noqa: TC001 - as above
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
 from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
@@ -61,6 +62,10 @@ class Output(Part):
     )
     grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    rejected: Annotated[Literal["drop", "store"], Choice()] | None = knob(
+        "Of a job with `accept`: whether rejected pictures are stored too, their keys in `judged`; default drop.",
+        group="output",
+    )
     record: Switch | None = knob(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
     )
@@ -201,6 +206,12 @@ class Generation(Job):
     )
     wildcards: Switch | None = knob(
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
+    )
+
+    accept: Acceptance | None = knob(
+        "Make picture after picture, seed after seed, and judge them until enough are accepted.",
+        group="judging",
+        plain=False,
     )
 
     live_previews: Switch | None = knob(

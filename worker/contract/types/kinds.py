@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.composed.acceptance import Criteria
 from worker.contract.types.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.job import Generation, Job, Txt2Img
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_PICTURES = 16
+MOST_JUDGED = 100
 _TARGET = Whole(1, 8192)
 _RESIZE_WORDS = {"just resize": 0, "stretch": 0, "crop and resize": 1, "crop": 1, "resize and fill": 2, "fill": 2}
 _FILL_WORDS = {"fill": 0, "original": 1, "latent noise": 2, "noise": 2, "latent nothing": 3, "nothing": 3}
@@ -141,6 +143,22 @@ class PngInfo(Job):
     image: Picture = Field(description="The picture.", json_schema_extra={"group": "picture", "plain": False})
 
 
+class JudgeImages(Job, Criteria):
+    """Judge pictures; nothing is generated."""
+
+    kind: ClassVar[str] = "judge"
+
+    type: Annotated[Literal["judge"], Choice()] = Field(
+        description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
+    )
+    images: list[Picture] = Field(
+        description="The pictures: base64, data URL, https URL, s3:// or key:.",
+        json_schema_extra={"group": "judging", "plain": False},
+        min_length=1,
+        max_length=MOST_JUDGED,
+    )
+
+
 Listed = Literal[
     "samplers",
     "schedulers",
@@ -221,6 +239,7 @@ KINDS: dict[str, type[Job]] = {
     "upscale": Upscale,
     "interrogate": Interrogate,
     "png_info": PngInfo,
+    "judge": JudgeImages,
     "listing": Listing,
     "refresh": Refresh,
     "validate": Validate,
