@@ -151,6 +151,7 @@ class Worker:
         from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
         from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
         from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
+        from worker.judges.judge_catalog import JudgeCatalog  # noqa: PLC0415 - see above
         from worker.net.addresses import AllowList  # noqa: PLC0415 - see above
         from worker.net.guard import Guard  # noqa: PLC0415 - see above
         from worker.recovery.kept_results import KeptResults  # noqa: PLC0415 - see above
@@ -192,6 +193,7 @@ class Worker:
             inputs=inputs,
             delivery=ResultDelivery(delivery, self._kept_results, threads),
             operator=operator,
+            judges=JudgeCatalog(settings),
             threads=threads,
             limits=Limits(max_pixels=settings.max_pixels, max_images=settings.max_images),
             random=SystemRandom(),

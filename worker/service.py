@@ -15,6 +15,7 @@ from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.job_context import JobContext
+from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.kinds import dispatch
 from worker.jobs.kinds.upscaling import upscale
 from worker.jobs.results import PartResult, apply_image_check, merge_results, raise_if_all_refused
@@ -132,8 +133,12 @@ class Service:
         stream = delivery.stream(job, context)
         try:
             async with stream:
-                result = merge_results(await self._parts(job, context, stream))
-                raise_if_all_refused(result)
+                if job.accept is not None:
+                    await delivery.admit_rejected(job, context)
+                    result = await UntilAccepted(job, context, self._services, self._pictures, stream).run()
+                else:
+                    result = merge_results(await self._parts(job, context, stream))
+                    raise_if_all_refused(result)
         except WorkerError as error:
             if stream.told:
                 error.details["streamed"] = stream.told
@@ -219,6 +224,7 @@ class Service:
             "worker": self._worker(result.info),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
+            **result.judging,
         }
 
     def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
+    "faces": "worker.cli.faces",
     "deploy": "worker.cli.deploy.command",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",

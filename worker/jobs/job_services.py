@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobThreads
     from worker.jobs.operator_config import OperatorConfig
     from worker.jobs.result_delivery import ResultDelivery
+    from worker.judges.judge_catalog import JudgeCatalog
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
@@ -40,6 +41,7 @@ class JobServices:
         inputs: Loads the client's own pictures.
         delivery: Delivers results.
         operator: The operator's presets, wildcards and rules.
+        judges: Judges of pictures, for jobs that ask for them.
         threads: For everything that blocks.
         limits: On what a job may ask for.
         random: For seeds that the client leaves open.
@@ -53,6 +55,7 @@ class JobServices:
     inputs: InputLoader
     delivery: ResultDelivery
     operator: OperatorConfig
+    judges: JudgeCatalog
     threads: JobThreads
     limits: Limits
     random: Random

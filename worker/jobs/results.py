@@ -28,6 +28,7 @@ class Generated:
         info: A1111's own `info`.
         checks: The findings of the operator's image check; None: there is no check.
         parts: The outcome of each part of a job with several prompts or seeds.
+        judging: Fields of the answer to a job with `accept`.
     """
 
     pictures: tuple[Picture, ...]
@@ -39,6 +40,7 @@ class Generated:
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
+    judging: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,23 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         extras=tuple(picture for result in results for picture in result.extras),
         parts=tuple(told),
         checks=_checks((part.path, part.result) for part in parts if part.result is not None),
+    )
+
+
+def select_pictures(result: Generated, places: Sequence[int]) -> Generated:
+    """Return `result` with only the pictures at `places`."""
+    count = len(result.pictures)
+    listed = {
+        name: [value[place] for place in places]
+        for name, value in result.info.items()
+        if name in _PER_PICTURE and isinstance(value, list) and len(value) == count
+    }
+    return replace(
+        result,
+        pictures=tuple(result.pictures[place] for place in places),
+        seeds=tuple(result.seeds[place] for place in places if place < len(result.seeds)),
+        info={**result.info, **listed},
+        extras=(),
     )
 
 

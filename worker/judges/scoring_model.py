@@ -65,7 +65,7 @@ class ScoringModel:
         how = self._input
         small = image.resize((how.width, how.height), Image.Resampling.BICUBIC)
         values = np.asarray(small, dtype=np.float32) * np.float32(how.scale)
-        pixels = ((values - np.float32(how.mean)) / np.float32(how.std)).transpose(2, 0, 1)[np.newaxis]
+        pixels = ((values - np.array(how.mean)) / np.array(how.std)).transpose(2, 0, 1)[np.newaxis]
         (found, *_) = self._session.run(None, {self._entry: np.ascontiguousarray(pixels, dtype=np.float32)})
         row = np.asarray(found, dtype=np.float64).reshape(-1)
         if row.size != 1 or not np.isfinite(row[0]):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.accept import accept, inside
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Interrogate, Prefetch, Upscale
+from worker.contract.types.kinds import Interrogate, JudgeImages, Prefetch, Upscale
 from worker.errors import ClientError, InvalidInput
 from worker.jobs.generation import PreparedJob
+from worker.jobs.judging.job_panel import panel_for
 from worker.jobs.kinds import upscaling, volume_models
 from worker.webui.request import upscale as extras
 
@@ -72,7 +73,13 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
 
 async def _dry_run(job: Job, context: JobContext, services: JobServices) -> DryRun:
     dry = DryRun(warnings=list(job.warnings))
-    if isinstance(job, Generation):
+    if isinstance(job, JudgeImages):
+        await panel_for(job, "", context, services)
+    elif isinstance(job, Generation):
+        if job.accept is not None:
+            await panel_for(job.accept, job.path("accept"), context, services)
+            most, wanted = job.accept.most, job.accept.wanted
+            dry.warnings.append(f"accept: up to {most} pictures are made, until {wanted} are accepted")
         await _dry_generation(job, dry, context, services)
     elif isinstance(job, Upscale):
         inputs = await services.inputs.load(job, context)

@@ -104,7 +104,7 @@ def decode_faces(outputs: Mapping[str, NDArray[np.float32]], scale: float) -> li
             wide, high = np.exp(width) * stride, np.exp(height) * stride
             left, top = (column + dx) * stride - wide / 2, (row + dy) * stride - high / 2
             shifts = outputs[f"kps_{stride}"][0, index].reshape(_POINTS, 2)
-            points = (shifts + np.float32((column, row))) * np.float32(stride / scale)
+            points = (shifts + np.array((column, row), dtype=np.float32)) * np.float32(stride / scale)
             box = (float(left / scale), float(top / scale), float(wide / scale), float(high / scale))
             faces.append(DetectedFace(box, points.astype(np.float32), float(scores[index])))
     return faces

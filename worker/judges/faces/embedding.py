@@ -20,8 +20,9 @@ SIDE = 112
 LENGTH = 128
 ALIGNMENT = "arcface112/1"
 COLOUR = "rgb255"
-TEMPLATE = np.float32(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+TEMPLATE: NDArray[np.float32] = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)],
+    dtype=np.float32,
 )
 """Where the five landmarks lie in an aligned face of 112x112 pixels."""
 _MARGIN = 8

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -168,7 +167,7 @@ def _vector(text: str) -> NDArray[np.float32]:
 
 def enrol(
     name: str,
-    pictures: Sequence[tuple[str, bytes, Image.Image]],
+    pictures: Sequence[tuple[str, str, Image.Image]],
     analyser: FaceAnalyser,
     *,
     threshold: float | None = None,
@@ -177,7 +176,7 @@ def enrol(
 
     Args:
         name: The person's.
-        pictures: File name, bytes and upright RGB pixels of each; the largest face of each counts.
+        pictures: File name, SHA-256 and upright RGB pixels of each; the largest face of each counts.
         analyser: Finds and embeds the faces.
         threshold: Least similarity of a picture to the mean of the others; None: `DEFAULT_THRESHOLD`.
 
@@ -189,7 +188,7 @@ def enrol(
     mistakes: dict[str, str] = {}
     remarks: list[str] = []
     members: list[FaceReference] = []
-    for file, data, image in pictures:
+    for file, digest, image in pictures:
         faces = sorted(analyser.find(image), key=lambda face: face.found.side, reverse=True)
         if not faces:
             mistakes[file] = "has no face"
@@ -198,12 +197,18 @@ def enrol(
         else:
             if len(faces) > 1:
                 remarks.append(f"{file} has {len(faces)} faces; the largest is taken")
-            members.append(_member(file, data, faces[0]))
+            members.append(_member(file, digest, faces[0]))
     mistakes |= strangers(members, DEFAULT_THRESHOLD if threshold is None else threshold)
     if mistakes:
         said = "; ".join(f"{file} {why}" for file, why in mistakes.items())
         raise ReferencesUnusable(f"can't be enrolled: {said}", mistakes)
     return FaceReferences(name, analyser.identity, tuple(members), threshold, tuple(remarks))
+
+
+def largest_face(file: str, digest: str, image: Image.Image, analyser: FaceAnalyser) -> FaceReference | None:
+    """Return the largest face of a picture as a reference; None where there is none that is large enough."""
+    face = max(analyser.find(image), key=lambda one: one.found.side, default=None)
+    return None if face is None or face.found.side < SMALLEST_FACE else _member(file, digest, face)
 
 
 def strangers(members: Sequence[FaceReference], threshold: float) -> dict[str, str]:
@@ -228,9 +233,8 @@ def strangers(members: Sequence[FaceReference], threshold: float) -> dict[str, s
     return found
 
 
-def _member(file: str, data: bytes, face: EmbeddedFace) -> FaceReference:
+def _member(file: str, digest: str, face: EmbeddedFace) -> FaceReference:
     left, top, width, height = (round(value, 1) for value in face.found.box)
-    digest = hashlib.sha256(data).hexdigest()
     return FaceReference(file, digest, (left, top, width, height), face.found.score, face.vector)
 
 
