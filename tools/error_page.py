@@ -67,6 +67,11 @@ COUNSEL: dict[str, Counsel] = {
     "image_check_failed": Counsel(
         500, "Send it again; where it stays, the operator looks at the check's model and the worker's log."
     ),
+    "too_few_accepted": Counsel(
+        422,
+        "Look at `details.judged`: each picture's scores and the reason. Allow more pictures (`accept.at_most`), or a "
+        "lower threshold. Pictures that were accepted are kept as `details.kept` says.",
+    ),
     "internal_error": Counsel(500, "Send it again once, then report it with the job's id."),
     "model_damaged": Counsel(500, "The operator removes the file, or puts a whole one in its place."),
     "nan_image": Counsel(

@@ -29,6 +29,7 @@ SHAPES: dict[str, Any] = {
     **dict.fromkeys(("txt2img", "img2img", "inpaint"), answers.JobAnswer),
     "upscale": answers.UpscaleAnswer,
     "png_info": answers.PngInfoAnswer,
+    "judge": answers.JudgeAnswer,
     "listing": answers.ListingAnswer,
     "refresh": answers.RefreshAnswer,
     "validate": answers.ValidateAnswer,

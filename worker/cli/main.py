@@ -26,7 +26,7 @@ COMMANDS = {
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
-    "faces": "worker.cli.faces",
+    "faces": "worker.cli.faces.command",
     "deploy": "worker.cli.deploy.command",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",

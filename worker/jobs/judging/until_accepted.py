@@ -36,7 +36,7 @@ REFUSED = "refused by the image check"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class JudgedRequest:
     """The pictures of one request of the job, and what the judges say about each."""
 
     result: Generated
@@ -111,7 +111,7 @@ class UntilAccepted:
     def _drawn(self) -> int:
         return self._services.random.randint(0, LARGEST_SEED)
 
-    async def _candidate(self, number: int, seed: int, panel: Panel) -> Candidate:
+    async def _candidate(self, number: int, seed: int, panel: Panel) -> JudgedRequest:
         """Make the pictures of one request and have them looked at."""
         last = seed + self._batch - 1
         over = max(0, self._batch * (number + 1) - self._accept.most)
@@ -124,14 +124,14 @@ class UntilAccepted:
             phases = self._context.phases
             phases.add(context.phases, without=() if number == 0 else ("queue",))  # the others waited for this very job
         with phases.phase("judge"):
-            return Candidate(result, await look_at(result.pictures, panel, self._services))
+            return JudgedRequest(result, await look_at(result.pictures, panel, self._services))
 
     async def _made(self, job: Generation, context: JobContext) -> Generated:
         """Return the pictures of one request, which wildcards may turn into several."""
         pieces = self._services.plain_jobs(job)
         return _followed([await self._make(piece.job, context) for piece in pieces])
 
-    async def _collect(self, tasks: Sequence[asyncio.Task[Candidate]], tally: _Tally) -> None:
+    async def _collect(self, tasks: Sequence[asyncio.Task[JudgedRequest]], tally: _Tally) -> None:
         """Take the candidates in the order of their seeds until enough pictures are accepted."""
         for task in tasks:
             try:
@@ -146,7 +146,7 @@ class UntilAccepted:
             if tally.judged.accepted >= self._accept.wanted:
                 return
 
-    async def _add(self, candidate: Candidate, tally: _Tally) -> None:
+    async def _add(self, candidate: JudgedRequest, tally: _Tally) -> None:
         result = candidate.result
         refused = [check["seed"] for check in result.checks or () if check["action"] == "refused"]
         tally.checks += result.checks or ()

@@ -107,11 +107,11 @@ class FaceReferences:
         return file.model_dump_json(indent=1) + "\n"
 
 
-class _Record(BaseModel):
+class _StrictRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _ModelRecord(_Record):
+class _ModelRecord(_StrictRecord):
     detector: str
     embedder: str
     align: str
@@ -119,7 +119,7 @@ class _ModelRecord(_Record):
     length: int
 
 
-class _MemberRecord(_Record):
+class _MemberRecord(_StrictRecord):
     file: str
     sha256: str
     box: tuple[float, float, float, float]
@@ -127,7 +127,7 @@ class _MemberRecord(_Record):
     vector: str
 
 
-class _ReferencesFile(_Record):
+class _ReferencesFile(_StrictRecord):
     version: Literal[1]
     name: str
     model: _ModelRecord

@@ -117,7 +117,7 @@ class Acceptance(Criteria):
     at_most: Annotated[int, Whole(1, MOST_CANDIDATES)] | None = knob(
         "How many pictures are made for that at most; default four times `count`.", group="judging", plain=False
     )
-    on_too_few: Annotated[Literal["warn", "error"], Choice({"warning": "warn"})] | None = knob(
+    on_too_few: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = knob(
         "When fewer were accepted: deliver those with a warning (default), or fail.", group="judging", plain=False
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from worker.cli.printing import complain, console, write, write_json
 from worker.errors import WorkerError
@@ -121,10 +121,10 @@ def compare(
             ]
         )
     else:
-        table = Table("picture", "similarity", "faces", "accepted", box=None, pad_edge=False)
+        table = Table("similarity", "faces", "accepted", Column("picture", overflow="fold"), box=None, pad_edge=False)
         for path, verdict in verdicts:
             similarity = "-" if verdict.score is None else f"{verdict.score:.3f}"
-            table.add_row(str(path), similarity, str(verdict.details["faces"]), "yes" if verdict.accepted else "no")
+            table.add_row(similarity, str(verdict.details["faces"]), "yes" if verdict.accepted else "no", str(path))
         console().print(table)
     raise typer.Exit(0 if all(verdict.accepted for _, verdict in verdicts) else FAILED)
 
