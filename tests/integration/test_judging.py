@@ -55,7 +55,7 @@ def scores(worker: Worker, seeds: int = 8) -> list[float]:
     """The aesthetic scores of the pictures of these seeds, from 42 on."""
     answer = worker.run(accept={"count": seeds, "at_most": seeds, "judges": [{"name": "aesthetic"}]})
     assert [one["seed"] for one in answer["judged"]] == list(range(42, 42 + seeds))
-    return [one["aesthetic"]["score"] for one in answer["judged"]]
+    return [float(one["aesthetic"]["score"]) for one in answer["judged"]]
 
 
 def test_pictures_are_made_seed_after_seed_until_enough_are_accepted(judging: Worker) -> None:
