@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.clock import running
-from worker.contract.accept import Cache, accept
+from worker.contract.accept import Accepted, Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
@@ -27,7 +27,6 @@ from worker.telemetry.phases import Phases, in_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.accept import Accepted
     from worker.contract.types.job import Job
     from worker.gpu_queue import GpuQueue
     from worker.jobs.job_services import JobServices
@@ -64,7 +63,7 @@ class Service:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
         """
         phases, result, images = Phases(), "cancelled", 0
-        with bound(job_id=str(job.get("id", ""))):
+        with bound(job_id=str(job.get("id", "")), **batch_keys(job)):
             try:
                 answer = await self._answer(job, phases, on_progress, on_piece)
                 result, images = "ok", _count(answer)
@@ -93,7 +92,7 @@ class Service:
                     answer = await self._upscaled(request, context)
                 else:
                     special = await dispatch.answer(request, context, services)
-                    answer = {"warnings": list(request.warnings), "worker": self._worker({}), **special}
+                    answer = {"warnings": list(request.warnings), "worker": self._worker(), **special}
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -108,12 +107,16 @@ class Service:
         """Return the typed job and its context; every mistake that the input alone shows is raised as InvalidInput."""
         services = self._services
         with phases.phase("accept"):
-            accepted = accept(
-                job.get("input"),
-                limits=services.limits,
-                presets=services.operator.presets,
-                bare_form=self._settings.answer_form,
-            )
+            try:
+                accepted = accept(
+                    job.get("input"),
+                    limits=services.limits,
+                    presets=services.operator.presets,
+                    bare_form=self._settings.answer_form,
+                    unknown_fields=self._settings.unknown_fields,
+                )
+            except InvalidInput as error:
+                raise await self._with_wrong_names(error) from None
             phases.kind = accepted.job.kind
             seconds = seconds_for(job, accepted.job.timeout_s, self._settings.job_timeout_s)
             context = JobContext(
@@ -124,8 +127,21 @@ class Service:
                 on_progress=on_progress,
                 on_piece=on_piece,
             )
-            await services.delivery.admit(accepted.job, context)
+            try:
+                await services.delivery.admit(accepted.job, context)
+            except InvalidInput as error:
+                raise accepted.placed(error) from None
         return accepted, context
+
+    async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
+        """Return `error` with what is wrong with the names in the rest of its job."""
+        rest = error.partial
+        if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
+            return error
+        names = await self._services.generation.mistakes_in_names(rest.job)
+        if not names:
+            return error
+        return InvalidInput([*error.problems, *rest.placed(InvalidInput(names)).problems], hint=error.hint)
 
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
@@ -153,7 +169,7 @@ class Service:
     async def _parts(self, job: Generation, context: JobContext, stream: ResultStream) -> list[PartResult]:
         """Return the outcome for each prompt or seed of a job, streamed as it was made."""
         parts: list[PartResult] = []
-        plain_jobs = self._services.plain_jobs(job)
+        plain_jobs = await self._services.plain_jobs(job)
         counts = [(plain.job.batch_size or 1) * (plain.job.n_iter or 1) for plain in plain_jobs]
         for number, plain in enumerate(plain_jobs):
             if plain.continues and parts[-1].error is not None:
@@ -215,23 +231,27 @@ class Service:
         """Return the answer without its pictures."""
         return {
             "images": [],
+            "pictures": [one.row(index) for index, one in enumerate(result.facts)],
             "seeds": list(result.seeds),
             "applied": result.applied,
             "info": dict(result.info),
             "parameters": dict(result.parameters),
             "phase_ms": {},
             "warnings": [*job.warnings, *result.warnings],
-            "worker": self._worker(result.info),
+            "worker": self._worker(),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
             **result.judging,
         }
 
-    def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _worker(self) -> dict[str, Any]:
+        backend = self._services.backend
+        device = backend.plan.device
         return {
             "version": __version__,
-            "backend": self._services.backend.plan.name,
-            "webui_version": info.get("version"),
+            "backend": backend.plan.name,
+            "webui_version": backend.version,
+            "device": device.told(self._settings.batch_pixels) if device is not None else None,
             "id": self._settings.runpod_pod_id,
         }
 
@@ -245,6 +265,18 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+_BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")
+_LONGEST_KEY = 100
+
+
+def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the platform's names for the batch that a job belongs to, and for the job in it, for the log."""
+    found = {name: job[name] for name in _BATCH_KEYS if isinstance(job.get(name), (str, int))}
+    return {
+        name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
+    }
 
 
 def _count(answer: Any) -> int:

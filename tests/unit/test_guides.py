@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from worker.cli.main import main
 from worker.contract.accept import accept
+from worker.contract.operator.presets import read_presets
 from worker.contract.types.kinds import LISTED
+from worker.models.lora_rules import LoraRules
 from worker.settings import variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,3 +59,31 @@ def test_every_variable_exists(guide: Path) -> None:
     known = {name for variable in variables() for name in variable.names} | {"BAKE"}
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", guide.read_text(encoding="utf-8")))
     assert named <= known, named - known
+
+
+def _threats() -> list[tuple[str, list[str]]]:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    table = text.partition("| threat | defence | held by |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+    return [(row[0], re.findall(r"`((?:tests|\.github)[^`]*)`", row[-1])) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("threat", "places"), _threats(), ids=lambda value: value[:40] if isinstance(value, str) else ""
+)
+def test_every_threat_is_held_by_tests_that_are_there(threat: str, places: list[str]) -> None:
+    assert places, f"nothing holds: {threat}"
+    for place in places:
+        path = ROOT / place
+        assert path.exists(), f"{place} holds {threat!r} and is not there"
+        if place.startswith("tests"):
+            files = [path] if path.is_file() else list(path.rglob("test_*.py"))
+            assert any(re.search(r"^def test_", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
+
+
+def test_the_files_in_the_studio_page_are_read() -> None:
+    rules, presets = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/studio.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert LoraRules.model_validate(yaml.safe_load(rules)).rule("character/luca.safetensors").scale == 0.85
+    found = read_presets(presets)
+    accepted = accept({"character": "luca", "scene": "beach", "prompt": "running"}, presets=found)
+    assert accepted.preset["prompt"] == "luca, a boy with red hair, running, on a beach, low sun"

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
+from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
-from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
-from worker.contract.operator.presets import dress
+from worker.contract.compat import diffusers, model_cache, openai, webui_api, webui_body
+from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
+from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from worker.contract.operator.apply_presets import PresetResult
     from worker.contract.operator.presets import Preset
-    from worker.contract.types.job import Job
+    from worker.contract.parse.unknown_fields import UnknownFields
 
-Form = Literal["native", "a1111", "cached", "api", "diffusers"]
+Form = Literal["native", "a1111", "cached", "api", "diffusers", "openai"]
 _COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
 
 
@@ -40,14 +44,22 @@ class Accepted:
     job: Job
     form: Form
     _call: webui_api.Call | None = field(default=None, repr=False)
+    _openai: openai.OpenAICall | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
+
+    def with_presets(self, result: PresetResult) -> Accepted:
+        """Return it with the remarks of the presets that were applied to it."""
+        self.job.remember(warnings=result.warnings, written={}, base_models=result.base_models)
+        return replace(self, preset=result.applied, _written={**self._written, **result.written})
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
         if self._call is not None:
             return _prefixed(error)
+        if self._openai is not None:
+            return InvalidInput(_of_openai(error.problems, self._openai), hint=error.hint)
         if not self._written:
             return error
         moved = [_moved(problem, as_written(problem.path, self._written)) for problem in error.problems]
@@ -66,6 +78,8 @@ class Accepted:
             )
         if self._call is not None:
             return webui_api.to_answer(self._call, answer)
+        if self._openai is not None:
+            return openai.to_answer(self._openai, answer)
         return dict(answer)
 
 
@@ -75,6 +89,7 @@ def accept(
     limits: Limits | None = None,
     presets: Mapping[str, Preset] | None = None,
     bare_form: Literal["native", "a1111"] = "native",
+    unknown_fields: UnknownFields | Literal["auto"] = "auto",
 ) -> Accepted:
     """Return the job in `raw`, whatever its form, with the presets that it names applied.
 
@@ -83,22 +98,29 @@ def accept(
         limits: What it may ask for.
         presets: The operator's, by name.
         bare_form: Shape of the answer to a body with no other fields than the WebUI's own.
+        unknown_fields: What becomes of a field with a value that nobody reads; auto: it is refused, but ignored with a
+            warning in a request to the WebUI's own API, as the WebUI does.
 
     Raises:
-        InvalidInput: lists every mistake, each with its path as the client wrote it.
+        InvalidInput: lists every mistake, each with its path as the client wrote it; `partial` is the rest as Accepted.
     """
     limits = limits or Limits()
+    unknown: UnknownFields = "refuse" if unknown_fields == "auto" else unknown_fields
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
-    if raw.get("preset") is not None and not webui_api.matches(raw):
-        accepted = _dressed(raw, limits, presets or {})
+    if openai.matches(raw):
+        return _openai(raw, limits, presets or {})
+    if webui_api.matches(raw):
+        accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
+    elif names_presets(raw):
+        accepted = _with_presets(without_empty(raw).fields, limits, presets or {}, unknown)
     else:
-        accepted = _formed(raw, limits, guarded=True)
+        accepted = _formed(raw, limits, unknown, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
             accepted = replace(accepted, form=bare_form)
     if isinstance(accepted.job, Validate):
         try:
-            accept(accepted.job.job, limits=limits, presets=presets)
+            accept(accepted.job.job, limits=limits, presets=presets, unknown_fields=unknown_fields)
         except InvalidInput as error:
             raise inside(error) from None
     return accepted
@@ -116,50 +138,99 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
-    fields, written = diffusers.to_job(raw) if diffusers.matches(raw) else (raw, {})
-    dressed = dress(fields, presets)
-    if dressed.problems:
-        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
-    if diffusers.matches(raw):
-        accepted = _translated(dressed.fields, written, limits)
-    else:
-        accepted = _formed(dressed.fields, limits)
-    accepted.job.remember(warnings=dressed.warnings, written={})
-    return replace(accepted, preset=dressed.applied)
-
-
-def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Accepted:
-    if webui_api.matches(raw):
-        return _api(raw, limits)
-    if diffusers.matches(raw):
-        return _translated(*diffusers.to_job(raw), limits)
-    if webui_body.matches(raw):
-        return Accepted(parse_job(webui_body.to_job(raw), limits=limits), "a1111")
-    if "compat" in raw:
-        raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
-    return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if model_cache.matches(raw) else "native")
-
-
-def _translated(fields: dict[str, Any], written: dict[str, str], limits: Limits) -> Accepted:
+def _with_presets(
+    raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields
+) -> Accepted:
+    """Return the job in `raw` with the presets that it names, whatever its form."""
+    call = diffusers.to_job(raw) if diffusers.matches(raw) else None
+    result = apply_presets(raw if call is None else call.fields, presets)
+    if result.problems:
+        written = {} if call is None else call.written
+        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in result.problems])
     try:
-        job = parse_job(fields, limits=limits)
+        if call is not None:
+            accepted = _translated(replace(call, fields=result.fields), limits, unknown)
+        else:
+            accepted = _formed(result.fields, limits, unknown)
     except InvalidInput as error:
-        moved = [_moved(problem, as_written(problem.path, written)) for problem in error.problems]
-        raise InvalidInput(moved) from None
-    return Accepted(job, "diffusers", _written=written)
+        placed = [_moved(each, as_written(each.path, result.written)) for each in error.problems]
+        raise InvalidInput(placed, hint=error.hint, partial=error.partial) from None
+    return accepted.with_presets(result)
 
 
-def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
+def _formed(raw: dict[str, Any], limits: Limits, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
+    if diffusers.matches(raw):
+        return _translated(diffusers.to_job(without_empty(raw).fields), limits, unknown)
+    if webui_body.matches(raw):
+        return _parsed(webui_body.to_job(raw), limits, _Shell("a1111"), unknown)
+    if raw.get("compat"):
+        raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
+    shell = _Shell("cached" if model_cache.matches(raw) else "native")
+    return _parsed(raw, limits, shell, unknown, guarded=guarded)
+
+
+def _translated(call: diffusers.Translation, limits: Limits, unknown: UnknownFields) -> Accepted:
+    accepted = _parsed(call.fields, limits, _Shell("diffusers", written=call.written), unknown)
+    accepted.job.remember(warnings=call.warnings, written={})
+    return accepted
+
+
+def _api(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> Accepted:
     call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
-    if call.fields is not None and "preset" in call.fields:
-        raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
+    ours = [name for name in PRESET_FIELDS if (call.fields or {}).get(name)]
+    if ours:
+        message = "is not a field of the WebUI's API; send the job itself as the input"
+        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
+    return _parsed(call.fields, limits, _Shell("api", call), unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """What a client's form puts around a job."""
+
+    form: Form
+    call: webui_api.Call | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    def around(self, job: Job) -> Accepted:
+        """Return `job` in this form."""
+        return Accepted(job, self.form, self.call, _written=self.written)
+
+
+def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
+    """Return the job in `raw`; its mistakes, and what can be read beside them, are placed as the form has them."""
     try:
-        return Accepted(parse_job(call.fields, limits=limits), "api", call)
+        return shell.around(parse_job(raw, limits=limits, guarded=guarded, unknown=unknown))
     except InvalidInput as error:
-        raise _prefixed(error) from None
+        if error.partial is None:
+            placed = Accepted(Job(), shell.form, shell.call, _written=shell.written).placed(error)
+            raise placed from None
+        rest = shell.around(cast("Job", error.partial))
+        raise InvalidInput(rest.placed(error).problems, hint=error.hint, partial=rest) from None
+
+
+def _openai(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+    call = openai.to_job(raw, presets)
+    if call.fields is None:
+        return Accepted(WebUIGet(endpoint=openai.MODELS_LISTING), "openai", _openai=call)
+    result = apply_presets(call.fields, presets)
+    problems = [*call.problems, *result.problems]
+    try:
+        job = parse_job(result.fields, limits=limits)
+    except InvalidInput as error:
+        problems += error.problems
+    if problems:
+        raise InvalidInput(_of_openai(problems, call))
+    job.remember(warnings=call.warnings, written=call.written)
+    return Accepted(job, "openai", _openai=call).with_presets(result)
+
+
+def _of_openai(problems: Sequence[Problem], call: openai.OpenAICall) -> list[Problem]:
+    """Return `problems` with their paths as the client of OpenAI's API wrote them, each mistake once."""
+    moved = [_moved(problem, f"{openai.INPUT}.{as_written(problem.path, call.written)}") for problem in problems]
+    return list(dict.fromkeys(moved))
 
 
 def _prefixed(error: InvalidInput) -> InvalidInput:

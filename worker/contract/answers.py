@@ -88,12 +88,23 @@ class Applied(TypedDict):
     """Fields that presets added or changed."""
 
 
+class DeviceInfo(TypedDict):
+    """What the WebUI computes on, and the limit that follows from it."""
+
+    name: Literal["cuda", "cpu"]
+    gpu: str | None
+    memory_bytes: int | None
+    vram_strategy: Literal["full", "medium", "low"] | None
+    max_pixels: int
+
+
 class WorkerInfo(TypedDict):
     """Who answered."""
 
     version: str
     backend: Literal["a1111", "stand-in"]
     webui_version: NotRequired[str | None]
+    device: NotRequired[DeviceInfo | None]
     id: NotRequired[str | None]
 
 
@@ -182,6 +193,23 @@ class JudgedAnswer(TypedDict):
     """Of a rejected one that was stored; see `output.rejected`."""
 
 
+class PictureAnswer(TypedDict):
+    """One picture, whatever the kind of job; null where a fact does not apply."""
+
+    index: int
+    """Its place in `images` and `keys`."""
+    seed: int | None
+    prompt: str | None
+    """As it was drawn: wildcards filled in, with words of pools, presets and LoRAs; without the tags of `loras`."""
+    loras: list[AppliedLora]
+    checkpoint: str | None
+    size: AppliedSize
+    key: NotRequired[str]
+    """In the store, where it is in one."""
+    metadata: NotRequired[str | dict[str, Any]]
+    """All facts about it and a job that makes it again; see `output.metadata`. In a store: the URL of the file."""
+
+
 class PreviewAnswer(TypedDict):
     """Small stand-ins for one picture; what `output.thumbnail` and `output.blurhash` asked for."""
 
@@ -197,6 +225,8 @@ class JobAnswer(TypedDict):
     """Base64, or URLs; see `output.delivery`."""
     keys: NotRequired[list[str]]
     """Of the pictures in the store, where they are in one."""
+    pictures: list[PictureAnswer]
+    """One per picture, in their order."""
     seeds: list[int]
     """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
     applied: Applied
@@ -275,6 +305,7 @@ class UpscaleAnswer(TypedDict):
 
     images: list[str]
     keys: NotRequired[list[str]]
+    pictures: list[PictureAnswer]
     seeds: list[int]
     """Empty: nothing was drawn."""
     applied: AppliedUpscale
@@ -299,6 +330,21 @@ class InterrogateAnswer(TypedDict):
     worker: WorkerInfo
 
 
+class ControlMapsAnswer(TypedDict):
+    """The answer to `control_maps`."""
+
+    images: list[str]
+    """A map of each picture, base64 of a PNG."""
+    info: str
+    poses: NotRequired[list[Any]]
+    """Of preprocessors that find poses: the points."""
+    tensor: NotRequired[Any]
+    """Of preprocessors that make no picture."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
 class PngInfoAnswer(TypedDict):
     """The answer to `png_info`."""
 
@@ -309,7 +355,11 @@ class PngInfoAnswer(TypedDict):
     parameters: dict[str, Any]
     """The generation parameters, parsed."""
     job: dict[str, Any]
-    """A job that makes the picture again."""
+    """A job that makes the picture again, as far as the file tells."""
+    lost: list[str]
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
+    program: NotRequired[str]
+    """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]
@@ -357,6 +407,7 @@ ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
     UpscaleAnswer,
     InterrogateAnswer,
+    ControlMapsAnswer,
     PngInfoAnswer,
     JudgeAnswer,
     ListingAnswer,

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
+from worker.images.client_base64 import decode_clients_base64
 from worker.images.convert import encode
-from worker.images.inspect import decode_base64, inspect
+from worker.images.formats.readable import as_known_format, as_still
+from worker.images.inspect import inspect
 from worker.images.pixels import decoded
 
 STEP = 8
@@ -42,7 +44,8 @@ def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
     Raises:
         BrokenPicture: not a picture, damaged, moving, or too large.
     """
-    whole = decode_base64(data) if isinstance(data, str) else data
+    whole = decode_clients_base64(data) if isinstance(data, str) else data
+    whole = as_still(as_known_format(whole, max_pixels=max_pixels))
     picture = inspect(whole, thorough=True, max_pixels=max_pixels, still=True)
     upright = ImageOps.exif_transpose(_eight_bits(decoded(picture)))
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
@@ -57,6 +60,11 @@ def opaque(image: Image.Image, background: str = "white") -> Image.Image:
     return behind.convert("RGB")
 
 
+def is_transparent(image: Image.Image) -> bool:
+    """Return whether nothing of `image` can be seen."""
+    return image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+
+
 def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
     """Return `image` as a mask of grey values: its transparency where it has any, else its brightness.
 
@@ -67,6 +75,13 @@ def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
         if alpha.getextrema() != (_OPAQUE, _OPAQUE):
             return alpha.point(lambda value: _OPAQUE if value > _HALF else 0) if rounded else alpha
     return image.convert("L")
+
+
+def transparency_mask(image: Image.Image) -> Image.Image:
+    """Return the mask of what is transparent in `image`: white there, black where it is opaque."""
+    if image.mode != "RGBA":
+        return Image.new("L", image.size, 0)
+    return image.getchannel("A").point(lambda value: _OPAQUE - value)
 
 
 def nearest_size(width: int, height: int, *, low: int, high: int) -> tuple[int, int]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import WorkerError
+from worker.errors import InvalidInput, ModelNotFound, Problem, WorkerError
+from worker.jobs.picture_facts import facts_of_generation
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
 from worker.jobs.verification import verify
+from worker.models.volume.integrity import measure
 from worker.webui.previews import with_previews
+from worker.webui.request.body import with_baseline
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.model_files import ModelFiles
     from worker.jobs.operator_config import OperatorConfig
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
+    from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.jobs.results import Generated
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
@@ -96,6 +101,18 @@ class ImageGeneration:
             await self._files.hold(models.models, context, loaded=self._backend.loaded)
             return await self._built(job, models, await self._inputs.load(job, context), warnings)
 
+    async def mistakes_in_names(self, job: Generation) -> list[Problem]:
+        """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
+        try:
+            await self._models.plan(job)
+        except InvalidInput as error:
+            return error.problems
+        except ModelNotFound as error:
+            return [Problem(**problem) for problem in error.details.get("problems", ())]
+        except WorkerError:
+            return []  # the mistakes that are known are answer enough
+        return []
+
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.
 
@@ -116,7 +133,22 @@ class ImageGeneration:
                 await self._files.refetch(prepared.models.models, context, failure)
             else:
                 attempts.succeeded()
-                return replace(result, warnings=(*prepared.warnings, *result.warnings, *attempts.notes))
+                facts = await self._threads.run(self._facts, prepared, result)
+                warnings = (*prepared.warnings, *result.warnings, *attempts.notes)
+                return replace(result, warnings=warnings, facts=facts)
+
+    def _facts(self, prepared: PreparedJob, result: Generated) -> tuple[ImageFacts, ...]:
+        """Return the facts about each picture, with hashes of LoRAs where the client wants them. Blocking."""
+        models, wanted = prepared.models, bool(prepared.job.output.metadata)
+        if wanted:
+            models = replace(models, models=tuple(self._with_hash(each) for each in models.models))
+        return facts_of_generation(prepared.job, models, result, repeatable=wanted)
+
+    def _with_hash(self, model: ResolvedModel) -> ResolvedModel:
+        """Return a LoRA with the hash of its file, measured once. Blocking."""
+        if model.kind != "lora" or model.file is None or model.file.sha256 is not None:
+            return model
+        return replace(model, file=replace(model.file, sha256=measure(self._store.inventory, model.file)))
 
     async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures that the operator's image check lets pass; the GPU has been given on.
@@ -150,9 +182,12 @@ class ImageGeneration:
     async def _built(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
     ) -> PreparedJob:
+        await self._backend.refresh_baseline()
         request = await self._threads.run(
-            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.max_pixels
+            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.batch_pixels
         )
+        if self._backend.plan.is_external:
+            request = with_baseline(request, self._backend.baseline)
         request, unwatched = self._with_previews(job, request)
         said = (*warnings, *unwatched, *models.warnings, *inputs.warnings)
         return PreparedJob(job, models, request, said)

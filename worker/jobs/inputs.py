@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pydantic_core import PydanticCustomError
-
-from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
-from worker.contract.types.picture_ref import source_of
+from worker.contract.types.kinds import ControlMaps, Img2Img, Inpaint, Interrogate, Upscale
 from worker.errors import InvalidInput
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
     Sides,
     as_mask,
     fitted,
     grown,
     is_empty,
+    is_transparent,
     nearest_size,
     opaque,
     read_picture,
     to_base64,
+    transparency_mask,
 )
-from worker.images.picture import BrokenPicture
-from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher, FetchLimits
-from worker.storage.errors import StoreError
-from worker.storage.keys import safe_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,11 +31,9 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Job
     from worker.jobs.job_context import JobContext, JobThreads
-    from worker.net.guard import Guard
+    from worker.jobs.picture_source import PictureSource
     from worker.storage.base import StoreTarget
-    from worker.storage.stores import StoreClients
 
-LARGEST_FILE = 32 * 1024 * 1024
 SMALLEST_SIDE = 64
 LONGEST_ASKED = 2048
 LARGEST_SIDE = 8192
@@ -51,87 +43,6 @@ _OVERLAP = 16
 _STRETCH_LATENT = 3
 
 
-class PictureSource:
-    """Reads what a job points at.
-
-    Args:
-        guard: Where URLs may lead.
-        clients: S3 clients by target.
-        store: The operator's store, for pictures of earlier jobs.
-        fetch_s: For one picture, seconds.
-        now: A monotonic clock in seconds.
-    """
-
-    def __init__(
-        self,
-        guard: Guard,
-        clients: StoreClients,
-        *,
-        store: StoreTarget | None = None,
-        fetch_s: float = 30,
-        now: Callable[[], float] = running,
-    ) -> None:
-        self._fetcher = Fetcher(guard)
-        self._clients = clients
-        self._store = store
-        self._fetch_s = fetch_s
-        self._now = now
-
-    def read(self, text: str, path: str, *, target: StoreTarget | None, deadline: float) -> bytes | str:
-        """Return the file that `text` stands for, or `text` itself where it is the picture.
-
-        Args:
-            text: As the contract accepted it.
-            path: Of the field, for errors.
-            target: The store that the job brought along.
-            deadline: On the clock `now`.
-
-        Raises:
-            InvalidInput: it can't be had; says why.
-        """
-        try:
-            kind = source_of(text)
-        except PydanticCustomError as error:
-            raise InvalidInput.at(path, error.message()) from None
-        if kind in ("base64", "data"):
-            return text
-        if kind == "url":
-            return self._fetch(text, path, deadline)
-        return self._from_store(text, path, target, deadline)
-
-    def _fetch(self, url: str, path: str, deadline: float) -> bytes:
-        seconds = max(1.0, min(self._fetch_s, deadline - self._now()))
-        limits = FetchLimits(connect_s=5, read_s=10, total_s=seconds, max_bytes=LARGEST_FILE)
-        try:
-            with self._fetcher.open(url, limits=limits) as body:
-                body.raise_for_status()
-                return body.read()
-        except FetchError as error:
-            raise InvalidInput.at(path, f"can't be fetched: {error}") from None
-
-    def _from_store(self, text: str, path: str, target: StoreTarget | None, deadline: float) -> bytes:
-        store = target or self._store
-        if store is None:
-            raise InvalidInput.at(path, "names a stored picture, but there is no store (send s3Config with the job)")
-        if text.lower().startswith("s3://"):
-            bucket, _, key = text[5:].partition("/")
-            if bucket != store.bucket:
-                raise InvalidInput.at(path, f"is not in the bucket of this job's store ({store.bucket})")
-        else:
-            key = text[4:]
-        key = key.lstrip("/")
-        prefix = safe_prefix(store.prefix)
-        if prefix and not key.startswith(f"{prefix}/"):
-            key = f"{prefix}/{key}"
-        if not key or ".." in key.split("/"):
-            raise InvalidInput.at(path, "names no picture in the store")
-        try:
-            until = min(deadline, self._now() + self._fetch_s)
-            return self._clients.of(store).get(key, deadline=until, most=LARGEST_FILE)
-        except StoreError as error:
-            raise InvalidInput.at(path, f"can't be read from the store: {error}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class JobInputs:
     """The pictures that come with one job, base64 of PNGs of ours.
@@ -139,6 +50,7 @@ class JobInputs:
     Attributes:
         images: To start from.
         mask: White is made anew.
+        masks: One for each of `images`, of jobs that have several.
         size: Of what is worked on, where the pictures decide; None without start pictures.
         own: Of the picture to start from.
         units: ``<unit>.image`` and the like, of ControlNet.
@@ -155,6 +67,7 @@ class JobInputs:
     warnings: tuple[str, ...] = ()
     result: Size | None = None
     own: Size | None = None
+    masks: tuple[str, ...] = ()
 
 
 NO_INPUTS = JobInputs()
@@ -212,14 +125,27 @@ def load_inputs(
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
     """
+    unseen: list[str] = []
 
     def read(text: str, path: str) -> Image:
         data = source.read(text, path, target=target, deadline=deadline)
         try:
-            return read_picture(data, max_pixels=max_pixels)
+            image = read_picture(data, max_pixels=max_pixels)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+        if is_transparent(image):
+            unseen.append(path)
+        return image
 
+    inputs = _read_all(job, read)
+    if not unseen or isinstance(job, Upscale):
+        return inputs
+    behind = _background(job) if isinstance(job, Img2Img) else "white"
+    told = [f"{path} is wholly transparent: what is used is a {behind} picture" for path in unseen]
+    return replace(inputs, warnings=(*inputs.warnings, *told))
+
+
+def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
     if isinstance(job, Inpaint):
         return _inpaint(job, read)
     if isinstance(job, Img2Img):
@@ -233,6 +159,10 @@ def load_inputs(
             warnings=warnings,
             own=Size(*images[0].size),
         )
+    if isinstance(job, ControlMaps):
+        images = [opaque(read(text, job.path(f"images[{n}]"))) for n, text in enumerate(job.images)]
+        masks = [as_mask(read(text, job.path(f"masks[{n}]"))) for n, text in enumerate(job.masks or ())]
+        return JobInputs(tuple(map(to_base64, images)), masks=tuple(map(to_base64, masks)))
     if isinstance(job, (Upscale, Interrogate)):
         image = read(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
@@ -252,7 +182,8 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
     if job.mask is not None:
         path = job.path("mask")
         rounded = job.mask_round is not False
-        mask = as_mask(read(job.mask, path), rounded=rounded)
+        drawn = read(job.mask, path)
+        mask = transparency_mask(drawn) if job.mask_from_alpha else as_mask(drawn, rounded=rounded)
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
@@ -288,7 +219,8 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
         if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
             raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
     elif is_empty(mask, rounded=rounded):
-        raise InvalidInput.at(path, "is black all over: white is what is made anew")
+        kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
+        raise InvalidInput.at(path, f"is {kind} is made anew")
 
 
 def _is_put_back(job: Inpaint) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.contract.expand.prompts import expand
+from worker.contract.expand.prompts import draws_loras, expand
+from worker.jobs.prepare.resolved_models import lora_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from worker.contract.base.limits import Limits
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
+    from worker.settings import UnknownFieldRule
     from worker.webui.backend import Backend
 
 LARGEST_SEED = 2**32 - 1
@@ -44,6 +47,7 @@ class JobServices:
         judges: Judges of pictures, for jobs that ask for them.
         threads: For everything that blocks.
         limits: On what a job may ask for.
+        unknown_fields: What becomes of fields that nobody reads; see `accept`.
         random: For seeds that the client leaves open.
     """
 
@@ -58,13 +62,18 @@ class JobServices:
     judges: JudgeCatalog
     threads: JobThreads
     limits: Limits
+    unknown_fields: UnknownFieldRule
     random: Random
 
-    def plain_jobs(self, job: Generation) -> list[Piece]:
+    async def plain_jobs(self, job: Generation) -> list[Piece]:
         """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""
+        files: Sequence[str] = ()
+        if draws_loras(job):
+            files = await self.threads.run(lora_files, self.store.volume, self.backend.catalog)
         return expand(
             job,
             draw=lambda: self.random.randint(0, LARGEST_SEED),
             lists=self.operator.wildcards,
+            lora_files=files,
             max_pixels=self.limits.max_pixels,
         )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
 from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.operator.script_prompts import TooManyPrompts, made_by_script, script_texts
 from worker.contract.types.job import Txt2Img
-from worker.errors import SettingsInvalid
+from worker.errors import InvalidInput, SettingsInvalid
 from worker.judges.loading import load_moderation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.contract.types.job import Generation
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PRESETS = "presets.yaml"
 WILDCARDS = "wildcards"
-_MOST_REPLACED = 100
+ADETAILER_MAIN_PROMPT = "[PROMPT]"
 _LARGEST_LIST = 4 * 1024 * 1024
 
 
@@ -55,37 +56,27 @@ class OperatorConfig:
             texts[job.path("hr_prompt")] = job.hr_prompt or ""
             texts[job.path("hr_negative_prompt")] = job.hr_negative_prompt or ""
         for number, unit in enumerate(job.adetailer or ()):
-            texts[job.path(f"adetailer[{number}].prompt")] = unit.prompt or ""
-            texts[job.path(f"adetailer[{number}].negative_prompt")] = unit.negative_prompt or ""
+            texts[job.path(f"adetailer[{number}].prompt")] = _with_main(unit.prompt, job.prompt)
+            texts[job.path(f"adetailer[{number}].negative_prompt")] = _with_main(
+                unit.negative_prompt, job.negative_prompt
+            )
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
                 texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
         if job.script is not None:  # an axis of a plot can put words into prompts
-            written = list(_texts(job.script.args))
-            made = [prompt for text in written for prompt in _replaced(text, (job.prompt, job.negative_prompt or ""))]
-            texts[job.path("script.args")] = "\n".join([*written, *made])
+            own = tuple(text for text in texts.values() if text)
+            path = job.path("script.args")
+            try:
+                made = made_by_script(job.script.args, own)
+            except TooManyPrompts:
+                raise InvalidInput.at(path, "makes more prompts than this endpoint's rules can judge") from None
+            texts[path] = "\n".join([*script_texts(job.script.args), *sorted(made.difference(own))])
         return enforce(judge(texts, self.rules))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text inside `value`."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-        yield ", ".join(part for part in value if isinstance(part, str))
-
-
-def _replaced(values: str, prompts: tuple[str, ...]) -> Iterator[str]:
-    """Yield the prompts that searching for the first of `values` and putting in the others makes (``Prompt S/R``)."""
-    wanted, *others = (value.strip() for value in values.split(","))
-    for prompt in prompts:
-        if wanted and wanted in prompt:
-            yield from (prompt.replace(wanted, other) for other in others[:_MOST_REPLACED])
+def _with_main(prompt: str | None, main: str | None) -> str:
+    """Return ADetailer's prompt with the job's own in the place of its word for it."""
+    return (prompt or "").replace(ADETAILER_MAIN_PROMPT, main or "")
 
 
 def load_operator_config(settings: Settings) -> OperatorConfig:
@@ -94,24 +85,31 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
     Raises:
         SettingsInvalid: a file that can't be read, or not understood; names the variable.
     """
-    presets = read_presets(
-        resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8")
-    )
-    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
-    if own is not None:
-        try:
-            presets |= read_presets(_text(own, "PRESETS_FILE"))
-        except PresetsInvalid as error:
-            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
     rules: tuple[Rule, ...] = ()
     if settings.prompt_policy_file is not None:
         try:
             rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
-    return OperatorConfig(
-        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load_moderation(settings)
-    )
+    lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
+    return OperatorConfig(load_presets(settings), lists, rules, load_moderation(settings))
+
+
+def load_presets(settings: Settings) -> dict[str, Preset]:
+    """Return the presets that ship with the worker, and the operator's over them.
+
+    Raises:
+        SettingsInvalid: the operator's can't be read, or not understood.
+    """
+    shipped = resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}")
+    presets = read_presets(shipped.read_text(encoding="utf-8"))
+    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
+    if own is not None:
+        try:
+            presets |= read_presets(_text(own, "PRESETS_FILE"))
+        except PresetsInvalid as error:
+            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
+    return presets
 
 
 def _if_there(path: Path) -> Path | None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.errors import WorkerError
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
+    from worker.jobs.picture_facts import ImageFacts
     from worker.judges.moderation import ModerationFilter
 
 
@@ -26,6 +27,7 @@ class Generated:
     Attributes:
         applied: The models and values that made them, as the answer's `applied`.
         info: A1111's own `info`.
+        facts: About each picture, in order.
         checks: The findings of the operator's image check; None: there is no check.
         parts: The outcome of each part of a job with several prompts or seeds.
         judging: Fields of the answer to a job with `accept`.
@@ -37,6 +39,7 @@ class Generated:
     info: Mapping[str, Any]
     parameters: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    facts: tuple[ImageFacts, ...] = ()
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
@@ -66,6 +69,7 @@ def _followed(results: Sequence[Generated]) -> Generated:
         results[0],
         pictures=tuple(picture for result in results for picture in result.pictures),
         seeds=tuple(seed for result in results for seed in result.seeds),
+        facts=tuple(fact for result in results for fact in result.facts),
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
         extras=tuple(picture for result in results for picture in result.extras),
         info={**results[0].info, **merged},
@@ -117,6 +121,7 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         results[0],
         pictures=tuple(picture for result in results for picture in result.pictures),
         seeds=tuple(seed for result in results for seed in result.seeds),
+        facts=tuple(fact for result in results for fact in result.facts),
         warnings=(
             *dict.fromkeys(warning for result in results for warning in result.warnings),
             *(f"{part.path} failed: {part.error.message}" for part in failed if part.error is not None),
@@ -139,6 +144,7 @@ def select_pictures(result: Generated, places: Sequence[int]) -> Generated:
         result,
         pictures=tuple(result.pictures[place] for place in places),
         seeds=tuple(result.seeds[place] for place in places if place < len(result.seeds)),
+        facts=tuple(result.facts[place] for place in places if place < len(result.facts)),
         info={**result.info, **listed},
         extras=(),
     )
@@ -169,6 +175,7 @@ def apply_image_check(gate: ModerationFilter, result: Generated, *, together: bo
         result,
         pictures=tuple(one.picture for one in verdicts if one.picture is not None),
         seeds=tuple(result.seeds[index] for index in kept if index < len(result.seeds)),
+        facts=tuple(result.facts[index] for index in kept if index < len(result.facts)),
         extras=(),
         checks=tuple(checks),
         warnings=(*result.warnings, *said),

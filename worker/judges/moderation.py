@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.judges.image_check import ImageCheck
     from worker.judges.judge import Judge
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from worker.contract.operator.prompt_policy import PolicyInvalid, enforce, judge, read_policy
+from worker.contract.operator.script_prompts import TooManyPrompts, made_by_script
 from worker.errors import InvalidInput
 
 RULES = read_policy(
@@ -26,6 +30,17 @@ RULES = read_policy(
         "jo<lora:add_detail:0>hn doe",
         "john <lora:x:1><lora:y:1> doe",
         "jöhn dóe",
+        "jo\x01hn doe",
+        "jo&#104;n doe",
+        "&amp;#106;ohn&nbsp;doe",
+        "john_doe",
+        "john doe2, masterpiece",
+        "_john doe_",
+        "3john doe",
+        "john-doe",
+        "a face[SEP]john doe[SEP]a hat",
+        "a hat|john doe|x",
+        'jo"h"n doe',
         "\uff4a\uff4f\uff48\uff4e \uff44\uff4f\uff45",
     ],
 )
@@ -36,6 +51,55 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
         enforce(found)
     assert caught.value.problems[0].path == "prompt"
     assert "john" not in str(caught.value).lower()
+
+
+def _script(args: object, prompt: str) -> list[str]:
+    texts = {str(number): text for number, text in enumerate(sorted(made_by_script(args, (prompt,))))}
+    return sorted({one.rule for one in judge(texts, RULES)})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "args"),
+    [
+        ("a cat", ["Prompt S/R", '"a cat","john doe"']),
+        ("a XX", [0, 'XX, "john doe"', 0, "y"]),
+        ("a XX YY", {"x": "XX,john", "y": "YY,doe"}),
+        ("a XX YY ZZ", {"x": "XX,jo", "y": "YY,h", "z": "jo h ZZ,john doe"}),
+        ("doe john", {"x": "john, doe"}),
+        ("a man called doe and john x", {"x": "doe and,john"}),
+        ("a john|red|doe", [True]),
+        ("a XX", {"x": ["XX", "john doe"]}),
+    ],
+)
+def test_what_scripts_make_of_a_prompt_is_judged(prompt: str, args: object) -> None:
+    assert _script(args, prompt) == ["people"]
+
+
+@pytest.mark.parametrize("args", [["a hat", "cat,dog"], {"x": "john,paul"}, None, [True, 5]])
+def test_scripts_that_make_nothing_bad_are_fine(args: object) -> None:
+    assert _script(args, "a cat in a hat") == []
+
+
+def test_a_script_that_makes_too_many_prompts_to_judge_is_told_apart() -> None:
+    words = [f"w{number}" for number in range(9)]
+    with pytest.raises(TooManyPrompts):
+        made_by_script({"x": ",".join(words)}, (" ".join(words),))
+
+
+def test_a_pattern_that_backtracks_refuses_in_time_and_names_its_rule() -> None:
+    rules = read_policy("- name: slow\n  patterns: ['(a+)+c']")
+    began = time.monotonic()
+    found = judge({"prompt": "a" * 60 + "b"}, rules, limit_s=0.2)
+    assert time.monotonic() - began < 5
+    with pytest.raises(InvalidInput, match="takes too long to be judged by this endpoint's rule 'slow'"):
+        enforce(found)
+
+
+def test_a_time_limit_leaves_no_alarm_behind() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    judge({"prompt": "a cat"}, RULES)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 @pytest.mark.parametrize("prompt", ["john doering", "a cat", "", "johndoe"])

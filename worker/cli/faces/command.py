@@ -14,8 +14,8 @@ from rich.table import Column, Table
 from worker.cli.printing import complain, console, write, write_json
 from worker.errors import WorkerError
 from worker.files import write_atomically
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import opaque, read_picture
-from worker.images.picture import BrokenPicture
 from worker.judges.judge_catalog import JudgeCatalog, JudgeUnavailable
 from worker.judges.onnx_session import OnnxUnusable
 from worker.settings import read_settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from worker.contract.base.json_guard import shown
 from worker.errors import InvalidInput
@@ -39,11 +40,32 @@ LISTINGS = frozenset(
         "upscalers",
     }
 )
-_CONTROLNET = frozenset(
-    {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
+_QUERIES = frozenset((name, value) for name in ("alias_names", "update") for value in ("true", "false", "1", "0"))
+"""Settings of a listing's query that are handed on."""
+EXTENSION_LISTINGS = frozenset(
+    {
+        "adetailer/v1/ad_model",
+        "adetailer/v1/schema",
+        "adetailer/v1/version",
+        "controlnet/control_types",
+        "controlnet/model_list",
+        "controlnet/module_list",
+        "controlnet/settings",
+        "controlnet/version",
+    }
 )
-_KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
-_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
+"""Listings of extensions, which stand beside ``/sdapi/v1/``."""
+_KINDS = {
+    "controlnet/detect": "control_maps",
+    "extra-single-image": "upscale",
+    "interrogate": "interrogate",
+    "png-info": "png_info",
+}
+_ANSWERED = {
+    "controlnet/detect": ("images", "info", "poses", "tensor"),
+    "interrogate": ("caption",),
+    "png-info": ("info", "items", "parameters"),
+}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
@@ -59,10 +81,11 @@ _FOLDERS = {
     "embeddings": "embeddings",
 }
 _NOT_OFFERED = {
-    "options": "sets options for every later job; send override_settings with the job that needs them",
+    "options": "sets options for every later job; send override_settings (sd_model_checkpoint in it chooses the model) "
+    "with each job that needs them",
     "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
 }
-ENDPOINTS = frozenset({*LISTINGS, *_CONTROLNET, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
+ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
 """Every endpoint that is known, without ``/sdapi/v1/``."""
 
 
@@ -92,19 +115,20 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     more = next((name for name in raw if name not in {"api", "payload"}), None)
     if more is not None:
         raise InvalidInput.at(more, "is not a field of this form; its fields are api and payload")
-    endpoint, method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
+    endpoint, query = _endpoint(api)
+    method = str(api.get("method") or "GET")[:10].upper()
     payload = raw.get("payload")
     if payload is None:
         payload = {}
     if not isinstance(payload, dict):
         raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
-    if method == "GET" and endpoint in LISTINGS | _CONTROLNET:
-        root = "" if endpoint in _CONTROLNET else "sdapi/v1/"
-        return Call(endpoint, None, f"/{root}{endpoint}")
+    if method == "GET" and endpoint in LISTINGS | EXTENSION_LISTINGS:
+        root = "" if endpoint in EXTENSION_LISTINGS else "sdapi/v1/"
+        return Call(endpoint, None, f"/{root}{endpoint}{query}")
     if endpoint in _NOT_OFFERED and method == "POST":
         raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
-    if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
-        right = "GET" if endpoint in LISTINGS | _CONTROLNET else "POST"
+    if method != "POST" or endpoint in LISTINGS | EXTENSION_LISTINGS:
+        right = "GET" if endpoint in LISTINGS | EXTENSION_LISTINGS else "POST"
         raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
@@ -113,9 +137,14 @@ def to_job(raw: Mapping[str, Any]) -> Call:
 
 
 def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
-    """Return `answer` (ours) as the WebUI's own answer to `call`."""
+    """Return `answer` (ours) as the WebUI's own answer to `call`; `warnings`, where there are any, are added to it."""
     if "raw" in answer:
         return answer["raw"]
+    warnings = answer.get("warnings")
+    return {**_own_shape(call, answer), **({"warnings": list(warnings)} if warnings else {})}
+
+
+def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     if call.endpoint in _DIFFUSING:
         info = answer.get("info", {})
         return {
@@ -127,19 +156,22 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
         said = answer.get("info", {}).get("html_info", "")
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if call.endpoint in _ANSWERED:
-        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+        return {name: answer[name] for name in _ANSWERED[call.endpoint] if name in answer}
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
-def _endpoint(api: Mapping[str, Any]) -> str:
+def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the endpoint without ``/sdapi/v1/``, and those settings of its query that the WebUI has."""
     given = api.get("endpoint")
     if not isinstance(given, str):
         raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
-    endpoint = given[:_LONGEST_PATH].strip().strip("/").removeprefix("sdapi/v1/")
+    path, _, query = given[:_LONGEST_PATH].strip().partition("?")
+    endpoint = path.strip("/").removeprefix("sdapi/v1/")
     if endpoint not in ENDPOINTS:
         near = nearest(endpoint, sorted(ENDPOINTS))
         raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
-    return endpoint
+    kept = [f"{name}={value}" for name, value in parse_qsl(query) if (name, value.lower()) in _QUERIES]
+    return endpoint, f"?{'&'.join(kept)}" if kept else ""
 
 
 def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +179,8 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return {"type": "refresh", "what": [_REFRESHED[endpoint]]}
     if endpoint == "v1/download":
         return _download(payload)
+    if endpoint == "controlnet/detect":
+        return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
     return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
@@ -155,6 +189,15 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _from_picture(payload: Mapping[str, Any]) -> str:
     """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
     return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
+
+
+def _control_maps(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of ``/controlnet/detect``, whose fields have a prefix and say -1 for what is not set."""
+    fields = {name.removeprefix("controlnet_"): value for name, value in payload.items()}
+    if "input_images" in fields:
+        fields["images"] = fields.pop("input_images")
+    given = {name: value for name, value in fields.items() if name != "low_vram" and value not in (-1, [])}
+    return {"module": "none", **given, "type": "control_maps"}
 
 
 def _download(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from worker.contract.types.composed.acceptance import Criteria, FaceCriterion
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.judges.faces.enrolment import FaceReferences

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from worker.contract.types.composed.acceptance import Acceptance
     from worker.contract.types.job import Generation
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.result_delivery import ResultStream
@@ -128,7 +128,7 @@ class UntilAccepted:
 
     async def _made(self, job: Generation, context: JobContext) -> Generated:
         """Return the pictures of one request, which wildcards may turn into several."""
-        pieces = self._services.plain_jobs(job)
+        pieces = await self._services.plain_jobs(job)
         return _followed([await self._make(piece.job, context) for piece in pieces])
 
     async def _collect(self, tasks: Sequence[asyncio.Task[JudgedRequest]], tally: _Tally) -> None:
@@ -153,7 +153,7 @@ class UntilAccepted:
         for seed in refused:
             tally.seeds.append(seed)
             tally.judged.refuse(REFUSED)
-        accepted = []
+        accepted: dict[int, Judgement] = {}
         for place, looked in enumerate(candidate.looked):
             if tally.judged.accepted >= self._accept.wanted:
                 break
@@ -162,10 +162,10 @@ class UntilAccepted:
             tally.seeds.append(seed)
             tally.checks += _checks(seed, judgement)
             if judgement.accepted:
-                accepted.append(place)
+                accepted[place] = judgement
             elif self._job.output.rejected == "store":
                 await self._store_rejected(result.pictures[place], len(tally.seeds) - 1, seed or 0, tally)
-        chosen = select_pictures(result, accepted)
+        chosen = _with_scores(select_pictures(result, list(accepted)), list(accepted.values()))
         tally.results.append(chosen)
         if accepted:
             self._stream.add(PartResult("", chosen))
@@ -211,6 +211,15 @@ class UntilAccepted:
                 raise tally.error
             warnings.append(said)
         return replace(result, warnings=tuple(warnings), checks=tuple(tally.checks), judging=judging)
+
+
+def _with_scores(result: Generated, judgements: Sequence[Judgement]) -> Generated:
+    """Return `result` with what the judges said about each picture in the facts about it."""
+    facts = tuple(
+        replace(fact, more={**fact.more, "judged": judgement.to_json()})
+        for fact, judgement in zip(result.facts, judgements, strict=False)
+    )
+    return replace(result, facts=facts)
 
 
 def _followed(results: Sequence[Generated]) -> Generated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.contract.types.kinds import (
+    ControlMaps,
     Interrogate,
     JudgeImages,
     Listing,
@@ -15,7 +16,7 @@ from worker.contract.types.kinds import (
     WebUIGet,
 )
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.jobs.kinds import image_info, judge_images, listings, validate, volume_models
+from worker.jobs.kinds import control_maps, image_info, judge_images, listings, validate, volume_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ KINDS: Mapping[type[Job], JobKind] = {
     Interrogate: image_info.interrogate,
     PngInfo: image_info.png_info,
     JudgeImages: judge_images.judge_images,
+    ControlMaps: control_maps.control_maps,
     Listing: listings.listing,
     WebUIGet: listings.raw,
     Refresh: listings.refresh,

@@ -59,7 +59,12 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
     Raises:
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.
     """
-    accepted = accept(job.job, limits=services.limits, presets=services.operator.presets)
+    accepted = accept(
+        job.job,
+        limits=services.limits,
+        presets=services.operator.presets,
+        unknown_fields=services.unknown_fields,
+    )
     inner = accepted.job
     try:
         await services.delivery.admit(inner, context)
@@ -94,7 +99,7 @@ async def _dry_run(job: Job, context: JobContext, services: JobServices) -> DryR
 
 async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, services: JobServices) -> None:
     problems = []
-    for plain in services.plain_jobs(job):
+    for plain in await services.plain_jobs(job):
         try:
             found = await services.generation.dry_run(plain.job, context)
         except InvalidInput as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.field_rules import final_size
@@ -201,9 +201,25 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
     return body
 
 
+def with_baseline(request: Request, baseline: Baseline) -> Request:
+    """Return the request with what holds where the job says nothing written out.
+
+    Of a WebUI that others use as well: they may change its options at any time.
+    """
+    held = {"CLIP_stop_at_last_layers": baseline.clip_skip, "sd_vae": baseline.vae}
+    asked = request.body.get("override_settings") or {}
+    return replace(request, body={**request.body, "override_settings": {**held, **asked}})
+
+
+def with_words(prompt: str, chosen: Chosen) -> str:
+    """Return `prompt` with its tags as the WebUI knows them, between the trigger words."""
+    parts = (*chosen.words_before, lora_tags.renamed(prompt, chosen.renamed), *chosen.words)
+    return ", ".join(part for part in parts if part)
+
+
 def _with_loras(prompt: str, chosen: Chosen) -> str:
-    """Return `prompt` with its tags as the WebUI knows them, the trigger words, and the tags of the job's LoRAs."""
-    text = ", ".join(part for part in (lora_tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
+    """Return `prompt` with the trigger words and the tags of the job's LoRAs."""
+    text = with_words(prompt, chosen)
     written = (lora_tags.write(lora.name, lora.scale) for lora in chosen.loras)
     return " ".join(part for part in (text, *written) if part)
 

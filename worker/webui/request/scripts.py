@@ -258,6 +258,8 @@ def beyond(
     elif name == FROM_FILE:
         texts = [text for text in args if isinstance(text, str) and text not in _PLACES]
         lines = [line for text in texts for line in text.splitlines() if line.strip()]
+        if not lines:
+            return [Problem(path, "has no line with a prompt, so there is nothing to make")]
         count = len(lines)
     elif name == XYZ:
         count = cells(args)

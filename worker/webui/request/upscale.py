@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.sizes import LATENT, Size
 from worker.errors import ModelNotFound, Problem, WrongResult
-from worker.webui.names.resolve import known, missing_upscaler
+from worker.webui.names.resolve import missing_upscaler, upscaler_meant
 
 if TYPE_CHECKING:
     from worker.contract.types.kinds import Interrogate, Upscale
@@ -57,10 +57,9 @@ def upscaling(
         given = getattr(job, field)
         if given is None:
             continue
-        found, more = known(given, names, job.path(field), "upscaler")
+        found, more = upscaler_meant(given, names, catalog, weights, job.path(field))
         problems += more
         if found is not None:
-            problems += missing_upscaler(found, catalog, weights, job.path(field))
             chosen[field] = found
     if job.upscaler_1 is None:
         chosen["upscaler_1"] = _best(names, catalog, weights)
