@@ -48,7 +48,8 @@ def b64(image: Image.Image) -> str:
 
 def brightness(text: str) -> float:
     with Image.open(BytesIO(decode_base64(text))) as image:
-        return sum(image.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()) / 3 / 255
+        total: int = sum(image.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes())
+        return total / 3 / 255
 
 
 def scores(worker: Worker, seeds: int = 8) -> list[float]:
