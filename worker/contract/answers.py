@@ -153,6 +153,23 @@ class CheckAnswer(TypedDict):
     """Of the image check: 0 to 1."""
 
 
+class PictureAnswer(TypedDict):
+    """One picture, whatever the kind of job; null where a fact does not apply."""
+
+    index: int
+    """Its place in `images` and `keys`."""
+    seed: int | None
+    prompt: str | None
+    """As it was drawn: wildcards filled in, with words of pools, presets and LoRAs; without the tags of `loras`."""
+    loras: list[AppliedLora]
+    checkpoint: str | None
+    size: AppliedSize
+    key: NotRequired[str]
+    """In the store, where it is in one."""
+    metadata: NotRequired[str | dict[str, Any]]
+    """All facts about it and a job that makes it again; see `output.metadata`. In a store: the URL of the file."""
+
+
 class PreviewAnswer(TypedDict):
     """Small stand-ins for one picture; what `output.thumbnail` and `output.blurhash` asked for."""
 
