@@ -44,6 +44,10 @@ ADVICE: dict[str, str] = {
     "image_check_failed": (
         "Send it again; where it stays, the operator looks at the check's model and the worker's log."
     ),
+    "too_few_accepted": (
+        "Look at `details.judged`: each picture's scores and the reason. Allow more pictures (`accept.at_most`), or a "
+        "lower threshold. Pictures that were accepted are kept as `details.kept` says."
+    ),
     "internal_error": "Send it again once, then report it with the job's id.",
     "model_damaged": "The operator removes the file, or puts a whole one in its place.",
     "nan_image": "Send it with another `vae`. The operator can set `WEBUI_ARGS=--no-half`, at twice the memory.",

@@ -168,6 +168,7 @@ class Worker:
         from worker.jobs.picture_source import PictureSource  # noqa: PLC0415 - see above
         from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
         from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
+        from worker.judges.judge_catalog import JudgeCatalog  # noqa: PLC0415 - see above
         from worker.net.addresses import AllowList  # noqa: PLC0415 - see above
         from worker.net.guard import Guard  # noqa: PLC0415 - see above
         from worker.recovery.kept_results import KeptResults  # noqa: PLC0415 - see above
@@ -225,6 +226,7 @@ class Worker:
             inputs=inputs,
             delivery=ResultDelivery(delivery, self._kept_results, threads),
             operator=operator,
+            judges=JudgeCatalog(settings),
             threads=threads,
             limits=Limits(max_pixels=settings.batch_pixels, max_images=settings.max_images),
             unknown_fields=settings.unknown_fields,

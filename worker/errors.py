@@ -11,6 +11,7 @@
     │   ├── OutOfMemory           out_of_memory
     │   ├── ImageRefused          image_refused
     │   ├── NotCached             not_cached
+    │   ├── TooFewAccepted        too_few_accepted
     │   ├── WebUIRejected         webui_rejected
     │   └── Cancelled             cancelled
     ├── WorkerFault (fault: worker — this worker failed; the same job may succeed elsewhere)
@@ -208,6 +209,11 @@ class ImageRefused(ClientError):
 class NotCached(ClientError):
     code = "not_cached"
     about = "The job takes its pictures from the result cache only, and they are not there."
+
+
+class TooFewAccepted(ClientError):
+    code = "too_few_accepted"
+    about = "The judges accepted fewer pictures than the job asks for with `on_too_few: error`."
 
 
 class WebUIRejected(ClientError):

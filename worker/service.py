@@ -17,6 +17,7 @@ from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.job_context import JobContext, cache_use
+from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.kinds import dispatch
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results, raise_if_all_refused
@@ -161,9 +162,14 @@ class Service:
         stream = delivery.stream(job, context, early=many)
         try:
             async with stream:
-                single = job.changed({"stream": True}) if many else job
-                result = merge_results(await self._parts(single, context, stream))
-                raise_if_all_refused(result)
+                if job.accept is not None:
+                    await delivery.admit_rejected(job, context)
+                    make = partial(make_pictures, services=self._services)
+                    result = await UntilAccepted(job, context, self._services, make, stream).run()
+                else:
+                    single = job.changed({"stream": True}) if many else job
+                    result = merge_results(await self._parts(single, context, stream))
+                    raise_if_all_refused(result)
         except WorkerError as error:
             if stream.told:
                 error.details["streamed"] = stream.told
@@ -246,6 +252,7 @@ class Service:
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
             **({"cached": result.cached} if result.cached else {}),
+            **result.judging,
         }
 
     def _worker(self) -> dict[str, Any]:

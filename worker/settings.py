@@ -463,6 +463,25 @@ class Settings(BaseSettings):
     )
     image_check_labels: str = Field("nsfw", description="Which of its labels are minded, separated by commas.")
     image_check_threshold: float = Field(0.5, gt=0, le=1, description="Score from which a label counts, 0 to 1.")
+    face_detector: Path | None = Field(
+        None, description="YuNet (ONNX), finds the faces that jobs have judged; never downloaded; default: none."
+    )
+    face_embedder: Path | None = Field(
+        None, description="SFace (ONNX), compares them; never downloaded; default: none."
+    )
+    faces_dir: Path | None = Field(
+        None, description="References of persons, `NAME.json` of `worker faces enrol`; default: faces in MODELS_DIR."
+    )
+    aesthetic_model: Path | None = Field(
+        None,
+        description=(
+            "Scores pictures for jobs with the judge `aesthetic`: an ONNX file that gives one number, a JSON of the "
+            "same name beside it; never downloaded; default: none."
+        ),
+    )
+    judges: str = Field(
+        "", description="Judges of your own for jobs, `package.module:factory`, separated by commas; default: none."
+    )
     live_previews: Previews = Field(
         "off",
         description=(
@@ -608,6 +627,11 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The entries of ALLOW_HOSTS."""
         return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
+
+    @property
+    def faces_root(self) -> Path:
+        """The folder of the references of persons."""
+        return self.faces_dir or self.models_root / "faces"
 
     @property
     def cors_origins(self) -> tuple[str, ...] | None:

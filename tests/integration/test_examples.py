@@ -31,6 +31,7 @@ SHAPES: dict[str, Any] = {
     "upscale": answers.UpscaleAnswer,
     "workflow": WorkflowAnswer,
     "png_info": answers.PngInfoAnswer,
+    "judge": answers.JudgeAnswer,
     "listing": answers.ListingAnswer,
     "refresh": answers.RefreshAnswer,
     "validate": answers.ValidateAnswer,

@@ -17,9 +17,9 @@ from tests.support.pictures import file, png
 from tests.support.webui_dir import running_host
 from worker.errors import SettingsInvalid
 from worker.images.inspect import decode_base64, inspect
-from worker.safety.gate import Gate
-from worker.safety.load import load
-from worker.safety.onnx import OnnxCheck, preparation
+from worker.judges.classifier import OnnxCheck, preparation
+from worker.judges.loading import load_moderation
+from worker.judges.moderation import ModerationFilter, ModerationJudge
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.images.formats.picture import Picture
-    from worker.safety.gate import Action
+    from worker.judges.moderation import Action
 
 RED, GREEN, BLUE = (250, 10, 10), (10, 250, 10), (10, 10, 250)
 
@@ -66,7 +66,7 @@ def test_each_action_is_done_to_the_pictures_that_are_minded_and_to_no_others(mo
     striped = Image.new("RGB", (64, 64), RED)
     striped.paste((150, 0, 0), (0, 0, 20, 64))
     red, blue = inspect(file(striped)), plain(BLUE)
-    minded, fine = Gate(OnnxCheck(model), ["red"], 0.5, action).judge([red, blue])
+    minded, fine = ModerationFilter(ModerationJudge(OnnxCheck(model), ["red"], 0.5), action).apply([red, blue])
     assert (fine.picture, fine.label) == (blue, None)
     assert (minded.label, minded.picture is not None) == ("red", action != "refuse")
     assert minded.score > 0.99
@@ -74,14 +74,14 @@ def test_each_action_is_done_to_the_pictures_that_are_minded_and_to_no_others(mo
 
 
 def test_what_shows_a_minded_picture_is_minded_with_it(model: Path) -> None:
-    gate = Gate(OnnxCheck(model), ["red"], 0.5, "refuse")
-    assert [one.picture for one in gate.judge([plain(BLUE), plain(RED)], together=True)] == [None, None]
-    assert all(one.picture for one in gate.judge([plain(BLUE), plain(GREEN)], together=True))
+    gate = ModerationFilter(ModerationJudge(OnnxCheck(model), ["red"], 0.5), "refuse")
+    assert [one.picture for one in gate.apply([plain(BLUE), plain(RED)], together=True)] == [None, None]
+    assert all(one.picture for one in gate.apply([plain(BLUE), plain(GREEN)], together=True))
 
 
 def test_nothing_can_be_read_in_a_blurred_picture_and_its_notes_stay(model: Path) -> None:
     picture = inspect(png(256, 256, infotext="a cat\nSteps: 1"))
-    (judged,) = Gate(OnnxCheck(model), ["normal"], 0.5, "blur").judge([picture])
+    (judged,) = ModerationFilter(ModerationJudge(OnnxCheck(model), ["normal"], 0.5), "blur").apply([picture])
     assert judged.picture is not None
     assert (judged.picture.infotext, judged.picture.width, judged.picture.format) == (picture.infotext, 256, "png")
     with Image.open(BytesIO(judged.picture.data)) as image:
@@ -122,7 +122,7 @@ def test_pictures_are_prepared_by_the_classifiers_own_notes(
 )
 def test_a_check_that_can_not_be_loaded_is_an_error_at_the_start(variables: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsInvalid, match=said):
-        load(read_settings(variables))
+        load_moderation(read_settings(variables))
 
 
 def test_a_classifier_without_its_labels_is_refused(model: Path, tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_a_classifier_without_its_labels_is_refused(model: Path, tmp_path: Path)
 
 
 def test_there_is_none_unless_it_is_asked_for() -> None:
-    assert load(read_settings({})) is None
-    assert load(read_settings({"IMAGE_CHECK": "off"})) is None
+    assert load_moderation(read_settings({})) is None
+    assert load_moderation(read_settings({"IMAGE_CHECK": "off"})) is None
 
 
 # The whole worker

@@ -30,7 +30,7 @@ LAYERS = [
     },
     {"contract", "telemetry", "net", "strict_json", "gpu_queue"},
     {"images", "storage"},
-    {"delivery", "safety"},
+    {"delivery", "judges"},
     {"models", "webui"},
     {"recovery"},
     {"jobs"},

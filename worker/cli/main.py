@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "cache": "worker.cli.cache.cache_commands",
+    "faces": "worker.cli.faces.command",
     "deploy": "worker.cli.deploy.command",
     "presets": "worker.cli.show_presets",
     "plan": "worker.cli.plan",

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from worker.contract.judged_answers import JudgedAnswer  # noqa: TC001 - pydantic reads the annotations
+
 
 class AppliedLora(TypedDict):
     """A LoRA that was in effect."""
@@ -151,15 +153,16 @@ class PartAnswer(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """What the endpoint's image check saw in one picture, and what was done."""
+    """What the endpoint's image check saw in one picture, or a judge of the job, and what was done."""
 
     path: NotRequired[str]
     """Of a job with several prompts or seeds: which."""
     seed: int | None
-    action: Literal["flagged", "blurred", "refused"]
+    action: Literal["flagged", "blurred", "refused", "accepted", "rejected"]
     label: str
-    score: float
-    """0 to 1."""
+    """Of the image check; or the judge's name."""
+    score: float | None
+    """Of the image check: 0 to 1."""
 
 
 class PictureAnswer(TypedDict):
@@ -217,9 +220,32 @@ class JobAnswer(TypedDict):
     """Of a job with several prompts or seeds: what became of each."""
     checks: NotRequired[list[CheckAnswer]]
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
+    judged: NotRequired[list[JudgedAnswer]]
+    """Of a job with `accept`: every picture that was made, in order."""
+    accepted: NotRequired[int]
+    """Of a job with `accept`: how many of them were accepted."""
+    made: NotRequired[int]
+    """Of a job with `accept`: how many there are."""
+    average: NotRequired[dict[str, float]]
+    """Of a job with `accept`: mean score of the accepted ones by judge."""
     streamed: NotRequired[int]
     """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
     cached: NotRequired[CachedAnswer]
+
+
+class JudgeAnswer(TypedDict):
+    """The answer to `judge`."""
+
+    judged: list[JudgedAnswer]
+    """One per picture, in their order."""
+    accepted: int
+    average: dict[str, float]
+    """Mean score of the accepted ones by judge."""
+    judges: dict[str, str]
+    """Version of each judge; scores of different ones can't be compared."""
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
 
 
 class StreamedPiece(TypedDict):
@@ -359,6 +385,7 @@ ANSWERS: tuple[type[Any], ...] = (
     InterrogateAnswer,
     ControlMapsAnswer,
     PngInfoAnswer,
+    JudgeAnswer,
     ListingAnswer,
     RefreshAnswer,
     ValidateAnswer,

@@ -98,6 +98,25 @@ class InputLoader:
         work = self._threads.run(load_inputs, job, self.source, given=context.pictures, **limits)
         return await context.before_deadline(work)
 
+    async def load_images(self, texts: Mapping[str, str], context: JobContext) -> dict[str, Image]:
+        """Return the pictures that `texts` stand for, upright and opaque; both by the path of their field.
+
+        Raises:
+            InvalidInput, DeadlineExceeded: see `load`.
+        """
+
+        def load() -> dict[str, Image]:
+            images = {}
+            for path, text in texts.items():
+                data = self.source.read(text, path, target=context.target, deadline=context.deadline)
+                try:
+                    images[path] = opaque(read_picture(data, max_pixels=self._max_pixels))
+                except BrokenPicture as broken:
+                    raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+            return images
+
+        return await context.before_deadline(self._threads.run(load))
+
 
 def load_inputs(
     job: Job,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.operator_config import OperatorConfig
     from worker.jobs.result_delivery import ResultDelivery
+    from worker.judges.judge_catalog import JudgeCatalog
     from worker.models.store import ModelStore
     from worker.recovery.kept_results import KeptResults
     from worker.recovery.retry import Executor
@@ -46,6 +47,7 @@ class JobServices:
         inputs: Loads the client's own pictures.
         delivery: Delivers results.
         operator: The operator's presets, wildcards and rules.
+        judges: Judges of pictures, for jobs that ask for them.
         threads: For everything that blocks.
         limits: On what a job may ask for.
         unknown_fields: What becomes of fields that nobody reads; see `accept`.
@@ -64,6 +66,7 @@ class JobServices:
     inputs: InputLoader
     delivery: ResultDelivery
     operator: OperatorConfig
+    judges: JudgeCatalog
     threads: JobThreads
     limits: Limits
     unknown_fields: UnknownFieldRule

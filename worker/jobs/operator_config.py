@@ -12,7 +12,7 @@ from worker.contract.operator.script_prompts import TooManyPrompts, made_by_scri
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
 from worker.contract.types.job import Txt2Img
 from worker.errors import InvalidInput, SettingsInvalid
-from worker.safety.load import load
+from worker.judges.loading import load_moderation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from worker.contract.parse.workflow_parser import Definition
     from worker.contract.types.job import Generation
-    from worker.safety.gate import Gate
+    from worker.judges.moderation import ModerationFilter
     from worker.settings import Settings
 
 PRESETS = "presets.yaml"
@@ -38,14 +38,14 @@ class OperatorConfig:
         presets: By name; those that ship with the worker, and the operator's over them.
         wildcards: Name → lines, of `__name__` in prompts.
         rules: On prompts; none: every prompt is fine.
-        gate: Judges pictures; None: every picture is fine.
+        gate: Moderates pictures; None: every picture is fine.
         workflows: By name; those that ship with the worker, and the operator's over them.
     """
 
     presets: Mapping[str, Preset] = field(default_factory=dict)
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    gate: Gate | None = None
+    gate: ModerationFilter | None = None
     workflows: Mapping[str, Definition] = field(default_factory=dict)
 
     def check(self, job: Generation) -> list[str]:
@@ -98,7 +98,7 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
     lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
     workflows = load_workflows(settings.models_root / WORKFLOWS)
-    return OperatorConfig(load_presets(settings), lists, rules, load(settings), workflows)
+    return OperatorConfig(load_presets(settings), lists, rules, load_moderation(settings), workflows)
 
 
 def load_workflows(own: Path) -> dict[str, Definition]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.delivery.files import PictureMetadata
 from worker.delivery.streamed import Streamed
-from worker.errors import DeliveryFailed, WorkerError
+from worker.errors import DeliveryFailed, InvalidInput, WorkerError
 from worker.strict_json import encoded_size
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Progress
@@ -58,6 +59,47 @@ class ResultDelivery:
             InvalidInput: it can't.
         """
         await self._delivery.admit(job.output, context.target)
+
+    async def admit_rejected(self, job: Generation, context: JobContext) -> None:
+        """Check before any picture is made that rejected ones can be stored, where the job wants it.
+
+        Raises:
+            InvalidInput: there is no store.
+        """
+        if job.output.rejected != "store":
+            return
+        try:
+            await self._delivery.admit(job.output.model_copy(update={"delivery": "s3"}), context.target)
+        except InvalidInput as error:
+            moved = [replace(problem, path="output.rejected") for problem in error.problems]
+            raise InvalidInput(moved) from None
+
+    async def store_rejected(
+        self, picture: Picture, number: int, seed: int, job: Generation, context: JobContext
+    ) -> str:
+        """Store a picture that was rejected and return its key.
+
+        Raises:
+            DeliveryFailed: the store did not take it.
+        """
+        stored = await self._threads.run(
+            self._delivery.piece,
+            f"{context.id}-rejected",
+            number,
+            picture,
+            seed,
+            options=job.output.model_copy(update={"delivery": "none"}),
+            store=context.target,
+            deadline=context.deadline,
+            streamed=Streamed(),
+        )
+        if stored.key is None:
+            raise AssertionError("admitted with a store")
+        return stored.key
+
+    async def keep(self, result: Generated, context: JobContext) -> list[str]:
+        """Keep pictures that the answer does not carry, and return where."""
+        return await self._threads.run(self._kept.keep_pictures, context.id, result.pictures, result.seeds)
 
     def target(self, own: StoreTarget | None) -> StoreTarget | None:
         """Return the store of a job that brings `own`, else the operator's, None where there is none."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import ImageRefused
-from worker.safety.gate import DONE
+from worker.judges.moderation import DONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.errors import WorkerError
     from worker.images.formats.picture import Picture
     from worker.jobs.picture_facts import ImageFacts
-    from worker.safety.gate import Gate
+    from worker.judges.moderation import ModerationFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Generated:
         checks: The findings of the operator's image check; None: there is no check.
         cached: Where the pictures come from the result cache: ``{key, made_at, saved_ms}``.
         parts: The outcome of each part of a job with several prompts or seeds.
+        judging: Fields of the answer to a job with `accept`.
     """
 
     pictures: tuple[Picture, ...]
@@ -44,6 +45,7 @@ class Generated:
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
     cached: dict[str, Any] | None = None
+    judging: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +137,36 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
     )
 
 
-def apply_image_check(gate: Gate, result: Generated, *, together: bool = False) -> Generated:
+def select_pictures(result: Generated, places: Sequence[int]) -> Generated:
+    """Return `result` with only the pictures at `places`."""
+    count = len(result.pictures)
+    listed = {
+        name: [value[place] for place in places]
+        for name, value in result.info.items()
+        if name in _PER_PICTURE and isinstance(value, list) and len(value) == count
+    }
+    return replace(
+        result,
+        pictures=tuple(result.pictures[place] for place in places),
+        seeds=tuple(result.seeds[place] for place in places if place < len(result.seeds)),
+        facts=tuple(result.facts[place] for place in places if place < len(result.facts)),
+        info={**result.info, **listed},
+        extras=(),
+    )
+
+
+def apply_image_check(gate: ModerationFilter, result: Generated, *, together: bool = False) -> Generated:
     """Return `result` with the pictures that the operator's image check lets pass, perhaps none. Blocking.
 
     Args:
-        gate: Judges them.
+        gate: The operator's.
         result: What was made.
         together: One picture shows parts of another.
 
     Raises:
         ImageCheckFailed: the check did not work.
     """
-    verdicts = gate.judge(result.pictures, together=together)
+    verdicts = gate.apply(result.pictures, together=together)
     seeds = [*result.seeds, *[None] * (len(verdicts) - len(result.seeds))]
     checks: list[dict[str, Any]] = [
         {"seed": seed, "action": DONE[gate.action], "label": one.label, "score": round(one.score, 4)}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from contextlib import AbstractContextManager
 
 
@@ -46,10 +46,11 @@ class Phases:
         """Count the time inside the block to `name`, also when it raises."""
         return _Phase(self._spent, name, self._clock)
 
-    def include(self, other: Phases) -> None:
-        """Count what `other` has counted, one part of the job."""
-        for name, spent in other._spent.items():
-            self._spent[name] = self._spent.get(name, 0.0) + spent
+    def add(self, other: Phases, *, without: Collection[str] = ()) -> None:
+        """Count the time of `other`'s phases too, but for those named in `without`."""
+        for name, spent in other.seconds().items():
+            if name != "total" and name not in without:
+                self._spent[name] = self._spent.get(name, 0.0) + spent
 
     def seconds(self) -> dict[str, float]:
         """Return ``{phase: seconds, …, "total": seconds}``."""

@@ -15,11 +15,11 @@ from worker.cli.batch.batch_report import write_report
 from worker.cli.batch.embedded_worker import LOCAL, embedded_worker
 from worker.cli.batch.gallery_decisions import chosen, decisions_in
 from worker.cli.printing import complain, write
-from worker.cli.submit import key_name
 from worker.client import Batch, BatchFolderError, Endpoint, EndpointError, InvalidPlan, read_plan
 from worker.client.batch.batch_folder import BatchFolder
 from worker.client.batch.batch_items import check_counts
 from worker.client.batch.batch_run import IN_FLIGHT
+from worker.client.endpoint import key_name
 from worker.errors import SettingsInvalid, WorkerError
 from worker.gallery.store.picture_store import StoreUnavailable
 from worker.telemetry import logs

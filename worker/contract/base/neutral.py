@@ -21,6 +21,8 @@ _AS_SENT = frozenset({"job"})
 """A job inside a job, which is read by itself."""
 _NONE_IS_EMPTY = frozenset({"styles"})
 """Lists whose entries are chosen from menus that begin with None."""
+_CRITERIA = frozenset({"accept", "face", "quality"})
+"""Objects that ask for something also when they are empty: a judge with its defaults."""
 _SWITCHES = ("enabled", "enable", "is_enabled", "ad_tab_enable", "active")
 
 
@@ -96,6 +98,8 @@ def _object(raw: Mapping[str, Any], path: str, written: dict[str, str]) -> dict[
         elif name == "alwayson_scripts" and isinstance(value, dict):
             if scripts := {key: _value(key, part, "", written) for key, part in value.items() if part}:
                 kept[name] = scripts
+        elif name in _CRITERIA and isinstance(value, dict):
+            kept[name] = _object(value, f"{path}.{name}" if path else name, written)
         else:
             cleaned = _value(name, value, f"{path}.{name}" if path else name, written)
             if not is_empty(cleaned):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments, foreign_syntax
+from worker.contract.rules import brackets, comments, foreign_syntax, judging
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
-from worker.contract.types.kinds import Img2Img, Inpaint, Listing, Prefetch, Upscale
+from worker.contract.types.kinds import Img2Img, Inpaint, JudgeImages, Listing, Prefetch, Upscale
 from worker.errors import Problem
 from worker.suggestions import plain
 
@@ -36,6 +36,7 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from brackets.problems_of(job)
         yield from _extensions(job)
         yield from _parts(job, limits)
+        yield from judging.problems_of(job, limits)
     if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
     if isinstance(job, Img2Img):
@@ -44,6 +45,8 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _mask(job)
     if isinstance(job, Upscale):
         yield from _upscale(job)
+    if isinstance(job, JudgeImages):
+        yield from judging.criteria_problems(job, "")
     if isinstance(job, Prefetch):
         yield from _prefetch(job)
     if isinstance(job, Listing) and job.role is not None and job.type != "presets":

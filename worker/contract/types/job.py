@@ -15,6 +15,7 @@ from pydantic import Field
 from worker.contract.base.paths import as_written
 from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.composed.acceptance import Acceptance  # noqa: TC001 - as above
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
 from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
@@ -64,6 +65,10 @@ class Output(Part):
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
     intermediates: list[Name] | None = knob(
         "Of a workflow: stages whose pictures are delivered too, in `stages`.", group="output", max_length=16
+    )
+    rejected: Annotated[Literal["drop", "store"], Choice()] | None = knob(
+        "Of a job with `accept`: whether rejected pictures are stored too, their keys in `judged`; default drop.",
+        group="output",
     )
     metadata: Switch | None = knob(
         "The facts about each picture, and a job that makes it again: in `pictures`, and in a store as a JSON file "
@@ -244,6 +249,12 @@ class Generation(Job):
         plain=False,
         min_length=1,
         max_length=10,
+    )
+
+    accept: Acceptance | None = knob(
+        "Make picture after picture, seed after seed, and judge them until enough are accepted.",
+        group="judging",
+        plain=False,
     )
 
     live_previews: Switch | None = knob(

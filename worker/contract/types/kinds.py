@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.composed.acceptance import Criteria
 from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.fields import Choice, Number, Whole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_PICTURES = 16
+MOST_JUDGED = 100
 Role = Literal["character", "scene", "style", "quality", "size"]
 """What a preset describes; presets of different roles add up."""
 _TARGET = Whole(1, 8192)
@@ -180,6 +182,22 @@ class PngInfo(Job):
     image: Picture = Field(description="The picture.", json_schema_extra={"group": "picture", "plain": False})
 
 
+class JudgeImages(Job, Criteria):
+    """Judge pictures; nothing is generated."""
+
+    kind: ClassVar[str] = "judge"
+
+    type: Annotated[Literal["judge"], Choice()] = Field(
+        description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
+    )
+    images: list[Picture] = Field(
+        description="The pictures: base64, data URL, https URL, s3:// or key:.",
+        json_schema_extra={"group": "judging", "plain": False},
+        min_length=1,
+        max_length=MOST_JUDGED,
+    )
+
+
 Listed = Literal[
     "samplers",
     "schedulers",
@@ -268,6 +286,7 @@ KINDS: dict[str, type[Job]] = {
     "upscale": Upscale,
     "interrogate": Interrogate,
     "png_info": PngInfo,
+    "judge": JudgeImages,
     "control_maps": ControlMaps,
     "listing": Listing,
     "refresh": Refresh,

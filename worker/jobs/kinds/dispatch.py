@@ -8,6 +8,7 @@ from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.kinds import (
     ControlMaps,
     Interrogate,
+    JudgeImages,
     Listing,
     PngInfo,
     Prefetch,
@@ -16,7 +17,7 @@ from worker.contract.types.kinds import (
     WebUIGet,
 )
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.jobs.kinds import control_maps, image_info, listings, validate, volume_models
+from worker.jobs.kinds import control_maps, image_info, judge_images, listings, validate, volume_models
 from worker.jobs.workflow import continuation, workflow_job
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class JobKind(Protocol):
 KINDS: Mapping[type[Job], JobKind] = {
     Interrogate: image_info.interrogate,
     PngInfo: image_info.png_info,
+    JudgeImages: judge_images.judge_images,
     ControlMaps: control_maps.control_maps,
     Listing: listings.listing,
     WebUIGet: listings.raw,

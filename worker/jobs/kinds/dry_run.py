@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Interrogate, Prefetch, Upscale
+from worker.contract.types.kinds import Interrogate, JudgeImages, Prefetch, Upscale
 from worker.errors import InvalidInput
 from worker.jobs.generation import PreparedJob
+from worker.jobs.judging.job_panel import panel_for
 from worker.jobs.kinds import upscaling, volume_models
 from worker.webui.request import upscale as extras
 
@@ -56,7 +57,13 @@ class DryRun:
 async def dry_run(job: Job, context: JobContext, services: JobServices) -> DryRun:
     """Return the requests and fetches of `job`. Raises WorkerError where it would fail."""
     dry = DryRun(warnings=list(job.warnings))
-    if isinstance(job, Generation):
+    if isinstance(job, JudgeImages):
+        await panel_for(job, "", context, services)
+    elif isinstance(job, Generation):
+        if job.accept is not None:
+            await panel_for(job.accept, job.path("accept"), context, services)
+            most, wanted = job.accept.most, job.accept.wanted
+            dry.warnings.append(f"accept: up to {most} pictures are made, until {wanted} are accepted")
         await _dry_generation(job, dry, context, services)
     elif isinstance(job, Upscale):
         inputs = await services.inputs.load(job, context)

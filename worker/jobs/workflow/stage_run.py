@@ -104,7 +104,7 @@ class StageRun:
                     error.details["stage"] = each.stage.name
                     raise
                 finally:
-                    self.context.phases.include(phases)
+                    self.context.phases.add(phases)
                 self.done.append(result)
                 made[each.stage.name] = result.pictures
                 spent += each.cost

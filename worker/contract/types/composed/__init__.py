@@ -1,1 +1,1 @@
-"""Parts of jobs that are made of several requests: tiles and plots."""
+"""Parts of jobs that are made of several requests: tiles and plots, and pictures made until enough are accepted."""

@@ -1,4 +1,4 @@
-"""A check by an image classifier in an ONNX file, run by onnxruntime on the CPU (the extra ``imagecheck``).
+"""Image check by a classifier in an ONNX file, run by onnxruntime on the CPU (the extra ``imagecheck``).
 
 The file is the operator's; nothing is downloaded. Beside it, or one folder up as Hugging Face lays models out, lie the
 classifier's own ``config.json`` (its labels) and ``preprocessor_config.json`` (size, mean, spread of its input).
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from worker.errors import SettingsInvalid
+from worker.judges.onnx_session import OnnxUnusable, first_line, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 THREADS = 2
-"""Of one look: the WebUI needs the others."""
+"""Of one run: the WebUI needs the other cores."""
 _DEFAULT_SIDE = 224
 _WHOLE = 1e-3
 
@@ -36,7 +37,7 @@ class Preparation:
 
 
 class OnnxCheck:
-    """See the module's docstring.
+    """Image check by a classifier.
 
     Args:
         path: The ONNX file.
@@ -47,16 +48,11 @@ class OnnxCheck:
 
     def __init__(self, path: Path) -> None:
         try:
-            import numpy as np  # noqa: PLC0415 - an extra; whoever has no check needs neither
-            import onnxruntime  # noqa: PLC0415 - as above
-        except ImportError as error:
-            raise _bad(path, f"{error.name} is not installed; it comes with the extra imagecheck") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for every kind of bad file
-            raise _bad(path, f"can't be loaded: {str(error).splitlines()[0][:200]}") from None
+            self._session = open_session(path, threads=THREADS, extra="imagecheck")
+        except OnnxUnusable as error:
+            raise _bad(path, str(error)) from None
+        import numpy as np  # noqa: PLC0415 - an extra; it is there where a session could be opened
+
         self._np = np
         entry = self._session.get_inputs()[0]
         self._input = entry.name
@@ -64,8 +60,8 @@ class OnnxCheck:
         self.labels = _labels(path)
         try:
             self.look(Image.new("RGB", (64, 64), "grey"))
-        except Exception as error:  # noqa: BLE001 - as above
-            raise _bad(path, f"does not work as an image classifier: {str(error).splitlines()[0][:200]}") from None
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for every kind of bad file
+            raise _bad(path, f"does not work as an image classifier: {first_line(error)}") from None
 
     def look(self, image: Image.Image) -> Mapping[str, float]:
         """Return the score of each label."""

@@ -1,4 +1,4 @@
-"""The plug-in point: what looks at a picture."""
+"""The plug-in point of moderation: scores for the labels that an operator may mind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ImageCheck(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it can tell."""
+        """Names of the scores."""
 
     def look(self, image: Image.Image) -> Mapping[str, float]:
         """Return a score from 0 to 1 for each label. Whatever it raises keeps the picture from being delivered."""

@@ -1,0 +1,1 @@
+"""``worker faces …``: references of persons."""
