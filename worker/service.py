@@ -7,6 +7,7 @@ error is raised where the fact is known; outside, there are only answers.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
