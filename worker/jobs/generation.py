@@ -13,6 +13,9 @@ from worker.jobs.verification import verify
 from worker.webui.previews import with_previews
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from worker.contract.types.job import Generation
     from worker.jobs.inputs import InputLoader, JobInputs
     from worker.jobs.job_context import JobContext, JobThreads
@@ -82,8 +85,13 @@ class ImageGeneration:
         self._files = files
         self._threads = threads
 
-    async def prepare(self, job: Generation, context: JobContext) -> PreparedJob:
+    async def prepare(self, job: Generation, context: JobContext, inputs: JobInputs | None = None) -> PreparedJob:
         """Return the job with its models in place and its request built.
+
+        Args:
+            job: A plain job.
+            context: Its context.
+            inputs: Its pictures; None: those that it carries or points at.
 
         Raises:
             WorkerError: a mistake in the job, a model that can't be had, or no time left.
@@ -94,7 +102,16 @@ class ImageGeneration:
                 self._executor.outlast_restart(lambda: self._prepared_models(job, context), context.deadline)
             )
             await self._files.hold(models.models, context, loaded=self._backend.loaded)
-            return await self._built(job, models, await self._inputs.load(job, context), warnings)
+            loaded = inputs or await self._inputs.load(job, context)
+            return await self._built(job, models, loaded, warnings)
+
+    async def with_inputs(self, prepared: PreparedJob, changes: Mapping[str, Any], inputs: JobInputs) -> PreparedJob:
+        """Return `prepared` with other pictures and fields that need no other models: its request built anew.
+
+        Raises:
+            InvalidInput: see `build_request`.
+        """
+        return await self._built(prepared.job.changed(changes), prepared.models, inputs, list(prepared.warnings))
 
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.
@@ -130,14 +147,18 @@ class ImageGeneration:
         with context.phases.phase("check"):
             return await self._threads.run(apply_image_check, gate, result, together=prepared.request.expect.free)
 
-    async def dry_run(self, job: Generation, context: JobContext) -> PreparedJob | ModelPlan:
+    async def dry_run(
+        self, job: Generation, context: JobContext, inputs: JobInputs | None = None
+    ) -> PreparedJob | ModelPlan:
         """Return the job as it would be generated, or, where models would be fetched first, the plan that names them.
+
+        The arguments are those of `prepare`.
 
         Raises:
             WorkerError: the job would fail.
         """
         job, warnings = await self._with_operator_rules(job)
-        inputs = await self._inputs.load(job, context)
+        inputs = inputs or await self._inputs.load(job, context)
         plan = await self._models.plan(job)
         if plan.missing:
             return plan

@@ -18,6 +18,7 @@ from worker.images.incoming import (
     as_mask,
     fitted,
     grown,
+    infotext_of,
     is_empty,
     nearest_size,
     opaque,
@@ -142,6 +143,7 @@ class JobInputs:
         mask: White is made anew.
         size: Of what is worked on, where the pictures decide; None without start pictures.
         own: Of the picture to start from.
+        infotext: The notes of the picture to start from, if it has any.
         units: ``<unit>.image`` and the like, of ControlNet.
         extra: Fields that follow from the pictures (outpainting works on the whole picture).
         warnings: What was done to them that the client may not expect.
@@ -156,6 +158,7 @@ class JobInputs:
     warnings: tuple[str, ...] = ()
     result: Size | None = None
     own: Size | None = None
+    infotext: str | None = None
 
 
 NO_INPUTS = JobInputs()
@@ -196,9 +199,12 @@ def load_inputs(
     """
 
     def read(text: str, path: str) -> Image:
+        return read_with_notes(text, path)[0]
+
+    def read_with_notes(text: str, path: str) -> tuple[Image, str | None]:
         data = source.read(text, path, target=target, deadline=deadline)
         try:
-            return read_picture(data, max_pixels=max_pixels)
+            return read_picture(data, max_pixels=max_pixels), infotext_of(data)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
 
@@ -206,19 +212,22 @@ def load_inputs(
         return _inpaint(job, read)
     if isinstance(job, Img2Img):
         behind = _background(job)
-        images = [opaque(read(text, job.path(f"init_images[{n}]")), behind) for n, text in enumerate(job.init_images)]
+        loaded = [read_with_notes(text, job.path(f"init_images[{n}]")) for n, text in enumerate(job.init_images)]
+        images = [opaque(image, behind) for image, _ in loaded]
         size, warnings = _size(job, images[0])
         return JobInputs(
             tuple(to_base64(image) for image in images),
             size=size,
             units=_units(job, read),
-            warnings=warnings,
+            warnings=() if job.tiles is not None and job.width is None and job.height is None else warnings,
             own=Size(*images[0].size),
+            infotext=loaded[0][1],
         )
     if isinstance(job, (Upscale, Interrogate)):
-        image = read(job.image, job.path("image"))
+        image, infotext = read_with_notes(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
-        return JobInputs((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size))
+        shown = to_base64(image if keeps_alpha else opaque(image))
+        return JobInputs((shown,), size=Size(*image.size), infotext=infotext)
     return JobInputs(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NO_INPUTS
 
 

@@ -11,13 +11,17 @@ from worker.contract.base.limits import Limits
 from worker.contract.base.paths import as_written
 from worker.contract.parse.alwayson_scripts import read_scripts
 from worker.contract.parse.normalise import Normal, normalise
+from worker.contract.parse.plot_cells import PlotCell, plot_cells
 from worker.contract.parse.validation_errors import in_order, problems_in
 from worker.contract.rules.field_rules import problems_between, warnings_between
+from worker.contract.types.job import Generation
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from worker.contract.types.job import Job
 
 _MASK_ECHO = {
@@ -56,6 +60,22 @@ def parse_job(raw: object, *, limits: Limits | None = None, guarded: bool = Fals
     return job
 
 
+def cells_of(job: Generation, limits: Limits) -> list[PlotCell]:
+    """Return the plain jobs of a plot in the order in which they are made.
+
+    Raises:
+        InvalidInput: lists every mistake in the axes and in what they make of the job.
+    """
+    cells, problems = plot_cells(job, _cell_reader(job, limits), limits)
+    if problems:
+        raise InvalidInput(problems)
+    return cells
+
+
+def _cell_reader(job: Generation, limits: Limits) -> Callable[[Mapping[str, Any]], Job]:
+    return lambda fields: parse_job({**fields, "type": job.kind}, limits=limits, guarded=True)
+
+
 def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem]]:
     normal = normalise(raw)
     read_scripts(normal)
@@ -73,6 +93,8 @@ def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem
         problems.extend(_elsewhere(problem, normal.written) for problem in found)
     if job is not None:
         problems.extend(_elsewhere(problem, normal.written) for problem in problems_between(job, limits))
+        if isinstance(job, Generation) and job.plot is not None and not problems:
+            problems.extend(plot_cells(job, _cell_reader(job, limits), limits)[1])
         job.remember(warnings=[*normal.warnings, *warnings_between(job)], written=normal.written)
     return job, problems
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments
+from worker.contract.rules import brackets, comments, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
+from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.errors import Problem
 from worker.suggestions import plain
 
@@ -41,6 +42,8 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _mask(job)
     if isinstance(job, Upscale):
         yield from _upscale(job)
+    if isinstance(job, (Img2Img, Upscale)) and job.tiles is not None:
+        yield from tile_rules.problems_of(job, job.tiles, limits)
     yield from _output(job)
 
 
@@ -74,6 +77,9 @@ def warnings_between(job: Job) -> Iterator[str]:
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:
+    idle = [name for name in TILE_FIELDS if name in job.model_fields_set]
+    if job.tiles is None and idle:
+        yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without tiles"
     if job.resize_mode == 0 and job.upscaling_resize_w is not None:
         yield "the size has no effect with resize_mode 0, which is by factor"
     if job.resize_mode == 1 and job.upscaling_resize is not None:
@@ -182,6 +188,8 @@ def _several(job: Generation) -> Iterator[Problem]:
         yield Problem("seeds", f"has {len(job.seeds)} seeds for {pictures} pictures (batch_size x n_iter)")
     if job.prompts and job.prompt:
         yield Problem("prompts", "can't be combined with prompt; put it in front of each")
+    if job.plot is not None and (job.seeds or job.prompts):
+        yield Problem("plot", f"can't be combined with {'prompts' if job.prompts else 'seeds'}; make it an axis")
 
 
 def _extensions(job: Generation) -> Iterator[Problem]:
@@ -196,10 +204,6 @@ def _extensions(job: Generation) -> Iterator[Problem]:
     for index, detailer in enumerate(job.adetailer or ()):
         if detailer.enabled is not False and detailer.model in {None, "None"}:
             yield Problem(f"adetailer[{index}].model", "is missing: without a model the pass does nothing")
-    if job.script is not None and isinstance(job, Img2Img) and job.ultimate_upscale is not None:
-        yield Problem("script", "can't run together with ultimate_upscale, which is a script too")
-    if job.script is not None and (job.seeds or job.prompts):
-        yield Problem("script", "can't be combined with seeds or prompts")
 
 
 def _start(job: Img2Img) -> Iterator[Problem]:

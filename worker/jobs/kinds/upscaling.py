@@ -1,19 +1,21 @@
-"""Upscale jobs: a client's picture made larger by the WebUI's upscalers."""
+"""Upscale jobs: a client's picture made larger by the WebUI's upscalers, and redrawn tile by tile on request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.clock import running
 from worker.contract.rules.sizes import Size
-from worker.errors import InvalidInput, WrongResult
+from worker.errors import InvalidInput, ModelDamaged, WrongResult
 from worker.images.degenerate import is_one_colour
 from worker.images.inspect import decode_base64, inspect
 from worker.images.picture import BrokenPicture
+from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.results import Generated
+from worker.jobs.tile_redraw import TileRedraw, tile_job
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 async def upscale(job: Upscale, context: JobContext, services: JobServices) -> Generated:
-    """Return the upscaled picture, proven to be what was asked for.
+    """Return the upscaled picture, redrawn tile by tile where the job says so, proven to be what was asked for.
 
     Raises:
         WorkerError: it can't be made.
@@ -38,8 +40,42 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
     with context.phases.phase("prepare"):
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling, job, inputs, services.backend)
+    redraw = await _redraw(job, inputs, asked, context, services) if job.tiles is not None else None
+    try:
+        enlarged = await _enlarged(job, asked, context, services)
+    except ModelDamaged as damaged:
+        if job.fallback is None or job.fallback == asked.upscalers[0]:
+            raise
+        job = job.changed({"upscaler_1": job.fallback})
+        asked = await services.threads.run(upscaling, job, inputs, services.backend)
+        enlarged = await _enlarged(job, asked, context, services)
+        enlarged = replace(enlarged, warnings=(*enlarged.warnings, f"{damaged.message}; {job.fallback} was used"))
+    if redraw is None:
+        return enlarged
+    drawn = await redraw.redraw(enlarged.pictures[0])
+    return replace(
+        drawn,
+        applied={**drawn.applied, "upscalers": enlarged.applied["upscalers"]},
+        info={**enlarged.info, **drawn.info},
+        parameters={**enlarged.parameters, **({"tiles": drawn.parameters} if drawn.parameters else {})},
+        warnings=(*enlarged.warnings, *drawn.warnings),
+    )
+
+
+async def _enlarged(job: Upscale, asked: Upscaling, context: JobContext, services: JobServices) -> Generated:
     made = await call_with_gpu(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
     return examined(job, asked, made, await _idle(asked.upscalers, context, services))
+
+
+async def _redraw(
+    job: Upscale, inputs: JobInputs, asked: Upscaling, context: JobContext, services: JobServices
+) -> TileRedraw:
+    """Return the redrawing of the upscaled picture, its models in place and its mistakes found before the upscaling."""
+    seed = job.seed if job.seed is not None and job.seed >= 0 else services.random.randint(0, LARGEST_SEED)
+    plain, plan = tile_job(job, notes=inputs.infotext, seed=seed)
+    redraw = TileRedraw(plain, plan, context, services)
+    await redraw.prepare(asked.size)
+    return redraw
 
 
 async def _idle(upscalers: Sequence[str], context: JobContext, services: JobServices) -> list[str]:
@@ -118,7 +154,7 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
     Raises:
         ModelDamaged: one did nothing, and the job does not say that a warning is enough.
     """
-    warnings = list(made.warnings)
+    warnings = [*asked.warnings, *made.warnings]
     damaged = verify.idle_upscalers(idle)
     if damaged is not None:
         if job.on_mismatch != "warn":

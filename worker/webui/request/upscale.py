@@ -32,6 +32,7 @@ class Upscaling:
     body: dict[str, Any]
     upscalers: tuple[str, ...]
     size: Size
+    warnings: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """Return the body as it is told to the client: without the picture."""
@@ -51,6 +52,7 @@ def upscaling(
         weights: What is on this machine; None: unknown.
     """
     problems: list[Problem] = []
+    warnings: list[str] = []
     names = [upscaler.name for upscaler in catalog.upscalers]
     chosen: dict[str, str] = {}
     for field in ("upscaler_1", "upscaler_2"):
@@ -59,9 +61,17 @@ def upscaling(
             continue
         found, more = known(given, names, job.path(field), "upscaler")
         problems += more
-        if found is not None:
-            problems += missing_upscaler(found, catalog, weights, job.path(field))
-            chosen[field] = found
+        if found is None:
+            continue
+        missing = missing_upscaler(found, catalog, weights, job.path(field))
+        if missing and field == "upscaler_1" and job.fallback is not None:
+            spare, more = known(job.fallback, names, job.path("fallback"), "upscaler")
+            problems += more
+            missing = missing_upscaler(spare, catalog, weights, job.path("fallback")) if spare is not None else []
+            warnings.append(f"{job.path(field)}: the weights of {found!r} are missing; {job.fallback!r} was used")
+            found = spare or found
+        problems += missing
+        chosen[field] = found
     if job.upscaler_1 is None:
         chosen["upscaler_1"] = _best(names, catalog, weights)
     body = {**job.plain_fields(), **chosen, "image": image}
@@ -71,7 +81,7 @@ def upscaling(
             f"makes a picture of {expected.width}x{expected.height}; at most {LONGEST_SIDE} pixels a side are allowed"
         )
         problems.append(Problem(job.path("image" if job.upscaling_resize is None else "upscaling_resize"), told))
-    return Upscaling(body, tuple(chosen.values()), expected), problems
+    return Upscaling(body, tuple(chosen.values()), expected, tuple(warnings)), problems
 
 
 def check_upscaled(asked: Upscaling, got: Size, html_info: str) -> None:

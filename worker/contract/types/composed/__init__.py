@@ -1,0 +1,1 @@
+"""Parts of jobs that are made of several requests: tiles and plots."""
