@@ -6,6 +6,7 @@ error is raised where the fact is known; outside, there are only answers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
@@ -17,6 +18,8 @@ from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.job_context import JobContext
 from worker.jobs.kinds import dispatch
 from worker.jobs.kinds.upscaling import upscale
+from worker.jobs.plain_job import make_pictures
+from worker.jobs.plots import picture_rows, plot_sheet_of
 from worker.jobs.results import PartResult, apply_image_check, merge_results, raise_if_all_refused
 from worker.serving.deadline import seconds_for
 from worker.storage.target import from_job
@@ -132,7 +135,8 @@ class Service:
         stream = delivery.stream(job, context)
         try:
             async with stream:
-                result = merge_results(await self._parts(job, context, stream))
+                parts = await self._parts(job, context, stream)
+                result = merge_results(parts)
                 raise_if_all_refused(result)
         except WorkerError as error:
             if stream.told:
@@ -143,6 +147,9 @@ class Service:
             answer["streamed"] = stream.told
             if stream.lost:
                 answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
+        if job.plot is not None:
+            answer["pictures"] = picture_rows(parts)
+            result = replace(result, sheet=await self._services.threads.run(plot_sheet_of, job, parts))
         return await delivery.deliver(answer, result, job, context, stream.streamed)
 
     async def _parts(self, job: Generation, context: JobContext, stream: ResultStream) -> list[PartResult]:
@@ -154,23 +161,17 @@ class Service:
             if plain.continues and parts[-1].error is not None:
                 continue
             try:
-                part = PartResult(plain.path, await self._pictures(plain.job, context.part(number, counts)))
+                made = await make_pictures(plain.job, context.part(number, counts), self._services)
+                part = PartResult(plain.path, made, cell=plain.cell)
             except WorkerError as error:
-                if not job.prompts:
+                if not (job.prompts or job.plot):
                     raise
-                part = PartResult(plain.path, error=error)
+                part = PartResult(plain.path, error=error, cell=plain.cell)
             stream.add(part)
             parts = [*parts[:-1], parts[-1].followed(part)] if plain.continues else [*parts, part]
             if isinstance(part.error, WorkerFault):
                 break
         return parts
-
-    async def _pictures(self, job: Generation, context: JobContext) -> Generated:
-        """Return the pictures of one plain job."""
-        generation = self._services.generation
-        prepared = await generation.prepare(job, context)
-        generated = await generation.generate(prepared, context)
-        return await generation.check(generated, prepared, context)
 
     async def _upscaled(self, job: Upscale, context: JobContext) -> dict[str, Any]:
         """Return the answer to an upscale job."""
@@ -179,7 +180,8 @@ class Service:
         if services.operator.gate is not None:
             result = await services.threads.run(apply_image_check, services.operator.gate, result)
             raise_if_all_refused(result)
-        return await services.delivery.deliver({**self._describe(job, result), "seeds": []}, result, job, context)
+        seeds = list(result.seeds) if job.tiles is not None else []
+        return await services.delivery.deliver({**self._describe(job, result), "seeds": seeds}, result, job, context)
 
     @property
     def gpu(self) -> GpuQueue:

@@ -115,6 +115,7 @@ class Delivery:
         answer: Mapping[str, Any] | None = None,
         deadline: float,
         streamed: Streamed | None = None,
+        sheet: Picture | None = None,
     ) -> Delivered:
         """Return what the answer carries for `pictures`.
 
@@ -128,6 +129,7 @@ class Delivery:
             answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
             streamed: What `piece` has done already.
+            sheet: The pictures laid out already; None: as a grid, where `options` ask for one.
 
         Raises:
             OutputTooLarge: nothing allowed fits; says what would.
@@ -143,7 +145,7 @@ class Delivery:
             ready,
             seeds,
             previews=self._previews(ready, options),
-            grid=self._grid(ready, options),
+            grid=sheet or self._grid(ready, options),
             record=answer if options.record else None,
             hidden=wish == "none",
         )

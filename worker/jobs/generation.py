@@ -135,7 +135,7 @@ class ImageGeneration:
                 attempts.succeeded()
                 return replace(result, warnings=(*prepared.warnings, *result.warnings, *attempts.notes))
 
-    async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
+    async def check(self, result: Generated, context: JobContext) -> Generated:
         """Return the pictures that the operator's image check lets pass; the GPU has been given on.
 
         Raises:
@@ -145,7 +145,7 @@ class ImageGeneration:
         if gate is None:
             return result
         with context.phases.phase("check"):
-            return await self._threads.run(apply_image_check, gate, result, together=prepared.request.expect.free)
+            return await self._threads.run(apply_image_check, gate, result)
 
     async def dry_run(
         self, job: Generation, context: JobContext, inputs: JobInputs | None = None

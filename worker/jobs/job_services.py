@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.expand.prompts import expand
+from worker.contract.parse.job_parser import cells_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -58,10 +59,28 @@ class JobServices:
     random: Random
 
     def plain_jobs(self, job: Generation) -> list[Piece]:
-        """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""
+        """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`.
+
+        The cells of a plot have one seed, which is drawn once where the job has none.
+        """
+        if job.plot is None:
+            return self._expanded(job)
+        first = job if job.seed is not None and job.seed >= 0 else job.changed({"seed": self._draw()})
+        pieces: list[Piece] = []
+        for cell in cells_of(first, self.limits):
+            pieces += (
+                replace(piece, path=".".join(filter(None, (cell.path, piece.path))), cell=cell)
+                for piece in self._expanded(cell.job)
+            )
+        return pieces
+
+    def _draw(self) -> int:
+        return self.random.randint(0, LARGEST_SEED)
+
+    def _expanded(self, job: Generation) -> list[Piece]:
         return expand(
             job,
-            draw=lambda: self.random.randint(0, LARGEST_SEED),
+            draw=self._draw,
             lists=self.operator.wildcards,
             max_pixels=self.limits.max_pixels,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
 from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
@@ -13,7 +13,7 @@ from worker.errors import SettingsInvalid
 from worker.safety.load import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from worker.contract.types.job import Generation
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PRESETS = "presets.yaml"
 WILDCARDS = "wildcards"
-_MOST_REPLACED = 100
 _LARGEST_LIST = 4 * 1024 * 1024
 
 
@@ -60,32 +59,7 @@ class OperatorConfig:
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
                 texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
-        if job.script is not None:  # an axis of a plot can put words into prompts
-            written = list(_texts(job.script.args))
-            made = [prompt for text in written for prompt in _replaced(text, (job.prompt, job.negative_prompt or ""))]
-            texts[job.path("script.args")] = "\n".join([*written, *made])
         return enforce(judge(texts, self.rules))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text inside `value`."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-        yield ", ".join(part for part in value if isinstance(part, str))
-
-
-def _replaced(values: str, prompts: tuple[str, ...]) -> Iterator[str]:
-    """Yield the prompts that searching for the first of `values` and putting in the others makes (``Prompt S/R``)."""
-    wanted, *others = (value.strip() for value in values.split(","))
-    for prompt in prompts:
-        if wanted and wanted in prompt:
-            yield from (prompt.replace(wanted, other) for other in others[:_MOST_REPLACED])
 
 
 def load_operator_config(settings: Settings) -> OperatorConfig:

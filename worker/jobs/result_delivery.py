@@ -107,6 +107,7 @@ class ResultDelivery:
                 answer=answer,
                 deadline=context.deadline,
                 streamed=streamed,
+                sheet=result.sheet,
             )
         except DeliveryFailed as error:
             error.details["kept"] = self._kept.keep_pictures(context.id, result.pictures, result.seeds)

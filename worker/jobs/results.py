@@ -14,6 +14,7 @@ from worker.safety.gate import DONE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from worker.contract.parse.plot_cells import PlotCell
     from worker.errors import WorkerError
     from worker.images.picture import Picture
     from worker.safety.gate import Gate
@@ -26,6 +27,7 @@ class Generated:
     Attributes:
         applied: The models and values that made them, as the answer's `applied`.
         info: A1111's own `info`.
+        sheet: All pictures of a plot, laid out.
         checks: The findings of the operator's image check; None: there is no check.
         parts: The outcome of each part of a job with several prompts or seeds.
     """
@@ -39,20 +41,26 @@ class Generated:
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
+    sheet: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """One piece: where in the job it comes from, and its pictures, its error, or first these and then that."""
+    """One piece: where in the job it comes from, and its pictures, its error, or first these and then that.
+
+    Attributes:
+        cell: Of a plot: which one.
+    """
 
     path: str
     result: Generated | None = None
     error: WorkerError | None = None
+    cell: PlotCell | None = None
 
     def followed(self, more: PartResult) -> PartResult:
         """Return this piece with what was made after it in a request of its own."""
         results = [part.result for part in (self, more) if part.result is not None]
-        return PartResult(self.path, _followed(results) if results else None, more.error)
+        return replace(self, result=_followed(results) if results else None, error=more.error)
 
 
 def _followed(results: Sequence[Generated]) -> Generated:
@@ -93,13 +101,15 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
     results = [part.result for part in parts if part.result is not None]
     if not results:
         raise next(part.error for part in parts if part.error is not None)
-    if len(parts) == 1 and parts[0].error is None:
+    if len(parts) == 1 and parts[0].error is None and parts[0].cell is None:
         return results[0]
     told: list[dict[str, Any]] = []
     at = 0
     for part in parts:
         count = len(part.result.pictures) if part.result is not None else 0
         entry: dict[str, Any] = {"path": part.path, "images": list(range(at, at + count))}
+        if part.cell is not None:
+            entry["cell"] = dict(part.cell.values)
         if part.result is not None:
             entry |= {
                 "applied": part.result.applied,
@@ -125,18 +135,17 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
     )
 
 
-def apply_image_check(gate: Gate, result: Generated, *, together: bool = False) -> Generated:
+def apply_image_check(gate: Gate, result: Generated) -> Generated:
     """Return `result` with the pictures that the operator's image check lets pass, perhaps none. Blocking.
 
     Args:
         gate: Judges them.
         result: What was made.
-        together: One picture shows parts of another.
 
     Raises:
         ImageCheckFailed: the check did not work.
     """
-    verdicts = gate.judge(result.pictures, together=together)
+    verdicts = gate.judge(result.pictures)
     seeds = [*result.seeds, *[None] * (len(verdicts) - len(result.seeds))]
     checks: list[dict[str, Any]] = [
         {"seed": seed, "action": DONE[gate.action], "label": one.label, "score": round(one.score, 4)}

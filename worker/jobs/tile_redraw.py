@@ -24,7 +24,6 @@ from worker.images.inspect import decode_base64, inspect
 from worker.images.layout.tile_grid import TileCanvas, cut, tile_grid
 from worker.images.pixels import decoded
 from worker.jobs.inputs import JobInputs
-from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.results import Generated
 from worker.telemetry.progress import GENERATED
 
@@ -66,6 +65,10 @@ class TilePlan:
     def grid(self, size: Size) -> TileGrid:
         """Return the tiles of a picture of this size."""
         return tile_grid(size.width, size.height, size=self.side, overlap=self.overlap)
+
+    def at_once_for(self, grid: TileGrid, max_pixels: int) -> int:
+        """Return how many tiles one request redraws: no more pixels than a batch may have, but one tile at least."""
+        return max(1, min(self.at_once, max_pixels // (grid.tile_width * grid.tile_height)))
 
     def halved(self) -> TilePlan | None:
         """Return the plan with tiles of half the side, None where they would be too small to show anything."""
@@ -136,11 +139,6 @@ def batch_of(number: int) -> dict[str, Any]:
     return {"batch_size": number if number > 1 else None, "n_iter": None}
 
 
-def seed_of_tile(seed: int, index: int) -> int:
-    """Return the seed of a tile; seeds count up and begin anew behind the largest that the WebUI draws."""
-    return seed + index if seed + index <= LARGEST_SEED or seed > LARGEST_SEED else seed + index - LARGEST_SEED - 1
-
-
 class TileRedraw:
     """Redraws one picture.
 
@@ -199,18 +197,16 @@ class TileRedraw:
     async def _redrawn(self, image: Image.Image, grid: TileGrid, prepared: PreparedJob) -> Generated:
         threads, generation = self._services.threads, self._services.generation
         canvas = TileCanvas(grid, self._plan.tiles.blend or "cosine")
-        corners, seeds = grid.corners(), [seed_of_tile(self._seed, index) for index in range(grid.count)]
+        corners, seeds = grid.corners(), [self._seed + index for index in range(grid.count)]
         first: Generated | None = None
-        at_once = max(1, min(self._plan.at_once, self._services.limits.max_pixels // (grid.tile_width * grid.tile_height)))
+        at_once = self._plan.at_once_for(grid, self._services.limits.max_pixels)
         done = 0
         while done < grid.count:
-            number = _consecutive(seeds[done : done + at_once])
+            number = min(at_once, grid.count - done)
             inputs = await threads.run(_cut, image, grid, corners[done : done + number])
             changes = {"seed": seeds[done], **batch_of(number)}
             batch = await generation.with_inputs(prepared, changes, inputs)
-            context = replace(
-                self._context, on_progress=_of_tiles(self._context.on_progress, done, number, grid.count)
-            )
+            context = replace(self._context, on_progress=_of_tiles(self._context.on_progress, done, number, grid.count))
             try:
                 made = await generation.generate(batch, context)
             except OutOfMemory:
@@ -265,11 +261,6 @@ class TileRedraw:
             "Tile blend": self._plan.tiles.blend or "cosine",
         }
         return infotext.format_infotext(replace(said, fields={**said.fields, **own}))
-
-
-def _consecutive(seeds: Sequence[int]) -> int:
-    """Return how many of `seeds` count up from the first, as the seeds of one request do."""
-    return next((index for index, seed in enumerate(seeds) if seed != seeds[0] + index), len(seeds))
 
 
 def _cut(image: Image.Image, grid: TileGrid, corners: Sequence[Corner]) -> JobInputs:

@@ -54,25 +54,22 @@ class Gate:
         self._threshold = threshold
         self.action: Action = action
 
-    def judge(self, pictures: Sequence[Picture], *, together: bool = False) -> list[Judged]:
+    def judge(self, pictures: Sequence[Picture]) -> list[Judged]:
         """Return what becomes of each picture.
 
         Args:
             pictures: As made.
-            together: One shows parts of another (a script's grid): what is done to one is done to all.
 
         Raises:
             ImageCheckFailed: the check did not work; nothing may be delivered.
         """
-        seen = [self._seen(picture) for picture in pictures]
-        worst = max(seen, key=lambda one: one[1], default=("", 0.0))
         judged = []
-        for picture, (label, score) in zip(pictures, seen, strict=True):
-            found, surely = worst if together else (label, score)
-            if surely < self._threshold:
+        for picture in pictures:
+            label, score = self._seen(picture)
+            if score < self._threshold:
                 judged.append(Judged(picture))
             else:
-                judged.append(Judged(self._treated(picture), found, surely))
+                judged.append(Judged(self._treated(picture), label, score))
         return judged
 
     def _seen(self, picture: Picture) -> tuple[str, float]:

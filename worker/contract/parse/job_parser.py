@@ -93,9 +93,13 @@ def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem
         problems.extend(_elsewhere(problem, normal.written) for problem in found)
     if job is not None:
         problems.extend(_elsewhere(problem, normal.written) for problem in problems_between(job, limits))
+        of_cells: list[str] = []
         if isinstance(job, Generation) and job.plot is not None and not problems:
-            problems.extend(plot_cells(job, _cell_reader(job, limits), limits)[1])
-        job.remember(warnings=[*normal.warnings, *warnings_between(job)], written=normal.written)
+            cells, wrong = plot_cells(job, _cell_reader(job, limits), limits)
+            problems.extend(wrong)
+            of_cells = [warning for cell in cells for warning in cell.job.warnings]
+        told = [*normal.warnings, *warnings_between(job), *of_cells]
+        job.remember(warnings=list(dict.fromkeys(told)), written=normal.written)
     return job, problems
 
 

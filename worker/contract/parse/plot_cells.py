@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from worker.contract.base.limits import Limits
-    from worker.contract.types.job import Generation, Job
     from worker.contract.types.composed.plot import AxisName, Plot, PlotAxis
+    from worker.contract.types.job import Generation, Job
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 _FIXED = frozenset(
@@ -114,7 +114,7 @@ def _wrong_axis(name: AxisName, axis: PlotAxis, job: Generation) -> Iterator[Pro
 
 def _places(plot: Plot) -> Iterator[dict[AxisName, int]]:
     """Yield the place of each cell, x changing first but for axes that make the WebUI load a model."""
-    axes = sorted(reversed(list(plot.axes())), key=lambda each: _cost_of_change(each[1]))
+    axes = sorted(plot.axes(), key=lambda each: (_cost_of_change(each[1]), -"xyz".index(each[0])))
     for indexes in product(*(range(len(axis.values)) for _, axis in axes)):
         place = dict(zip((name for name, _ in axes), indexes, strict=True))
         yield {name: place[name] for name, _ in plot.axes()}

@@ -253,9 +253,7 @@ def _lines(normal: Normal, args: dict[str, Any], path: str) -> None:
     )
 
 
-def _several(
-    normal: Normal, field: str, texts: Sequence[str], path: str, *, same_seed: bool, counted: bool
-) -> None:
+def _several(normal: Normal, field: str, texts: Sequence[str], path: str, *, same_seed: bool, counted: bool) -> None:
     """Ask for one picture per text: of one seed as a plot, which draws it once, else as prompts."""
     seed = normal.fields.get("seed")
     fixed = type(seed) is int and seed >= 0

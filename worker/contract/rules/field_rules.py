@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from worker.contract.rules import brackets, comments, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
+from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
-from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.errors import Problem
 from worker.suggestions import plain
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.contract.base.limits import Limits
+    from worker.contract.types.composed.tiles import Tiles
     from worker.contract.types.controlnet import ControlNetUnit
     from worker.contract.types.kinds import Upscale
-    from worker.contract.types.composed.tiles import Tiles
 
 _WHOLE_PICTURE = {
     "ultimate_upscale": "does the same by an extension",

@@ -15,11 +15,11 @@ from pydantic import Field
 from worker.contract.base.paths import as_written
 from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.composed.plot import Plot  # noqa: TC001 - as above
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
 from worker.contract.types.extensions import TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
-from worker.contract.types.composed.plot import Plot  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

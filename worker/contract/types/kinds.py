@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.composed.tiles import TILE_FIELDS, TilePrompt, Tiles
 from worker.contract.types.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.job import Generation, Job, Txt2Img
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.types.picture_ref import Picture  # noqa: TC001 - pydantic reads the annotations
-from worker.contract.types.composed.tiles import TILE_FIELDS, TilePrompt, Tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

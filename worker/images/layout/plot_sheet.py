@@ -85,7 +85,11 @@ def plot_sheet(
 
 
 def _put(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, picture: Picture | None, corner: tuple[int, int], cell: tuple[int, int]
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    picture: Picture | None,
+    corner: tuple[int, int],
+    cell: tuple[int, int],
 ) -> None:
     if picture is None:
         draw.rectangle((*corner, corner[0] + cell[0] - 1, corner[1] + cell[1] - 1), fill=_MISSING)

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.accept import accept, inside
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Interrogate, Prefetch, Upscale
+from worker.contract.types.kinds import Img2Img, Interrogate, Prefetch, Upscale
 from worker.errors import ClientError, InvalidInput
 from worker.jobs.generation import PreparedJob
 from worker.jobs.kinds import upscaling, volume_models
+from worker.jobs.tile_redraw import batch_of, result_size, tile_inputs, tile_job
 from worker.webui.request import upscale as extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.rules.sizes import Size
     from worker.contract.types.job import Job
     from worker.contract.types.kinds import Validate
     from worker.contract.types.model_ref import ModelRef
+    from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
+    from worker.jobs.prepare.prepare import ModelPlan
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.webui.request.body import Request
@@ -78,6 +82,9 @@ async def _dry_run(job: Job, context: JobContext, services: JobServices) -> DryR
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling.upscaling, job, inputs, services.backend)
         dry.calls.append({"path": extras.UPSCALE, "body": asked.told()})
+        dry.warnings += asked.warnings
+        if job.tiles is not None:
+            await _dry_tiles(job, inputs, asked.size, dry, context, services)
     elif isinstance(job, Interrogate):
         await services.inputs.load(job, context)
     elif isinstance(job, Prefetch):
@@ -89,17 +96,43 @@ async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, ser
     problems = []
     for plain in services.plain_jobs(job):
         try:
+            if isinstance(plain.job, Img2Img) and plain.job.tiles is not None:
+                inputs = await services.inputs.load(plain.job, context)
+                await _dry_tiles(plain.job, inputs, result_size(plain.job, inputs), dry, context, services)
+                continue
             found = await services.generation.dry_run(plain.job, context)
         except InvalidInput as error:
             problems += error.problems
             continue
-        if isinstance(found, PreparedJob):
-            dry.requests.append(found.request)
-            dry.warnings += found.warnings
-        else:
-            dry.fetch += [_shown(model.wanted) for model in found.missing]
+        _note(found, dry)
     if problems:
         raise InvalidInput(list(dict.fromkeys(problems)))
+
+
+def _note(found: PreparedJob | ModelPlan, dry: DryRun) -> None:
+    if isinstance(found, PreparedJob):
+        dry.requests.append(found.request)
+        dry.warnings += found.warnings
+    else:
+        dry.fetch += [_shown(model.wanted) for model in found.missing]
+
+
+async def _dry_tiles(
+    job: Img2Img | Upscale, inputs: JobInputs, size: Size, dry: DryRun, context: JobContext, services: JobServices
+) -> None:
+    """Note the requests that redraw a picture of `size` tile by tile; their pictures are made later."""
+    plain, plan = tile_job(job, notes=inputs.infotext, seed=job.seed or 0)
+    if plan.strength == 0:
+        return
+    grid = plan.grid(size)
+    at_once = plan.at_once_for(grid, services.limits.max_pixels)
+    found = await services.generation.dry_run(plain, context, tile_inputs((), grid))
+    if not isinstance(found, PreparedJob):
+        _note(found, dry)
+        return
+    for done in range(0, grid.count, at_once):
+        changes = {"seed": (job.seed or 0) + done, **batch_of(min(at_once, grid.count - done))}
+        _note(await services.generation.with_inputs(found, changes, tile_inputs((), grid)), dry)
 
 
 def _missing(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, knob
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.fields import Choice, Number, Whole, mistake
-from worker.contract.types.job import Refiner, Seed
+from worker.contract.types.job import Refiner, Seed  # noqa: TC001 - as above
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
 
 DEFAULT_TILE = 512

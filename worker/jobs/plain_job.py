@@ -1,0 +1,27 @@
+"""The pictures of one plain job: one prompt and one seed, in one request or tile by tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.contract.types.kinds import Img2Img
+from worker.jobs.tile_redraw import redraw_start_picture
+
+if TYPE_CHECKING:
+    from worker.contract.types.job import Generation
+    from worker.jobs.job_context import JobContext
+    from worker.jobs.job_services import JobServices
+    from worker.jobs.results import Generated
+
+
+async def make_pictures(job: Generation, context: JobContext, services: JobServices) -> Generated:
+    """Return the pictures of a plain job, verified and passed by the operator's image check.
+
+    Raises:
+        WorkerError: they can't be made.
+    """
+    generation = services.generation
+    if isinstance(job, Img2Img) and job.tiles is not None:
+        return await generation.check(await redraw_start_picture(job, context, services), context)
+    prepared = await generation.prepare(job, context)
+    return await generation.check(await generation.generate(prepared, context), context)

@@ -1,0 +1,89 @@
+"""Answers to plots: the sheet of all cells, and a row of facts for each picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.errors import WrongResult
+from worker.images.layout.plot_sheet import SheetLabels, plot_sheet
+from worker.images.picture import BrokenPicture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from worker.contract.types.composed.plot import PlotAxis
+    from worker.contract.types.job import Generation
+    from worker.images.picture import Picture
+    from worker.jobs.results import PartResult
+
+
+def picture_rows(parts: Sequence[PartResult]) -> list[dict[str, Any]]:
+    """Return a row for each picture of a plot, in the order of `images`: its cell and what made it."""
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        if part.result is None or part.cell is None:
+            continue
+        made = part.result
+        for seed, picture in zip(made.seeds, made.pictures, strict=True):
+            row = {
+                "index": len(rows),
+                "cell": dict(part.cell.values),
+                "seed": seed,
+                "prompt": part.cell.job.prompt,
+                "checkpoint": made.applied.get("checkpoint"),
+                "loras": made.applied.get("loras"),
+                "size": {"width": picture.width, "height": picture.height},
+            }
+            rows.append(row)
+    return rows
+
+
+def plot_sheet_of(job: Generation, parts: Sequence[PartResult]) -> Picture | None:
+    """Return the sheet of a plot: the first picture of each cell; None where no cell has one. Blocking.
+
+    Raises:
+        WrongResult: a picture can't be decoded.
+    """
+    plot, output = job.plot, job.output
+    cells = dict(_first_pictures(parts))
+    if plot is None or not cells:
+        return None
+    labels = SheetLabels(_labels(plot.x), _labels(plot.y), _labels(plot.z))
+    kind = output.format or next(iter(cells.values())).format
+    try:
+        return plot_sheet(
+            cells,
+            labels,
+            legend=plot.legend is not False,
+            format=kind,
+            quality=output.quality,
+            lossless=bool(output.lossless),
+        )
+    except BrokenPicture as error:
+        raise WrongResult(f"a picture has whole headers but no whole pixels: {error}") from None
+
+
+def _first_pictures(parts: Sequence[PartResult]) -> Iterator[tuple[tuple[int, int, int], Picture]]:
+    seen: set[str] = set()
+    for part in parts:
+        if part.cell is None or part.cell.path in seen or part.result is None or not part.result.pictures:
+            continue
+        seen.add(part.cell.path)
+        place = part.cell.place
+        yield (place.get("x", 0), place.get("y", 0), place.get("z", 0)), part.result.pictures[0]
+
+
+def _labels(axis: PlotAxis | None) -> list[str]:
+    if axis is None:
+        return [""]
+    return [_label(axis, value) for value in axis.values]
+
+
+def _label(axis: PlotAxis, value: Any) -> str:
+    if axis.field is None or axis.field in {"prompt", "negative_prompt"}:
+        return str(value)
+    if isinstance(value, dict):
+        value = value.get("name") or value.get("url") or value
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"{axis.field}: {value:g}" if isinstance(value, float) else f"{axis.field}: {value}"
