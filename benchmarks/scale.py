@@ -13,7 +13,7 @@ from benchmarks.harness import ROOT, percentile
 from tests.support import webui_dir
 from tests.support.jobsource import JobSource
 from tests.support.workerproc import WorkerProcess
-from worker.plan.simulate import Endpoint, Load, simulate
+from worker.plan.simulate import Load, SimulatedEndpoint, simulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def run(folder: Path) -> list[Figure]:
         arrivals.append(now)
     p50, p95, seconds, spent = _real(folder, arrivals)
     load = Load(RATE, spent["generate"], spread=0.0, deliver_s=spent["rest"], arrivals=tuple(arrivals))
-    told = simulate(load, Endpoint(workers=WORKERS, active=WORKERS, idle_s=1e9))
+    told = simulate(load, SimulatedEndpoint(workers=WORKERS, active=WORKERS, idle_s=1e9))
     against = "four real workers"
     pairs = {"seconds": (told.seconds, seconds), "p50": (told.p50_s, p50), "p95": (told.p95_s, p95)}
     error = max(abs(ours / theirs - 1) for ours, theirs in pairs.values())

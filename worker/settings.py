@@ -428,6 +428,10 @@ class Settings(BaseSettings):
         default=False,
         description="Clients may also send that key as `?api_key=…`, which ends up in logs of proxies.",
     )
+    gallery: str | None = Field(
+        None,
+        description="Folder or `s3://bucket/prefix` whose pictures `/gallery` of `serve` shows; default: no gallery.",
+    )
     http_line: Annotated[int, Unit("jobs")] = Field(
         100, ge=1, le=100000, description="Jobs that may wait there; more get 429."
     )

@@ -172,7 +172,7 @@ def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     ).stdout
     assert "Usage: worker run" in told
     assert (tmp_path / "site/standin/data/options.json").is_file()
-    assert (tmp_path / "site/worker/contract/data/presets.yaml").is_file()
+    assert (tmp_path / "site/worker/contract/operator/data/presets.yaml").is_file()
     assert not (tmp_path / "site/tools").exists()
 
 

@@ -182,7 +182,7 @@ def test_stopped_while_a_webui_that_is_restarted_hangs_it_waits_for_nothing(tmp_
 def test_killed_while_it_sends_the_answer_the_next_worker_has_it(tmp_path: Path, source: JobSource) -> None:
     kept: dict[str, str] = {"RESULTS_DIR": str(tmp_path / "kept")}
     large: dict[str, Any] = {**SMALL, "width": 512, "height": 512, "batch_size": 2, "seed": -1}
-    with Rig(tmp_path, source, **kept, STANDIN_GRAIN="1") as first:
+    with Rig(tmp_path, source, **kept, STANDIN_GRAIN="0.4") as first:
         first.run()
         source.spoil_postings("hold")
         job = first.offer(**large)

@@ -10,7 +10,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.tls import server_context
 from worker.net.addresses import AllowList
 from worker.net.errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
-from worker.net.fetch import Fetcher, Limits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.net.guard import Guard
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ def test_redirects_are_followed_up_to_the_limit(fetcher: Make) -> None:
 
     with serve(script) as server:
         one = fetcher("127.0.0.1")
-        with one.open(f"{server.url}/5", limits=Limits(redirects=5)) as body:
+        with one.open(f"{server.url}/5", limits=FetchLimits(redirects=5)) as body:
             assert (body.read(), body.url) == (b"there", f"{server.url}/0")
         with pytest.raises(Refused, match="redirects more than 5 times"):
-            read(one, f"{server.url}/6", limits=Limits(redirects=5))
+            read(one, f"{server.url}/6", limits=FetchLimits(redirects=5))
 
 
 def test_the_body_of_a_redirect_is_not_read(fetcher: Make) -> None:
@@ -236,8 +236,8 @@ def test_tls_is_verified_against_the_name_though_the_connection_goes_to_an_addre
 def test_a_body_over_the_limit_is_not_read(fetcher: Make) -> None:
     with serve(lambda _request: Reply(body=b"x" * 1000)) as server:
         with pytest.raises(TooLarge, match="offers 1000 bytes; the limit is 999"):
-            read(fetcher("127.0.0.1"), server.url, limits=Limits(max_bytes=999))
-        assert len(read(fetcher("127.0.0.1"), server.url, limits=Limits(max_bytes=1000))) == 1000
+            read(fetcher("127.0.0.1"), server.url, limits=FetchLimits(max_bytes=999))
+        assert len(read(fetcher("127.0.0.1"), server.url, limits=FetchLimits(max_bytes=1000))) == 1000
 
 
 def test_a_body_without_a_length_is_cut_at_the_limit(fetcher: Make) -> None:
@@ -247,7 +247,7 @@ def test_a_body_without_a_length_is_cut_at_the_limit(fetcher: Make) -> None:
             handler.wfile.write(b"x" * 65536)
 
     with serve(lambda _request: Reply(raw=endless)) as server, pytest.raises(TooLarge, match="more than the limit"):
-        read(fetcher("127.0.0.1"), server.url, limits=Limits(max_bytes=200_000))
+        read(fetcher("127.0.0.1"), server.url, limits=FetchLimits(max_bytes=200_000))
 
 
 def test_a_body_shorter_than_announced_is_noticed(fetcher: Make) -> None:
@@ -269,7 +269,7 @@ def test_a_server_that_drips_bytes_is_given_up_at_the_limit(fetcher: Make, part:
     stop = threading.Event()
     with serve(lambda _request: Reply(raw=drip)) as server:
         with pytest.raises(TooSlow):
-            read(fetcher("127.0.0.1"), server.url, limits=Limits(read_s=0.3, total_s=0.6))
+            read(fetcher("127.0.0.1"), server.url, limits=FetchLimits(read_s=0.3, total_s=0.6))
         stop.set()
 
 
@@ -277,7 +277,7 @@ def test_a_silent_server_is_given_up_after_the_read_limit(fetcher: Make) -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(TooSlow, match=r"127\.0\.0\.1 did not answer in time"):
-            read(fetcher("127.0.0.1"), url, limits=Limits(read_s=0.2))
+            read(fetcher("127.0.0.1"), url, limits=FetchLimits(read_s=0.2))
 
 
 def test_a_refused_connection_is_unreachable(fetcher: Make) -> None:

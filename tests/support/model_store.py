@@ -15,7 +15,7 @@ from worker.models.sources.s3 import S3Object, S3Source
 from worker.models.sources.web import Web, WebSource
 from worker.models.store import ModelStore
 from worker.net.addresses import AllowList
-from worker.net.fetch import Fetcher, Limits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.net.guard import Guard
 from worker.settings import read_settings
 
@@ -46,7 +46,10 @@ def store(
     """Return a store in `root` whose CivitAI and hub are the server at `url`; keywords are environment variables."""
     plain = {"MODELS_DIR": str(root), "MODEL_LEASE_S": "2", "MODEL_FREE_BYTES": "0"}
     given = sources or {}
-    fetcher, limits = Fetcher(Guard(AllowList.of(tuple(allow))), connections=16), Limits(connect_s=2, read_s=read_s)
+    fetcher, limits = (
+        Fetcher(Guard(AllowList.of(tuple(allow))), connections=16),
+        FetchLimits(connect_s=2, read_s=read_s),
+    )
     places = Sources(
         {
             Civitai: CivitaiSource(fetcher, limits, token=given.get("civitai_token"), base=url),

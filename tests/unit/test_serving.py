@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.aio import cancel_and_wait, unless_set
-from worker.serving.answer import Answer, seal
+from worker.serving.answer import SealedAnswer, seal
 from worker.serving.background import run_in_background
 from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
 from worker.serving.local_result import save_locally
@@ -74,7 +74,7 @@ def test_an_answer_that_is_no_object_is_an_error() -> None:
 
 
 def test_an_answer_does_not_print_its_content() -> None:
-    assert "secret" not in f"{Answer(images=['secret'])} {[Answer(images=['secret'])]}"
+    assert "secret" not in f"{SealedAnswer(images=['secret'])} {[SealedAnswer(images=['secret'])]}"
 
 
 def test_a_cancelled_job_is_waited_for_however_often_it_is_cancelled() -> None:

@@ -33,7 +33,7 @@ def test_nothing_is_saved_previewed_or_fetched_by_the_webui() -> None:
 
 
 def test_the_options_file_is_written_whole(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "options_file.json"
+    target = tmp_path / "new" / "config.json"
     options_file.write(target, {"a": 1})
     assert json.loads(target.read_text(encoding="utf-8")) == {"a": 1}
-    assert [file.name for file in target.parent.iterdir()] == ["options_file.json"]
+    assert [file.name for file in target.parent.iterdir()] == ["config.json"]

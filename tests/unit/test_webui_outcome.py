@@ -13,7 +13,7 @@ from worker.images.inspect import inspect
 from worker.webui.names.catalog import Catalog, Checkpoint
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 from worker.webui.request.body import Expectation
-from worker.webui.result.response import Answer
+from worker.webui.result.response import WebUIResponse
 from worker.webui.result.verify import answer_mismatches, conclude, picture_mismatches, read_log
 
 
@@ -142,7 +142,7 @@ HIRES = {"Schedule type": "Automatic", "Hires checkpoint": "other [0123456789]",
 
 def wrong(images: int = 3, expect: Expectation = EXPECT, **changed: Any) -> list[str]:
     info = {**RIGHT, "extra_generation_params": HIRES, **changed}
-    return [each.what for each in answer_mismatches(expect, Answer(("",) * images, info), CATALOG)]
+    return [each.what for each in answer_mismatches(expect, WebUIResponse(("",) * images, info), CATALOG)]
 
 
 def test_an_answer_that_is_as_asked_for_has_no_mismatch() -> None:
@@ -187,7 +187,7 @@ def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
         return [
             each.what
             for each in picture_mismatches(
-                replace(EXPECT, size=Size(64, 64), from_picture=True), pictures, Answer((), {})
+                replace(EXPECT, size=Size(64, 64), from_picture=True), pictures, WebUIResponse((), {})
             )
         ]
 
@@ -211,6 +211,6 @@ def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
 def test_a_picture_without_content_comes_from_no_prompt(picture: Image.Image, what: list[str]) -> None:
     expect = replace(EXPECT, size=None)
     pictures = [inspect(file(picture))]
-    assert [each.what for each in picture_mismatches(expect, pictures, Answer((), {}))] == what
-    assert picture_mismatches(replace(expect, from_picture=True), pictures, Answer((), {})) == []
-    assert picture_mismatches(replace(expect, undiffused=True), pictures, Answer((), {})) == []
+    assert [each.what for each in picture_mismatches(expect, pictures, WebUIResponse((), {}))] == what
+    assert picture_mismatches(replace(expect, from_picture=True), pictures, WebUIResponse((), {})) == []
+    assert picture_mismatches(replace(expect, undiffused=True), pictures, WebUIResponse((), {})) == []

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "worker.cli.run",
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
+    "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "deploy": "worker.cli.deploy.command",

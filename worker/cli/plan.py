@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.printing import write, write_json
 from worker.plan.recommend import Option, options, recommend
-from worker.plan.simulate import Endpoint, Load
+from worker.plan.simulate import Load, SimulatedEndpoint
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 SHOWN = 8
@@ -57,7 +57,7 @@ def plan(
 ) -> None:
     """Simulate an endpoint under a load and recommend workers, idle time-out and concurrency."""
     load = Load(rate, gen, spread=spread, deliver_s=deliver, models=read_shares(models), jobs=jobs)
-    tried = options(load, Endpoint(workers=1, cold_s=cold, switch_s=switch))
+    tried = options(load, SimulatedEndpoint(workers=1, cold_s=cold, switch_s=switch))
     limit = p95 if p95 is not None else 3 * gen
     best = recommend(tried, p95_s=limit)
     if json:

@@ -25,7 +25,7 @@ SDXL = "Jib Mix Illustrious Realistic v2.0 Revelation"
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
+class DeployPreset:
     """One way to deploy.
 
     Attributes:
@@ -46,8 +46,8 @@ class Preset:
     workers_max: int = 3
 
 
-PRESETS: dict[PresetName, Preset] = {
-    "sd15": Preset(
+PRESETS: dict[PresetName, DeployPreset] = {
+    "sd15": DeployPreset(
         title="SD 1.5: Deliberate v6, 512 pixels, 16 GB GPUs",
         environment={"DEFAULT_CHECKPOINT": SD15},
         gpus=("NVIDIA RTX A4000", "NVIDIA RTX A4500", "NVIDIA L4", "NVIDIA RTX A5000", "NVIDIA GeForce RTX 3090"),
@@ -55,7 +55,7 @@ PRESETS: dict[PresetName, Preset] = {
         scaler="QUEUE_DELAY",
         scaler_value=4,
     ),
-    "sdxl": Preset(
+    "sdxl": DeployPreset(
         title="SDXL: Jib Mix Illustrious Realistic, 1024 pixels, 24 GB GPUs",
         environment={"DEFAULT_CHECKPOINT": SDXL},
         gpus=("NVIDIA GeForce RTX 4090", "NVIDIA L4", "NVIDIA RTX A5000", "NVIDIA GeForce RTX 3090"),
@@ -63,7 +63,7 @@ PRESETS: dict[PresetName, Preset] = {
         scaler="QUEUE_DELAY",
         scaler_value=4,
     ),
-    "throughput": Preset(
+    "throughput": DeployPreset(
         title="Throughput: SDXL, the GPU never idle between jobs, fast GPUs, workers stay a minute",
         environment={"DEFAULT_CHECKPOINT": SDXL, "CONCURRENCY": 3, "MAX_PIXELS": 8 * 1024 * 1024},
         gpus=("NVIDIA GeForce RTX 4090", "NVIDIA L40S", "NVIDIA L40", "NVIDIA RTX 6000 Ada Generation"),
@@ -72,7 +72,7 @@ PRESETS: dict[PresetName, Preset] = {
         scaler_value=3,
         workers_max=5,
     ),
-    "low-cost": Preset(
+    "low-cost": DeployPreset(
         title="Low cost: SD 1.5, cheapest GPUs, one job at a time, workers stop at once",
         environment={"DEFAULT_CHECKPOINT": SD15, "CONCURRENCY": 1, "MAX_PIXELS": 1024 * 1024, "MAX_IMAGES": 4},
         gpus=("NVIDIA RTX A4000", "NVIDIA RTX A4500", "NVIDIA RTX 2000 Ada Generation", "NVIDIA L4"),

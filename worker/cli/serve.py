@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
+    from pydantic import SecretStr
+
+    from worker.gallery.live_gallery import Gallery
     from worker.serving.job_table import JobRecord
     from worker.serving.webhook_sender import WebhookSender
 
@@ -104,6 +107,7 @@ class HttpWorker:
             worker_id=settings.runpod_pod_id,
         )
         self._webhooks: WebhookSender | None = None
+        self._gallery = _gallery(settings, environment)
         self._stopping = asyncio.Event()
         self._started = False
 
@@ -133,6 +137,8 @@ class HttpWorker:
                 await self._table.close(self._settings.stop_grace_s)
             server.stop()
             await serving
+            if self._gallery is not None:
+                await asyncio.to_thread(self._gallery.close)
             if self._webhooks is not None:
                 await self._webhooks.close()
             await asyncio.to_thread(self._worker.close)
@@ -184,16 +190,24 @@ class HttpWorker:
 
         settings = self._settings
         secret = settings.http_api_key
-        key = ApiKey(secret.get_secret_value() if secret is not None else None, in_url=settings.http_key_in_url)
+        key = ApiKey(_plain(secret), in_url=settings.http_key_in_url)
         api = JobApi(
             self._table,
             takes_jobs=lambda: self._started and not self._stopping.is_set(),
             stopping=self._stopping,
             bodies=BodyReader(settings.max_input_bytes, self._stopping),
         )
-        return create_app(
+        app = create_app(
             [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)
         )
+        if self._gallery is not None:
+            from worker.gallery.web.access import Access  # noqa: PLC0415 - only where there is a gallery
+            from worker.gallery.web.gallery_server import PATH  # noqa: PLC0415 - as above
+            from worker.gallery.web.routes import gallery_app  # noqa: PLC0415 - as above
+
+            app.mount(PATH, gallery_app(self._gallery, Access(_plain(secret))))
+            self._gallery.start()
+        return app
 
     def _health(self) -> dict[str, Any]:
         counts = self._table.counts()
@@ -202,3 +216,30 @@ class HttpWorker:
         if not self._started:
             return {"state": "draining" if self._stopping.is_set() else "starting", **jobs}
         return {**self._worker.health(), **jobs}
+
+
+def _gallery(settings: Settings, environment: Mapping[str, str]) -> Gallery | None:
+    """Return the gallery that GALLERY names, whose jobs run on this very worker; None where there is none.
+
+    Raises:
+        BootFailed: its pictures can't be read.
+    """
+    if settings.gallery is None:
+        return None
+    from worker.client import Endpoint  # noqa: PLC0415 - only where there is a gallery
+    from worker.gallery.live_gallery import Gallery  # noqa: PLC0415 - as above
+    from worker.gallery.store.opening import open_store  # noqa: PLC0415 - as above
+    from worker.gallery.store.picture_store import StoreUnavailable  # noqa: PLC0415 - as above
+    from worker.gallery.thumbnails import cache_folder  # noqa: PLC0415 - as above
+
+    host = LOOPBACK[0] if settings.http_host in ("0.0.0.0", "::") else settings.http_host  # noqa: S104 - compared
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    try:
+        store = open_store(settings.gallery, settings)
+    except StoreUnavailable as error:
+        raise BootFailed(f"GALLERY: {error}") from error
+    return Gallery(store, cache_folder(environment), endpoint=Endpoint(url, api_key=_plain(settings.http_api_key)))
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

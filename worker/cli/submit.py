@@ -11,7 +11,7 @@ import typer
 
 from worker.cli.printing import complain, write_json
 from worker.cli.run import JOB_ERROR, JobFile, bar, read_file, read_job
-from worker.client import Endpoint, EndpointError, Job, JobCancelled, JobFailed, JobTimedOut
+from worker.client import Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
 
@@ -85,7 +85,7 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     return {**answer, **({"images": [str(path) for path in paths]} if paths else {})}
 
 
-def _ended(error: BaseException, running: Job | None) -> dict[str, Any]:
+def _ended(error: BaseException, running: EndpointJob | None) -> dict[str, Any]:
     """Return what is told of a job whose answer did not come or could not be kept; nobody waits for it any longer."""
     if isinstance(error, (KeyboardInterrupt, JobTimedOut)) and running is not None and not running.state.over:
         running.cancel()

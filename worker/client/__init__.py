@@ -8,9 +8,9 @@ answer.save("out")
 """
 
 from worker.client.aio import AsyncEndpoint, AsyncJob
-from worker.client.endpoint import Endpoint, Job
+from worker.client.endpoint import Endpoint, EndpointJob
 from worker.client.hooks import read_webhook
-from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut, Picture, State
+from worker.client.job_state import Answer, EndpointError, JobCancelled, JobFailed, JobState, JobTimedOut, ResultPicture
 from worker.serving.webhook_signature import BadSignature
 
 __all__ = [
@@ -20,11 +20,11 @@ __all__ = [
     "BadSignature",
     "Endpoint",
     "EndpointError",
-    "Job",
+    "EndpointJob",
     "JobCancelled",
     "JobFailed",
+    "JobState",
     "JobTimedOut",
-    "Picture",
-    "State",
+    "ResultPicture",
     "read_webhook",
 ]

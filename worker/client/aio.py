@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from worker.client.endpoint import Endpoint, Job
+from worker.client.endpoint import Endpoint, EndpointJob
 from worker.client.polling import Polling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from worker.client.job_state import Answer, Picture, State
+    from worker.client.job_state import Answer, JobState, ResultPicture
 
 
 class AsyncEndpoint:
@@ -43,9 +43,9 @@ class AsyncEndpoint:
 
 
 class AsyncJob:
-    """As `Job`, with coroutines."""
+    """As `EndpointJob`, with coroutines."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: EndpointJob) -> None:
         self.sync = job
 
     @property
@@ -54,11 +54,11 @@ class AsyncJob:
         return self.sync.id
 
     @property
-    def state(self) -> State:
+    def state(self) -> JobState:
         """As last heard."""
         return self.sync.state
 
-    async def stream(self, timeout: float | None = None) -> AsyncIterator[State]:
+    async def stream(self, timeout: float | None = None) -> AsyncIterator[JobState]:
         """See `Job.stream`."""
         polling = Polling(self.id, timeout, self.sync.now())
         while True:
@@ -70,7 +70,7 @@ class AsyncJob:
             with polling.patiently(self.sync.now):
                 await asyncio.to_thread(self.sync.refresh)
 
-    async def pictures(self, timeout: float | None = None) -> AsyncIterator[Picture]:
+    async def pictures(self, timeout: float | None = None) -> AsyncIterator[ResultPicture]:
         """See `Job.pictures`."""
         pictures = self.sync.pictures(timeout)
         while (picture := await asyncio.to_thread(next, pictures, None)) is not None:
@@ -82,6 +82,6 @@ class AsyncJob:
             continue
         return self.state.answer()
 
-    async def cancel(self) -> State:
+    async def cancel(self) -> JobState:
         """See `Job.cancel`."""
         return await asyncio.to_thread(self.sync.cancel)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from worker.client.job_state import OVER, Answer, EndpointError, Picture, State, read_picture, read_state
+from worker.client.job_state import OVER, Answer, EndpointError, JobState, ResultPicture, read_picture, read_state
 from worker.client.polling import BUSY, Polling
 from worker.client.requester import Requester
 
@@ -61,7 +61,7 @@ class Endpoint:
         self._sleep = sleep
         self._clock = clock
 
-    def run(self, job: Mapping[str, Any], **more: Any) -> Job:
+    def run(self, job: Mapping[str, Any], **more: Any) -> EndpointJob:
         """Put a job in line and return it.
 
         Args:
@@ -72,7 +72,7 @@ class Endpoint:
             EndpointError: it was not taken.
         """
         reply = self.requester.request("POST", "run", {"input": dict(job), **more}, again=BUSY[:1])
-        return Job(self, read_state(reply.told), reply.worker)
+        return EndpointJob(self, read_state(reply.told), reply.worker)
 
     def runsync(self, job: Mapping[str, Any], *, timeout: float | None = None, **more: Any) -> Answer:
         """Run a job and return its answer.
@@ -95,9 +95,9 @@ class Endpoint:
         if state.over:
             return state.answer()
         left = None if timeout is None else max(0.0, timeout - (self.now() - began))
-        return Job(self, state, reply.worker).wait(left)
+        return EndpointJob(self, state, reply.worker).wait(left)
 
-    def job(self, job_id: str, *, worker: str | None = None) -> Job:
+    def job(self, job_id: str, *, worker: str | None = None) -> EndpointJob:
         """Return the job with this id.
 
         Args:
@@ -108,7 +108,7 @@ class Endpoint:
             EndpointError: there is none.
         """
         reply = self.requester.request("GET", f"status/{quote(job_id, safe='')}", worker=worker)
-        return Job(self, read_state(reply.told), worker or reply.worker)
+        return EndpointJob(self, read_state(reply.told), worker or reply.worker)
 
     def health(self) -> dict[str, Any]:
         """Return how many jobs and workers are where."""
@@ -127,7 +127,7 @@ class Endpoint:
         return self._clock()
 
 
-class Job:
+class EndpointJob:
     """A job on an endpoint.
 
     Attributes:
@@ -135,7 +135,7 @@ class Job:
         worker: On a load-balancing endpoint the worker that has the job; no other knows it.
     """
 
-    def __init__(self, endpoint: Endpoint, state: State, worker: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, state: JobState, worker: str | None = None) -> None:
         self.state = state
         self.worker = worker
         self._endpoint = endpoint
@@ -149,12 +149,12 @@ class Job:
         """Return monotonic seconds."""
         return self._endpoint.now()
 
-    def refresh(self) -> State:
+    def refresh(self) -> JobState:
         """Ask how it is."""
         self.state = read_state(self._ask("GET", f"status/{quote(self.id, safe='')}"))
         return self.state
 
-    def stream(self, timeout: float | None = None) -> Iterator[State]:
+    def stream(self, timeout: float | None = None) -> Iterator[JobState]:
         """Yield its states as they change, the last one over.
 
         Raises:
@@ -170,7 +170,7 @@ class Job:
             with polling.patiently(self.now):
                 self.refresh()
 
-    def pictures(self, timeout: float | None = None) -> Iterator[Picture]:
+    def pictures(self, timeout: float | None = None) -> Iterator[ResultPicture]:
         """Yield the pictures of a job with ``stream: true`` as they are made; the job is over after the last one.
 
         Raises:
@@ -206,7 +206,7 @@ class Job:
             continue
         return self.state.answer()
 
-    def cancel(self) -> State:
+    def cancel(self) -> JobState:
         """Stop it; return how it is."""
         self.state = read_state(self._ask("POST", f"cancel/{quote(self.id, safe='')}"))
         return self.state

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from worker.client.job_state import State, read_state
+from worker.client.job_state import JobState, read_state
 from worker.serving.webhook_signature import BadSignature, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def read_webhook(secret: str | None, headers: Mapping[str, str], body: bytes) -> State:
+def read_webhook(secret: str | None, headers: Mapping[str, str], body: bytes) -> JobState:
     """Return the job that a webhook tells of, once it is proven to come from the worker.
 
     Call it when the request has just come: a signature holds for five minutes.

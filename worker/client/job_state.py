@@ -64,7 +64,7 @@ class JobTimedOut(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class JobState:
     """A job at one moment.
 
     Attributes:
@@ -110,13 +110,13 @@ class State:
         return Answer(output)
 
 
-def read_state(told: Mapping[str, Any]) -> State:
+def read_state(told: Mapping[str, Any]) -> JobState:
     """Return what an endpoint says of a job (``/run``, ``/status``, ``/stream``, webhooks)."""
     status = str(told.get("status", "FAILED" if "error" in told else "IN_QUEUE"))
     output = told.get("output")
     running = status not in OVER
     error = told.get("error")
-    return State(
+    return JobState(
         id=str(told.get("id", "")),
         status=status,
         progress=output if running and isinstance(output, dict) else {},
@@ -128,7 +128,7 @@ def read_state(told: Mapping[str, Any]) -> State:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ResultPicture:
     """One picture of a job with `stream`, told before the job was over.
 
     Attributes:
@@ -173,11 +173,11 @@ class Picture:
         return path
 
 
-def read_picture(told: object) -> Picture | None:
+def read_picture(told: object) -> ResultPicture | None:
     """Return the picture that an entry of `/stream` tells of, None where it tells something else."""
     if not isinstance(told, dict) or not ("index" in told or isinstance(told.get("error"), dict)):
         return None
-    return Picture(int(told.get("index", -1)), told.get("seed"), told.get("image"), told)
+    return ResultPicture(int(told.get("index", -1)), told.get("seed"), told.get("image"), told)
 
 
 class Answer(dict[str, Any]):

@@ -10,7 +10,7 @@ from worker.client.job_state import EndpointError, JobTimedOut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.client.job_state import State
+    from worker.client.job_state import JobState
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 PATIENCE_S = 30.0
@@ -28,11 +28,11 @@ class Polling:
 
     def __init__(self, job_id: str, timeout: float | None, now: float) -> None:
         self._job_id, self._timeout, self._began = job_id, timeout, now
-        self._told: State | None = None
+        self._told: JobState | None = None
         self._asked = 0
         self._lost_at: float | None = None
 
-    def is_news(self, state: State) -> bool:
+    def is_news(self, state: JobState) -> bool:
         """Return whether `state` differs from the last one."""
         news = state != self._told
         if news:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, Required, TypedDict
 
 
 class AppliedLora(TypedDict):
@@ -67,6 +67,20 @@ class AppliedADetailer(TypedDict, total=False):
     sampler: str
 
 
+class AppliedTiles(TypedDict):
+    """Tiles that were redrawn, one by one or in batches, and blended."""
+
+    count: int
+    """0: the denoising strength left nothing to redraw."""
+    size: int
+    """Width and height of a tile, pixels."""
+    overlap: int
+    blend: Literal["cosine", "linear"]
+    denoising_strength: float
+    seeds: list[int]
+    """One per tile, row by row."""
+
+
 class Applied(TypedDict):
     """What the WebUI really used, by its own answer and by the pictures' bytes; null where it does not say."""
 
@@ -86,6 +100,7 @@ class Applied(TypedDict):
     adetailer: NotRequired[list[AppliedADetailer]]
     preset: NotRequired[dict[str, Any]]
     """Fields that presets added or changed."""
+    tiles: NotRequired[AppliedTiles]
 
 
 class WorkerInfo(TypedDict):
@@ -116,15 +131,31 @@ class ErrorAnswer(TypedDict):
 
 
 class PartAnswer(TypedDict):
-    """What became of one of several prompts: its pictures' places in `images`, or its error."""
+    """What became of one of several prompts, or of a plot's cell: its pictures' places in `images`, or its error."""
 
     path: str
     images: list[int]
+    cell: NotRequired[dict[str, Any]]
+    """Of a plot: the value on each axis."""
     applied: NotRequired[Applied]
     info: NotRequired[dict[str, Any]]
     """The WebUI's own `info` on these pictures, parsed."""
     parameters: NotRequired[dict[str, Any]]
     error: NotRequired[ErrorAnswer]
+
+
+class PictureAnswer(TypedDict):
+    """One picture of a plot."""
+
+    index: int
+    """Its place in `images`."""
+    cell: dict[str, Any]
+    """The value on each axis, `x`, `y` and `z`."""
+    seed: int
+    prompt: str
+    checkpoint: str | None
+    loras: list[AppliedLora]
+    size: AppliedSize
 
 
 class CheckAnswer(TypedDict):
@@ -168,11 +199,13 @@ class JobAnswer(TypedDict):
     previews: NotRequired[list[PreviewAnswer]]
     """One per picture, in their order."""
     grid: NotRequired[str]
-    """All pictures on one sheet: base64 or a URL, as `images` are; see `output.grid`."""
+    """All pictures on one sheet: base64 or a URL, as `images` are; of a `plot`, or see `output.grid`."""
     record: NotRequired[str]
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
-    """Of a job with several prompts or seeds: what became of each."""
+    """Of a job with several prompts or seeds, or of a plot: what became of each."""
+    pictures: NotRequired[list[PictureAnswer]]
+    """Of a plot: the facts of each picture."""
     checks: NotRequired[list[CheckAnswer]]
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
     streamed: NotRequired[int]
@@ -197,11 +230,24 @@ class StreamedPiece(TypedDict):
     error: NotRequired[ErrorAnswer]
 
 
-class AppliedUpscale(TypedDict):
-    """What made a picture larger."""
+class AppliedUpscale(TypedDict, total=False):
+    """What made a picture larger; with `tiles` also what redrew them, as in `Applied`."""
 
-    upscalers: list[str]
-    size: AppliedSize
+    upscalers: Required[list[str]]
+    size: Required[AppliedSize]
+    tiles: AppliedTiles
+    checkpoint: str | None
+    checkpoint_hash: str | None
+    vae: str | None
+    loras: list[AppliedLora]
+    sampler: str | None
+    scheduler: str | None
+    clip_skip: int | None
+    refiner: AppliedRefiner | None
+    hires: AppliedHires | None
+    embeddings: list[str]
+    controlnet: list[AppliedControlNet]
+    adetailer: list[AppliedADetailer]
 
 
 class UpscaleAnswer(TypedDict):
@@ -210,7 +256,7 @@ class UpscaleAnswer(TypedDict):
     images: list[str]
     keys: NotRequired[list[str]]
     seeds: list[int]
-    """Empty: nothing was drawn."""
+    """With `tiles`: the seed of the first; else empty, for nothing was drawn."""
     applied: AppliedUpscale
     info: dict[str, Any]
     """The WebUI's words, `html_info`."""

@@ -48,8 +48,8 @@ def webui(settings: Settings) -> Iterator[Finding]:
         yield from _running(settings.webui_url)
     elif folder is None:
         yield Finding("WebUI", "warn", f"none; the {kind} draws pictures", "Set WEBUI_DIR or WEBUI_URL for real ones.")
-    elif not (folder / "plan.py").is_file():
-        yield Finding("WebUI", "fail", f"{folder} has no plan.py", "Point WEBUI_DIR at an A1111 checkout.")
+    elif not (folder / "launch.py").is_file():
+        yield Finding("WebUI", "fail", f"{folder} has no launch.py", "Point WEBUI_DIR at an A1111 checkout.")
     else:
         yield Finding("WebUI", "ok", f"A1111{_version(folder)} in {folder}, port {settings.webui_port}")
         yield from _python(settings, folder)

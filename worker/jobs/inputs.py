@@ -27,8 +27,7 @@ from worker.images.incoming import (
 )
 from worker.images.picture import BrokenPicture
 from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher
-from worker.net.fetch import Limits as FetchLimits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.storage.errors import StoreError
 from worker.storage.keys import safe_prefix
 
@@ -211,9 +210,8 @@ def load_inputs(
     if isinstance(job, Inpaint):
         return _inpaint(job, read)
     if isinstance(job, Img2Img):
-        behind = _background(job)
         loaded = [read_with_notes(text, job.path(f"init_images[{n}]")) for n, text in enumerate(job.init_images)]
-        images = [opaque(image, behind) for image, _ in loaded]
+        images = [opaque(image, _background(job)) for image, _ in loaded]
         size, warnings = _size(job, images[0])
         return JobInputs(
             tuple(to_base64(image) for image in images),
@@ -224,10 +222,9 @@ def load_inputs(
             infotext=loaded[0][1],
         )
     if isinstance(job, (Upscale, Interrogate)):
-        image, infotext = read_with_notes(job.image, job.path("image"))
+        image, notes = read_with_notes(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
-        shown = to_base64(image if keeps_alpha else opaque(image))
-        return JobInputs((shown,), size=Size(*image.size), infotext=infotext)
+        return JobInputs((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size), infotext=notes)
     return JobInputs(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NO_INPUTS
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.webui.execute.generate import GenerationResponse
     from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.request.body import Expectation, Request
-    from worker.webui.result.response import Answer
+    from worker.webui.result.response import WebUIResponse
 
 
 def verify(
@@ -108,7 +108,7 @@ def _unfit(unfit: Mapping[str, int], models: PreparedModels, backend: Backend) -
 
 
 def applied(
-    answer: Answer, models: PreparedModels, request: Request, pictures: tuple[Picture, ...], catalog: Catalog
+    answer: WebUIResponse, models: PreparedModels, request: Request, pictures: tuple[Picture, ...], catalog: Catalog
 ) -> dict[str, Any]:
     """Return the models and values that really made the pictures, by the WebUI's answer and the pictures' bytes."""
     info = answer.info
@@ -141,7 +141,7 @@ def _which(said: Any, asked: Checkpoint, catalog: Catalog) -> Any:
     return asked.place if several else said
 
 
-def _of_styles(answer: Answer, request: Request) -> list[ChosenLora]:
+def _of_styles(answer: WebUIResponse, request: Request) -> list[ChosenLora]:
     """Return the LoRAs that the prompt's styles brought along, by the prompt that the WebUI says it read."""
     if not request.body.get("styles") or request.body.get("disable_extra_networks") or not answer.prompts:
         return []
@@ -150,7 +150,7 @@ def _of_styles(answer: Answer, request: Request) -> list[ChosenLora]:
     return [ChosenLora(tag.name, tag.scale, "styles") for tag in brought if tag.name not in own]
 
 
-def _pictures(answer: Answer, expect: Expectation) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+def _pictures(answer: WebUIResponse, expect: Expectation) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
     """Return the pictures and what came after them. Grids before them are left out."""
     texts = answer.images[answer.first + expect.steps_back :]
     found: list[Picture] = []

@@ -21,7 +21,7 @@ from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import link_cached
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
-from worker.models.volume.inventory import Inventory, Listed
+from worker.models.volume.inventory import Inventory, ListedModels
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
@@ -101,9 +101,9 @@ class ModelStore:
         self._hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
-        self.listed = Listed(self.find, self.inventory.stamp)
+        self.listed = ListedModels(self.find, self.inventory.stamp)
         self._loaded: list[str] = []
-        self._found: dict[tuple[ModelRef, ModelKind], _Found] = {}
+        self._found: dict[tuple[str, ModelKind], _Found] = {}
 
     def find(self, ref: ModelRef, kind: ModelKind, *, path: str = "") -> LocalModel | None:
         """Return the model if it is there already; no network, no reading of whole files.
@@ -118,14 +118,15 @@ class ModelStore:
             ModelDamaged: the file is broken, and nothing says where to fetch it from.
             IncompatibleModel: the file is of another kind.
         """
-        known = self._found.get((ref, kind))
+        asked = ref.model_dump_json(exclude={"token"}), kind
+        known = self._found.get(asked)
         if known is not None and known.stamp == self._stamp(kind, known.model.path):
             return known.model
         model = self._there(self.resolve(ref, kind, path=path), path=path)
         if model is not None and (stamp := self._stamp(kind, model.path)) is not None:
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
-            self._found[ref, kind] = _Found(stamp, model)
+            self._found[asked] = _Found(stamp, model)
         return model
 
     def _stamp(self, kind: ModelKind, path: Path) -> Hashable:

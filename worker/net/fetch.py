@@ -36,7 +36,7 @@ _PLAIN = ("", "identity", "aws-chunked")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FetchLimits:
     """Bounds of one fetch, in seconds and bytes.
 
     Attributes:
@@ -90,7 +90,7 @@ class Body:
         response: requests.Response,
         *,
         at_home: bool,
-        limits: Limits,
+        limits: FetchLimits,
         deadline: float | None,
         now: Callable[[], float],
     ) -> None:
@@ -125,7 +125,7 @@ class Body:
         """Yield the body in pieces of at most `size` bytes, as they arrive.
 
         Raises:
-            TooLarge, TooSlow, Unreachable: as `Limits` say; a body shorter than announced is `Unreachable`.
+            TooLarge, TooSlow, Unreachable: as `FetchLimits` say; a body shorter than announced is `Unreachable`.
             Refused: the server encoded the body although it was asked not to.
         """
         if self.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
@@ -195,7 +195,7 @@ class Fetcher:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
-        limits: Limits | None = None,
+        limits: FetchLimits | None = None,
     ) -> Iterator[Body]:
         """Send a request, follow redirects, and yield the answer with its body unread.
 
@@ -210,7 +210,7 @@ class Fetcher:
         Raises:
             FetchError: one of its kinds (`worker.net.errors`). The status is not judged; see `Body.raise_for_status`.
         """
-        bounds = limits or Limits()
+        bounds = limits or FetchLimits()
         deadline = None if bounds.total_s is None else self._now() + bounds.total_s
         response, at_home = self._follow(url, method, headers or {}, secrets or {}, bounds, deadline)
         try:
@@ -224,7 +224,7 @@ class Fetcher:
         method: str,
         headers: Mapping[str, str],
         secrets: Mapping[str, str],
-        limits: Limits,
+        limits: FetchLimits,
         deadline: float | None,
     ) -> tuple[requests.Response, bool]:
         """Return the last answer, and whether all came from the first origin."""
@@ -243,7 +243,7 @@ class Fetcher:
         raise Refused(f"{home[1]} redirects more than {limits.redirects} times")
 
     def _send(
-        self, url: str, method: str, headers: Mapping[str, str], limits: Limits, deadline: float | None, host: str
+        self, url: str, method: str, headers: Mapping[str, str], limits: FetchLimits, deadline: float | None, host: str
     ) -> requests.Response:
         left = float("inf") if deadline is None else deadline - self._now()
         if left <= 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
 
-from worker.plan.simulate import Endpoint, Load, Result, simulate
+from worker.plan.simulate import Load, Result, SimulatedEndpoint, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +22,11 @@ ROOM = (1.15, 1.4, 2.0)
 class Option:
     """One way to set an endpoint, and what came of it."""
 
-    endpoint: Endpoint
+    endpoint: SimulatedEndpoint
     result: Result
 
 
-def options(load: Load, base: Endpoint, *, seed: int = 1) -> list[Option]:
+def options(load: Load, base: SimulatedEndpoint, *, seed: int = 1) -> list[Option]:
     """Return what was played through, the cheapest first."""
     found = [Option(endpoint, simulate(load, endpoint, seed=seed)) for endpoint in _candidates(load, base)]
     return sorted(found, key=lambda option: (option.result.paid_s, option.result.p95_s))
@@ -38,7 +38,7 @@ def recommend(tried: list[Option], *, p95_s: float) -> Option:
     return fast[0] if fast else min(tried, key=lambda option: (option.result.p95_s, option.result.paid_s))
 
 
-def _candidates(load: Load, base: Endpoint) -> Iterator[Endpoint]:
+def _candidates(load: Load, base: SimulatedEndpoint) -> Iterator[SimulatedEndpoint]:
     least = max(1, ceil(load.rate * load.generate_s))
     counts = sorted(
         {min(MOST_WORKERS, max(least, ceil(least * room))) for room in ROOM} | {min(MOST_WORKERS, least + 1)}

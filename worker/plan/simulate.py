@@ -42,7 +42,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class SimulatedEndpoint:
     """The workers that serve them.
 
     Attributes:
@@ -102,7 +102,7 @@ class _Job:
     model: int
 
 
-def simulate(load: Load, endpoint: Endpoint, *, seed: int = 1) -> Result:
+def simulate(load: Load, endpoint: SimulatedEndpoint, *, seed: int = 1) -> Result:
     """Simulate `load` on `endpoint` from the first job to the last answer."""
     simulation = _Simulation(load, endpoint, Random(seed))  # noqa: S311 - a simulation, not a secret
     return simulation.run()
@@ -111,7 +111,7 @@ def simulate(load: Load, endpoint: Endpoint, *, seed: int = 1) -> Result:
 class _Simulation:
     """An endpoint in simulated time."""
 
-    def __init__(self, load: Load, endpoint: Endpoint, random: Random) -> None:
+    def __init__(self, load: Load, endpoint: SimulatedEndpoint, random: Random) -> None:
         self.env = simpy.Environment()
         self.load, self.endpoint, self.random = load, endpoint, random
         self.waiting: list[_Job] = []

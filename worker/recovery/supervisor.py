@@ -57,7 +57,7 @@ class RestartBudget:
         return 0.0 if earlier <= 0 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (earlier - 1))
 
 
-class Program(Protocol):
+class SupervisedProgram(Protocol):
     """A program that can be supervised."""
 
     def spawn(self) -> None:
@@ -94,7 +94,7 @@ class Supervisor:
 
     def __init__(
         self,
-        program: Program,
+        program: SupervisedProgram,
         *,
         budget: RestartBudget,
         on_death: Callable[[WorkerError], None] = lambda _: None,

@@ -11,7 +11,7 @@ _ENVELOPE_BYTES = 64
 """What the platform's client wraps around an answer: ``{"output": …, "error": …}``."""
 
 
-class Answer(dict[str, Any]):
+class SealedAnswer(dict[str, Any]):
     """An answer that does not print itself.
 
     RunPod's SDK formats the whole result three times for debug lines that are usually not shown: 20 ms each for 8 MB
@@ -24,7 +24,7 @@ class Answer(dict[str, Any]):
     __str__ = __repr__
 
 
-class Listed(list[Any]):
+class SealedItems(list[Any]):
     """An answer that is a list (one of the WebUI's own listings, asked for raw); it does not print itself either."""
 
     def __repr__(self) -> str:
@@ -33,7 +33,7 @@ class Listed(list[Any]):
     __str__ = __repr__
 
 
-def seal(answer: object, *, limit_bytes: int) -> Answer | Listed:
+def seal(answer: object, *, limit_bytes: int) -> SealedAnswer | SealedItems:
     """Return `answer` if the platform will carry it as it is, else the error answer that says why not.
 
     Args:
@@ -41,17 +41,17 @@ def seal(answer: object, *, limit_bytes: int) -> Answer | Listed:
         limit_bytes: Most bytes of JSON that the platform takes.
     """
     if not isinstance(answer, (dict, list)):
-        return Answer(InternalError(f"the answer is a {type(answer).__name__}, not an object").to_answer())
+        return SealedAnswer(InternalError(f"the answer is a {type(answer).__name__}, not an object").to_answer())
     flaw = find_flaw(answer)
     if flaw is not None:
-        return Answer(InternalError(f"the answer is not strict JSON: {flaw}").to_answer())
+        return SealedAnswer(InternalError(f"the answer is not strict JSON: {flaw}").to_answer())
     size = encoded_size(answer) + _ENVELOPE_BYTES
     if size > limit_bytes:
-        return Answer(
+        return SealedAnswer(
             OutputTooLarge(
                 f"the answer has {size} bytes of JSON, {limit_bytes} are allowed",
                 hint="ask for fewer or smaller pictures, another format, or configure an S3 store",
                 details={"bytes": size, "limit": limit_bytes},
             ).to_answer()
         )
-    return Answer(answer) if isinstance(answer, dict) else Listed(answer)
+    return SealedAnswer(answer) if isinstance(answer, dict) else SealedItems(answer)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worker.aio import cancel_and_wait
 from worker.errors import InternalError, WorkerError
-from worker.serving.answer import Answer, Listed, seal
+from worker.serving.answer import SealedAnswer, SealedItems, seal
 from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.logs import get_logger
@@ -73,7 +73,7 @@ class JobHandler:
             _log.error("the WebUI is gone; this worker ends", error_code=error.code, error=error.message)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    async def handle(self, job: dict[str, Any]) -> Answer | Listed:
+    async def handle(self, job: dict[str, Any]) -> SealedAnswer | SealedItems:
         """Return the answer to one job: strict JSON within the platform's limit; raises only CancelledError."""
         try:
             throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
@@ -83,16 +83,16 @@ class JobHandler:
             return seal(answer, limit_bytes=self.settings.max_output_bytes)
         except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
             _log.exception("a job ended in a defect", job_id=job.get("id"))
-            return Answer(InternalError("a defect in the worker; its log has the details").to_answer())
+            return SealedAnswer(InternalError("a defect in the worker; its log has the details").to_answer())
 
-    async def handle_locally(self, job: dict[str, Any]) -> Answer | Listed:
+    async def handle_locally(self, job: dict[str, Any]) -> SealedAnswer | SealedItems:
         """Answer the one job of a local run, save its pictures in OUT_DIR and print where they are."""
         answer = await self.handle(job)
         try:
             lines = save_locally(answer if isinstance(answer, dict) else {"items": answer}, self.settings.out_dir)
         except OSError as error:
             message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
-            return Answer(InternalError(message, hint="Set OUT_DIR.").to_answer())
+            return SealedAnswer(InternalError(message, hint="Set OUT_DIR.").to_answer())
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         return answer
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from worker.clock import running
 from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher, Limits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.storage.errors import StoreFailure, passes
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class LinkVerifier:
 
     def _looked_at(self, url: str, seconds: float) -> bool:
         """Return whether `url` has been seen to open; raises DeadLink."""
-        limits = Limits(connect_s=seconds, read_s=seconds, total_s=seconds)
+        limits = FetchLimits(connect_s=seconds, read_s=seconds, total_s=seconds)
         try:
             with self._fetcher.open(url, headers={"Range": "bytes=0-0"}, limits=limits) as body:
                 return _opens(body)

@@ -20,7 +20,7 @@ from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai_listing import UnknownModel, read_answer
 from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
-from worker.net.fetch import Limits
+from worker.net.fetch import FetchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -436,7 +436,7 @@ def s3_store() -> Iterator[Store]:
 
 
 def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("models"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("models"), FetchLimits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     with pytest.raises(ModelNotFound):
@@ -450,7 +450,7 @@ def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store
 
 
 def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path, s3_store: Store) -> None:
-    source = S3Source(s3_store.target("pictures"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    source = S3Source(s3_store.target("pictures"), FetchLimits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
     with pytest.raises(DownloadRefused, match=r"not in the bucket of this worker's store \(pictures\)"):
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
@@ -458,7 +458,9 @@ def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path
 
 
 def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:
-    forged = S3Source(s3_store.target("models", secret_key="forged"), Limits(read_s=5), allowed_hosts=(), connections=4)
+    forged = S3Source(
+        s3_store.target("models", secret_key="forged"), FetchLimits(read_s=5), allowed_hosts=(), connections=4
+    )
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": forged})
     with pytest.raises(DownloadRefused) as caught:
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))

@@ -8,7 +8,7 @@ import pytest
 
 from worker.cli.deploy import gpus
 from worker.cli.deploy.gpus import DOCUMENTED, GpuType, NoGpus, choose
-from worker.cli.deploy.plan import NEW, Found, PlanRefused, Wanted, plan
+from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Wanted, plan
 from worker.cli.deploy.request import Misuse, Options, wanted
 from worker.cli.presets import PRESETS
 
@@ -39,18 +39,18 @@ def endpoint_body(**options: Any) -> dict[str, Any]:
 
 
 def changes(there: dict[str, Any], **more: Any) -> dict[str, Any]:
-    (step,) = plan(Wanted({**ENDPOINT, **more}), Found([there]))
+    (step,) = plan(Wanted({**ENDPOINT, **more}), ExistingResources([there]))
     return dict(step.body)
 
 
 def test_an_empty_account_gets_everything_in_the_order_it_is_needed() -> None:
-    steps = plan(Wanted(ENDPOINT, VOLUME), Found())
+    steps = plan(Wanted(ENDPOINT, VOLUME), ExistingResources())
     assert [(step.verb, step.kind) for step in steps] == [("create", "network-volumes"), ("create", "serverless")]
     assert steps[1].body["networkVolumes"] == [NEW]
 
 
 def test_what_is_as_it_should_be_is_kept() -> None:
-    (step,) = plan(Wanted(ENDPOINT), Found([TOLD]))
+    (step,) = plan(Wanted(ENDPOINT), ExistingResources([TOLD]))
     assert (step.verb, step.id) == ("keep", "e1")
 
 
@@ -104,26 +104,26 @@ def test_the_end_of_the_name_that_marked_flashboot_is_overlooked() -> None:
 
 def test_the_type_of_an_endpoint_can_not_change() -> None:
     with pytest.raises(PlanRefused, match="LOAD_BALANCER"):
-        plan(Wanted(ENDPOINT), Found([{**TOLD, "type": "LOAD_BALANCER"}]))
+        plan(Wanted(ENDPOINT), ExistingResources([{**TOLD, "type": "LOAD_BALANCER"}]))
 
 
 def test_a_name_that_two_endpoints_have_is_refused() -> None:
     with pytest.raises(PlanRefused, match="e1, e2"):
-        plan(Wanted(ENDPOINT), Found([TOLD, {**TOLD, "id": "e2"}]))
+        plan(Wanted(ENDPOINT), ExistingResources([TOLD, {**TOLD, "id": "e2"}]))
 
 
 def test_resources_of_other_names_are_left_alone() -> None:
-    (step,) = plan(Wanted(ENDPOINT), Found([{**TOLD, "name": "other"}]))
+    (step,) = plan(Wanted(ENDPOINT), ExistingResources([{**TOLD, "name": "other"}]))
     assert step.verb == "create"
 
 
 def test_a_volume_grows() -> None:
     there = {**VOLUME, "size": 20, "id": "v1", "type": "STANDARD"}
-    assert plan(Wanted(ENDPOINT, VOLUME), Found(volumes=[there]))[0].body == {"size": 50}
+    assert plan(Wanted(ENDPOINT, VOLUME), ExistingResources(volumes=[there]))[0].body == {"size": 50}
 
 
 def test_a_volume_that_is_there_is_attached() -> None:
-    volume, endpoint = plan(Wanted(ENDPOINT, VOLUME), Found([TOLD], [{**VOLUME, "id": "v1"}]))
+    volume, endpoint = plan(Wanted(ENDPOINT, VOLUME), ExistingResources([TOLD], [{**VOLUME, "id": "v1"}]))
     assert volume.verb == "keep"
     assert endpoint.body == {"networkVolumes": ["v1"]}
 
@@ -138,7 +138,10 @@ def test_a_volume_that_is_there_is_attached() -> None:
 )
 def test_a_volume_neither_shrinks_nor_moves_nor_changes_its_type(there: dict[str, Any], why: str) -> None:
     with pytest.raises(PlanRefused, match=why):
-        plan(Wanted(ENDPOINT, {**VOLUME, "type": "HIGH_PERFORMANCE"}), Found(volumes=[{**VOLUME, "id": "v1", **there}]))
+        plan(
+            Wanted(ENDPOINT, {**VOLUME, "type": "HIGH_PERFORMANCE"}),
+            ExistingResources(volumes=[{**VOLUME, "id": "v1", **there}]),
+        )
 
 
 def test_other_types_of_the_pools_are_excluded_and_blackwell_with_them() -> None:

@@ -8,9 +8,9 @@ import pytest
 from worker.cli.main import main
 from worker.cli.plan import read_rate
 from worker.plan.recommend import options, recommend
-from worker.plan.simulate import Endpoint, Load, simulate
+from worker.plan.simulate import Load, SimulatedEndpoint, simulate
 
-ONE = Endpoint(workers=1, active=1, idle_s=1e9, handover_s=0.0)
+ONE = SimulatedEndpoint(workers=1, active=1, idle_s=1e9, handover_s=0.0)
 STEADY = Load(0.5, 1.0, spread=0.0, deliver_s=0.5, arrivals=tuple(float(10 * n) for n in range(20)))
 FULL = replace(STEADY, arrivals=(0.0,) * 20)
 
@@ -29,7 +29,7 @@ def test_two_at_once_hide_the_upload_behind_the_next_job() -> None:
 
 
 def test_a_sleeping_endpoint_pays_its_cold_start_in_time_and_money() -> None:
-    sleeping = Endpoint(workers=1, cold_s=30, idle_s=5, handover_s=0.0)
+    sleeping = SimulatedEndpoint(workers=1, cold_s=30, idle_s=5, handover_s=0.0)
     result = simulate(replace(STEADY, arrivals=(0.0, 1000.0)), sleeping)
     assert result.p50_s == pytest.approx(31.5)
     assert result.cold_starts == 2
@@ -38,7 +38,7 @@ def test_a_sleeping_endpoint_pays_its_cold_start_in_time_and_money() -> None:
 
 def test_a_long_idle_time_out_spares_cold_starts_and_costs_gpu_seconds() -> None:
     load = Load(1 / 60, 3.0, jobs=300)
-    short, long_ = (simulate(load, Endpoint(workers=2, idle_s=idle)) for idle in (5.0, 300.0))
+    short, long_ = (simulate(load, SimulatedEndpoint(workers=2, idle_s=idle)) for idle in (5.0, 300.0))
     assert short.cold_starts > 5 * long_.cold_starts
     assert short.p95_s > long_.p95_s
     assert short.paid_s < long_.paid_s
@@ -51,19 +51,23 @@ def test_other_checkpoints_cost_their_loading() -> None:
 
 def test_more_workers_come_when_jobs_wait_too_long() -> None:
     flood = replace(FULL, arrivals=tuple(0.01 * n for n in range(200)))
-    result = simulate(flood, Endpoint(workers=8, active=1, queue_s=2.0, cold_s=5.0))
+    result = simulate(flood, SimulatedEndpoint(workers=8, active=1, queue_s=2.0, cold_s=5.0))
     assert result.most_awake > 4
     assert result.seconds < 200 / 2
 
 
 def test_the_same_seed_plays_the_same() -> None:
     load = Load(2.0, 3.0, jobs=500)
-    assert simulate(load, Endpoint(workers=10), seed=3) == simulate(load, Endpoint(workers=10), seed=3)
-    assert simulate(load, Endpoint(workers=10), seed=3) != simulate(load, Endpoint(workers=10), seed=4)
+    assert simulate(load, SimulatedEndpoint(workers=10), seed=3) == simulate(
+        load, SimulatedEndpoint(workers=10), seed=3
+    )
+    assert simulate(load, SimulatedEndpoint(workers=10), seed=3) != simulate(
+        load, SimulatedEndpoint(workers=10), seed=4
+    )
 
 
 def test_the_cheapest_that_is_fast_enough_is_recommended() -> None:
-    tried = options(Load(0.5, 2.0, jobs=150), Endpoint(workers=1))
+    tried = options(Load(0.5, 2.0, jobs=150), SimulatedEndpoint(workers=1))
     best = recommend(tried, p95_s=20.0)
     assert best.result.p95_s <= 20.0
     assert all(one.result.p95_s > 20.0 for one in tried if one.result.paid_s < best.result.paid_s)

@@ -23,7 +23,7 @@ from worker.webui.request.parameters import (
     refiner_takes_over,
     text_differences,
 )
-from worker.webui.result.response import Answer
+from worker.webui.result.response import WebUIResponse
 from worker.webui.result.verify import Mismatch, answer_mismatches
 
 REAL: list[dict[str, Any]] = json.loads(
@@ -54,7 +54,7 @@ def judged(real: dict[str, Any], info: dict[str, Any] | None = None, **styles: t
         parameters=asked_for(body),
     )
     images = tuple("" for _ in range(real["images"]))
-    return answer_mismatches(expect, Answer(images, info or own), Catalog(Names([], []), style_texts=styles))
+    return answer_mismatches(expect, WebUIResponse(images, info or own), Catalog(Names([], []), style_texts=styles))
 
 
 @pytest.mark.parametrize("real", REAL, ids=name_of)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from worker.cli.deploy import gpus, request, workers
-from worker.cli.deploy.plan import NEW, Found, PlanRefused, Step, named, plan
+from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Step, named, plan
 from worker.cli.deploy.request import EndpointType, Misuse, Options, VolumeType
 from worker.cli.deploy.rest import ADDRESS, Rest, RestFailed
 from worker.cli.presets import PresetName  # noqa: TC001 - typer reads the annotations
@@ -173,10 +173,10 @@ def _deploy(rest: Rest | None, options: Options, *, dry_run: bool, yes: bool, wa
     request.check(options)  # mistakes are told before RunPod is asked
     if rest is None:
         complain("no RUNPOD_API_KEY: planned for an empty account, with the GPU pools of RunPod's documentation")
-        catalogue, found = list(gpus.DOCUMENTED), Found()
+        catalogue, found = list(gpus.DOCUMENTED), ExistingResources()
     else:
         catalogue = gpus.from_catalogue(rest.items("catalog/gpus"))
-        found = Found(rest.items("serverless"), rest.items("network-volumes"))
+        found = ExistingResources(rest.items("serverless"), rest.items("network-volumes"))
     resources, notes = request.wanted(options, catalogue)
     for note in notes:
         complain(f"deploy: {note}")

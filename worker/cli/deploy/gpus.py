@@ -41,7 +41,7 @@ class GpuType:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PoolChoice:
     """Pools to take workers from, and the types in them that are not wanted; `notes` are for the person who asks."""
 
     pools: tuple[str, ...]
@@ -58,7 +58,7 @@ def from_catalogue(items: Iterable[Mapping[str, Any]]) -> list[GpuType]:
     ]
 
 
-def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -> Choice:
+def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -> PoolChoice:
     """Return the pools that hold the wanted types, in the order of `wanted`, and the other types to exclude.
 
     Args:
@@ -95,7 +95,7 @@ def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -
     if len(pools) > MOST_POOLS:
         raise NoGpus(f"these GPUs lie in {len(pools)} pools ({', '.join(pools)}); RunPod serves at most {MOST_POOLS}")
     excluded = tuple(sorted(gpu.id for pool in pools for gpu in members[pool] if gpu.id not in chosen))
-    return Choice(pools, excluded, tuple(notes))
+    return PoolChoice(pools, excluded, tuple(notes))
 
 
 def _unknown(name: str, catalogue: Sequence[GpuType]) -> str:

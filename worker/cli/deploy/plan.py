@@ -32,7 +32,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExistingResources:
     """The account's resources."""
 
     endpoints: Sequence[Mapping[str, Any]] = ()
@@ -57,7 +57,7 @@ class Step:
     before: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plan(wanted: Wanted, found: Found) -> list[Step]:
+def plan(wanted: Wanted, found: ExistingResources) -> list[Step]:
     """Return the steps in the order they have to be done.
 
     Where the endpoint needs the id of a volume that is created first, `NEW` stands for it.

@@ -45,7 +45,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PolicyMatch:
     """A rule that a text meets."""
 
     rule: str
@@ -96,23 +96,23 @@ def simplified(text: str) -> str:
     return _SPACE.sub(" ", _EMPHASIS.sub("", plain)).casefold().strip()
 
 
-def judge(texts: Mapping[str, str], rules: Sequence[Rule]) -> list[Found]:
+def judge(texts: Mapping[str, str], rules: Sequence[Rule]) -> list[PolicyMatch]:
     """Return the rules that `texts` (path in the job → prompt) meet, each at most once per text."""
-    found: list[Found] = []
+    found: list[PolicyMatch] = []
     for path, text in texts.items():
         if not rules or not text:
             continue
         # The WebUI takes tags out of the midst of words, and its scripts put a space where they part prompts.
         readings = {simplified(each) for each in (text, _TAG.sub("", text), text.replace("|", " "))}
         found += [
-            Found(rule.name, rule.action, path)
+            PolicyMatch(rule.name, rule.action, path)
             for rule in rules
             if any(pattern.search(plain) for pattern in rule.patterns for plain in readings)
         ]
     return found
 
 
-def enforce(found: Sequence[Found]) -> list[str]:
+def enforce(found: Sequence[PolicyMatch]) -> list[str]:
     """Return warnings for what is flagged.
 
     Raises:

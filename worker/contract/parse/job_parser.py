@@ -96,7 +96,7 @@ def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem
         of_cells: list[str] = []
         if isinstance(job, Generation) and job.plot is not None and not problems:
             cells, wrong = plot_cells(job, _cell_reader(job, limits), limits)
-            problems.extend(wrong)
+            problems.extend(_elsewhere(problem, normal.written) for problem in wrong)
             of_cells = [warning for cell in cells for warning in cell.job.warnings]
         told = [*normal.warnings, *warnings_between(job), *of_cells]
         job.remember(warnings=list(dict.fromkeys(told)), written=normal.written)

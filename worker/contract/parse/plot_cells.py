@@ -93,7 +93,7 @@ def plot_cells(
         except InvalidInput as error:
             problems += [_told(problem, plot, place) for problem in error.problems]
             continue
-        cell.remember(warnings=(), written={**job.written, **_written(plot, place)})
+        cell.remember(warnings=(), written={**job.written, **_written(job, plot, place)})
         cells.append(PlotCell(place, values, cell))
     made = sum(picture_count(cell.job) for cell in cells)
     if not problems and made > limits.max_images:
@@ -173,10 +173,10 @@ def _with_value(inside: Any, steps: list[str | int], value: Any) -> Any:
     return {**known, first: _with_value(known.get(first), rest, value)}
 
 
-def _written(plot: Plot, place: Mapping[AxisName, int]) -> dict[str, str]:
+def _written(job: Generation, plot: Plot, place: Mapping[AxisName, int]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, axis in plot.axes():
-        at = f"plot.{name}.values[{place[name]}]"
+        at = job.path(f"plot.{name}.values[{place[name]}]")
         found |= {_flat(axis.field): at} if axis.field is not None else dict.fromkeys(_SEARCHED, at)
     return found
 

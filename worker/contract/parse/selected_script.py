@@ -6,12 +6,10 @@ which is proven. Arguments are those of A1111 v1.10.1, in order or by their labe
 
 from __future__ import annotations
 
-import csv
-import re
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.base.json_guard import shown, word
+from worker.contract.parse.xyz_axes import read_xyz_plot
 from worker.errors import Problem
 from worker.suggestions import nearest, plain
 
@@ -78,56 +76,6 @@ _UPSCALERS = ("None", "Lanczos", "Nearest")
 """The WebUI's first upscalers, which are the same everywhere."""
 _DEFAULT_SIDE = 512
 
-_SEARCH = "prompt s/r"
-_AXIS_FIELDS: Mapping[str, str] = {
-    "seed": "seed",
-    "var. seed": "subseed",
-    "var. strength": "subseed_strength",
-    "steps": "steps",
-    "hires steps": "hr_second_pass_steps",
-    "cfg scale": "cfg_scale",
-    "image cfg scale": "image_cfg_scale",
-    "sampler": "sampler_name",
-    "hires sampler": "hr_sampler_name",
-    "checkpoint name": "checkpoint",
-    "negative guidance minimum sigma": "s_min_uncond",
-    "sigma churn": "s_churn",
-    "sigma min": "s_tmin",
-    "sigma max": "s_tmax",
-    "sigma noise": "s_noise",
-    "schedule type": "scheduler",
-    "schedule min sigma": "override_settings.sigma_min",
-    "schedule max sigma": "override_settings.sigma_max",
-    "schedule rho": "override_settings.rho",
-    "eta": "eta",
-    "clip skip": "clip_skip",
-    "denoising": "denoising_strength",
-    "initial noise multiplier": "initial_noise_multiplier",
-    "hires upscaler": "hr_upscaler",
-    "vae": "vae",
-    "token merging ratio": "override_settings.token_merging_ratio",
-    "token merging ratio high-res": "override_settings.token_merging_ratio_hr",
-    "always discard next-to-last sigma": "override_settings.always_discard_next_to_last_sigma",
-    "sgm noise multiplier": "override_settings.sgm_noise_multiplier",
-    "refiner checkpoint": "refiner_checkpoint",
-    "refiner switch at": "refiner_switch_at",
-    "rng source": "override_settings.randn_source",
-    "unipc order": "override_settings.uni_pc_order",
-}
-"""Axis of the x/y/z plot → the job's field."""
-_OTHER_AXES = {
-    "prompt order": 'plot: {"x": {"field": "prompt", "values": [...]}}',
-    "size": 'plot: {"x": {"field": "width", ...}, "y": {"field": "height", ...}}',
-    "styles": 'plot: {"x": {"field": "styles", "values": [["one"], ["two"]]}}',
-    "face restore": 'plot: {"x": {"field": "restore_faces", "values": [true, false]}}',
-}
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-_RANGE = re.compile(
-    rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*([+-]?{_NUMBER}|{_NUMBER})\s*\)|\[\s*(\d+)\s*\])?\s*", re.ASCII
-)
-_MOST_VALUES = 1000
-_WHOLE_FIELDS = frozenset({"seed", "subseed", "steps", "hr_second_pass_steps", "clip_skip"})
-
 
 def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None]) -> None:
     """Turn `script_name` and `script_args`, or `script`, into the fields of ours that do the same.
@@ -147,7 +95,7 @@ def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None]) ->
     readers: Mapping[str, Callable[[Normal, dict[str, Any], str], None]] = {
         _MATRIX: _matrix,
         _LINES: _lines,
-        _XYZ: _xyz,
+        _XYZ: read_xyz_plot,
         _SD_UPSCALE: _sd_upscale,
         _LOOPBACK: _loopback,
     }
@@ -311,82 +259,3 @@ def _loopback(normal: Normal, args: dict[str, Any], path: str) -> None:
     loops, final = args.get("Loops", 4), args.get("Final denoising strength", 0.5)
     stages = f'workflow of {loops} img2img stages, the last with "denoising_strength": {final}'
     normal.problems.append(Problem(path, f"is not run inside the WebUI: send a {stages}, each from the one before"))
-
-
-def _xyz(normal: Normal, args: dict[str, Any], path: str) -> None:
-    plot: dict[str, Any] = {}
-    for axis in ("X", "Y", "Z"):
-        kind = args.get(f"{axis} type", 0)
-        if kind == 0 or word(kind) in {"", "nothing"}:
-            continue
-        place = f"{path}.{axis} type"
-        if not isinstance(kind, str):
-            normal.problems.append(Problem(place, "is a number that differs between workers; send plot, or its name"))
-            continue
-        values = args.get(f"{axis} values list") or _values(args.get(f"{axis} values"))
-        found = _axis(normal, kind, values, place)
-        if found is not None:
-            plot[axis.lower()] = found
-            normal.written |= {f"plot.{axis.lower()}": f"{path}.{axis} values"}
-    for name in ("Vary seeds for X", "Vary seeds for Y", "Vary seeds for Z", "Keep -1 for seeds"):
-        if args.get(name):
-            normal.problems.append(Problem(f"{path}.{name}", "is not offered; make seed an axis of plot"))
-    if not plot and not normal.problems:
-        normal.problems.append(Problem(path, "has no axis; send plot: {x, y, z}"))
-    if args.get("Draw legend") is False:
-        plot["legend"] = False
-    if not normal.problems:
-        normal.put("plot", plot, path)
-
-
-def _axis(normal: Normal, kind: str, values: Sequence[Any] | None, path: str) -> dict[str, Any] | None:
-    name = word(kind)
-    if not values:
-        normal.problems.append(Problem(path.replace(" type", " values"), "is missing, or a range that can't be read"))
-        return None
-    if name == _SEARCH:
-        return {"search": str(values[0]), "values": [str(value) for value in values]}
-    field = _AXIS_FIELDS.get(name)
-    if field is None:
-        near = nearest(name, [*_AXIS_FIELDS, _SEARCH])
-        instead = _OTHER_AXES.get(name, "plot by a field of the job")
-        normal.problems.append(Problem(path, f"{kind!r} is not translated; send {instead}", near))
-        return None
-    if field in _WHOLE_FIELDS:
-        values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
-    return {"field": field, "values": list(values)}
-
-
-def _values(text: object) -> list[Any] | None:
-    """Return what the text of an axis means (``1, 2, 5-9, 1-10(+3), 1-10[4]``), None where it means too much."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
-        return [text]
-    if not isinstance(text, str):
-        return None
-    rows = csv.reader(StringIO(text), skipinitialspace=True)
-    found: list[Any] = []
-    for part in (value.strip() for row in rows for value in row):
-        if part:
-            found += _range(part)
-        if len(found) > _MOST_VALUES:
-            return None
-    return found
-
-
-def _range(text: str) -> list[Any]:
-    match = _RANGE.fullmatch(text)
-    if match is None:
-        return [text]
-    first, last = float(match[1]), float(match[2])
-    if match[4]:
-        count = int(match[4])
-        if not 0 < count <= _MOST_VALUES:
-            return []
-        step = (last - first) / (count - 1) if count > 1 else 0.0
-    else:
-        step = float(match[3]) if match[3] else (1.0 if last >= first else -1.0)
-        if step == 0 or (last - first) / step < 0 or (last - first) / step > _MOST_VALUES:
-            return []
-        count = int((last - first) / step + 1e-9) + 1
-    numbers = [round(first + index * step, 6) for index in range(count)]
-    return [int(number) if number.is_integer() else number for number in numbers]

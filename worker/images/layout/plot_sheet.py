@@ -59,7 +59,8 @@ def plot_sheet(
     """
     across, down, blocks = len(labels.x), len(labels.y), len(labels.z)
     width, height = max(one.width for one in cells.values()), max(one.height for one in cells.values())
-    scale = min(1.0, LONGEST_SIDE / ((width + _GAP) * across * blocks), LONGEST_SIDE / ((height + _GAP) * down))
+    columns = (across + (_MARGIN_SHARE if legend else 0)) * blocks
+    scale = min(1.0, (LONGEST_SIDE / columns - _GAP) / width, (LONGEST_SIDE / down - _GAP) / height)
     cell = max(1, int(width * scale)), max(1, int(height * scale))
     font = ImageFont.load_default(max(_SMALLEST_FONT, min(_LARGEST_FONT, cell[0] // 12)))
     left = _width_of(labels.y, font, int(cell[0] * _MARGIN_SHARE)) if legend else 0

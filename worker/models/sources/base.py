@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.sources.http import RemoteFile
-    from worker.net.fetch import Fetcher, Limits
+    from worker.net.fetch import Fetcher, FetchLimits
     from worker.settings import Settings
 
 
@@ -121,7 +121,7 @@ class Connection:
 
     settings: Settings
     fetcher: Fetcher
-    limits: Limits
+    limits: FetchLimits
     connections: int
 
 

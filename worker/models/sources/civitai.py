@@ -17,7 +17,7 @@ from worker.models.sources.civitai_listing import CHOICES, VALUES, CivitaiFile, 
 from worker.models.sources.http import Busy, Denied, HttpFile, refusal
 from worker.models.sources.web import split_url
 from worker.net.errors import FetchError
-from worker.net.fetch import Limits
+from worker.net.fetch import FetchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,7 @@ class CivitaiSource:
         base: The site's address.
     """
 
-    def __init__(self, fetcher: Fetcher, limits: Limits, *, token: str | None = None, base: str = BASE) -> None:
+    def __init__(self, fetcher: Fetcher, limits: FetchLimits, *, token: str | None = None, base: str = BASE) -> None:
         self._fetcher = fetcher
         self._limits = limits
         self._token = token
@@ -226,7 +226,7 @@ class CivitaiSource:
         """
         path = f"model-versions/{locator.version}" if locator.version is not None else f"models/{locator.model}"
         limits = self._limits
-        bounds = Limits(limits.connect_s, limits.read_s, 4 * limits.read_s, MAX_ANSWER_BYTES, limits.redirects)
+        bounds = FetchLimits(limits.connect_s, limits.read_s, 4 * limits.read_s, MAX_ANSWER_BYTES, limits.redirects)
         with self._fetcher.open(f"{self._base}/api/v1/{path}", secrets=secrets, limits=bounds) as body:
             if body.status != _FINE:
                 raise refusal(body, time.time(), secrets=secrets)

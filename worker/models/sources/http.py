@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from worker.net.fetch import Body, Fetcher, Limits
+    from worker.net.fetch import Body, Fetcher, FetchLimits
 
 CHUNK = 512 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -139,7 +139,7 @@ class HttpFile:
         url: Callable[[], str],
         *,
         secrets: Mapping[str, str],
-        limits: Limits,
+        limits: FetchLimits,
         otherwise: tuple[str, ...] = (),
         listed: str = "",
         now: Callable[[], float] = time.time,

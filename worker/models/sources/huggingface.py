@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
     from worker.models.sources.base import Connection
-    from worker.net.fetch import Fetcher, Limits
+    from worker.net.fetch import Fetcher, FetchLimits
 
 BASE = "https://huggingface.co"
 HOSTS = ("huggingface.co", "hf.co")
@@ -118,7 +118,7 @@ class HuggingFaceSource:
     def __init__(
         self,
         fetcher: Fetcher,
-        limits: Limits,
+        limits: FetchLimits,
         *,
         token: str | None = None,
         base: str = BASE,

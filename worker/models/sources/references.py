@@ -14,7 +14,7 @@ from worker.models.sources.huggingface import HUGGING_FACE
 from worker.models.sources.s3 import S3
 from worker.models.sources.web import WEB
 from worker.net.addresses import AllowList
-from worker.net.fetch import Fetcher, Limits
+from worker.net.fetch import Fetcher, FetchLimits
 from worker.net.guard import Guard
 
 if TYPE_CHECKING:
@@ -89,5 +89,5 @@ def connect_sources(settings: Settings) -> Sources:
     """Return the sources that the settings allow. Raises SettingsInvalid when the store is half configured."""
     connections = settings.model_connections * settings.model_downloads
     fetcher = Fetcher(Guard(AllowList.of(settings.allowed_hosts)), connections=connections)
-    connection = Connection(settings, fetcher, Limits(read_s=_READ_S), connections)
+    connection = Connection(settings, fetcher, FetchLimits(read_s=_READ_S), connections)
     return Sources({kind.locator: kind.connect(connection) for kind in SOURCES})

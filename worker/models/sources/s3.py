@@ -21,7 +21,7 @@ from worker.storage.target import from_settings
 
 if TYPE_CHECKING:
     from worker.models.sources.base import Connection
-    from worker.net.fetch import Limits
+    from worker.net.fetch import FetchLimits
     from worker.storage.base import StoreTarget
 
 _URL_LIFE_S = 3600
@@ -75,7 +75,7 @@ class S3Source:
     """
 
     def __init__(
-        self, target: StoreTarget | None, limits: Limits, *, allowed_hosts: tuple[str, ...], connections: int
+        self, target: StoreTarget | None, limits: FetchLimits, *, allowed_hosts: tuple[str, ...], connections: int
     ) -> None:
         self._target = None if target is None else replace(target, public_url=None, expiry_s=_URL_LIFE_S)
         hosts = () if target is None else (target.address[0], target.host, f"{target.bucket}.{target.address[0]}")

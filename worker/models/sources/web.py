@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from worker.models.sources.base import Connection
-    from worker.net.fetch import Fetcher, Limits
+    from worker.net.fetch import Fetcher, FetchLimits
 
 _SIGNATURES = {
     "awsaccesskeyid", "ossaccesskeyid", "googleaccessid", "security-token", "signature", "expires", "key-pair-id",
@@ -104,7 +104,7 @@ class WebSource:
         limits: Time limits of one request.
     """
 
-    def __init__(self, fetcher: Fetcher, limits: Limits) -> None:
+    def __init__(self, fetcher: Fetcher, limits: FetchLimits) -> None:
         self._fetcher = fetcher
         self._limits = limits
 

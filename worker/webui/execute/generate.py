@@ -56,7 +56,7 @@ _UNREADABLE = frozenset({"SafetensorError", "UnpicklingError", "EOFError", "BadZ
 class GenerationResponse:
     """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log."""
 
-    answer: answers.Answer
+    answer: answers.WebUIResponse
     log: tuple[str, ...]
     found: Findings = NOTHING_FOUND
 

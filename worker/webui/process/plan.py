@@ -180,7 +180,7 @@ def plan(
         program = (str(python), "launch.py")
         port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python)
         must_be_free(port)
-    options_file = _own_folder() / "options_file.json"
+    options_file = _own_folder() / "config.json"
     arguments = command.command_line(
         command.Launch(
             program=program,
@@ -200,7 +200,7 @@ def plan(
     )
     child = {**environment_for(without_secrets(settings, environment)), **_offline(settings)}
     if chosen == STAND_IN:
-        child["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        child["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
     memory = memory_bytes()
     return Plan(
         chosen,
@@ -267,7 +267,7 @@ def _own_options(folder: Path | None) -> Mapping[str, Any]:
     if folder is None:
         return {}
     try:
-        content = orjson.loads((folder / "options_file.json").read_bytes())
+        content = orjson.loads((folder / "config.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}

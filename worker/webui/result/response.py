@@ -17,7 +17,7 @@ _SCHEDULE = re.compile(r"\bSchedule type: ([^,\n]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebUIResponse:
     """What ``/sdapi/v1/txt2img`` and ``img2img`` return.
 
     Attributes:
@@ -85,7 +85,7 @@ def read_info(content: Mapping[str, Any]) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def read(content: Any) -> Answer:
+def read(content: Any) -> WebUIResponse:
     """Return the answer in `content`.
 
     Raises:
@@ -95,4 +95,4 @@ def read(content: Any) -> Answer:
     info = read_info(content) if isinstance(content, dict) else {}
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images) or not info:
         raise WrongResult("the WebUI's answer has no pictures or no info")
-    return Answer(tuple(images), info)
+    return WebUIResponse(tuple(images), info)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.images.picture import Picture
     from worker.webui.names.catalog import Catalog
     from worker.webui.request.body import Expectation
-    from worker.webui.result.response import Answer
+    from worker.webui.result.response import WebUIResponse
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
@@ -54,7 +54,7 @@ class Mismatch:
         return f"{self.what} is {self.got!r}, asked for {self.asked!r}"
 
 
-def answer_mismatches(expect: Expectation, answer: Answer, catalog: Catalog) -> list[Mismatch]:
+def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> list[Mismatch]:
     """Compare what was asked with what the WebUI says it did."""
     if expect.undiffused:
         return [] if answer.images else [Mismatch("number of pictures", "one or more", 0)]
@@ -89,7 +89,9 @@ def answer_mismatches(expect: Expectation, answer: Answer, catalog: Catalog) -> 
     return found
 
 
-def _parameter_mismatches(expect: Expectation, asked: Parameters, answer: Answer, catalog: Catalog) -> list[Mismatch]:
+def _parameter_mismatches(
+    expect: Expectation, asked: Parameters, answer: WebUIResponse, catalog: Catalog
+) -> list[Mismatch]:
     """Compare the request's parameters with those in `info` and in the infotext of each picture."""
     as_sent = reads_prompts_as_sent(catalog.scripts | catalog.img2img_scripts)
     found = [
@@ -111,12 +113,12 @@ def _parameter_mismatches(expect: Expectation, asked: Parameters, answer: Answer
     return found
 
 
-def _texts(expect: Expectation, answer: Answer) -> Sequence[str]:
+def _texts(expect: Expectation, answer: WebUIResponse) -> Sequence[str]:
     """Return the infotexts of the pictures that were asked for, in their order."""
     return answer.infotexts[answer.first + expect.steps_back :][: expect.count]
 
 
-def _prompts(answer: Answer, index: int) -> tuple[str, str] | None:
+def _prompts(answer: WebUIResponse, index: int) -> tuple[str, str] | None:
     """Return prompt and negative prompt of picture `index` by `info`, None where it has none."""
     positive, negative = answer.prompts, answer.negative_prompts
     if index >= len(positive) or index >= len(negative):
@@ -124,7 +126,7 @@ def _prompts(answer: Answer, index: int) -> tuple[str, str] | None:
     return positive[index], negative[index]
 
 
-def picture_mismatches(expect: Expectation, pictures: Sequence[Picture], answer: Answer) -> list[Mismatch]:
+def picture_mismatches(expect: Expectation, pictures: Sequence[Picture], answer: WebUIResponse) -> list[Mismatch]:
     """Compare what was asked with the pictures themselves, their own notes included."""
     found = []
     texts = _texts(expect, answer)

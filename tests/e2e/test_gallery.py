@@ -1,0 +1,126 @@
+"""`worker gallery` and `/gallery` of `worker serve`, each as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+
+from tests.support.gallery import fill, png
+from tests.support.ports import free_port
+from worker.gallery.web.access import TOKEN_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def running(tmp_path: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", *arguments],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_the_command_tells_its_address_and_ends_at_ctrl_c(tmp_path: Path) -> None:
+    fill(tmp_path / "pics", 3)
+    with running(tmp_path, "gallery", str(tmp_path / "pics"), "--port", "0") as process:
+        line = first_line(process)
+        url = re.search(r"http://127\.0\.0\.1:\d+/gallery/", line)
+        assert url is not None, line
+        assert line.startswith("3 pictures at ")
+        assert len(requests.get(f"{url[0]}api/pictures", timeout=10).json()["pictures"]) == 3
+        assert requests.get(url[0].removesuffix("/"), timeout=10).url == url[0]
+    assert process.returncode == 0
+
+
+def test_on_an_address_that_others_reach_a_key_is_made_up(tmp_path: Path) -> None:
+    fill(tmp_path / "pics", 1)
+    with running(tmp_path, "gallery", str(tmp_path / "pics"), "--port", "0", "--host", "0.0.0.0") as process:
+        found = re.search(r"http://0\.0\.0\.0:(\d+)/gallery/#key=(\S+)", first_line(process))
+        assert found is not None
+        url = f"http://127.0.0.1:{found[1]}/gallery/api/pictures"
+        assert requests.get(url, timeout=10).status_code == 401
+        assert requests.get(url, headers={"Authorization": f"Bearer {found[2]}"}, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["gallery", "nowhere"], 1, "nowhere can't be read"),
+        (["gallery", "s3://"], 1, "names no bucket"),
+        (["gallery", ".", "--endpoint", "ftp://x"], 2, "--endpoint"),
+        (["gallery"], 2, "DIR"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "300", "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - a text is wanted
+        cwd=tmp_path,
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+def test_serve_shows_a_gallery_whose_jobs_it_runs_itself(tmp_path: Path) -> None:
+    (tmp_path / "pics").mkdir()
+    notes = "a lighthouse\nSteps: 2, Sampler: Euler, Seed: 7, Size: 64x64"
+    (tmp_path / "pics" / "001-7.png").write_bytes(png(1, notes))
+    port = free_port()
+    given = {"GALLERY": str(tmp_path / "pics"), "HTTP_API_KEY": "sesame", "RESULTS_DIR": str(tmp_path / "results")}
+    with running(tmp_path, "serve", "--port", str(port), **given):
+        url, key = f"http://127.0.0.1:{port}", {"Authorization": "Bearer sesame"}
+        patiently = Retrying(
+            retry=retry_if_exception_type(requests.ConnectionError) | retry_if_result(lambda answer: not answer.ok),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(60),
+        )
+        patiently(requests.get, f"{url}/ready", timeout=10)
+        assert requests.get(f"{url}/gallery/api/pictures", timeout=10).status_code == 401
+        session = requests.get(f"{url}/gallery/api/session", headers=key, timeout=10).json()
+        assert session["may_run"] is True
+        (told,) = requests.get(f"{url}/gallery/api/pictures", headers=key, timeout=10).json()["pictures"]
+        body = {"picture": told["id"], "count": 1}
+        headers = {**key, TOKEN_HEADER: session["token"]}
+        answer = requests.post(f"{url}/gallery/api/again", json=body, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+        def tasks() -> requests.Response:
+            return requests.get(f"{url}/gallery/api/pictures", headers=key, timeout=10)
+
+        over = Retrying(
+            retry=retry_if_result(lambda told: told.json()["tasks"][0]["status"] in {"queued", "running"}),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(60),
+        )
+        (task,) = over(tasks).json()["tasks"]
+        assert (task["status"], task["made"]) == ("made", ["001-8.png"]), task["message"]

@@ -1,0 +1,86 @@
+"""The page with 5,000 pictures: what is in the document, and how long the browser is busy at a time."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.gallery import drawing, served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+PICTURES = 5000
+MOST_CELLS = 400
+SLACK = 8
+"""How much slower than the goal a machine that does other things beside may be."""
+
+WATCH = """
+window.longest = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
+}).observe({ type: "longtask", buffered: false });
+"""
+SCROLL = """
+async () => {
+  const scroller = document.getElementById("scroller");
+  const heights = new Set(), most = [];
+  for (let step = 0; step <= 200; step += 1) {
+    scroller.scrollTop = (scroller.scrollHeight - scroller.clientHeight) * step / 200;
+    await new Promise(requestAnimationFrame);
+    heights.add(scroller.scrollHeight);
+    most.push(document.querySelectorAll("[role=gridcell]").length);
+  }
+  return { heights: [...heights], cells: Math.max(...most), orphans: document.querySelectorAll("img[src='']").length };
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("many")
+    kinds = []
+    for number in range(50):
+        out = BytesIO()
+        drawing(number).save(out, "WEBP", quality=60, method=0)
+        kinds.append(out.getvalue())
+    for number in range(PICTURES):
+        (path / f"{number:04}-{number}.webp").write_bytes(kinds[number % 50])
+    return path
+
+
+def test_5000_pictures_stay_fluid(
+    folder: Path, tmp_path: Path, open_page: Callable[..., Page], record_property: Callable[[str, object], None]
+) -> None:
+    with served(folder, tmp_path / "cache") as gallery:
+        page = open_page("about:blank")
+        page.add_init_script(WATCH)
+        page.goto(gallery.url)
+        page.wait_for_selector("[role=gridcell]")
+        shown_ms = page.evaluate("performance.now()")
+        expected = page.evaluate("Math.ceil(5000 / app.grid.columns) * (app.grid.size + 30) + 8")
+        assert page.evaluate("app.model.shown.length") == PICTURES
+        assert abs(page.evaluate("document.getElementById('scroller').scrollHeight") - expected) <= 238
+        page.evaluate("window.longest = 0")
+        told = page.evaluate(SCROLL)
+        longest_ms = page.evaluate("window.longest")
+        record_property("figures", json.dumps({"shown_ms": shown_ms, "longest_task_ms": longest_ms, **told}))
+        assert told["cells"] <= MOST_CELLS
+        assert len(told["heights"]) == 1
+        assert shown_ms < 2000 * SLACK
+        assert longest_ms < 100 * SLACK
+        page.keyboard.press("Home")
+        for _ in range(100):
+            page.keyboard.press("x")
+        assert page.evaluate("app.model.places.get(app.current)") == 100
+        page.evaluate("app.moveTo(app.model.shown[4000])")
+        active = page.locator("[role=grid]").get_attribute("aria-activedescendant")
+        row = page.locator(f"#{active}").locator("..")
+        columns = page.evaluate("app.grid.columns")
+        assert row.get_attribute("aria-rowindex") == str(4000 // columns + 1)

@@ -1,0 +1,106 @@
+"""``worker gallery DIR | s3://bucket/prefix``: a page to look through pictures, keep some and have them finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.printing import complain, write
+from worker.cli.submit import key_name
+from worker.client import Endpoint, EndpointError
+from worker.errors import WorkerError
+from worker.gallery.live_gallery import Gallery
+from worker.gallery.store.folder import Folder
+from worker.gallery.store.opening import open_store
+from worker.gallery.store.picture_store import StoreUnavailable
+from worker.gallery.thumbnails import cache_folder
+from worker.gallery.web.access import Access
+from worker.gallery.web.gallery_server import PATH, server
+from worker.gallery.web.offline import write_page
+from worker.ingress import LOOPBACK
+from worker.settings import read_settings
+from worker.telemetry import logs
+
+if TYPE_CHECKING:
+    import socket
+
+    from worker.settings import Settings
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def gallery(
+    where: Annotated[str, typer.Argument(metavar="DIR|s3://BUCKET/PREFIX", help="The pictures.")],
+    *,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL, that runs jobs.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets a phone in.")] = LOOPBACK[0],
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free.")] = 8100,
+    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further name of this server.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Allow to move rejected pictures into .trash/.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Write DIR/gallery.html, which needs no server.")] = False,
+) -> None:
+    """Show pictures on a page: keep, reject, compare, and finish the kept ones.
+
+    Decisions are appended to curation.jsonl beside the pictures; the pictures are never changed. Runs until Ctrl-C. The
+    key of --endpoint is read as in `submit`. HTTP_API_KEY protects the page; on an address that others reach, one is
+    made up where none is set. Exit code 1 when the pictures can't be read.
+    """
+    logs.configure(level="warning", json=False)
+    try:
+        settings = read_settings(os.environ)
+        pictures = Gallery(
+            open_store(where, settings),
+            cache_folder(os.environ),
+            may_delete=delete,
+            endpoint=None if endpoint is None else _endpoint(endpoint),
+        )
+        pictures.catalog.scan()
+        if page:
+            if not isinstance(pictures.store, Folder):
+                raise typer.BadParameter("--page: needs a folder")
+            write(f"Open {write_page(pictures)}")
+            return
+    except (StoreUnavailable, WorkerError) as error:
+        complain(f"gallery: {error}")
+        raise typer.Exit(1) from error
+    _serve(pictures, settings, host, port, allow_host or [])
+
+
+def _endpoint(where: str) -> Endpoint:
+    variable = key_name(where)
+    try:
+        return Endpoint(where, api_key=os.environ.get(variable))
+    except EndpointError as error:
+        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
+
+
+def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: list[str]) -> None:
+    from worker.serving.http_api.server import listen  # noqa: PLC0415 - not where the pictures can't be read
+
+    key = settings.http_api_key.get_secret_value() if settings.http_api_key is not None else None
+    is_made_up = key is None and host not in LOOPBACK
+    if is_made_up:
+        key = secrets.token_urlsafe(16)
+    try:
+        listener: socket.socket = listen(host, port)
+    except OSError as error:
+        raise typer.BadParameter(f"--port {port} of {host} can't be listened on: {error.strerror}") from error
+    chosen = listener.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    pictures.start()
+    write(f"{pictures.catalog.size} pictures at http://{shown}:{chosen}{PATH}/{f'#key={key}' if is_made_up else ''}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server passes it on when it has ended
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server(pictures, Access(key, hosts), host, chosen).run(sockets=[listener])
+    finally:
+        pictures.close()

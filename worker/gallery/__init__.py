@@ -1,0 +1,1 @@
+"""A web page to look through generated pictures, to keep or reject them, and to have the kept ones finished."""

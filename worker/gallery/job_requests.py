@@ -1,0 +1,103 @@
+"""The jobs that finish a picture or make it again with other seeds. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from worker.contract.expand.from_infotext import job_from
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from worker.gallery.facts import PictureFacts
+
+LARGEST_SEED = 2**32 - 1
+FINAL = "final"
+_CANDIDATE_FOLDERS = ("stage1", "base")
+
+
+class NoSuchJob(Exception):
+    """No job can be made for a picture; the message says what its facts lack."""
+
+
+def finishing_job(facts: PictureFacts, key: str | None) -> dict[str, Any]:
+    """Return the job that runs the stages that are left for a picture.
+
+    Args:
+        facts: The picture's.
+        key: Its key in the store that the worker has too; None: its own job is run again, to the end.
+
+    Raises:
+        NoSuchJob: its facts tell of no stages that are left.
+    """
+    if facts.stage == FINAL:
+        raise NoSuchJob("it is a final picture")
+    if facts.key or key:
+        return {"type": "continue", "keys": [facts.key or key]}
+    if facts.request is None:
+        raise NoSuchJob("no JSON beside it tells its job")
+    if "until" not in facts.request:
+        raise NoSuchJob("its job has no stages that are left (no `until`)")
+    return {name: value for name, value in facts.request.items() if name != "until"}
+
+
+def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
+    """Return the job that makes one picture as this one with another seed.
+
+    Raises:
+        NoSuchJob: neither JSON nor infotext tell how it was made.
+    """
+    if facts.request is not None:
+        job = dict(facts.request)
+    elif facts.prompt:
+        job = job_from(facts.prompt, facts.negative_prompt, dict(facts.parameters))
+    else:
+        raise NoSuchJob("neither a JSON beside it nor an infotext in it tells how it was made")
+    for many in ("seeds", "n_iter", "batch_size", "num_images"):
+        job.pop(many, None)
+    return {**job, "seed": seed}
+
+
+def next_seeds(seed: int, used: Collection[int], count: int) -> list[int]:
+    """Return the next `count` seeds after `seed` that are not in `used`."""
+    found: list[int] = []
+    while len(found) < count:
+        seed = seed + 1 if seed < LARGEST_SEED else 0
+        if seed not in used:
+            found.append(seed)
+    return found
+
+
+def final_name(name: str) -> str:
+    """Return the name, without ending, of the final of a candidate: in `final/` beside or instead of its folder."""
+    path = PurePosixPath(name)
+    parent = path.parent.parent if path.parent.name in _CANDIDATE_FOLDERS else path.parent
+    return str(parent / FINAL / path.stem)
+
+
+def finished(pictures: Iterable[tuple[str, PictureFacts | None]]) -> set[str]:
+    """Return the names of the candidates that have a final: one that names them as source, or one of the same name."""
+    names = {name for name, _ in pictures}
+    sources = {facts.source for _, facts in pictures if facts is not None and facts.stage == FINAL}
+    stems = {str(PurePosixPath(name).with_suffix("")) for name in names}
+    return {name for name in names if name in sources or final_name(name) in stems}
+
+
+def facts_document(facts: PictureFacts, job: Mapping[str, Any], told: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what is written beside a picture that was made from another one.
+
+    Args:
+        facts: Of the other one.
+        job: That was sent.
+        told: The picture's own row in the answer, {} where there is none.
+        more: Further fields.
+    """
+    known = {
+        "prompt": facts.prompt,
+        "negative_prompt": facts.negative_prompt,
+        "seed": facts.seed,
+        "checkpoint": facts.checkpoint,
+        "loras": list(facts.loras),
+    }
+    return {**{name: value for name, value in known.items() if value}, **told, **more, "job": dict(job)}
