@@ -18,6 +18,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
+# `.venv/bin/worker` is the command line from any folder.
 # uv installs in seconds what takes pip a minute; where it cannot be had, pip does the same.
 define install
 	if $(UV) --version >/dev/null 2>&1 && $(UV) pip install --python $(PY) $(LOCKED) $(1); then :; \
@@ -28,6 +29,9 @@ $(VENV)/.worker: requirements/uv.lock requirements/worker.lock
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --disable-pip-version-check $(LOCKED) requirements/uv.lock 2>/dev/null || true
 	@$(call install,requirements/worker.lock)
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -c "from worker.cli.main import run; run()" "$$@"\n' \
+		"$(CURDIR)" "$(CURDIR)/$(PY)" >$(VENV)/bin/worker
+	@chmod +x $(VENV)/bin/worker
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker

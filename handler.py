@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 from worker.allocator import return_large_blocks
 from worker.app import Worker
 from worker.errors import WorkerError
+from worker.ingress import refuse_sdk_workers, serves_http
 from worker.settings import read_settings
 from worker.telemetry import logs, output
 
 
 def main() -> int:
     """Run the worker until it is told to stop; return the exit code."""
-    from worker.ingress import refuse_sdk_workers, serves_http  # noqa: PLC0415 - as above
-
     if serves_http(os.environ, sys.argv[1:]):
         from worker.cli.serve import serve_http  # noqa: PLC0415 - on load-balancing endpoints alone
 
@@ -33,7 +33,13 @@ def main() -> int:
     try:
         refuse_sdk_workers(sys.argv[1:])
         settings = read_settings(os.environ)
-        logs.configure_from(settings, os.environ)
+        local = not settings.in_production and "RUNPOD_REALTIME_PORT" not in os.environ
+        is_watched = local and sys.stderr.isatty() and "LOG_LEVEL" not in os.environ
+        logs.configure_from(settings, os.environ, level="warning" if is_watched else None)
+        if local:
+            from worker.cli.job_file import sdk_arguments  # noqa: PLC0415 - local runs only
+
+            sys.argv[1:] = sdk_arguments(sys.argv[1:], Path.cwd())  # before gigabytes are loaded for a slip in the job
         if settings.runpod_log_level is not None:
             os.environ["RUNPOD_LOG_LEVEL"] = settings.runpod_log_level.upper()  # read by the SDK when it is imported
         worker = Worker(settings, os.environ)
@@ -52,8 +58,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-
-    from worker.telemetry.output import flush  # imported by `main`, after it has set the collector up
-
-    flush()
+    output.flush()
     os._exit(code)  # a thread that still waits for somebody else's answer must not keep a worker that is done

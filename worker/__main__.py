@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from worker.cli.main import main
+MISSING_PACKAGE = 1
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], program="python -m worker"))
+    try:
+        from worker.cli.main import main
+
+        code = main(sys.argv[1:], program="python -m worker")
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith(("worker", "standin")):
+            raise
+        print(  # noqa: T201 - the command line
+            f"worker: this Python ({sys.executable}) lacks the package {missing.name!r}. "
+            "`make run` sets everything up; then use .venv/bin/worker.",
+            file=sys.stderr,
+        )
+        code = MISSING_PACKAGE
+    sys.exit(code)

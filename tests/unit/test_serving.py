@@ -318,3 +318,11 @@ def test_background_work_returns_or_raises_where_its_result_is_asked_for() -> No
     assert run_in_background(lambda: 7).result(5) == 7
     with pytest.raises(ValueError, match="no"):
         run_in_background(lambda: int("no")).result(5)
+
+
+def test_a_local_run_leaves_its_own_pictures_alone_in_the_folder(tmp_path: Path) -> None:
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    save_locally({"images": [picture, picture]}, tmp_path)
+    (tmp_path / "mine.png").touch()
+    save_locally({"images": [picture]}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["001.png", "answer.json", "mine.png"]

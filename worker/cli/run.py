@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.app import Worker
+from worker.cli.job_file import read_job
 from worker.cli.printing import complain, write_json
-from worker.errors import InvalidInput, WorkerError
+from worker.errors import WorkerError
 from worker.serving.local_result import save_locally
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs
@@ -43,7 +44,7 @@ def run(
 
     Exit code 1 when the job failed; the error answer is on standard output then.
     """
-    answer = _run_job(read_file(job), out)
+    answer = _run_job(read_file(job), job, out)
     write_json(answer)
     raise typer.Exit(JOB_ERROR if "error" in answer else 0)
 
@@ -60,11 +61,11 @@ def read_file(name: str) -> str:
         raise typer.BadParameter(f"{name} can't be read: {error}") from error
 
 
-def _run_job(text: str, out: Path | None) -> dict[str, Any]:
+def _run_job(text: str, name: str, out: Path | None) -> dict[str, Any]:
     logs.configure(level="warning", json=False)
     host: Worker | None = None
     try:
-        job = read_job(text)
+        job = read_job(text, "standard input" if name == "-" else name)
         settings = read_settings(os.environ)
         if out is not None:
             settings = settings.model_copy(update={"out_dir": out})
@@ -83,22 +84,6 @@ def _run_job(text: str, out: Path | None) -> dict[str, Any]:
     finally:
         if host is not None:
             host.close()
-
-
-def read_job(text: str) -> dict[str, Any]:
-    """Return the job in `text` as the platform would hand it over.
-
-    Raises:
-        InvalidInput: not JSON, or not an object.
-    """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput.at("", f"the job is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InvalidInput.at("", "the job must be a JSON object")
-    job = content if isinstance(content.get("input"), dict) else {"input": content}
-    return {"id": "local", **job}
 
 
 async def _until_done(host: Worker, job: Mapping[str, Any]) -> Any:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from worker.cli.job_file import read_job
 from worker.cli.printing import complain, write_json
-from worker.cli.run import JOB_ERROR, JobFile, bar, read_file, read_job
+from worker.cli.run import JOB_ERROR, JobFile, bar, read_file
 from worker.client import Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
@@ -35,7 +36,7 @@ def submit(
     error answer is on standard output then.
     """
     try:
-        wanted = read_job(read_file(job))
+        wanted = read_job(read_file(job), "standard input" if job == "-" else job)
     except WorkerError as error:
         raise typer.BadParameter(error.message) from error
     variable = key_name(endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,15 +18,18 @@ _SIGNATURES = (
     ("webp", 8, b"WEBP"),
     ("avif", 4, b"ftypavif"),
 )
+_OWN_NAME = re.compile(r"\d{3}\.[a-z]+")
+"""Pictures of a local run: nothing else in the folder is ever removed."""
 
 
 def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
 
-    In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. Files of an earlier run
-    with the same names are replaced.
+    In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. The files of an earlier
+    run, as its ``answer.json`` names them, are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(folder)
     images = [_save_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
     saved = {**answer, "images": images} if "images" in answer else dict(answer)
     path = folder / "answer.json"
@@ -38,6 +42,17 @@ def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     if isinstance(worker, dict) and worker.get("backend") == "stand-in":
         lines.append("It was drawn by the stand-in WebUI, not diffused: neither WEBUI_DIR nor WEBUI_URL is set.")
     return lines
+
+
+def _remove_earlier(folder: Path) -> None:
+    try:
+        earlier = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    images = earlier.get("images") if isinstance(earlier, dict) else None
+    for name in images if isinstance(images, list) else ():
+        if isinstance(name, str) and _OWN_NAME.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _save_picture(image: str, index: int, folder: Path) -> str:
