@@ -41,7 +41,7 @@ def test_the_legend_writes_each_value_and_takes_room_for_it_alone() -> None:
     assert above > 0
     for x in range(2):
         label = told.crop((x * 72, 0, x * 72 + 64, above)).convert("L")
-        assert label.getextrema()[0] < 100
+        assert min(label.tobytes()) < 100
 
 
 def test_a_label_that_is_too_long_stays_within_its_cell() -> None:

@@ -31,7 +31,7 @@ def test_a_picture_that_is_cut_and_blended_is_the_same(
     grid = tile_grid(width, height, size=size, overlap=overlap)
     tiles = [cut(image, grid, corner) for corner in grid.corners()]
     difference = ImageChops.difference(blended(tiles, grid, blend), image)
-    assert max(high for _, high in difference.getextrema()) == 0
+    assert max(difference.tobytes()) == 0
 
 
 @given(st.integers(1, 3000), st.sampled_from([64, 128, 512]), st.integers(8, 31))
