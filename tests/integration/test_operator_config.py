@@ -56,18 +56,11 @@ def test_a_refused_prompt_makes_no_picture(house: Worker) -> None:
     assert answer["details"]["problems"][0]["path"] == "prompt"
 
 
-PLOT = {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}
-
-
 @pytest.mark.parametrize(
     ("job", "path"),
     [
         ({"hires": {"scale": 2, "denoising_strength": 0.5, "negative_prompt": "john doe"}}, "hires.negative_prompt"),
         ({"adetailer": [{"model": "face_yolov8n.pt", "prompt": "john doe"}]}, "adetailer[0].prompt"),
-        (
-            {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
-            "script.args",
-        ),
         ({"loras": [{"name": "add_detail", "trigger_words": ["john doe"]}]}, "loras[0].trigger_words"),
     ],
 )
@@ -80,7 +73,15 @@ def test_words_that_come_by_another_way_are_refused_too(house: Worker, job: dict
     ("job", "path"),
     [
         ({"prompt": "john x", "plot": {"x": {"search": "x", "values": ["x", "doe"]}}}, "plot.x.values[1]"),
+        (
+            {"prompt": "john x", "negative_prompt": "x", "plot": {"x": {"search": "x", "values": ["x", "doe"]}}},
+            "plot.x.values[1]",
+        ),
         ({"prompt": "", "plot": {"x": {"field": "prompt", "values": ["x", "john doe"]}}}, "plot.x.values[1]"),
+        (
+            {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
+            "script.args.X values[1]",
+        ),
     ],
 )
 def test_words_that_a_plot_puts_into_a_prompt_are_refused_in_its_cell(

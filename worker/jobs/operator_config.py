@@ -49,16 +49,17 @@ class OperatorConfig:
         """
         if not self.rules:
             return []
-        texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
+        # Pairs, since a plot's one value may stand in two prompts.
+        texts = [(job.path("prompt"), job.prompt), (job.path("negative_prompt"), job.negative_prompt)]
         if isinstance(job, Txt2Img):
-            texts[job.path("hr_prompt")] = job.hr_prompt or ""
-            texts[job.path("hr_negative_prompt")] = job.hr_negative_prompt or ""
+            texts.append((job.path("hr_prompt"), job.hr_prompt))
+            texts.append((job.path("hr_negative_prompt"), job.hr_negative_prompt))
         for number, unit in enumerate(job.adetailer or ()):
-            texts[job.path(f"adetailer[{number}].prompt")] = unit.prompt or ""
-            texts[job.path(f"adetailer[{number}].negative_prompt")] = unit.negative_prompt or ""
+            texts.append((job.path(f"adetailer[{number}].prompt"), unit.prompt))
+            texts.append((job.path(f"adetailer[{number}].negative_prompt"), unit.negative_prompt))
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
-                texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
+                texts.append((f"{job.path('loras')}[{number}].trigger_words", ", ".join(lora.trigger_words)))
         return enforce(judge(texts, self.rules))
 
 

@@ -30,7 +30,7 @@ RULES = read_policy(
     ],
 )
 def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
-    found = judge({"prompt": prompt}, RULES)
+    found = judge([("prompt", prompt)], RULES)
     assert [one.rule for one in found] == ["people"]
     with pytest.raises(InvalidInput) as caught:
         enforce(found)
@@ -40,14 +40,14 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
 
 @pytest.mark.parametrize("prompt", ["john doering", "a cat", "", "johndoe"])
 def test_what_is_no_whole_word_is_fine(prompt: str) -> None:
-    assert judge({"prompt": prompt}, RULES) == []
+    assert judge([("prompt", prompt)], RULES) == []
 
 
 @pytest.mark.parametrize("pattern", ["Jane Doe", "JANE\\s+DOE", "jane doe", "J[A-Z]NE DOE"])
 @pytest.mark.parametrize("prompt", ["Jane Doe in a hat", "jane doe", "JANE DOE"])
 def test_an_operators_pattern_holds_in_any_case(pattern: str, prompt: str) -> None:
     rules = read_policy(f"- name: person\n  patterns: ['{pattern}']")
-    assert [one.rule for one in judge({"prompt": prompt}, rules)] == ["person"]
+    assert [one.rule for one in judge([("prompt", prompt)], rules)] == ["person"]
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_terms_and_patterns_have_to_be_lists(text: str) -> None:
 
 
 def test_what_is_flagged_is_a_warning() -> None:
-    assert enforce(judge({"prompts[1].prompt": "an Acmeish car"}, RULES)) == [
+    assert enforce(judge([("prompts[1].prompt", "an Acmeish car")], RULES)) == [
         "prompts[1].prompt: flagged by this endpoint's rule 'brands'"
     ]
 
 
 def test_without_rules_everything_is_fine() -> None:
-    assert judge({"prompt": "john doe"}, ()) == []
+    assert judge([("prompt", "john doe")], ()) == []
     assert read_policy("") == ()
 
 

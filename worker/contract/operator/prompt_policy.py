@@ -23,7 +23,7 @@ import yaml
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 Action = Literal["refuse", "flag"]
 _SPACE = re.compile(r"\s+")
@@ -96,10 +96,10 @@ def simplified(text: str) -> str:
     return _SPACE.sub(" ", _EMPHASIS.sub("", plain)).casefold().strip()
 
 
-def judge(texts: Mapping[str, str], rules: Sequence[Rule]) -> list[PolicyMatch]:
-    """Return the rules that `texts` (path in the job → prompt) meet, each at most once per text."""
+def judge(texts: Iterable[tuple[str, str | None]], rules: Sequence[Rule]) -> list[PolicyMatch]:
+    """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text."""
     found: list[PolicyMatch] = []
-    for path, text in texts.items():
+    for path, text in texts:
         if not rules or not text:
             continue
         # The WebUI takes tags out of the midst of words, and its scripts put a space where they part prompts.

@@ -177,7 +177,10 @@ def _written(job: Generation, plot: Plot, place: Mapping[AxisName, int]) -> dict
     found: dict[str, str] = {}
     for name, axis in plot.axes():
         at = job.path(f"plot.{name}.values[{place[name]}]")
-        found |= {_flat(axis.field): at} if axis.field is not None else dict.fromkeys(_SEARCHED, at)
+        if axis.field is not None:
+            found[_flat(axis.field)] = at
+        elif axis.search is not None:
+            found |= {text: at for text in _SEARCHED if axis.search in (getattr(job, text) or "")}
     return found
 
 
