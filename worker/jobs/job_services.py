@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -61,13 +62,14 @@ class JobServices:
     def plain_jobs(self, job: Generation) -> list[Piece]:
         """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`.
 
-        The cells of a plot have one seed, which is drawn once where the job has none.
+        The cells of a plot have one seed, which is drawn once where the job has none. How many pictures they make was
+        judged when the job was accepted.
         """
         if job.plot is None:
             return self._expanded(job)
         first = job if job.seed is not None and job.seed >= 0 else job.changed({"seed": self._draw()})
         pieces: list[Piece] = []
-        for cell in cells_of(first, self.limits):
+        for cell in cells_of(first, replace(self.limits, max_images=sys.maxsize)):
             pieces += (
                 replace(piece, path=".".join(filter(None, (cell.path, piece.path))), cell=cell)
                 for piece in self._expanded(cell.job)

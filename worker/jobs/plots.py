@@ -76,14 +76,25 @@ def _first_pictures(parts: Sequence[PartResult]) -> Iterator[tuple[tuple[int, in
 def _labels(axis: PlotAxis | None) -> list[str]:
     if axis is None:
         return [""]
-    return [_label(axis, value) for value in axis.values]
+    return [label_of(axis, value) for value in axis.values]
 
 
-def _label(axis: PlotAxis, value: Any) -> str:
-    if axis.field is None or axis.field in {"prompt", "negative_prompt"}:
-        return str(value)
-    if isinstance(value, dict):
-        value = value.get("name") or value.get("url") or value
+def label_of(axis: PlotAxis, value: Any) -> str:
+    """Return the text beside a row or column: names speak for themselves, numbers come with their field."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
-        value = str(value).lower()
-    return f"{axis.field}: {value:g}" if isinstance(value, float) else f"{axis.field}: {value}"
+        return f"{axis.title}: {str(value).lower()}"
+    if isinstance(value, (int, float)):
+        return f"{axis.title}: {value:g}" if isinstance(value, float) else f"{axis.title}: {value}"
+    return f"{axis.title}: {_named(value)}"
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_named(part) for part in value) or "none"
+    if isinstance(value, dict):
+        name = value.get("name") or value.get("url")
+        scale = f" {value['scale']}" if value.get("scale") is not None else ""
+        return f"{name}{scale}" if name else str(value)
+    return "none" if value is None else str(value)

@@ -203,9 +203,10 @@ class TileRedraw:
         done = 0
         while done < grid.count:
             number = min(at_once, grid.count - done)
-            inputs = await threads.run(_cut, image, grid, corners[done : done + number])
-            changes = {"seed": seeds[done], **batch_of(number)}
-            batch = await generation.with_inputs(prepared, changes, inputs)
+            with self._context.phases.phase("prepare"):
+                inputs = await threads.run(_cut, image, grid, corners[done : done + number])
+                changes = {"seed": seeds[done], **batch_of(number)}
+                batch = await generation.with_inputs(prepared, changes, inputs)
             context = replace(self._context, on_progress=_of_tiles(self._context.on_progress, done, number, grid.count))
             try:
                 made = await generation.generate(batch, context)
@@ -216,13 +217,15 @@ class TileRedraw:
                 self._notes.append(f"The GPU's memory holds {at_once} of these tiles at once.")
                 self._plan = replace(self._plan, at_once=at_once)
                 continue
-            await threads.run(_add, canvas, made.pictures)
+            with self._context.phases.phase("check"):
+                await threads.run(_add, canvas, made.pictures)
             self._notes += made.warnings
             first = first or made
             done += number
         if first is None:
             raise AssertionError("a grid has a tile")
-        return await threads.run(self._joined, canvas, grid, first, seeds)
+        with self._context.phases.phase("deliver"):
+            return await threads.run(self._joined, canvas, grid, first, seeds)
 
     def _joined(self, canvas: TileCanvas, grid: TileGrid, first: Generated, seeds: Sequence[int]) -> Generated:
         whole = encode(canvas.picture(), "png", infotext=self._infotext(first.pictures[0].infotext, grid))

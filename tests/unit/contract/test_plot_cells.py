@@ -68,7 +68,7 @@ def test_a_mistake_of_a_cell_is_told_at_its_value_and_each_once() -> None:
 
 def test_what_a_plot_makes_counts_with_its_batches() -> None:
     assert mistakes(batch_size=2, plot={"x": axis("seed", *range(9))}) == [
-        ("plot", "makes 18 pictures; at most 16 are allowed (this endpoint)")
+        ("plot", "the job must be at most 16 pictures, not 18 (this endpoint)")
     ]
     assert mistakes(plot={"x": axis("batch_size", 8, 9)})[0][0] == "plot"
 

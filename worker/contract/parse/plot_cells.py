@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.base.json_guard import shown
@@ -79,9 +78,6 @@ def plot_cells(
     if plot is None:
         return [], []
     problems = [problem for name, axis in plot.axes() for problem in _wrong_axis(name, axis, job)]
-    count = prod(len(axis.values) for _, axis in plot.axes())
-    if count > limits.max_images:
-        problems.append(_too_many(count, limits))
     if problems:
         return [], problems
     fields = job.model_dump(exclude_unset=True, exclude={"plot"})
@@ -97,12 +93,8 @@ def plot_cells(
         cells.append(PlotCell(place, values, cell))
     made = sum(picture_count(cell.job) for cell in cells)
     if not problems and made > limits.max_images:
-        problems.append(_too_many(made, limits))
+        problems.append(Problem("plot", f"makes {made} pictures; at most {limits.max_images} are allowed"))
     return cells, list(dict.fromkeys(problems))
-
-
-def _too_many(count: int, limits: Limits) -> Problem:
-    return Problem("plot", f"makes {count} pictures; at most {limits.max_images} are allowed (this endpoint)")
 
 
 def _wrong_axis(name: AxisName, axis: PlotAxis, job: Generation) -> Iterator[Problem]:

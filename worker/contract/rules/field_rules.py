@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from worker.contract.rules import brackets, comments, tile_rules
@@ -126,8 +127,10 @@ def largest_size(job: Txt2Img) -> Size:
 
 
 def picture_count(job: Generation) -> int:
-    """Return how many pictures `job` asks for, all its prompts together."""
+    """Return how many pictures `job` asks for, all its prompts, or all cells of its plot, together."""
     starts = len(job.init_images) if isinstance(job, Img2Img) else 1
+    if job.plot is not None:
+        starts *= prod(len(axis.values) for _, axis in job.plot.axes())
     each = len(job.seeds) if job.seeds else (job.batch_size or 1) * (job.n_iter or 1)
     if not job.prompts:
         return each * starts
@@ -139,8 +142,8 @@ def picture_count(job: Generation) -> int:
 def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
     pictures = picture_count(job)
     if pictures > limits.max_images:
-        if job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
-            field = "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
+        if job.plot or job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
+            field = "plot" if job.plot else "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
             what = "the job"
         else:
             field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"

@@ -41,7 +41,7 @@ class PlotAxis(Part):
     @property
     def title(self) -> str:
         """The name that the legend shows."""
-        return self.field if self.field is not None else f"“{self.search}”"
+        return self.field or self.search or ""
 
 
 class Plot(Part):
