@@ -14,10 +14,9 @@ if __name__ == "__main__":
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith(("worker", "standin")):
             raise
-        print(  # noqa: T201 - the command line
+        sys.stderr.write(
             f"worker: this Python ({sys.executable}) lacks the package {missing.name!r}. "
-            "`make run` sets everything up; then use .venv/bin/worker.",
-            file=sys.stderr,
+            "`make run` sets everything up; then use .venv/bin/worker.\n"
         )
         code = MISSING_PACKAGE
     sys.exit(code)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from worker import default_checkpoint
 from worker.clock import running
 from worker.doctor.quick import refuse_the_hopeless
-from worker.settings import MODEL_KINDS
+from worker.settings import AUTO_PIXELS, MODEL_KINDS
 from worker.telemetry.logs import get_logger
 from worker.webui.backend import Backend
 from worker.webui.process import plan as launch
+from worker.webui.process.device import fitting_pixels
 from worker.webui.process.environment import disk_errors
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from worker.serving.observability import Observability
     from worker.settings import Settings
     from worker.telemetry.progress import PieceSink, ProgressSink
+    from worker.webui.process.device import Device
 
 NEEDED_TO_WAIT = ("worker.webui.process.boot", "worker.webui.http", "worker.webui.execute.generate")
 
@@ -89,9 +91,18 @@ class Worker:
         shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
         with disk_errors():
             plan = launch.plan(self.settings, shown, self._environment, checkpoint_dir=view, demo_models=self._demo)
+            self._settle(plan.device)
             self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
             self._backend.spawn()
         self._accompany(self._backend, checkpoint)
+
+    def _settle(self, device: Device | None) -> None:
+        """Fill in the settings that depend on the device, and say what it is where that may surprise."""
+        if device is not None and device.warning is not None:
+            self._log.warning(device.warning)
+        if self.settings.max_pixels == AUTO_PIXELS:
+            self.settings = self.settings.model_copy(update={"max_pixels": fitting_pixels(device)})
+            self._log.info("MAX_PIXELS=auto", max_pixels=self.settings.max_pixels)
 
     def _accompany(self, backend: Backend, checkpoint: Path | None) -> None:
         """Prepare everything that the WebUI need not wait for, imports included."""
@@ -144,11 +155,12 @@ class Worker:
         from worker.contract.base.limits import Limits  # noqa: PLC0415 - see above
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
         from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
-        from worker.jobs.inputs import InputLoader, PictureSource  # noqa: PLC0415 - see above
+        from worker.jobs.inputs import InputLoader  # noqa: PLC0415 - see above
         from worker.jobs.job_context import JobThreads  # noqa: PLC0415 - see above
         from worker.jobs.job_services import JobServices  # noqa: PLC0415 - see above
         from worker.jobs.model_files import ModelFiles  # noqa: PLC0415 - see above
         from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
+        from worker.jobs.picture_source import PictureSource  # noqa: PLC0415 - see above
         from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
         from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
         from worker.net.addresses import AllowList  # noqa: PLC0415 - see above
@@ -193,7 +205,8 @@ class Worker:
             delivery=ResultDelivery(delivery, self._kept_results, threads),
             operator=operator,
             threads=threads,
-            limits=Limits(max_pixels=settings.max_pixels, max_images=settings.max_images),
+            limits=Limits(max_pixels=settings.batch_pixels, max_images=settings.max_images),
+            unknown_fields=settings.unknown_fields,
             random=SystemRandom(),
         )
         return Service(settings, services, self._operating.watch)

@@ -71,7 +71,11 @@ def checkpoint(settings: Settings, store: Callable[[], ModelStore], *, demo: boo
     models = store()
     from worker.contract.types.model_ref import ModelRef  # noqa: PLC0415 - as for the store
 
-    wanted = default_checkpoint(settings.default_checkpoint, models.volume.names("checkpoint"))
+    names = models.volume.names("checkpoint")
+    from worker.models.volume.hf_cache import only_cached  # noqa: PLC0415 - as for the store
+
+    cached = only_cached("checkpoint", models.hf_caches) if not settings.default_checkpoint and not names else None
+    wanted = cached.repo if cached is not None else default_checkpoint(settings.default_checkpoint, names)
     found = models.find(ModelRef(name=wanted), "checkpoint", path="DEFAULT_CHECKPOINT")
     if found is None and (settings.default_checkpoint or settings.in_production):
         found = _fetched(wanted, folder, models)

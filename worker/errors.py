@@ -131,16 +131,21 @@ class PlatformFault(WorkerError):
 
 
 class InvalidInput(ClientError):
-    """One or more mistakes in the job; `details.problems` lists all of them."""
+    """One or more mistakes in the job; `details.problems` lists all of them.
+
+    `partial` is the job without the fields that are wrong, for whoever can look for more mistakes in the rest; it is no
+    part of an answer.
+    """
 
     code = "invalid_input"
     about = "The job has mistakes; `details.problems` names each field, what is wrong and what would be right."
 
-    def __init__(self, problems: list[Problem], *, hint: str | None = None) -> None:
+    def __init__(self, problems: list[Problem], *, hint: str | None = None, partial: object = None) -> None:
         if len(problems) > MOST_PROBLEMS + 1:
             more = Problem("", f"has {len(problems) - MOST_PROBLEMS} mistakes more")
             problems = [*problems[:MOST_PROBLEMS], more]
         self.problems = problems
+        self.partial = partial
         super().__init__(
             "; ".join(str(problem) for problem in problems),
             hint=hint,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.clock import running
-from worker.contract.accept import Cache, accept
+from worker.contract.accept import Accepted, Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.jobs.composed.plots import picture_rows, plot_sheet_of
 from worker.jobs.job_context import JobContext
 from worker.jobs.kinds import dispatch
 from worker.jobs.kinds.upscaling import upscale
 from worker.jobs.plain_job import make_pictures
-from worker.jobs.plots import picture_rows, plot_sheet_of
 from worker.jobs.results import PartResult, apply_image_check, merge_results, raise_if_all_refused
 from worker.serving.deadline import seconds_for
 from worker.storage.target import from_job
@@ -29,7 +29,6 @@ from worker.telemetry.phases import Phases, in_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.contract.accept import Accepted
     from worker.contract.types.job import Job
     from worker.gpu_queue import GpuQueue
     from worker.jobs.job_services import JobServices
@@ -66,7 +65,7 @@ class Service:
             asyncio.CancelledError: the job was cancelled; the WebUI is idle again.
         """
         phases, result, images = Phases(), "cancelled", 0
-        with bound(job_id=str(job.get("id", ""))):
+        with bound(job_id=str(job.get("id", "")), **batch_keys(job)):
             try:
                 answer = await self._answer(job, phases, on_progress, on_piece)
                 result, images = "ok", _count(answer)
@@ -95,7 +94,7 @@ class Service:
                     answer = await self._upscaled(request, context)
                 else:
                     special = await dispatch.answer(request, context, services)
-                    answer = {"warnings": list(request.warnings), "worker": self._worker({}), **special}
+                    answer = {"warnings": list(request.warnings), "worker": self._worker(), **special}
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -110,12 +109,16 @@ class Service:
         """Return the typed job and its context; every mistake that the input alone shows is raised as InvalidInput."""
         services = self._services
         with phases.phase("accept"):
-            accepted = accept(
-                job.get("input"),
-                limits=services.limits,
-                presets=services.operator.presets,
-                bare_form=self._settings.answer_form,
-            )
+            try:
+                accepted = accept(
+                    job.get("input"),
+                    limits=services.limits,
+                    presets=services.operator.presets,
+                    bare_form=self._settings.answer_form,
+                    unknown_fields=self._settings.unknown_fields,
+                )
+            except InvalidInput as error:
+                raise await self._with_wrong_names(error) from None
             phases.kind = accepted.job.kind
             seconds = seconds_for(job, accepted.job.timeout_s, self._settings.job_timeout_s)
             context = JobContext(
@@ -128,6 +131,16 @@ class Service:
             )
             await services.delivery.admit(accepted.job, context)
         return accepted, context
+
+    async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
+        """Return `error` with what is wrong with the names in the rest of its job."""
+        rest = error.partial
+        if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
+            return error
+        names = await self._services.generation.mistakes_in_names(rest.job)
+        if not names:
+            return error
+        return InvalidInput([*error.problems, *rest.placed(InvalidInput(names)).problems], hint=error.hint)
 
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
@@ -218,16 +231,19 @@ class Service:
             "parameters": dict(result.parameters),
             "phase_ms": {},
             "warnings": [*job.warnings, *result.warnings],
-            "worker": self._worker(result.info),
+            "worker": self._worker(),
             **({"parts": list(result.parts)} if result.parts else {}),
             **({"checks": list(result.checks)} if result.checks is not None else {}),
         }
 
-    def _worker(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _worker(self) -> dict[str, Any]:
+        backend = self._services.backend
+        device = backend.plan.device
         return {
             "version": __version__,
-            "backend": self._services.backend.plan.name,
-            "webui_version": info.get("version"),
+            "backend": backend.plan.name,
+            "webui_version": backend.version,
+            "device": device.told(self._settings.batch_pixels) if device is not None else None,
             "id": self._settings.runpod_pod_id,
         }
 
@@ -241,6 +257,18 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+_BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")
+_LONGEST_KEY = 100
+
+
+def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the platform's names for the batch that a job belongs to, and for the job in it, for the log."""
+    found = {name: job[name] for name in _BATCH_KEYS if isinstance(job.get(name), (str, int))}
+    return {
+        name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
+    }
 
 
 def _count(answer: Any) -> int:

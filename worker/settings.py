@@ -50,6 +50,15 @@ _FOLDERS: dict[str, str] = {
     "upscaler": "upscalers",
 }
 
+A1111_FOLDERS: dict[str, tuple[str, ...]] = {
+    "checkpoint": ("Stable-diffusion",),
+    "lora": ("Lora", "LyCORIS"),
+    "vae": ("VAE",),
+    "controlnet": ("ControlNet",),
+    "upscaler": ("ESRGAN", "RealESRGAN"),
+}
+"""Names that A1111 itself gives the folders below its ``models``, by kind."""
+
 REPLACED = {"RECYCLE_GROWTH_BYTES": "set RECYCLE_MEMORY_SHARE, 0 to 1, instead"}
 """Variables of earlier versions that would silently have no effect, and their successors."""
 _HELD_BACK = ("RUNPOD_", "AWS_")
@@ -64,9 +73,12 @@ def _warn(value: Any) -> Any:
     return "warn" if value == "warning" else value
 
 
+DeviceChoice = Annotated[Literal["auto", "cuda", "cpu"], AnyCase]
+VramChoice = Annotated[Literal["auto", "full", "medium", "low"], AnyCase]
 Switch = Annotated[Literal["auto", "on", "off"], AnyCase]
 DeliveryMode = Annotated[Literal["auto", "base64", "s3"], AnyCase]
 AnswerForm = Annotated[Literal["native", "a1111"], AnyCase]
+UnknownFieldRule = Annotated[Literal["auto", "refuse", "warn"], AnyCase]
 LinkCheck = Annotated[Literal["once", "always", "off"], AnyCase]
 ImageCheckAction = Annotated[Literal["flag", "blur", "refuse"], AnyCase]
 Previews = Annotated[Literal["off", "cheap", "full"], AnyCase]
@@ -87,6 +99,23 @@ def _url_path(value: str) -> str:
     if not value.startswith("/") or "?" in value or "{" in value:
         raise ValueError("must be a path that starts with /")
     return value
+
+
+AUTO_PIXELS = 0
+"""MAX_PIXELS=auto, until the device is known."""
+_LEAST_PIXELS = 64 * 64
+
+
+def _pixels_or_auto(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() == "auto":
+        return AUTO_PIXELS
+    try:
+        pixels = int(value)
+    except (TypeError, ValueError):
+        pixels = 0
+    if pixels < _LEAST_PIXELS:
+        raise ValueError(f"must be auto, or a whole number, at least {_LEAST_PIXELS}")
+    return pixels
 
 
 def _host_names(value: str) -> str:
@@ -114,6 +143,20 @@ class Settings(BaseSettings):
     )
     webui_xformers: Switch = Field(
         "auto", description="Pass --xformers; auto: when the WebUI's Python can import it and there is no --use-cpu."
+    )
+    device: DeviceChoice = Field(
+        "auto",
+        description=(
+            "What the WebUI computes on. auto: the GPU, or the CPU (--use-cpu all --no-half) where there is none and "
+            "none was promised. --use-cpu in WEBUI_ARGS counts more."
+        ),
+    )
+    vram_strategy: VramChoice = Field(
+        "auto",
+        description=(
+            "How sparing the WebUI is with the GPU's memory: full, medium (--medvram) or low (--lowvram); auto: by the "
+            "memory there is (10 GiB, 5 GiB). Such flags in WEBUI_ARGS count more."
+        ),
     )
     webui_disable_safe_unpickle: bool = Field(
         default=False,
@@ -153,6 +196,17 @@ class Settings(BaseSettings):
         description="CivitAI token; sent to civitai.com only.",
     )
     hf_token: HeaderSecret | None = Field(None, description="Hugging Face token; sent to huggingface.co only.")
+    hf_endpoint: Url | None = Field(
+        None, description="Mirror that is asked in the place of https://huggingface.co for `hf:` and its page URLs."
+    )
+    hf_endpoint_token: bool = Field(default=False, description="HF_TOKEN is sent to HF_ENDPOINT too.")
+    model_buckets: str = Field(
+        "",
+        description=(
+            "Buckets of the store that `s3://` may name, separated by commas; default: the one of BUCKET_ENDPOINT_URL "
+            "and BUCKET_NAME alone."
+        ),
+    )
     model_allow_pickle: bool = Field(
         default=False,
         description="Also fetch .ckpt, .pt, .pth and .bin files. Loading such a file can run any code that is in it.",
@@ -284,6 +338,14 @@ class Settings(BaseSettings):
             "parameters, info}, info as a JSON text, for clients of runpod-workers/worker-a1111."
         ),
     )
+    unknown_fields: UnknownFieldRule = Field(
+        "auto",
+        description=(
+            "What becomes of a field that has a value and that nobody here reads; refuse: the job is an error, warn: "
+            "it is ignored with a warning; auto: refuse, but warn in requests to the WebUI's own API (form `api`, "
+            "/sdapi), which ignores it too."
+        ),
+    )
     bucket_endpoint_url: Url | None = Field(
         None, description="S3 endpoint; the bucket may be part of the host or path as RunPod users write it."
     )
@@ -314,11 +376,11 @@ class Settings(BaseSettings):
     )
 
     # Limits
-    max_pixels: Pixels = Field(
+    max_pixels: Annotated[Pixels, BeforeValidator(_pixels_or_auto)] = Field(
         4 * 1024 * 1024,
-        ge=64 * 64,
         description=(
-            "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds."
+            "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds. "
+            "auto: by the GPU's memory."
         ),
     )
     max_images: Annotated[int, Unit("pictures")] = Field(16, ge=1, le=1000, description="Pictures of one job.")
@@ -503,6 +565,11 @@ class Settings(BaseSettings):
         return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
 
     @property
+    def readable_buckets(self) -> tuple[str, ...]:
+        """The entries of MODEL_BUCKETS."""
+        return tuple(entry.strip() for entry in self.model_buckets.split(",") if entry.strip())
+
+    @property
     def models_root(self) -> Path:
         """The root of the model folders."""
         if self.models_dir is not None:
@@ -512,7 +579,14 @@ class Settings(BaseSettings):
     @property
     def on_cpu(self) -> bool:
         """Whether the WebUI is told to do without a GPU."""
-        return "--use-cpu" in shlex.split(self.webui_args)
+        return self.device == "cpu" or "--use-cpu" in shlex.split(self.webui_args)
+
+    @property
+    def batch_pixels(self) -> int:
+        """The most pixels of one GPU batch; the worker has settled `auto` when it starts the WebUI."""
+        if self.max_pixels == AUTO_PIXELS:
+            raise AssertionError("MAX_PIXELS=auto is settled when the WebUI is started")
+        return self.max_pixels
 
     @property
     def gpu_promised(self) -> bool:
@@ -535,9 +609,24 @@ class Settings(BaseSettings):
         return found
 
     def folder(self, kind: ModelKind) -> Path:
-        """Return the folder of models of `kind`."""
+        """Return the folder of models of `kind`.
+
+        Where nothing is in the one of our name, it is the one of A1111's name that has something, if exactly one does.
+        """
         own: Path | None = getattr(self, f"{kind}_dir")
-        return own if own is not None else self.models_root / _FOLDERS[kind]
+        if own is not None:
+            return own
+        ours = self.models_root / _FOLDERS[kind]
+        theirs = [self.models_root / name for name in A1111_FOLDERS.get(kind, ())]
+        used = [] if _has_files(ours) else [folder for folder in theirs if _has_files(folder)]
+        return used[0] if len(used) == 1 else ours
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return any(not entry.name.startswith(".") for entry in folder.iterdir())
+    except OSError:
+        return False
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -86,6 +86,7 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
         "duplicates": len(score.duplicates),
         "orphans": len(orphans),
         "torn": len(score.torn),
+        "peak_mb": round(world.peak_bytes / 1e6),
         "seconds": round(time.monotonic() - began, 1),
     }
     _say(json.dumps(line))
@@ -105,6 +106,7 @@ def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
     moved = time.monotonic()
     while (waiting or open_jobs) and time.monotonic() - moved < patience:
         world.tick()
+        world.measure()
         still = [job for job in open_jobs if not world.settled(job)]
         if len(still) < len(open_jobs):
             moved = time.monotonic()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.chaos.hostile import HOSTILE
 from tests.chaos.kinds import HARMLESS, INVALID, KINDS, MODELS, Ask
 
 ANY = "*"
@@ -66,6 +67,8 @@ WORLD_FAULTS = (
     # the volume, and where models come from
     *("remove-model", "tear-model", "unfit-model", "fill-volume", "break-depot", "cut-depot"),
 )
+HOSTILE_SHARE = 0.12
+"""Of the jobs without a fault: those of a client that means harm."""
 BROKEN_MODELS = {"tear-model": "Torn_v1", "unfit-model": "Unfit_v1"}
 """Checkpoints that the world breaks, for the job that comes with it."""
 
@@ -112,6 +115,7 @@ def plan(seed: int, jobs: int, *, faults: float) -> list[Job]:
     # Every kind of fault comes once before any comes twice; every kind of job likewise.
     wrong: list[Fault | str] = []
     kinds: list[int] = []
+    hostile: list[int] = []
     made = []
     for number in range(jobs):
         fault: Fault | str | None = None
@@ -123,7 +127,14 @@ def plan(seed: int, jobs: int, *, faults: float) -> list[Job]:
         if not kinds:
             kinds = list(range(len(KINDS)))
             random.shuffle(kinds)
-        made.append(_job(random, f"chaos-{seed}-{number}", fault, kinds))
+        name = f"chaos-{seed}-{number}"
+        if fault is None and random.random() < HOSTILE_SHARE:
+            if not hostile:
+                hostile = list(range(len(HOSTILE)))
+                random.shuffle(hostile)
+            made.append(Job(name, "hostile", HOSTILE[hostile.pop()], valid=False, worker=random.randrange(1000)))
+            continue
+        made.append(_job(random, name, fault, kinds))
     return made
 
 

@@ -12,8 +12,8 @@ import requests
 from tests.chaos.plan import BROKEN_MODELS
 from tests.support.rig import pixels
 from worker.errors import all_errors
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture
 from worker.models.format.safetensors import BrokenHeader, read_header
 from worker.models.volume.registry import BrokenRegistry, decode
 

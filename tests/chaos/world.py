@@ -13,6 +13,7 @@ import requests
 
 from tests.chaos.depot import Depot
 from tests.chaos.doomed import DOOMS, DoomedStart
+from tests.chaos.hostile import MOST_RESIDENT_BYTES
 from tests.chaos.kinds import CONTROL, DEPOT, FETCHED
 from tests.chaos.plan import BROKEN_MODELS
 from tests.chaos.store import HopStore, hop_store
@@ -66,6 +67,8 @@ class World:
         self.orphans: list[str] = []
         self.flaws: list[str] = []
         self.started = 0
+        self.peak_bytes = 0
+        """The most memory that a worker's own process was seen to hold."""
         self.happened: dict[str, tuple[float, str]] = {}
         """When, by the job that came with it, something was made to happen, and to which worker."""
         self.ended: list[Rig] = []
@@ -167,8 +170,16 @@ class World:
             if event.data == "refuse" and event.job_id is not None:
                 self._again(event.job_id, event.at)
 
+    def measure(self) -> None:
+        """Take note of the workers' memory."""
+        for rig in self.workers:
+            with contextlib.suppress(psutil.Error):
+                self.peak_bytes = max(self.peak_bytes, psutil.Process(rig.worker.pid).memory_info().rss)
+
     def end(self) -> None:
         """Let everything that goes wrong end, then stop every worker as the platform does."""
+        if self.peak_bytes > MOST_RESIDENT_BYTES:
+            self.flaws.append(f"a worker held {self.peak_bytes / 1e6:.0f} MB")
         for timer in self._later:
             timer.join()
         deadline = time.monotonic() + 40
@@ -180,7 +191,9 @@ class World:
         for rig in self.workers:
             rig.worker.terminate()
         for rig in self.workers:
-            rig.worker.wait(40)
+            code = rig.worker.wait(40)  # raises where one does not end within its grace
+            if code != 0:
+                self.flaws.append(f"a worker ended with {code} after SIGTERM")
             self._look_for_orphans(rig)
 
     def write_down(self, place: Path) -> None:

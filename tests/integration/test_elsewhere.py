@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tests.integration.conftest import Worker
 from tests.support.rig import pixels
@@ -93,3 +94,22 @@ def test_a_picture_that_somebody_else_interrupted_is_made_again(elsewhere: Stand
     assert pixels(answer["images"][0]) == right
     assert any("second run" in warning for warning in answer["warnings"])
     elsewhere.reset()
+
+
+def test_defaults_that_somebody_else_changes_hold_from_the_next_job_on(elsewhere: StandIn, worker: Worker) -> None:
+    first = worker.run()
+    try:
+        for layers in (2, 1):
+            answer = requests.post(
+                f"{elsewhere.url}/sdapi/v1/options", json={"CLIP_stop_at_last_layers": layers}, timeout=10
+            )
+            assert answer.status_code == 200
+            made = worker.run()
+            assert made["applied"]["clip_skip"] == layers
+        assert made["images"] == first["images"]
+    finally:
+        requests.post(f"{elsewhere.url}/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 1}, timeout=10)
+
+
+def test_the_device_of_somebody_elses_webui_is_unknown(worker: Worker) -> None:
+    assert worker.run()["worker"]["device"] is None

@@ -171,6 +171,21 @@ def test_a_bad_pass_is_refused_by_name(
 # Tiles
 
 
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [({"upscaler": "lanczos"}, "init_images[0]"), ({"upscaler": "lanczos", "scale": 3}, "ultimate_upscale.scale")],
+)
+def test_an_enormous_result_is_blamed_on_what_was_sent(all_installed: Worker, how: dict[str, Any], path: str) -> None:
+    answer = all_installed.run(init_images=[picture(5000, 64)], ultimate_upscale=how)
+    assert answer["details"]["problems"][0]["path"] == path
+    assert "at most 8192 a side" in answer["error"]
+
+
+def test_a_long_picture_that_is_scaled_down_is_no_enormous_result(all_installed: Worker) -> None:
+    answer = all_installed.run(init_images=[picture(8800, 64)], width=128, height=64)
+    assert "error" not in answer, answer
+
+
 def test_ultimate_upscale_doubles_the_picture_and_saves_nothing(all_installed: Worker) -> None:
     answer = all_installed.run(init_images=[picture(128, 128)], ultimate_upscale={"upscaler": "lanczos", "scale": 2})
     assert size_of(answer["images"][0]) == (256, 256), answer
@@ -229,7 +244,7 @@ def test_tiles_make_no_picture_that_no_memory_holds(all_installed: Worker) -> No
     [
         ({"controlnet": [unit()]}, "controlnet", "EXTENSIONS"),
         ({"adetailer": [{"model": "face_yolov8n.pt"}]}, "adetailer", "EXTENSIONS"),
-        ({"tiled_vae": {}}, "tiled_vae", "non-commercial"),
+        ({"tiled_vae": {"enabled": True}}, "tiled_vae", "non-commercial"),
         ({"init_images": [picture(64, 64)], "ultimate_upscale": {"scale": 2}}, "ultimate_upscale", "not installed"),
     ],
 )

@@ -449,3 +449,18 @@ def test_parameters_too_long_for_a_jpeg_are_left_out_and_that_is_said(worker: Wo
     assert any("too long for a JPEG" in warning for warning in answer["warnings"])
     kept = run(worker, **small(**long, output={"format": "webp"}))
     assert not any("too long for a JPEG" in warning for warning in kept["warnings"])
+
+
+@pytest.mark.parametrize(
+    "job", [{"type": "samplers"}, {"type": "health"}, {"type": "validate", "job": {"prompt": "a"}}]
+)
+def test_every_answer_names_the_webuis_version_and_device(worker: Worker, job: dict[str, Any]) -> None:
+    told = worker.run_job({"input": job})["worker"]
+    assert told == worker.run()["worker"]
+    assert told["webui_version"].startswith("v1.10")
+    assert (told["device"]["name"], told["device"]["max_pixels"]) == ("cpu", 4 * 1024 * 1024)
+
+
+def test_upscalers_are_listed_with_whether_they_can_be_used(worker: Worker) -> None:
+    rows = worker.run_job({"input": {"type": "upscalers"}})["items"]
+    assert all("installed" in row for row in rows)

@@ -163,3 +163,50 @@ def test_loras_of_styles_are_told(tmp_path: Path) -> None:
     with running_host(tmp_path, variables) as host:
         answer = Worker(host).run(styles=["detailed"], loras=["style_two"])
     assert _loras(answer) == [("style_two", 1.0), ("add_detail", 0.7)]
+
+
+ODD_STYLES = """name,prompt,negative_prompt
+ghost,a ghost <lora:no_such_lora:1>,
+kase,film <lora:ADD_DETAIL:0.6>,
+hyper,<hypernet:foo:1>,
+loud,<lora:add_detail:1e9>,
+unfit,<lora:sd15_only:1>,
+"""
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker whose WebUI has styles with LoRAs that are not there, or do not fit."""
+    folder = tmp_path_factory.mktemp("styled")
+    models.model_folders(folder / "models")
+    models.lora(folder / "models/loras/sd15_only.safetensors", metadata={"ss_base_model_version": "sdxl_base_v1-0"})
+    (folder / "styles.csv").write_text(ODD_STYLES)
+    with running_host(folder, {"RERUNS": "0", "WEBUI_ARGS": f"--styles-file {folder / 'styles.csv'}"}) as host:
+        yield Worker(host)
+
+
+@pytest.mark.parametrize(
+    ("style", "words"),
+    [("ghost", "no_such_lora"), ("kase", "ADD_DETAIL"), ("hyper", "hypernetwork"), ("loud", "weight beyond")],
+)
+def test_a_tag_in_a_style_that_would_do_nothing_is_told_before_anything_is_made(
+    styled: Worker, style: str, words: str
+) -> None:
+    before = styled.sent()
+    answer = styled.run(styles=[style])
+    assert set(problems(answer)) == {"styles[0]"}
+    assert words in answer["error"]
+    assert styled.sent() == before
+
+
+def test_a_lora_in_a_style_that_does_not_fit_is_refused_before_anything_is_made(styled: Worker) -> None:
+    before = styled.sent()
+    answer = styled.run(styles=["unfit"])
+    assert answer["error_code"] == "incompatible_model"
+    assert styled.sent() == before
+
+
+def test_a_well_known_embedding_that_is_not_there_is_said_to_be_words(worker: Worker) -> None:
+    answer = worker.run(negative_prompt="BadDream, easynegativev2, ugly")
+    said = [warning for warning in answer["warnings"] if "read as plain words" in warning]
+    assert [warning.split("'")[1] for warning in said] == ["BadDream", "EasyNegativeV2"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.support.pictures import file, noise, png, smooth
 from worker.delivery.size import STEPS, SizeBudget, inline_bytes, plan, shrink, too_large
 from worker.errors import OutputTooLarge
+from worker.images.formats.picture import Picture
 from worker.images.inspect import inspect
-from worker.images.picture import Picture
 
 
 def pictures(*sizes: int) -> list[Picture]:

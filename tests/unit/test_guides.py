@@ -56,3 +56,23 @@ def test_every_variable_exists(guide: Path) -> None:
     known = {name for variable in variables() for name in variable.names} | {"BAKE"}
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", guide.read_text(encoding="utf-8")))
     assert named <= known, named - known
+
+
+def _threats() -> list[tuple[str, list[str]]]:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    table = text.partition("| threat | defence | held by |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+    return [(row[0], re.findall(r"`((?:tests|\.github)[^`]*)`", row[-1])) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("threat", "places"), _threats(), ids=lambda value: value[:40] if isinstance(value, str) else ""
+)
+def test_every_threat_is_held_by_tests_that_are_there(threat: str, places: list[str]) -> None:
+    assert places, f"nothing holds: {threat}"
+    for place in places:
+        path = ROOT / place
+        assert path.exists(), f"{place} holds {threat!r} and is not there"
+        if place.startswith("tests"):
+            files = [path] if path.is_file() else list(path.rglob("test_*.py"))
+            assert any(re.search(r"^def test_", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)

@@ -9,11 +9,11 @@ from PIL import Image, ImageChops, ImageStat
 
 from tests.support.pictures import file, noise, pixels, png, smooth
 from worker.images.convert import available, convert, encode
+from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture, Picture
 
 if TYPE_CHECKING:
-    from worker.images.picture import Format
+    from worker.images.formats.picture import Format
 
 TEXT = 'жар-птица, a "cat" 🦊\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 64x64'
 FORMATS: list[Format] = ["png", "jpeg", "webp", "avif"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.pictures import file, noise, png, smooth
-from worker.images.av1 import coded_pixels
-from worker.images.exif import user_comment, with_comment
+from worker.images.formats.av1 import coded_pixels
+from worker.images.formats.exif import user_comment, with_comment
+from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.inspect import decode_base64, inspect, is_black, sniff
-from worker.images.picture import BrokenPicture, Picture
 
 TEXTS = ["a cat\nSteps: 20, Seed: 1, Size: 64x64", "жар-птица 🦊\nSteps: 1", "café, \x7f"]
 EXIF = with_comment(TEXTS[0])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.contract.types.composed.plot import PlotAxis
-from worker.jobs.plots import label_of
+from worker.jobs.composed.plots import label_of
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,
     InvalidInput,
+    ModelDamaged,
     NanImage,
     OutOfMemory,
     WebUICrashed,
@@ -26,7 +30,7 @@ from worker.recovery.failure_history import CrashBlocklist, FailureHistory, body
 from worker.recovery.failure_kinds import FailureKind, classify
 from worker.recovery.oom import FRUGAL, UPCAST, LearnedLimits, batch, is_set, smaller, with_options
 from worker.recovery.retry_policy import Decision, Remedy, Tries, decide, may_be_asked_again, retry_bystander
-from worker.recovery.supervisor import RestartBudget
+from worker.recovery.supervisor import RestartBudget, Supervisor
 from worker.webui.names.catalog import Checkpoint
 from worker.webui.request.body import Expectation, Request
 
@@ -375,3 +379,76 @@ def test_what_makes_no_picture_by_diffusion_is_asked_for_again_where_that_may_he
     again: bool,  # noqa: FBT001 - a table
 ) -> None:
     assert may_be_asked_again(classify(error)) is again
+
+
+WRONG_FILE = WebUIFailed(
+    "x",
+    details={
+        "kind": "RuntimeError",
+        "half_loaded": "model",
+        "upstream": "Error(s) in loading state_dict for LatentDiffusion:\n" + "size mismatch " * 10_000,
+    },
+)
+
+
+def test_a_checkpoint_that_can_not_be_loaded_is_refused_at_once_from_then_on() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    sent = request()
+    decision = failed(history, WRONG_FILE, sent)
+    assert decision.again is None
+    told = history.final_error(classify(WRONG_FILE), sent, Tries())
+    assert isinstance(told, ModelDamaged)
+    assert len(told.message) < 600
+    with pytest.raises(ModelDamaged, match="can't load what the job needs"):
+        history.plan(replace(sent, body={**sent.body, "prompt": "another"}), fingerprint(sent))
+
+
+def test_a_checkpoint_that_the_webui_started_with_is_never_refused() -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    failed(history, WRONG_FILE, request(), started_with=True)
+    history.plan(request(), fingerprint(request()))
+
+
+@pytest.mark.parametrize("other", ["refiner_checkpoint", "hr_checkpoint_name", "script_name"])
+def test_a_checkpoint_is_not_blamed_for_another_one_of_its_job(other: str) -> None:
+    history = FailureHistory(100, lambda: 0.0)
+    sent = request()
+    failed(history, WRONG_FILE, replace(sent, body={**sent.body, other: "bad"}))
+    history.plan(request(prompt="another"), fingerprint(request(prompt="another")))
+
+
+class _Endless:
+    """A program that comes back each time."""
+
+    def __init__(self) -> None:
+        self.spawned = threading.Semaphore(0)
+
+    def spawn(self) -> None: ...
+    def wait_ready(self) -> None:
+        self.spawned.release()
+
+    def stop(self, grace: float = 0.0) -> None: ...
+    def close(self) -> None: ...
+    def ended(self) -> str | None:
+        return None
+
+    def tail(self) -> list[str]:
+        return []
+
+    def patience(self) -> float | None:
+        return None
+
+
+def test_restarts_for_a_jobs_own_model_do_not_end_the_worker() -> None:
+    program = _Endless()
+    supervisor = Supervisor(program, budget=RestartBudget(1, 1000.0))
+    supervisor.wait_ready()
+    assert program.spawned.acquire(timeout=5)
+    for _ in range(5):
+        supervisor.excuse_restart()
+        supervisor.lost("Error(s) in loading state_dict " + "x" * 100_000)
+        asyncio.run(supervisor.wait_up(running() + 10))
+    health = supervisor.health()
+    assert (health["restarts"], health["restarts_left"]) == (5, 1)
+    assert len(health["last_error"]) < 600
+    supervisor.close()

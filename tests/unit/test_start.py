@@ -23,7 +23,6 @@ LATER = {
     "starlette",
     "urllib3",
     "uvicorn",
-    "worker.contract",
     "worker.models",
     "worker.recovery",
     "worker.serving",

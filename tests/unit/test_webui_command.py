@@ -81,7 +81,8 @@ def test_xformers_is_for_gpus_alone_unless_it_is_asked_for(
     python_with_xformers = tmp_path / "python"
     python_with_xformers.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
     python_with_xformers.chmod(0o755)
-    assert use_xformers(read_settings(variables), python_with_xformers) is passed
+    settings = read_settings(variables)
+    assert use_xformers(settings, python_with_xformers, on_cpu=settings.on_cpu) is passed
 
 
 def test_the_operators_arguments_come_last_and_may_be_quoted() -> None:

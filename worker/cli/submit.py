@@ -64,7 +64,7 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
     Codes besides the worker's own: ``cancelled``, ``timed_out``, ``endpoint`` (refused or out of reach), ``not_saved``.
     """
     more = {name: value for name, value in job.items() if name not in {"id", "input"}}
-    running = None
+    running, told = None, None
     try:
         running = endpoint.run(job["input"], **more)
         complain(f"job {running.id} at {endpoint.url}")
@@ -74,6 +74,9 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
                     complain(f"Picture: {picture.save(out)}")
         with bar() as sink:
             for state in running.stream(timeout):
+                if state.waits_for not in (None, told):
+                    told = state.waits_for
+                    complain(f"Still in the queue: {told}")
                 sink(_progress(state.status, dict(state.progress)))
         answer = running.state.answer()
         paths = answer.save(out) if answer.images else []

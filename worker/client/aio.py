@@ -69,6 +69,7 @@ class AsyncJob:
             await asyncio.sleep(polling.pause_s(self.sync.now()))
             with polling.patiently(self.sync.now):
                 await asyncio.to_thread(self.sync.refresh)
+            await asyncio.to_thread(self.sync.look_why_it_waits, polling)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[ResultPicture]:
         """See `Job.pictures`."""

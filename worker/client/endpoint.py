@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from worker.client.job_state import OVER, Answer, EndpointError, JobState, ResultPicture, read_picture, read_state
+from worker.client.job_state import (
+    OVER,
+    QUEUED,
+    Answer,
+    EndpointError,
+    JobState,
+    ResultPicture,
+    read_picture,
+    read_state,
+)
 from worker.client.polling import BUSY, Polling
+from worker.client.queue_reason import queue_reason
 from worker.client.requester import Requester
 
 if TYPE_CHECKING:
@@ -151,8 +162,22 @@ class EndpointJob:
 
     def refresh(self) -> JobState:
         """Ask how it is."""
+        known = self.state.waits_for
         self.state = read_state(self._ask("GET", f"status/{quote(self.id, safe='')}"))
+        if self.state.status == QUEUED:
+            self.state = replace(self.state, waits_for=known)
         return self.state
+
+    def look_why_it_waits(self, polling: Polling) -> None:
+        """Ask for the endpoint's health when the job has stayed in the queue for a while; see `JobState.waits_for`."""
+        if not polling.wants_reason(self.state, self.now()):
+            return
+        try:
+            reason = queue_reason(self._endpoint.health())
+        except EndpointError:  # says nothing about the job
+            return
+        self.state = replace(self.state, waits_for=reason)
+        polling.note_reason(reason)
 
     def stream(self, timeout: float | None = None) -> Iterator[JobState]:
         """Yield its states as they change, the last one over.
@@ -169,6 +194,7 @@ class EndpointJob:
             self._endpoint.pause(polling.pause_s(self.now()))
             with polling.patiently(self.now):
                 self.refresh()
+            self.look_why_it_waits(polling)
 
     def pictures(self, timeout: float | None = None) -> Iterator[ResultPicture]:
         """Yield the pictures of a job with ``stream: true`` as they are made; the job is over after the last one.
@@ -192,6 +218,8 @@ class EndpointJob:
             if not entries and told.get("status") in OVER:
                 self.refresh()
                 return
+            if told.get("status") == QUEUED:
+                self.look_why_it_waits(polling)
             pause_s = polling.pause_s(self.now())
             if told.get("status") not in OVER:
                 self._endpoint.pause(pause_s)

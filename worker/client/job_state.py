@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
+QUEUED = "IN_QUEUE"
 _SIGNATURES = ((b"\x89PNG", 0, "png"), (b"\xff\xd8\xff", 0, "jpg"), (b"WEBP", 8, "webp"), (b"ftypavif", 4, "avif"))
 DOWNLOAD_S = 60.0
 
@@ -75,6 +76,7 @@ class JobState:
         error: Of one that failed.
         queued_ms: How long it waited.
         ran_ms: How long it ran.
+        waits_for: Of a job that stays in the queue, why no worker takes it, where the endpoint's health tells.
     """
 
     id: str
@@ -84,6 +86,7 @@ class JobState:
     error: str | None = None
     queued_ms: int | None = None
     ran_ms: int | None = None
+    waits_for: str | None = None
 
     @property
     def over(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from worker.client.job_state import EndpointError, JobTimedOut
+from worker.client.job_state import QUEUED, EndpointError, JobTimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 PATIENCE_S = 30.0
 BUSY = (429, 502, 503, 504)
+FIRST_LOOK_S, NEXT_LOOK_S = 8.0, 15.0
+"""When an endpoint is asked for its health while a job stays in its queue."""
 
 
 class Polling:
@@ -31,6 +33,22 @@ class Polling:
         self._told: JobState | None = None
         self._asked = 0
         self._lost_at: float | None = None
+        self._look_at = now + FIRST_LOOK_S
+        self._reason: str | None = None
+
+    def wants_reason(self, state: JobState, now: float) -> bool:
+        """Return whether it is time to find out why the job still waits."""
+        if state.status != QUEUED:
+            self._reason = None
+            return False
+        if now < self._look_at:
+            return False
+        self._look_at = now + NEXT_LOOK_S
+        return True
+
+    def note_reason(self, reason: str | None) -> None:
+        """Take note of why the job still waits, for the error when the time is over."""
+        self._reason = reason
 
     def is_news(self, state: JobState) -> bool:
         """Return whether `state` differs from the last one."""
@@ -52,7 +70,8 @@ class Polling:
         """
         left = LONGEST_PAUSE_S if self._timeout is None else self._began + self._timeout - now
         if left <= 0:
-            raise JobTimedOut(f"job {self._job_id} is not over after {self._timeout:g} s", self._job_id)
+            why = f": {self._reason}" if self._reason else ""
+            raise JobTimedOut(f"job {self._job_id} is not over after {self._timeout:g} s{why}", self._job_id)
         self._asked += 1
         return min(left, LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.5 ** min(self._asked, 10))
 

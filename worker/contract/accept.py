@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
+from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
 from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
 from worker.contract.operator.presets import dress
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.contract.operator.presets import Preset
-    from worker.contract.types.job import Job
+    from worker.contract.parse.unknown_fields import UnknownFields
 
 Form = Literal["native", "a1111", "cached", "api", "diffusers"]
 _COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
@@ -75,6 +77,7 @@ def accept(
     limits: Limits | None = None,
     presets: Mapping[str, Preset] | None = None,
     bare_form: Literal["native", "a1111"] = "native",
+    unknown_fields: UnknownFields | Literal["auto"] = "auto",
 ) -> Accepted:
     """Return the job in `raw`, whatever its form, with the presets that it names applied.
 
@@ -83,22 +86,27 @@ def accept(
         limits: What it may ask for.
         presets: The operator's, by name.
         bare_form: Shape of the answer to a body with no other fields than the WebUI's own.
+        unknown_fields: What becomes of a field with a value that nobody reads; auto: it is refused, but ignored with a
+            warning in a request to the WebUI's own API, as the WebUI does.
 
     Raises:
-        InvalidInput: lists every mistake, each with its path as the client wrote it.
+        InvalidInput: lists every mistake, each with its path as the client wrote it; `partial` is the rest as Accepted.
     """
     limits = limits or Limits()
+    unknown: UnknownFields = "refuse" if unknown_fields == "auto" else unknown_fields
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
-    if raw.get("preset") is not None and not webui_api.matches(raw):
-        accepted = _dressed(raw, limits, presets or {})
+    if webui_api.matches(raw):
+        accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
+    elif raw.get("preset"):
+        accepted = _dressed(without_empty(raw).fields, limits, presets or {}, unknown)
     else:
-        accepted = _formed(raw, limits, guarded=True)
+        accepted = _formed(raw, limits, unknown, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
             accepted = replace(accepted, form=bare_form)
     if isinstance(accepted.job, Validate):
         try:
-            accept(accepted.job.job, limits=limits, presets=presets)
+            accept(accepted.job.job, limits=limits, presets=presets, unknown_fields=unknown_fields)
         except InvalidInput as error:
             raise inside(error) from None
     return accepted
@@ -116,50 +124,69 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
-    fields, written = diffusers.to_job(raw) if diffusers.matches(raw) else (raw, {})
-    dressed = dress(fields, presets)
+def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields) -> Accepted:
+    call = diffusers.to_job(raw) if diffusers.matches(raw) else None
+    dressed = dress(raw if call is None else call.fields, presets)
     if dressed.problems:
+        written = {} if call is None else call.written
         raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
-    if diffusers.matches(raw):
-        accepted = _translated(dressed.fields, written, limits)
+    if call is not None:
+        accepted = _translated(replace(call, fields=dressed.fields), limits, unknown)
     else:
-        accepted = _formed(dressed.fields, limits)
+        accepted = _formed(dressed.fields, limits, unknown)
     accepted.job.remember(warnings=dressed.warnings, written={})
     return replace(accepted, preset=dressed.applied)
 
 
-def _formed(raw: dict[str, Any], limits: Limits, *, guarded: bool = False) -> Accepted:
-    if webui_api.matches(raw):
-        return _api(raw, limits)
+def _formed(raw: dict[str, Any], limits: Limits, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
     if diffusers.matches(raw):
-        return _translated(*diffusers.to_job(raw), limits)
+        return _translated(diffusers.to_job(without_empty(raw).fields), limits, unknown)
     if webui_body.matches(raw):
-        return Accepted(parse_job(webui_body.to_job(raw), limits=limits), "a1111")
-    if "compat" in raw:
+        return _parsed(webui_body.to_job(raw), limits, _Shell("a1111"), unknown)
+    if raw.get("compat"):
         raise InvalidInput.at("compat", f"must be one of {', '.join(_COMPAT)}")
-    return Accepted(parse_job(raw, limits=limits, guarded=guarded), "cached" if model_cache.matches(raw) else "native")
+    shell = _Shell("cached" if model_cache.matches(raw) else "native")
+    return _parsed(raw, limits, shell, unknown, guarded=guarded)
 
 
-def _translated(fields: dict[str, Any], written: dict[str, str], limits: Limits) -> Accepted:
-    try:
-        job = parse_job(fields, limits=limits)
-    except InvalidInput as error:
-        moved = [_moved(problem, as_written(problem.path, written)) for problem in error.problems]
-        raise InvalidInput(moved) from None
-    return Accepted(job, "diffusers", _written=written)
+def _translated(call: diffusers.Translation, limits: Limits, unknown: UnknownFields) -> Accepted:
+    accepted = _parsed(call.fields, limits, _Shell("diffusers", written=call.written), unknown)
+    accepted.job.remember(warnings=call.warnings, written={})
+    return accepted
 
 
-def _api(raw: dict[str, Any], limits: Limits) -> Accepted:
+def _api(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> Accepted:
     call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
-    if call.fields is not None and "preset" in call.fields:
+    if call.fields is not None and call.fields.get("preset"):
         raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
+    return _parsed(call.fields, limits, _Shell("api", call), unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """What a client's form puts around a job."""
+
+    form: Form
+    call: webui_api.Call | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    def around(self, job: Job) -> Accepted:
+        """Return `job` in this form."""
+        return Accepted(job, self.form, self.call, self.written)
+
+
+def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
+    """Return the job in `raw`; its mistakes, and what can be read beside them, are placed as the form has them."""
     try:
-        return Accepted(parse_job(call.fields, limits=limits), "api", call)
+        return shell.around(parse_job(raw, limits=limits, guarded=guarded, unknown=unknown))
     except InvalidInput as error:
-        raise _prefixed(error) from None
+        if error.partial is None:
+            placed = Accepted(Job(), shell.form, shell.call, shell.written).placed(error)
+            raise placed from None
+        rest = shell.around(cast("Job", error.partial))
+        raise InvalidInput(rest.placed(error).problems, hint=error.hint, partial=rest) from None
 
 
 def _prefixed(error: InvalidInput) -> InvalidInput:

@@ -103,12 +103,23 @@ class Applied(TypedDict):
     tiles: NotRequired[AppliedTiles]
 
 
+class DeviceInfo(TypedDict):
+    """What the WebUI computes on, and the limit that follows from it."""
+
+    name: Literal["cuda", "cpu"]
+    gpu: str | None
+    memory_bytes: int | None
+    vram_strategy: Literal["full", "medium", "low"] | None
+    max_pixels: int
+
+
 class WorkerInfo(TypedDict):
     """Who answered."""
 
     version: str
     backend: Literal["a1111", "stand-in"]
     webui_version: NotRequired[str | None]
+    device: NotRequired[DeviceInfo | None]
     id: NotRequired[str | None]
 
 
@@ -289,7 +300,11 @@ class PngInfoAnswer(TypedDict):
     parameters: dict[str, Any]
     """The generation parameters, parsed."""
     job: dict[str, Any]
-    """A job that makes the picture again."""
+    """A job that makes the picture again, as far as the file tells."""
+    lost: list[str]
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
+    program: NotRequired[str]
+    """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]

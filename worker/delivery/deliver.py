@@ -18,8 +18,8 @@ from worker.delivery.streamed import Streamed, StreamedPicture
 from worker.delivery.upload import Uploader
 from worker.errors import DeliveryFailed, InvalidInput, WrongResult
 from worker.images.convert import available, convert
+from worker.images.formats.picture import BrokenPicture
 from worker.images.grid import grid
-from worker.images.picture import BrokenPicture
 from worker.images.preview import Preview, preview
 from worker.net.errors import Refused
 from worker.storage.stores import StoreClients
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Output
     from worker.delivery.size import Wish
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.net.guard import Guard
     from worker.storage.base import StoreTarget
 

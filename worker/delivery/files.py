@@ -12,7 +12,7 @@ from worker.storage.keys import folder, key
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.images.preview import Preview
 
 

@@ -12,7 +12,7 @@ from worker.images.convert import convert
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from worker.images.picture import Format, Picture
+    from worker.images.formats.picture import Format, Picture
 
     Map = Callable[[Callable[[Picture], Picture], Iterable[Picture]], Iterable[Picture]]
 

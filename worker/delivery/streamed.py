@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
             "GPU",
             "fail",
             "one was promised, but there is none or its driver does not answer",
-            "Let the platform replace this machine; to run without one, set WEBUI_ARGS='--use-cpu all --no-half'.",
+            "Let the platform replace this machine; to run without one, set DEVICE=cpu.",
         )
     else:
         yield Finding("GPU", "warn", "no NVIDIA GPU here", "Pictures take minutes on a CPU.")

@@ -8,14 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
-from worker.models.format.safetensors import BrokenHeader, read_header
+from worker.models.format.detect import detect, is_usable_as
+from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.volume.layout import Volume
-from worker.settings import MODEL_KINDS
+from worker.settings import A1111_FOLDERS, MODEL_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from worker.models.volume.layout import ModelFile
     from worker.settings import Settings
 
 LOW_SPACE = 10 * 2**30
@@ -45,13 +47,34 @@ def _models(settings: Settings) -> Iterator[Finding]:
     yield Finding("LoRAs", "ok", f"{len(there.names('lora'))} in {settings.folder('lora')}")
     files = [file for kind in MODEL_KINDS for name in there.names(kind) if (file := there.look(kind, name)) is not None]
     for file in files[:LOOKED_AT]:
-        if file.path.suffix == ".safetensors":
-            why = broken(file.path)
-            if why is not None:
-                fix = f"`python -m worker models pull` it again, or remove {file.path}."
-                yield Finding("model file", "fail", f"{file.file}: {why}", fix)
+        if file.path.suffix.lower() == SAFETENSORS:
+            yield from _file(file)
+    yield from _unread_folders(settings, there)
     if files:
         yield speed(max(files, key=lambda one: one.size).path)
+
+
+def _file(file: ModelFile) -> Iterator[Finding]:
+    why = broken(file.path)
+    if why is not None:
+        fix = f"`python -m worker models pull` it again, or remove {file.path}."
+        yield Finding("model file", "fail", f"{file.file}: {why}", fix)
+        return
+    found = detect(read_header(file.path)).kind
+    if not is_usable_as(found, file.kind):
+        fix = f"Move it to where {found} files are; no job gets it from there."
+        yield Finding("model file", "warn", f"{file.key} is a {found}, not a {file.kind}", fix)
+
+
+def _unread_folders(settings: Settings, volume: Volume) -> Iterator[Finding]:
+    """Yield the folders with A1111's own names that have models and are not read."""
+    for kind, names in A1111_FOLDERS.items():
+        read = next(folder for known, folder in volume.folders.items() if known == kind)
+        for name in names:
+            folder = settings.models_root / name
+            if folder.is_dir() and folder.resolve() != read.resolve() and any(folder.iterdir()):
+                fix = f"Move its files to {read}, or set {kind.upper()}_DIR={folder}."
+                yield Finding("model folder", "warn", f"{folder} is not read for a {kind}; {read} is", fix)
 
 
 def broken(path: Path) -> str | None:

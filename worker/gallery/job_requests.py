@@ -51,7 +51,7 @@ def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
     if facts.request is not None:
         job = dict(facts.request)
     elif facts.prompt:
-        job = job_from(facts.prompt, facts.negative_prompt, dict(facts.parameters))
+        job = job_from(facts.prompt, facts.negative_prompt, dict(facts.parameters)).job
     else:
         raise NoSuchJob("neither a JSON beside it nor an infotext in it tells how it was made")
     for many in ("seeds", "n_iter", "batch_size", "num_images"):

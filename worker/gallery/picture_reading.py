@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageOps
 
-from worker.images.exif import user_comment
+from worker.images.formats.exif import user_comment
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 THUMBNAIL_PX = 256

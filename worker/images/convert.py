@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
-from worker.images.containers import without_notes
-from worker.images.exif import with_comment
-from worker.images.picture import Format, Picture
+from worker.images.formats.containers import without_notes
+from worker.images.formats.exif import with_comment
+from worker.images.formats.picture import Format, Picture
 from worker.images.pixels import decoded
 
 DEFAULT_QUALITY: dict[Format, int] = {"png": 100, "jpeg": 95, "webp": 95, "avif": 85}

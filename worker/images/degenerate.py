@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 _FLAT_BYTES_PER_PIXEL = 0.05
 _FLAT_OVERHEAD = 4096

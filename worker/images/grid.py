@@ -13,7 +13,7 @@ from worker.images.pixels import decoded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.images.picture import Format, Picture
+    from worker.images.formats.picture import Format, Picture
 
 LONGEST_SIDE = 4096
 """Pixels; more pictures are drawn smaller."""

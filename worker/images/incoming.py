@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
+from worker.images.client_base64 import decode_clients_base64
 from worker.images.convert import encode
-from worker.images.inspect import decode_base64, inspect
+from worker.images.formats.readable import as_known_format, as_still
+from worker.images.inspect import inspect
 from worker.images.pixels import decoded
 
 STEP = 8
@@ -42,19 +44,20 @@ def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
     Raises:
         BrokenPicture: not a picture, damaged, moving, or too large.
     """
-    whole = decode_base64(data) if isinstance(data, str) else data
+    whole = decode_clients_base64(data) if isinstance(data, str) else data
+    whole = as_still(as_known_format(whole, max_pixels=max_pixels))
     picture = inspect(whole, thorough=True, max_pixels=max_pixels, still=True)
     upright = ImageOps.exif_transpose(_eight_bits(decoded(picture)))
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
 
 
-def infotext_of(data: bytes | str) -> str | None:
+def infotext_of(data: bytes | str, *, max_pixels: int) -> str | None:
     """Return the generation parameters that a client's picture carries, None where it has none.
 
-    Raises:
-        BrokenPicture: not a picture, or damaged.
+    The arguments and errors are those of `read_picture`.
     """
-    return inspect(decode_base64(data) if isinstance(data, str) else data).infotext
+    whole = decode_clients_base64(data) if isinstance(data, str) else data
+    return inspect(as_known_format(whole, max_pixels=max_pixels), max_pixels=max_pixels).infotext
 
 
 def opaque(image: Image.Image, background: str = "white") -> Image.Image:
@@ -64,6 +67,11 @@ def opaque(image: Image.Image, background: str = "white") -> Image.Image:
     behind = Image.new("RGB", image.size, background).convert("RGBA")
     behind.alpha_composite(image)
     return behind.convert("RGB")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Return whether nothing of `image` can be seen."""
+    return image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
 
 
 def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:

@@ -15,6 +15,12 @@ import re
 from dataclasses import dataclass, field
 
 _NEGATIVE = "Negative prompt:"
+_FIRST_FIELD = "Steps: "
+_BEGIN_INSIDE = re.compile(r"(?:^|\s)(Steps: ?\d+, ?(?:Sampler|Schedule type|CFG scale|Seed|Size|Model)\b)")
+"""Where the fields begin within a line."""
+_TEMPLATES = ("Template", "Negative Template")
+_NOTHING = frozenset({"", "none", "null", "undefined", "{}", "[]", "nan"})
+"""Texts that programs write where there is nothing to write."""
 _LEAST_FIELDS = 3
 _MOST_FIELDS = 1000
 _KEY = re.compile(r"\s*(\w[\w \-/()+.]*):\s*")
@@ -39,15 +45,57 @@ class Infotext:
 
 def parse(text: str) -> Infotext:
     """Return what `text` says; text in no known form is all prompt. Never fails."""
-    *lines, last = text.strip().split("\n")
-    fields = _fields(last)
-    if not fields:
-        lines.append(last)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if text.casefold() in _NOTHING:
+        return Infotext("")
+    head, fields = _parted(text)
+    lines = head.split("\n") if head else []
     for index, line in enumerate(lines):
         if line.startswith(_NEGATIVE):
             negative = "\n".join([line[len(_NEGATIVE) :], *lines[index + 1 :]])
             return Infotext("\n".join(lines[:index]), negative.removeprefix(" "), fields)
-    return Infotext("\n".join(lines), "", fields)
+    if fields and f" {_NEGATIVE}" in head:
+        prompt, _, negative = head.partition(f" {_NEGATIVE}")
+        return Infotext(prompt, negative.removeprefix(" "), fields)
+    return Infotext(head, "", fields)
+
+
+def _parted(text: str) -> tuple[str, dict[str, str]]:
+    """Return the prompts of `text`, and its fields: of the last line, or from where they begin if that is elsewhere.
+
+    Values with line breaks, templates behind the fields, and programs that lose line breaks spread or join the lines.
+    """
+    above, _, last = text.rpartition("\n")
+    inside = _BEGIN_INSIDE.search(last)
+    if inside is None or last.startswith(_FIRST_FIELD):
+        fields = _fields(last)
+        if fields and (last.startswith(_FIRST_FIELD) or f"\n{_FIRST_FIELD}" not in text):
+            return above, fields
+    start = text.rfind(f"\n{_FIRST_FIELD}")
+    if start >= 0:
+        rest, templates = _without_templates(text[start + 1 :])
+        return text[:start], {**_fields(rest), **templates}
+    if inside is not None:
+        begin = len(text) - len(last) + inside.start(1)
+        return text[:begin].rstrip(), _fields(text[begin:])
+    return text, {}
+
+
+def _without_templates(text: str) -> tuple[str, dict[str, str]]:
+    """Return the fields without the templates that Dynamic Prompts writes on lines of their own, and those."""
+    kept: list[str] = []
+    templates: dict[str, str] = {}
+    name = ""
+    for line in text.split("\n"):
+        found = next((each for each in _TEMPLATES if line.startswith(f"{each}: ")), None)
+        if found is not None:
+            name = found
+            templates[name] = line[len(found) + 2 :]
+        elif name:
+            templates[name] += f"\n{line}"
+        else:
+            kept.append(line)
+    return "\n".join(kept), templates
 
 
 def fields_of(value: str) -> dict[str, str]:
@@ -111,7 +159,7 @@ def _value(line: str, at: int) -> tuple[str, int]:
 
 def _unquoted(text: str) -> str:
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
     except ValueError:
         return text
     return value if isinstance(value, str) else text

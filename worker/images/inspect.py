@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pybase64
 
-from worker.images.av1 import coded_pixels
-from worker.images.containers import PNG_SIGNATURE, Chunk, check_png_pixels, chunks_of, png_raw_size
-from worker.images.exif import user_comment
-from worker.images.picture import BrokenPicture, Format, Picture
+from worker.images.formats.av1 import coded_pixels
+from worker.images.formats.brands import brands_of, foreign_format
+from worker.images.formats.containers import PNG_SIGNATURE, Chunk, check_png_pixels, chunks_of, png_raw_size
+from worker.images.formats.exif import user_comment
+from worker.images.formats.picture import BrokenPicture, Format, Picture
 from worker.images.pixels import extremes, opened
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 KEYWORD = "parameters"
 _BLACK_BYTES_PER_PIXEL = 0.05
 _BLACK_OVERHEAD = 4096
-_FTYP_END = 12
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_SNIFFED = 64
 _SMALL_PNG = 512 * 1024
 
 
@@ -30,7 +32,7 @@ def sniff(data: bytes) -> Format | None:
         return "jpeg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    if data[4:8] == b"ftyp" and data[8:_FTYP_END] in (b"avif", b"avis"):
+    if data[4:8] == b"ftyp" and brands_of(data) & _AVIF_BRANDS:
         return "avif"
     return None
 
@@ -67,7 +69,7 @@ def inspect(
         width, height = image.size
         if max_pixels is not None and max(width * height, coded_pixels(data) if kind == "avif" else 0) > max_pixels:
             raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
-        if still and getattr(image, "n_frames", 1) > 1:
+        if still and kind != "jpeg" and getattr(image, "n_frames", 1) > 1:  # an MPO's second picture is an extra
             raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
         if kind == "png":
             _check_png(data, chunks, thorough=thorough)
@@ -143,11 +145,11 @@ def is_black(picture: Picture) -> bool:
 
 
 def _not_a_picture(data: bytes) -> str:
-    head = data[:64].lstrip().lower()
     if not data:
         return "empty"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
-        return "a web page or SVG, not a PNG, JPEG, WebP or AVIF"
-    if head.startswith((b"gif87a", b"gif89a")):
-        return "a GIF, not a PNG, JPEG, WebP or AVIF"
+    name = foreign_format(data)
+    if name is not None:
+        return f"{name}, not a PNG, JPEG, WebP or AVIF"
+    if sniff(_decoded(data[:_SNIFFED].decode("ascii", "replace")) or b"") is not None:
+        return "base64 of base64: it is encoded twice"
     return f"not a PNG, JPEG, WebP or AVIF (it starts with {data[:8].hex()})"

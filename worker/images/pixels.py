@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops, ImageStat, features
 
-from worker.images.picture import BrokenPicture, Format, Picture
+from worker.images.formats.picture import BrokenPicture, Format, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,8 @@ def opened(data: bytes, kind: Format) -> Iterator[Image.Image]:
     except BrokenPicture:
         raise
     except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise nearly everything
-        raise BrokenPicture(f"a {kind.upper()} that can't be decoded: {error}") from None
+        why = "its data is damaged or of a kind that Pillow does not know" if "<_io." in str(error) else error
+        raise BrokenPicture(f"a {kind.upper()} that can't be decoded: {why}") from None
 
 
 def decoded(picture: Picture) -> Image.Image:

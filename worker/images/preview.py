@@ -12,7 +12,7 @@ from worker.images.convert import encode, on_white
 from worker.images.pixels import decoded
 
 if TYPE_CHECKING:
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 _QUALITY = 80
 _SAMPLE = 32

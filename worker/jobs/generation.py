@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import WorkerError
+from worker.errors import InvalidInput, ModelNotFound, Problem, WorkerError
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
 from worker.jobs.verification import verify
 from worker.webui.previews import with_previews
+from worker.webui.request.body import with_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,18 @@ class ImageGeneration:
         """
         return await self._built(prepared.job.changed(changes), prepared.models, inputs, list(prepared.warnings))
 
+    async def mistakes_in_names(self, job: Generation) -> list[Problem]:
+        """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
+        try:
+            await self._models.plan(job)
+        except InvalidInput as error:
+            return error.problems
+        except ModelNotFound as error:
+            return [Problem(**problem) for problem in error.details.get("problems", ())]
+        except WorkerError:
+            return []  # the mistakes that are known are answer enough
+        return []
+
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help.
 
@@ -171,9 +184,12 @@ class ImageGeneration:
     async def _built(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
     ) -> PreparedJob:
+        await self._backend.refresh_baseline()
         request = await self._threads.run(
-            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.max_pixels
+            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.batch_pixels
         )
+        if self._backend.plan.is_external:
+            request = with_baseline(request, self._backend.baseline)
         request, unwatched = self._with_previews(job, request)
         said = (*warnings, *unwatched, *models.warnings, *inputs.warnings)
         return PreparedJob(job, models, request, said)

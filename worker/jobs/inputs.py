@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pydantic_core import PydanticCustomError
-
-from worker.clock import running
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
-from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
     Sides,
     as_mask,
@@ -20,16 +17,12 @@ from worker.images.incoming import (
     grown,
     infotext_of,
     is_empty,
+    is_transparent,
     nearest_size,
     opaque,
     read_picture,
     to_base64,
 )
-from worker.images.picture import BrokenPicture
-from worker.net.errors import FetchError
-from worker.net.fetch import Fetcher, FetchLimits
-from worker.storage.errors import StoreError
-from worker.storage.keys import safe_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,11 +31,9 @@ if TYPE_CHECKING:
 
     from worker.contract.types.job import Job
     from worker.jobs.job_context import JobContext, JobThreads
-    from worker.net.guard import Guard
+    from worker.jobs.picture_source import PictureSource
     from worker.storage.base import StoreTarget
-    from worker.storage.stores import StoreClients
 
-LARGEST_FILE = 32 * 1024 * 1024
 SMALLEST_SIDE = 64
 LONGEST_ASKED = 2048
 LARGEST_SIDE = 8192
@@ -50,87 +41,6 @@ LARGEST_SIDE = 8192
 
 _OVERLAP = 16
 _STRETCH_LATENT = 3
-
-
-class PictureSource:
-    """Reads what a job points at.
-
-    Args:
-        guard: Where URLs may lead.
-        clients: S3 clients by target.
-        store: The operator's store, for pictures of earlier jobs.
-        fetch_s: For one picture, seconds.
-        now: A monotonic clock in seconds.
-    """
-
-    def __init__(
-        self,
-        guard: Guard,
-        clients: StoreClients,
-        *,
-        store: StoreTarget | None = None,
-        fetch_s: float = 30,
-        now: Callable[[], float] = running,
-    ) -> None:
-        self._fetcher = Fetcher(guard)
-        self._clients = clients
-        self._store = store
-        self._fetch_s = fetch_s
-        self._now = now
-
-    def read(self, text: str, path: str, *, target: StoreTarget | None, deadline: float) -> bytes | str:
-        """Return the file that `text` stands for, or `text` itself where it is the picture.
-
-        Args:
-            text: As the contract accepted it.
-            path: Of the field, for errors.
-            target: The store that the job brought along.
-            deadline: On the clock `now`.
-
-        Raises:
-            InvalidInput: it can't be had; says why.
-        """
-        try:
-            kind = source_of(text)
-        except PydanticCustomError as error:
-            raise InvalidInput.at(path, error.message()) from None
-        if kind in ("base64", "data"):
-            return text
-        if kind == "url":
-            return self._fetch(text, path, deadline)
-        return self._from_store(text, path, target, deadline)
-
-    def _fetch(self, url: str, path: str, deadline: float) -> bytes:
-        seconds = max(1.0, min(self._fetch_s, deadline - self._now()))
-        limits = FetchLimits(connect_s=5, read_s=10, total_s=seconds, max_bytes=LARGEST_FILE)
-        try:
-            with self._fetcher.open(url, limits=limits) as body:
-                body.raise_for_status()
-                return body.read()
-        except FetchError as error:
-            raise InvalidInput.at(path, f"can't be fetched: {error}") from None
-
-    def _from_store(self, text: str, path: str, target: StoreTarget | None, deadline: float) -> bytes:
-        store = target or self._store
-        if store is None:
-            raise InvalidInput.at(path, "names a stored picture, but there is no store (send s3Config with the job)")
-        if text.lower().startswith("s3://"):
-            bucket, _, key = text[5:].partition("/")
-            if bucket != store.bucket:
-                raise InvalidInput.at(path, f"is not in the bucket of this job's store ({store.bucket})")
-        else:
-            key = text[4:]
-        key = key.lstrip("/")
-        prefix = safe_prefix(store.prefix)
-        if prefix and not key.startswith(f"{prefix}/"):
-            key = f"{prefix}/{key}"
-        if not key or ".." in key.split("/"):
-            raise InvalidInput.at(path, "names no picture in the store")
-        try:
-            until = min(deadline, self._now() + self._fetch_s)
-            return self._clients.of(store).get(key, deadline=until, most=LARGEST_FILE)
-        except StoreError as error:
-            raise InvalidInput.at(path, f"can't be read from the store: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,22 +106,37 @@ def load_inputs(
     Raises:
         InvalidInput: one can't be had or is no picture; names the field.
     """
+    unseen: list[str] = []
+    notes: list[str | None] = []
+    is_tiled = isinstance(job, (Img2Img, Upscale)) and job.tiles is not None
 
     def read(text: str, path: str) -> Image:
-        return read_with_notes(text, path)[0]
-
-    def read_with_notes(text: str, path: str) -> tuple[Image, str | None]:
         data = source.read(text, path, target=target, deadline=deadline)
         try:
-            return read_picture(data, max_pixels=max_pixels), infotext_of(data)
+            image = read_picture(data, max_pixels=max_pixels)
+            notes.append(infotext_of(data, max_pixels=max_pixels) if is_tiled else None)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
+        if is_transparent(image):
+            unseen.append(path)
+        return image
 
+    inputs = _read_all(job, read)
+    if is_tiled:
+        inputs = replace(inputs, infotext=notes[0])
+    if not unseen or isinstance(job, Upscale):
+        return inputs
+    behind = _background(job) if isinstance(job, Img2Img) else "white"
+    told = [f"{path} is wholly transparent: what is used is a {behind} picture" for path in unseen]
+    return replace(inputs, warnings=(*inputs.warnings, *told))
+
+
+def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
     if isinstance(job, Inpaint):
         return _inpaint(job, read)
     if isinstance(job, Img2Img):
-        loaded = [read_with_notes(text, job.path(f"init_images[{n}]")) for n, text in enumerate(job.init_images)]
-        images = [opaque(image, _background(job)) for image, _ in loaded]
+        behind = _background(job)
+        images = [opaque(read(text, job.path(f"init_images[{n}]")), behind) for n, text in enumerate(job.init_images)]
         size, warnings = _size(job, images[0])
         return JobInputs(
             tuple(to_base64(image) for image in images),
@@ -219,12 +144,11 @@ def load_inputs(
             units=_units(job, read),
             warnings=() if job.tiles is not None and job.width is None and job.height is None else warnings,
             own=Size(*images[0].size),
-            infotext=loaded[0][1],
         )
     if isinstance(job, (Upscale, Interrogate)):
-        image, notes = read_with_notes(job.image, job.path("image"))
+        image = read(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
-        return JobInputs((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size), infotext=notes)
+        return JobInputs((to_base64(image if keeps_alpha else opaque(image)),), size=Size(*image.size))
     return JobInputs(units=_units(job, read)) if isinstance(job, Generation) and job.controlnet else NO_INPUTS
 
 

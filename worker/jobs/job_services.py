@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
     from worker.recovery.supervisor import Supervisor
+    from worker.settings import UnknownFieldRule
     from worker.webui.backend import Backend
 
 LARGEST_SEED = 2**32 - 1
@@ -44,6 +45,7 @@ class JobServices:
         operator: The operator's presets, wildcards and rules.
         threads: For everything that blocks.
         limits: On what a job may ask for.
+        unknown_fields: What becomes of fields that nobody reads; see `accept`.
         random: For seeds that the client leaves open.
     """
 
@@ -57,6 +59,7 @@ class JobServices:
     operator: OperatorConfig
     threads: JobThreads
     limits: Limits
+    unknown_fields: UnknownFieldRule
     random: Random
 
     def plain_jobs(self, job: Generation) -> list[Piece]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PRESETS = "presets.yaml"
 WILDCARDS = "wildcards"
+ADETAILER_MAIN_PROMPT = "[PROMPT]"
 _LARGEST_LIST = 4 * 1024 * 1024
 
 
@@ -55,12 +56,18 @@ class OperatorConfig:
             texts.append((job.path("hr_prompt"), job.hr_prompt))
             texts.append((job.path("hr_negative_prompt"), job.hr_negative_prompt))
         for number, unit in enumerate(job.adetailer or ()):
-            texts.append((job.path(f"adetailer[{number}].prompt"), unit.prompt))
-            texts.append((job.path(f"adetailer[{number}].negative_prompt"), unit.negative_prompt))
+            texts.append((job.path(f"adetailer[{number}].prompt"), _with_main(unit.prompt, job.prompt)))
+            negative = _with_main(unit.negative_prompt, job.negative_prompt)
+            texts.append((job.path(f"adetailer[{number}].negative_prompt"), negative))
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
                 texts.append((f"{job.path('loras')}[{number}].trigger_words", ", ".join(lora.trigger_words)))
         return enforce(judge(texts, self.rules))
+
+
+def _with_main(prompt: str | None, main: str | None) -> str:
+    """Return ADetailer's prompt with the job's own in the place of its word for it."""
+    return (prompt or "").replace(ADETAILER_MAIN_PROMPT, main or "")
 
 
 def load_operator_config(settings: Settings) -> OperatorConfig:

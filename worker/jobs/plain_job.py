@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.contract.types.kinds import Img2Img
-from worker.jobs.tile_redraw import redraw_start_picture
+from worker.jobs.composed.tile_redraw import redraw_start_picture
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.delivery.deliver import Delivery
     from worker.delivery.files import Delivered
     from worker.delivery.streamed import StreamedPicture
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults

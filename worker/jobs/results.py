@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from worker.contract.parse.plot_cells import PlotCell
     from worker.errors import WorkerError
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.safety.gate import Gate
 
 

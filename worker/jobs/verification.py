@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.job import Txt2Img
 from worker.errors import IncompatibleModel, InvalidInput, NanImage, WrongResult
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect, is_black
-from worker.images.picture import BrokenPicture
 from worker.jobs.results import Generated
 from worker.webui.names import lora_tags
 from worker.webui.names.resolve import ChosenLora
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.contract.types.job import Generation
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.prepare.prepare import PreparedModels
     from worker.webui.backend import Backend
     from worker.webui.execute.generate import GenerationResponse

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from worker.errors import HashMismatch, InvalidInput, ModelDamaged, ModelNotFound
+from worker.errors import InvalidInput, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
 from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
@@ -18,14 +18,23 @@ from worker.models.format.filenames import BadReference
 from worker.models.sources.catalog import read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
-from worker.models.volume.hf_cache import link_cached
+from worker.models.volume.hf_cache import cached_models, link_cached
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
 from worker.models.volume.inventory import Inventory, ListedModels
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import Resolution, not_found, nothing_in, resolve, wrong_kind
+from worker.models.volume.resolve import (
+    Resolution,
+    damaged,
+    not_found,
+    nothing_in,
+    other_content,
+    resolve_by_header,
+    without_title,
+    wrong_kind,
+)
 from worker.settings import VOLUME, ModelKind, Settings
 
 if TYPE_CHECKING:
@@ -98,7 +107,7 @@ class ModelStore:
         )
         leases = LeaseTable(self.volume.store / "leases", live_s=settings.model_lease_s)
         self._supply = DownloadQueue(means, leases, at_once=settings.model_downloads)
-        self._hf_caches = tuple(hf_caches)
+        self.hf_caches = tuple(hf_caches)
         self.fetched = (0, 0)
         """Files and bytes that this store has fetched so far."""
         self.listed = ListedModels(self.find, self.inventory.stamp)
@@ -118,6 +127,7 @@ class ModelStore:
             ModelDamaged: the file is broken, and nothing says where to fetch it from.
             IncompatibleModel: the file is of another kind.
         """
+        ref = without_title(ref, self.volume.names(kind))
         asked = ref.model_dump_json(exclude={"token"}), kind
         known = self._found.get(asked)
         if known is not None and known.stamp == self._stamp(kind, known.model.path):
@@ -234,12 +244,13 @@ class ModelStore:
         """Return what a reference means on this volume now. Raises InvalidInput like `find`."""
         self.availability.note_kind(kind)
         try:
-            return resolve(
+            return resolve_by_header(
                 ref,
                 kind,
                 names=self.volume.names(kind),
                 entries=self.inventory.entries(),
                 catalog=self.catalog,
+                base_of=self.inventory.base_of,
             )
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
@@ -250,13 +261,14 @@ class ModelStore:
         Raises:
             VolumeUnavailable: the folder in which it may be is gone.
         """
-        self.availability.require(resolution.kind, file=resolution.file, path=path)
+        kind = resolution.kind
+        self.availability.require(kind, file=resolution.file, path=path)
         return not_found(
             ref,
-            resolution.kind,
-            folder=self.volume.folders[resolution.kind].name,
-            names=self.volume.names(resolution.kind),
-            elsewhere=self.inventory.lies_elsewhere(ref.ref, resolution.kind),
+            kind,
+            folder=self.volume.folders[kind].name,
+            names=[*self.volume.names(kind), *(each.file for each in cached_models(kind, self.hf_caches))],
+            elsewhere=self.inventory.lies_elsewhere(ref.ref, kind),
             catalog=self.catalog,
             path=path,
         )
@@ -279,6 +291,7 @@ class ModelStore:
 
     def _require(self, path: str, ref: ModelRef, kind: ModelKind, *, fetched: bool) -> LocalModel | None:
         """Return the model if it is there and what the client expects; None when it has to be fetched."""
+        ref = without_title(ref, self.volume.names(kind))
         resolution = self.resolve(ref, kind, path=path)
         model = self._there(resolution, path=path, fetched=fetched)
         if model is None:
@@ -293,11 +306,7 @@ class ModelStore:
         if ref.sha256 is not None:
             model = replace(model, sha256=model.sha256 or measure(self.inventory, model))
             if not (model.sha256 or "").startswith(ref.sha256):
-                raise HashMismatch(
-                    f"{f'{path}: ' if path else ''}{model.key} has the SHA-256 {model.sha256}, not {ref.sha256}",
-                    hint="Give the model another name, or remove the file from the volume.",
-                    details={"path": path, "expected": ref.sha256, "measured": model.sha256},
-                )
+                raise other_content(model, ref, path=path)
         return model
 
     def _set_aside(self, kind: ModelKind, file: str, path: str) -> None:
@@ -305,17 +314,13 @@ class ModelStore:
         try:
             self.quarantine.put_file(kind, file, "damaged after it was fetched")
         except OSError as error:
-            at = f"{path}: " if path else ""
-            raise ModelDamaged(
-                f"{at}the file {kind}/{file} on the volume is damaged, and can't be set aside: {error.strerror}",
-                hint="Is the volume read-only?",
-                details={"path": path, "model": f"{kind}/{file}"},
-            ) from None
+            why = f"and can't be set aside: {error.strerror}"
+            raise damaged(f"{kind}/{file}", why, hint="Is the volume read-only?", path=path) from None
 
     def _there(self, resolution: Resolution, *, path: str, fetched: bool = False) -> LocalModel | None:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if resolution.file is None:
-            resolution = link_cached(resolution, self.volume, self._hf_caches, pickles=self.settings.model_allow_pickle)
+            resolution = link_cached(resolution, self.volume, self.hf_caches, pickles=self.settings.model_allow_pickle)
         file = self.volume.look(resolution.kind, resolution.file) if resolution.file is not None else None
         if file is None:
             return None
@@ -323,12 +328,7 @@ class ModelStore:
         if damage is not None:
             if resolution.locators and file.key in self.inventory.entries():
                 return None
-            at = f"{path}: " if path else ""
-            raise ModelDamaged(
-                f"{at}the file {file.key} on the volume is damaged: {damage}",
-                hint="Remove it, or put a whole one in its place.",
-                details={"path": path, "model": file.key},
-            )
+            raise damaged(file.key, damage, hint="Remove it, or put a whole one in its place.", path=path)
         found = self.inventory.found_kind(file)
         if not is_usable_as(found, file.kind):
             raise wrong_kind(file.key, file.kind, found, path=path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from worker.errors import NanImage, OutOfMemory, WebUICrashed
+from worker.errors import ModelDamaged, NanImage, OutOfMemory, WebUICrashed
 from worker.recovery.failure_kinds import FailureKind
 from worker.recovery.oom import LearnedLimits
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CRASHES = 2
 """Crashes after which a request is blocked."""
 REMEMBERED = 1000
+LONGEST_REASON = 300
 _VARYING = frozenset({"seed", "subseed"})
 
 
@@ -70,13 +71,19 @@ class FailureHistory:
     def __init__(self, blocked_s: float, clock: Callable[[], float]) -> None:
         self._limits = LearnedLimits()
         self._blocklist = CrashBlocklist(blocked_s, clock)
+        self._unloadable: dict[str, str] = {}
+        """The WebUI's words on checkpoints that it can't load, by fingerprint: until the file is another one."""
 
     def plan(self, request: Request, mark: Fingerprint) -> Request:
         """Return the request as it is likely to succeed.
 
         Raises:
+            ModelDamaged: the WebUI can't load its checkpoint.
             WebUICrashed: one like it has crashed the WebUI twice.
         """
+        said = self._unloadable.get(mark.checkpoint)
+        if said is not None:
+            raise unloadable(request, said)
         seconds = max(self._blocklist.blocked_for(each) for each in mark)
         if seconds > 0:
             raise WebUICrashed(
@@ -97,7 +104,10 @@ class FailureHistory:
         """Record a failure and the decision on it; `started_with`: the WebUI started with the request's checkpoint."""
         if decision.killed:
             self._blocklist.note(mark.job)
-        if failure.kind is FailureKind.CHECKPOINT_LOAD and not started_with:
+        to_blame = failure.kind is FailureKind.CHECKPOINT_LOAD and not started_with and _loads_one_checkpoint(sent)
+        if to_blame and failure.recurs:
+            self._remember(mark.checkpoint, failure)
+        elif to_blame:
             self._blocklist.note(mark.checkpoint)
         elif failure.kind is FailureKind.VAE_LOAD:
             self._blocklist.note(mark.vae)
@@ -106,12 +116,36 @@ class FailureHistory:
 
     def final_error(self, failure: Failure, sent: Request, tries: Tries) -> WorkerError:
         """Return the last error as the client gets it: with the earlier failures, and a request that would fit."""
-        error = failure.error
+        loads = failure.kind in {FailureKind.CHECKPOINT_LOAD, FailureKind.VAE_LOAD}
+        error = unloadable(sent, failure.said) if failure.recurs and loads else failure.error
         if tries.failures:
             error.details["failed_before"] = dict(tries.failures)
         if isinstance(error, OutOfMemory):
             error.details["would_fit"] = dict(self._limits.fitting(sent))
         return error
+
+    def _remember(self, mark: str, failure: Failure) -> None:
+        self._unloadable[mark] = failure.said
+        while len(self._unloadable) > REMEMBERED:
+            self._unloadable.pop(next(iter(self._unloadable)))
+
+
+def _loads_one_checkpoint(request: Request) -> bool:
+    """Return whether no other checkpoint than the job's own can be the one that was not loaded."""
+    others = ("refiner_checkpoint", "hr_checkpoint_name", "script_name")
+    return not any(request.body.get(name) for name in others)
+
+
+def unloadable(request: Request, said: str) -> ModelDamaged:
+    """Return the error for a model file that the WebUI can't load."""
+    wanted = request.expect
+    reason = next((line.strip() for line in said.splitlines() if line.strip()), "")[:LONGEST_REASON]
+    return ModelDamaged(
+        f"the WebUI can't load what the job needs (checkpoint {wanted.checkpoint.name!r}, VAE {wanted.vae!r}): "
+        f"{reason}",
+        hint="Name another file: A1111 may not know its architecture, or need a .yaml beside it.",
+        details={"checkpoint": wanted.checkpoint.name, "vae": wanted.vae},
+    )
 
 
 class CrashBlocklist:

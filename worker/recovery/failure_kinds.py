@@ -60,11 +60,13 @@ class Failure:
         error: As raised; its details are for the client.
         kind: What recovery decides on.
         recurs: The same request is bound to fail in the same way.
+        said: The WebUI's own words.
     """
 
     error: WorkerError
     kind: FailureKind
     recurs: bool = False
+    said: str = ""
 
     @property
     def breaks_process(self) -> bool:
@@ -76,7 +78,7 @@ def classify(error: WorkerError) -> Failure:
     """Return the failure that `error` stands for. The only reader of an error's details in recovery."""
     said = str(error.details.get("upstream", ""))
     kind = _kind(error, said)
-    return Failure(error, kind, recurs=kind in BREAKS_PROCESS and WRONG_SHAPES in said)
+    return Failure(error, kind, recurs=kind in BREAKS_PROCESS and WRONG_SHAPES in said, said=said)
 
 
 def _kind(error: WorkerError, said: str) -> FailureKind:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 ANSWER = "answer.json"
 DEAD_AFTER_S = 600.0

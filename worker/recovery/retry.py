@@ -162,6 +162,8 @@ class Executor:
             except WorkerError as error:
                 await self.thread(self.backend.abandon, f"its caches could not be freed: {error.message}")
         elif remedy is Remedy.RESTART:
+            if failure.recurs:
+                self.supervisor.excuse_restart()
             await self.thread(self.backend.abandon, self.loggable(failure.error))
 
     def monitor_memory(self) -> None:

@@ -57,6 +57,18 @@ class RestartBudget:
         return 0.0 if earlier <= 0 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (earlier - 1))
 
 
+LONGEST_ERROR = 500
+"""Characters of the last error that are told; torch's own words can be hundreds of thousands."""
+
+
+def shortened(text: str | None) -> str | None:
+    """Return the beginning of a text on one line."""
+    if text is None:
+        return None
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
+
+
 class SupervisedProgram(Protocol):
     """A program that can be supervised."""
 
@@ -112,6 +124,7 @@ class Supervisor:
         self._recovering: threading.Thread | None = None
         self._restarts = 0
         self._last_error: str | None = None
+        self._excused = False
 
     # Reports --------------------------------------------------------------------------------------------
 
@@ -130,6 +143,11 @@ class Supervisor:
             self._to(Event.LOST, why=why)
             self._recovering = threading.Thread(target=self._recover, args=(why,), name="webui-supervisor", daemon=True)
             self._recovering.start()
+
+    def excuse_restart(self) -> None:
+        """Have the next restart cost nothing: the model of a job made it necessary, and nothing is wrong here."""
+        with self._lock:
+            self._excused = True
 
     def begun(self) -> None:
         """Take note that a job has got the GPU."""
@@ -166,7 +184,7 @@ class Supervisor:
                 "jobs": self._life.jobs,
                 "restarts": self._restarts,
                 "restarts_left": self._budget.left(self._clock()),
-                "last_error": self._last_error,
+                "last_error": shortened(self._last_error),
             }
 
     def may_restart(self) -> bool:
@@ -214,14 +232,16 @@ class Supervisor:
         """Restart the program until it works or the budget is spent. Runs in a thread of its own."""
         while not self._closing.is_set():
             with self._lock:
-                budget = self._budget.spend(self._clock())
+                excused, self._excused = self._excused, False
+                budget = self._budget if excused else self._budget.spend(self._clock())
                 if budget is None:
                     break
                 self._budget = budget
                 self._restarts += 1
-            self._log.warning("restarting the WebUI", why=why, restart=self._restarts, wait_s=budget.delay())
+            delay_s = 0.0 if excused else budget.delay()
+            self._log.warning("restarting the WebUI", why=shortened(why), restart=self._restarts, wait_s=delay_s)
             self._program.stop()
-            if self._closing.wait(budget.delay()):
+            if self._closing.wait(delay_s):
                 return
             try:
                 self._program.spawn()

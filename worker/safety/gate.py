@@ -14,7 +14,7 @@ from worker.images.pixels import decoded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.safety.check import ImageCheck
 
 Action = Literal["flag", "blur", "refuse"]

@@ -59,6 +59,8 @@ class Backend:
         self.baseline = Baseline()
         self.loaded = ""
         """The name of the model that it started with."""
+        self.version: str | None = None
+        """The WebUI's own, as its first picture told it."""
         self.default = ""
         """The same model by what tells it from others of its name."""
         self._last_title = ""
@@ -142,6 +144,7 @@ class Backend:
         self._reachable = True
         self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
         self.loaded, self.default, self._last_title = ready.loaded, ready.default, ready.default
+        self.version = ready.version
         self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
@@ -230,6 +233,18 @@ class Backend:
 
         self._catalog = await self._thread(work)
         return self._catalog
+
+    async def refresh_baseline(self) -> None:
+        """Learn anew what holds where a job says nothing: other clients of somebody else's WebUI may change it.
+
+        Raises:
+            WebUIUnreachable, WebUIFailed, WebUIRejected: it does not tell.
+        """
+        if not self.plan.is_external:
+            return
+        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
+
+        self.baseline = boot.read_baseline(await self._thread(self.client.get, "/sdapi/v1/options"))
 
     def _learn(self) -> Catalog:
         from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned

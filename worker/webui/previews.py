@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
 from worker.images.preview import thumbnail
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tests.support.s3 import Store
     from worker.delivery.files import Delivered
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.storage.base import StoreTarget
 
     Make = Callable[..., Delivery]

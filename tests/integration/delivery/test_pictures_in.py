@@ -11,7 +11,7 @@ import pytest
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import png
 from worker.errors import InvalidInput
-from worker.jobs.inputs import PictureSource
+from worker.jobs.picture_source import PictureSource
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
 from worker.storage.stores import StoreClients
@@ -90,7 +90,7 @@ def test_a_picture_of_an_earlier_job_is_read_from_the_store(store: Store) -> Non
 def test_a_stored_object_larger_than_a_picture_may_be_is_not_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker.jobs import inputs as module
+    from worker.jobs import picture_source as module
 
     monkeypatch.setattr(module, "LARGEST_FILE", 1000)
     store.client().put_object(Bucket="pics", Key="large.png", Body=png())

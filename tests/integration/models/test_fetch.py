@@ -265,6 +265,37 @@ def test_pickles_are_refused_unless_the_operator_allows_them(tmp_path: Path, suf
     assert model.path.suffix == suffix
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_pickle_of_the_catalog_is_fetched_where_its_hash_is_pinned(tmp_path: Path, *, pinned: bool) -> None:
+    body = b"PK\x03\x04\x14\x00" + bytes(5000)
+    with serve(lambda request: ranged(request, body)) as server:
+        entry = CatalogEntry(
+            name="4x-Sharp",
+            kind="upscaler",
+            sources=(f"{server.url}/x/4x-Sharp.pth",),
+            sha256=hashlib.sha256(body).hexdigest() if pinned else None,
+        )
+        where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
+        if pinned:
+            assert asyncio.run(fetch(where, ModelRef(name="4x-sharp"), "upscaler")).path.name == "4x-Sharp.pth"
+        else:
+            with pytest.raises(DownloadRefused, match="can run code"):
+                asyncio.run(fetch(where, ModelRef(name="4x-sharp"), "upscaler"))
+        where.close()
+
+
+def test_a_pinned_pickle_with_another_content_is_not_kept(tmp_path: Path) -> None:
+    body = b"PK\x03\x04\x14\x00" + bytes(5000)
+    with serve(lambda request: ranged(request, body)) as server:
+        source = f"{server.url}/x/4x-Sharp.pth"
+        entry = CatalogEntry(name="4x-Sharp", kind="upscaler", sources=(source,), sha256="ab" * 32)
+        where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
+        with pytest.raises(HashMismatch):
+            asyncio.run(fetch(where, ModelRef(name="4x-sharp"), "upscaler"))
+        where.close()
+    assert not (tmp_path / "upscalers/4x-Sharp.pth").exists()
+
+
 def test_a_pickle_that_is_named_by_the_download_only_is_refused_too(tmp_path: Path) -> None:
     headers = {"Content-Disposition": 'attachment; filename="evil.ckpt"'}
     error, _ = _run(tmp_path, lambda request: ranged(request, SMALL, headers=headers), {"url": "{server}/"})

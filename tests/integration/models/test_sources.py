@@ -14,13 +14,17 @@ from tests.support.model_store import fetch, leftovers, ranged, store
 from tests.support.ports import free_port
 from tests.support.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
+from worker.default_checkpoint import checkpoint
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
 from worker.models.download.errors import fetch_error
 from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai_listing import UnknownModel, read_answer
 from worker.models.sources.references import locate
 from worker.models.sources.s3 import S3Source
+from worker.models.store import ModelStore
+from worker.models.volume.hf_cache import only_cached
 from worker.net.fetch import FetchLimits
+from worker.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -392,6 +396,90 @@ def test_a_file_in_the_hubs_cache_is_used_in_place(tmp_path: Path, revision: str
     where.close()
 
 
+def _put_in_cache(caches: Path, repo: str, files: dict[str, dict[str, list[int]]]) -> None:
+    hub = caches / f"models--{repo.replace('/', '--')}"
+    for name, tensors in files.items():
+        make.write(hub / "snapshots" / COMMIT / name, tensors)
+    (hub / "refs").mkdir()
+    (hub / "refs/main").write_text(COMMIT)
+
+
+@pytest.mark.parametrize("name", ["org/sdxl", "Org/SDXL", "hf:org/sdxl", "big_one", "big one.safetensors"])
+def test_a_cached_repository_serves_as_checkpoint_by_name(tmp_path: Path, name: str) -> None:
+    caches = tmp_path / "cache"
+    _put_in_cache(caches, "org/sdxl", {"big_one.safetensors": make.SDXL_CHECKPOINT, "vae.safetensors": make.VAE})
+    where = store(tmp_path / "models", "http://127.0.0.1:9", hf_caches=[caches])
+    model = where.find(ModelRef(name=name), "checkpoint")
+    where.close()
+    assert model is not None
+    assert (model.name, model.base_model) == ("big_one", "SDXL")
+
+
+def test_a_cached_repository_with_several_checkpoints_means_none_and_says_which(tmp_path: Path) -> None:
+    caches = tmp_path / "cache"
+    files = {"one.safetensors": make.SDXL_CHECKPOINT, "two.safetensors": make.SDXL_CHECKPOINT}
+    _put_in_cache(caches, "org/sdxl", files)
+    where = store(tmp_path / "models", "http://127.0.0.1:9", hf_caches=[caches])
+    assert where.find(ModelRef(name="org/sdxl"), "checkpoint") is None
+    assert only_cached("checkpoint", [caches]) is None
+    two = where.find(ModelRef(name="two"), "checkpoint")
+    with pytest.raises(ModelNotFound, match="did you mean 'one'"):
+        asyncio.run(fetch(where, ModelRef(name="ones"), "checkpoint"))
+    where.close()
+    assert two is not None
+
+
+def test_the_only_cached_checkpoint_is_what_a_worker_without_models_starts_with(tmp_path: Path) -> None:
+    caches = tmp_path / "cache"
+    _put_in_cache(caches, "org/sdxl", {"big_one.safetensors": make.SDXL_CHECKPOINT})
+    where = store(tmp_path / "models", "http://127.0.0.1:9", hf_caches=[caches])
+    chosen = checkpoint(where.settings, lambda: where, demo=False)
+    where.close()
+    assert chosen == tmp_path / "models/checkpoints/big_one.safetensors"
+
+
+def _repository(request: Request) -> Reply:
+    files = [{"rfilename": name} for name in ("README.md", "sub/a.safetensors", "b.ckpt")]
+    if request.path in {"/api/models/org/repo", "/api/models/org/repo/revision/main"}:
+        return _json({"id": "org/repo", "siblings": files, "sha": COMMIT})
+    if request.path.startswith("/api/models/org/repo/tree"):
+        return _json([{"type": "file", "path": each["rfilename"], "size": 1, "oid": "0" * 40} for each in files])
+    return Reply(404)
+
+
+def test_a_repository_without_a_file_is_refused_with_its_files(tmp_path: Path) -> None:
+    with pytest.raises(DownloadRefused, match=r"b\.ckpt, sub/a\.safetensors") as caught:
+        _fetch(tmp_path, _repository, ModelRef(name="hf:org/repo"))
+    assert "hf:org/repo/<file>" in (caught.value.hint or "")
+    assert "README" not in caught.value.message
+
+
+@pytest.mark.parametrize(("setting", "sent"), [({}, False), ({"HF_ENDPOINT_TOKEN": "true"}, True)])
+def test_a_mirror_is_asked_in_the_place_of_the_hub(tmp_path: Path, setting: dict[str, str], *, sent: bool) -> None:
+    with serve(_hub) as server:
+        environment = {"MODELS_DIR": str(tmp_path), "HF_ENDPOINT": server.url, "HF_TOKEN": "sesame", **setting}
+        where = ModelStore(read_settings(environment), hf_caches=())
+        model = asyncio.run(fetch(where, ModelRef(name="https://huggingface.co/org/repo/resolve/main/x.safetensors")))
+        where.close()
+        assert model.sha256 == SHA
+        assert {"Bearer sesame" in request.headers.get("authorization", "") for request in server.seen} == {sent}
+        assert not [request.path for request in server.seen if request.path.startswith("/api/")]
+
+
+def test_a_mirror_that_is_down_is_named(tmp_path: Path) -> None:
+    place = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 could not be reached"):
+        _fetch_from(tmp_path, place, ModelRef(name="hf:org/repo/x.safetensors"))
+
+
+def _fetch_from(root: Path, url: str, ref: ModelRef) -> Any:
+    where = store(root, url)
+    try:
+        return asyncio.run(fetch(where, ref))
+    finally:
+        where.close()
+
+
 # plain addresses
 
 
@@ -413,7 +501,7 @@ def test_a_source_without_a_tag_is_read_over_one_connection(tmp_path: Path) -> N
         ("https://drive.google.com/uc?export=download&id=1", "Google Drive"),
         ("https://www.dropbox.com/s/x/y.safetensors?dl=0", "dl=1"),
         ("https://github.com/o/r/blob/main/x.safetensors", "raw.githubusercontent.com"),
-        ("https://huggingface.co/o/r", "name the file"),
+        ("https://huggingface.co/datasets/o/r", "name the file"),
         ("https://example.com/x", "not of a page about it"),
     ],
 )
@@ -452,9 +540,22 @@ def test_an_s3_object_of_the_operators_store_is_fetched(tmp_path: Path, s3_store
 def test_nothing_is_signed_for_buckets_that_are_not_the_operators(tmp_path: Path, s3_store: Store) -> None:
     source = S3Source(s3_store.target("pictures"), FetchLimits(read_s=5), allowed_hosts=(), connections=4)
     where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
-    with pytest.raises(DownloadRefused, match=r"not in the bucket of this worker's store \(pictures\)"):
+    with pytest.raises(DownloadRefused, match=r"not in a bucket that models may come from \(pictures\)"):
         asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
     where.close()
+
+
+def test_models_come_from_the_buckets_that_the_operator_names(tmp_path: Path, s3_store: Store) -> None:
+    allowed = read_settings({"MODEL_BUCKETS": "models, other"}).readable_buckets
+    source = S3Source(
+        s3_store.target("pictures"), FetchLimits(read_s=5), allowed_hosts=(), connections=4, buckets=allowed
+    )
+    where = store(tmp_path, "http://127.0.0.1:9", sources={"s3": source})
+    model = asyncio.run(fetch(where, ModelRef(name="s3://models/mine/my lora.safetensors")))
+    with pytest.raises(DownloadRefused, match=r"\(models, other\)"):
+        asyncio.run(fetch(where, ModelRef(name="s3://pictures/mine/my lora.safetensors")))
+    where.close()
+    assert model.sha256 == SHA
 
 
 def test_an_s3_store_that_refuses_says_which_keys(tmp_path: Path, s3_store: Store) -> None:

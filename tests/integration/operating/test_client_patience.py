@@ -204,3 +204,58 @@ def test_what_the_platform_refuses_is_explained(status: int, error: str, hint: s
     ):
         _endpoint_at(server.url, clock).run({})
     assert caught.value.status == status
+
+
+def _queue(workers: Mapping[str, int], health: Reply | None = None) -> Callable[[Request], Reply]:
+    """An endpoint of RunPod's whose workers never take the job."""
+
+    def script(request: Request) -> Reply:
+        if request.path == "/health":
+            return health or _json({"jobs": {"inQueue": 3, "inProgress": 1}, "workers": workers})
+        return _json({"id": "x", "status": "IN_QUEUE"})
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("workers", "reason"),
+    [
+        ({"idle": 0, "running": 0, "throttled": 0}, "its maximum may be 0"),
+        ({"throttled": 2}, "2 workers are throttled: no GPU"),
+        ({"unhealthy": 1}, "1 worker is unhealthy"),
+        ({"initializing": 1, "throttled": 4}, "1 worker is starting"),
+        ({"running": 2}, "2 workers are busy, 3 jobs wait"),
+    ],
+)
+def test_a_job_that_stays_in_the_queue_says_why(workers: dict[str, int], reason: str) -> None:
+    clock = Clock()
+    with serve(_queue(workers)) as server:
+        job = _endpoint_at(server.url, clock).run({})
+        states = job.stream(timeout=35)
+        assert next(states).waits_for is None
+        assert reason in (next(states).waits_for or "")
+        with pytest.raises(JobTimedOut, match=reason):
+            next(states)  # it is told once, as long as it stays the same
+        looks = [request for request in server.seen if request.path == "/health"]
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("health", [Reply(404), _json({"state": "ready"}), _json({"workers": "many"})])
+def test_a_health_that_tells_nothing_changes_nothing(health: Reply) -> None:
+    clock = Clock()
+    with serve(_queue({}, health)) as server, pytest.raises(JobTimedOut, match=r"after 35 s$"):
+        _endpoint_at(server.url, clock).run({}).wait(timeout=35)
+
+
+def test_asynchronous_code_is_told_too() -> None:
+    clock = Clock()
+
+    async def reason(url: str) -> str | None:
+        job = await AsyncEndpoint(url, sleep=clock.sleep, clock=clock).run({})
+        states = job.stream()
+        await anext(states)
+        clock.sleep(10)
+        return (await anext(states)).waits_for
+
+    with serve(_queue({})) as server:
+        assert "no workers" in (asyncio.run(reason(server.url)) or "")

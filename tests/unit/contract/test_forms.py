@@ -81,8 +81,8 @@ def test_an_api_call_takes_masks_and_floats() -> None:
 
 def test_an_api_calls_mistakes_are_reported_in_the_payload() -> None:
     assert problem(call("/sdapi/v1/txt2img", {"prompt": "a", "steps": 0})).path == "payload.steps"
-    no_mask = {"init_images": [PICTURE], "prompt": "a", "mask_blur": 5}
-    assert problem(call("/sdapi/v1/img2img", no_mask)).path == "payload.mask_blur"
+    wrong = {"init_images": [PICTURE], "prompt": "a", "denoising_strength": 5}
+    assert problem(call("/sdapi/v1/img2img", wrong)).path == "payload.denoising_strength"
 
 
 def test_an_api_calls_listing_is_read_as_it_is() -> None:

@@ -81,7 +81,7 @@ def test_a_field_of_the_whole_job_is_no_axis(field: str) -> None:
 @pytest.mark.parametrize(
     "plot",
     [
-        {},
+        {"legend": True},
         {"x": {"values": [1]}},
         {"x": {"field": "steps", "search": "red", "values": ["1"]}},
         {"x": axis("steps", 1, 1)},
@@ -95,7 +95,7 @@ def test_an_axis_that_means_nothing_is_a_mistake(plot: dict[str, Any]) -> None:
 
 
 def test_a_field_without_effect_is_a_warning() -> None:
-    assert any("hr_upscaler" in each for each in job(plot={"x": axis("hr_upscaler", "Latent")}).warnings)
+    assert any("hr_upscaler" in each for each in job(plot={"x": axis("hr_upscaler", "Lanczos")}).warnings)
 
 
 # Scripts by their old names

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import signal
+import time
+from typing import Any
+
 import pytest
 
+from worker.contract.base.limits import Limits
 from worker.contract.operator.prompt_policy import PolicyInvalid, enforce, judge, read_policy
+from worker.contract.parse.job_parser import cells_of, parse_job
+from worker.contract.types.job import Generation
 from worker.errors import InvalidInput
 
 RULES = read_policy(
@@ -26,6 +33,17 @@ RULES = read_policy(
         "jo<lora:add_detail:0>hn doe",
         "john <lora:x:1><lora:y:1> doe",
         "jöhn dóe",
+        "jo\x01hn doe",
+        "jo&#104;n doe",
+        "&amp;#106;ohn&nbsp;doe",
+        "john_doe",
+        "john doe2, masterpiece",
+        "_john doe_",
+        "3john doe",
+        "john-doe",
+        "a face[SEP]john doe[SEP]a hat",
+        "a hat|john doe|x",
+        'jo"h"n doe',
         "\uff4a\uff4f\uff48\uff4e \uff44\uff4f\uff45",
     ],
 )
@@ -36,6 +54,41 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
         enforce(found)
     assert caught.value.problems[0].path == "prompt"
     assert "john" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "plot"),
+    [
+        ("a cat", {"x": {"search": "a cat", "values": ["john doe"]}}),
+        ("a XX YY", {"x": {"search": "XX", "values": ["john"]}, "y": {"search": "YY", "values": ["doe"]}}),
+        (
+            "doe john",
+            {"x": {"search": "john", "values": ["john", "a"]}, "y": {"search": "doe", "values": ["john doe"]}},
+        ),
+        ("a cat", {"x": {"field": "prompt", "values": ["a dog", "john doe"]}}),
+    ],
+)
+def test_what_a_plot_makes_of_a_prompt_is_judged(prompt: str, plot: dict[str, Any]) -> None:
+    job = parse_job({"prompt": prompt, "plot": plot})
+    assert isinstance(job, Generation)
+    texts = [("prompt", cell.job.prompt) for cell in cells_of(job, Limits())]
+    assert {one.rule for one in judge(texts, RULES)} == {"people"}
+
+
+def test_a_pattern_that_backtracks_refuses_in_time_and_names_its_rule() -> None:
+    rules = read_policy("- name: slow\n  patterns: ['(a+)+c']")
+    began = time.monotonic()
+    found = judge([("prompt", "a" * 60 + "b")], rules, limit_s=0.2)
+    assert time.monotonic() - began < 5
+    with pytest.raises(InvalidInput, match="takes too long to be judged by this endpoint's rule 'slow'"):
+        enforce(found)
+
+
+def test_a_time_limit_leaves_no_alarm_behind() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    judge([("prompt", "a cat")], RULES)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 @pytest.mark.parametrize("prompt", ["john doering", "a cat", "", "johndoe"])

@@ -109,8 +109,7 @@ def test_an_unknown_field_that_is_like_nothing_gets_no_suggestion() -> None:
         ("steps", True, "must be a whole number, 1 to 150, not true"),
         ("steps", "many", "must be a whole number, 1 to 150, not 'many'"),
         ("steps", [20], "must be a whole number, 1 to 150, not a list"),
-        ("steps", None, "must not be null; leave it out for the default"),
-        ("prompt", None, "must not be null; leave it out for the default"),
+        ("prompt", None, "is missing"),
         ("prompt", ["a", "b"], "must be text, not a list"),
         ("prompt", "a" * 20_001, "must have at most 20000 characters, not 20001"),
         ("cfg_scale", 0.5, "must be 1 to 30, not 0.5"),
@@ -129,7 +128,7 @@ def test_an_unknown_field_that_is_like_nothing_gets_no_suggestion() -> None:
         ("loras", ["a"] * 51, "has 51 entries; at most 50 are allowed"),
         ("output", "png", "must be an object, not 'png'"),
         ("checkpoint", 5, "must be a name or an object with name or url, not 5"),
-        ("override_settings", [], "must be an object, not a list"),
+        ("override_settings", ["eta_ddim"], "must be an object, not a list"),
         ("firstphase_width", 512, "is read by the WebUI otherwise than it was; set width and hr_resize_x"),
         ("on_mismatch", "explode", "must be one of error, warn, not 'explode'"),
         ("negative_prompt", "\ud800", "has half a character (a lone surrogate) at position 0"),
@@ -222,8 +221,24 @@ def test_a_mistake_in_a_moved_override_is_reported_where_it_was_written() -> Non
 
 
 def test_an_override_outside_the_allow_list_is_refused() -> None:
-    assert problem(override_settings={"outdir_samples": "/tmp"}).message == "is not an option that a job may override"
+    assert problem(override_settings={"fp8_storage": "Enable"}).message == "is not an option that a job may override"
     assert problem(override_settings={"eta_ancestrl": 1}).suggestion == "eta_ancestral"
+
+
+@pytest.mark.parametrize(
+    ("option", "words", "suggestion"),
+    [
+        ("clip_skip", "send 'clip_skip' as a field of the job", "clip_skip"),
+        ("Steps", "send 'steps' as a field of the job", "steps"),
+        ("clip_stop_at_last_layers", "under this spelling", "CLIP_stop_at_last_layers"),
+        ("sd_model_checkpont", "is not an option", "sd_model_checkpoint"),
+        ("eta_ancestrall", "is not an option", "eta_ancestral"),
+    ],
+)
+def test_an_option_that_is_a_field_of_the_job_is_told_as_that(option: str, words: str, suggestion: str) -> None:
+    told = problem(override_settings={option: 1})
+    assert words in told.message
+    assert told.suggestion == suggestion
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,10 @@ def test_a_script_that_is_off_is_not_there() -> None:
     ("scripts", "path"),
     [
         ({"reactor": {"args": ["x", True]}}, "alwayson_scripts.reactor"),
-        ({"controlnet": {"args": {"0": {}}}}, "alwayson_scripts.controlnet"),
+        ({"controlnet": {"args": {"0": CANNY}}}, "alwayson_scripts.controlnet"),
         ({"controlnet": [CANNY]}, "alwayson_scripts.controlnet"),
         ({"seed": {"args": [5]}}, "alwayson_scripts.seed"),
-        ([], "alwayson_scripts"),
+        ([1], "alwayson_scripts"),
     ],
 )
 def test_scripts_without_a_typed_unit_are_refused(scripts: Any, path: str) -> None:
@@ -159,7 +159,7 @@ def test_scripts_without_a_typed_unit_are_refused(scripts: Any, path: str) -> No
 
 
 def test_a_misspelt_script_gets_its_name() -> None:
-    assert problem(alwayson_scripts={"contrlnet": {"args": []}}).suggestion == "controlnet"
+    assert problem(alwayson_scripts={"contrlnet": {"args": [CANNY]}}).suggestion == "controlnet"
 
 
 def test_soft_inpainting_belongs_to_inpainting() -> None:
@@ -195,9 +195,9 @@ def test_one_thing_said_twice_under_two_names_is_a_mistake() -> None:
     ("script", "args", "path"),
     [
         ("refiner", ["zzz", "m", 0.8], "args[0]"),
-        ("tiled vae", [{}], "args[0]"),
+        ("tiled vae", [{"a": 1}], "args[0]"),
         ("tiled vae", [True, 7], "args[1]"),
-        ("dynamic prompts v2.17.1", [[]], "args[0]"),
+        ("dynamic prompts v2.17.1", [[1]], "args[0]"),
         ("ADetailer", ["zzz", False, {"ad_model": "face_yolov8n.pt"}], "args[0]"),
         ("ADetailer", [True, False, True], "args[2]"),
     ],

@@ -8,6 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageOps
 
+from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
     Sides,
     as_mask,
@@ -19,7 +20,6 @@ from worker.images.incoming import (
     read_picture,
     to_base64,
 )
-from worker.images.picture import BrokenPicture
 
 
 def file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

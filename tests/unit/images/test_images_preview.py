@@ -6,8 +6,8 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tests.support.pictures import file, noise, smooth
+from worker.images.formats.picture import BrokenPicture, Picture
 from worker.images.inspect import inspect
-from worker.images.picture import BrokenPicture, Picture
 from worker.images.preview import hashed, preview
 
 # by the reference implementation

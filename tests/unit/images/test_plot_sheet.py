@@ -12,7 +12,7 @@ from worker.images.grid import LONGEST_SIDE
 from worker.images.layout.plot_sheet import SheetLabels, plot_sheet
 
 if TYPE_CHECKING:
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
 
 
 def cell(colour: str, width: int = 64, height: int = 48) -> Picture:

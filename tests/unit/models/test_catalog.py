@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from worker.errors import SettingsInvalid
+from worker.models.format.filenames import PICKLE_ENDINGS
 from worker.models.sources.catalog import read_catalog
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.huggingface import HuggingFace
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_the_catalog_that_ships_knows_its_models_by_name_alias_and_source() -> None:
     catalog = read_catalog()
-    assert len(catalog.entries) == 11
+    assert len(catalog.entries) == 18
     scales = {entry.name: entry.default_scale for entry in catalog.of_kind("lora")}
     assert scales["Detail Tweaker XL"] == 1.5
     assert scales["Pony Realism Slider"] == 3.0
@@ -34,6 +35,22 @@ def test_the_file_names_of_the_catalog_are_the_tags_of_the_webui() -> None:
         "Deliberate_v6",
         "Jib_Mix_Illustrious_Realistic_v2.0_Revelation",
     }
+
+
+def test_every_pickle_that_the_catalog_fetches_has_its_hash_and_size_pinned() -> None:
+    pickles = [
+        entry
+        for entry in read_catalog().entries
+        if any(locator.file_name.lower().endswith(PICKLE_ENDINGS) for locator in entry.locators)
+    ]
+    assert {entry.name for entry in pickles} == {"RealESRGAN_x4plus", "RealESRGAN_x4plus_anime_6B", "4x-UltraSharp"}
+    assert all(entry.sha256 is not None and entry.size is not None for entry in pickles)
+
+
+def test_an_upscaler_gets_the_file_name_by_which_the_webui_knows_it() -> None:
+    found = read_catalog().named("R-ESRGAN 4x+", "upscaler")
+    assert found is not None
+    assert found.stem == "RealESRGAN_x4plus"
 
 
 def test_no_catalog_is_an_empty_one(tmp_path: Path) -> None:

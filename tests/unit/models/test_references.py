@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         ("urn:air:sdxl:lora:civitai:122359@135867", Civitai(135867, 122359)),
         ("urn:air:sdxl:checkpoint:civitai:122359", Civitai(None, 122359)),
         ("hf:XpucT/Deliberate/Deliberate_v6.safetensors", HuggingFace("XpucT/Deliberate", "Deliberate_v6.safetensors")),
+        ("hf:a/b", HuggingFace("a/b", "")),
+        ("https://huggingface.co/a/b/tree/v2", HuggingFace("a/b", "", "v2")),
+        ("https://huggingface.co/datasets/b", Web("https://huggingface.co/datasets/b")),
         ("hf:a/b@v2/sub/c.safetensors", HuggingFace("a/b", "sub/c.safetensors", "v2")),
         ("https://huggingface.co/a/b/resolve/main/c.safetensors?download=true", HuggingFace("a/b", "c.safetensors")),
         ("https://huggingface.co/a/b/blob/abc123/c.safetensors", HuggingFace("a/b", "c.safetensors", "abc123")),
@@ -56,7 +59,7 @@ def test_every_form_is_read(text: str, locator: Locator | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["civitai:abc", "hf:only/repo", "hf:a/b/../../c", "s3://x", "s3://bucket/", "https://", "ftp://a/b", "file:///etc/passwd",
+    ["civitai:abc", "hf:only", "hf:a/b/../../c", "s3://x", "s3://bucket/", "https://", "ftp://a/b", "file:///etc/passwd",
      "https://user:pw@host/x", "civitai:77?fileId=x", "civitai:77?file=5", "civitai:77?type=Model&type=VAE",
      "civitai:model/9?modelVersionId=v5", "urn:air:sdxl:lora:civitai:9@5:layer.safetensor",
      "urn:air:sdxl:lora:civitai:9@5.exe", "civitai:9@5?modelVersionId=6",

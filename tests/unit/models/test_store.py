@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 import threading
@@ -14,8 +15,9 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.contract.types.model_ref import ModelRef
-from worker.errors import IncompatibleModel, ModelNotFound
+from worker.errors import HashMismatch, IncompatibleModel, InvalidInput, ModelNotFound
 from worker.models import admin
+from worker.models.sources.catalog import CatalogEntry, ModelCatalog
 from worker.models.volume.integrity import complaint
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
 
 _WATCHED: list[Any] = []
@@ -78,6 +81,7 @@ def accesses(where: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acc
     _WATCHED.remove(made.note)
 
 
+FOLDERS = {"checkpoint": "checkpoints", "lora": "loras", "vae": "vae"}
 WANTED: list[tuple[str, ModelRef, ModelKind]] = [
     ("checkpoint", ModelRef(name="x"), "checkpoint"),
     ("loras[0]", ModelRef(name="a"), "lora"),
@@ -175,8 +179,9 @@ def test_a_file_of_another_kind_is_refused_wherever_it_lies(
 def test_a_file_that_lies_elsewhere_is_named_with_the_folder_that_was_read(
     tmp_path: Path, kind: ModelKind, place: str, tensors: dict[str, list[int]], words: str
 ) -> None:
-    where = store(tmp_path, "http://127.0.0.1:9")
+    make.write(tmp_path / f"{FOLDERS[kind]}/another.safetensors", tensors)  # so that this folder is the one in use
     make.write(tmp_path / place, tensors)
+    where = store(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(ModelNotFound) as caught:
         asyncio.run(where.prepare([("field", ModelRef(name="old"), kind)]))
     folder = where.volume.folders[kind].name
@@ -185,6 +190,97 @@ def test_a_file_that_lies_elsewhere_is_named_with_the_folder_that_was_read(
     assert f"{kind.upper()}_DIR" in (caught.value.hint or "")
     assert str(tmp_path) not in caught.value.message
     where.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("lora", "Lora/old.safetensors"),
+        ("lora", "LyCORIS/old.safetensors"),
+        ("checkpoint", "Stable-diffusion/sub/old.safetensors"),
+        ("vae", "VAE/old.safetensors"),
+    ],
+)
+def test_a_volume_with_a1111s_own_folder_names_is_read_as_it_is(tmp_path: Path, kind: ModelKind, place: str) -> None:
+    tensors = {"lora": make.SDXL_LORA, "checkpoint": make.SDXL_CHECKPOINT, "vae": make.VAE}[kind]
+    path = make.write(tmp_path / place, tensors)
+    (tmp_path / FOLDERS[kind]).mkdir()  # as an earlier start has left it
+    where = store(tmp_path, "http://127.0.0.1:9")
+    found = where.find(ModelRef(name="old"), kind)
+    where.close()
+    assert found is not None
+    assert found.path == path
+
+
+def test_of_two_folders_with_a1111s_names_neither_is_guessed(tmp_path: Path) -> None:
+    make.write(tmp_path / "Lora/old.safetensors", make.SDXL_LORA)
+    make.write(tmp_path / "LyCORIS/new.safetensors", make.SDXL_LORA)
+    where = store(tmp_path, "http://127.0.0.1:9")
+    with pytest.raises(ModelNotFound, match=r"in loras/.*lies at Lora/old"):
+        asyncio.run(where.prepare([("loras[0]", ModelRef(name="old"), "lora")]))
+    where.close()
+
+
+def test_a_title_of_the_webui_is_a_name_and_a_hash(tmp_path: Path) -> None:
+    path = make.write(tmp_path / "checkpoints/mine.safetensors", make.SDXL_CHECKPOINT)
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    where = store(tmp_path, "http://127.0.0.1:9")
+
+    def prepare(title: str) -> list[LocalModel]:
+        return asyncio.run(where.prepare([("checkpoint", ModelRef(name=title), "checkpoint")]))
+
+    assert prepare(f"mine.safetensors [{digits}]")[0].path == path
+    with pytest.raises(HashMismatch, match="not abcdef1234"):
+        prepare("mine.safetensors [abcdef1234]")
+    with pytest.raises(ModelNotFound, match="did you mean 'mine'"):
+        prepare("mne.safetensors [abcdef1234]")
+    where.close()
+
+
+def test_zero_is_no_number_of_a_version(tmp_path: Path) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    assert where.resolve(ModelRef(name="0"), "checkpoint").locators == ()
+    with pytest.raises(InvalidInput, match="begin with 1"):
+        where.resolve(ModelRef(name="civitai:0"), "checkpoint")
+    where.close()
+
+
+def _catalog() -> ModelCatalog:
+    entry = CatalogEntry(
+        name="Detail Tweaker XL", aliases=("Detail Tweaker",), kind="lora", base_model="SDXL", sources=("civitai:5",),
+        default_scale=1.5,
+    )  # fmt: skip
+    return ModelCatalog((entry,))
+
+
+@pytest.mark.parametrize("name", ["detail_tweaker", "detail_tweaker.safetensors"])
+def test_a_files_own_header_outranks_a_catalog_entry_that_only_shares_its_name(tmp_path: Path, name: str) -> None:
+    make.write(tmp_path / "loras/detail_tweaker.safetensors", make.SD15_LORA)
+    where = store(tmp_path, "http://127.0.0.1:9", catalog=_catalog())
+    found = where.find(ModelRef(name=name), "lora")
+    where.close()
+    assert found is not None
+    assert (found.base_model, found.default_scale, found.title) == ("SD 1.5", None, "detail_tweaker")
+
+
+def test_a_catalog_name_never_means_a_file_of_another_architecture(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/detail_tweaker.safetensors", make.SD15_LORA)
+    where = store(tmp_path, "http://127.0.0.1:9", catalog=_catalog())
+    resolution = where.resolve(ModelRef(name="Detail Tweaker XL"), "lora")
+    loosely = where.resolve(ModelRef(name="Detail Tweaker"), "lora")
+    where.close()
+    for each in (resolution, loosely):
+        assert each.file is None
+        assert [locator.key for locator in each.locators] == ["civitai:5"]
+
+
+def test_a_file_of_the_catalogs_architecture_under_its_alias_is_the_catalogs(tmp_path: Path) -> None:
+    make.write(tmp_path / "loras/detail_tweaker.safetensors", make.SDXL_LORA)
+    where = store(tmp_path, "http://127.0.0.1:9", catalog=_catalog())
+    found = where.find(ModelRef(name="detail_tweaker"), "lora")
+    where.close()
+    assert found is not None
+    assert (found.base_model, found.default_scale) == ("SDXL", 1.5)
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".SAFETENSORS", ".ckpt", ".PT", ".pth", ".bin"])

@@ -109,6 +109,21 @@ def test_an_upscaler_is_known_and_has_its_weights(
     assert (chosen, paths(said)) == (found, problems)
 
 
+def test_an_unknown_upscaler_is_offered_those_with_weights_alone() -> None:
+    fields = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "nobody has it"}
+    _, (problem,) = resolve.upscaler(job(**fields), CATALOG, NOTHING)
+    ready = [row.name for row in CATALOG.upscalers if NOTHING.of_upscaler(row) is None]
+    without = [row.name for row in CATALOG.upscalers if row.name not in ready]
+    assert without
+    assert all(name in problem.message for name in ready)
+    assert not any(name in problem.message for name in without)
+
+
+def test_a_hypernetwork_is_told_apart_from_a_typing_error() -> None:
+    _, (problem,) = resolve.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
+    assert "hypernetwork, which are not offered by tag" in problem.message
+
+
 def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
     both = job(sampler_name="Eulr", enable_hr=True, denoising_strength=0.5, hr_sampler_name="Eulr a", hr_scheduler="x")
     first, second, problems = resolve.samplings(both, CATALOG)
@@ -128,6 +143,9 @@ def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
         ("<lora:add_detail:x>", None),
         ("<loar:add_detail:1>", "lora"),
         ("a cat <lora:add_detail:1", None),
+        ("<lora:add_detail:1e30>", None),
+        ("<lora:add_detail:1:-11>", None),
+        ("<hypernet:add_detail:1>", None),
     ],
 )
 def test_a_tag_that_would_do_nothing_is_a_mistake(text: str, suggestion: str | None) -> None:
@@ -157,4 +175,5 @@ def test_a_lora_of_the_list_is_for_both_passes_and_a_tag_for_its_own() -> None:
 def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
     assert resolve.crowded([("prompt", "<lora:x:1>" * 100)]) == []
     assert [each.path for each in resolve.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
+    assert [each.path for each in resolve.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
     assert len(resolve.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1

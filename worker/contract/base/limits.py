@@ -24,5 +24,5 @@ class Limits:
     max_text: int = 20_000
     max_depth: int = 16
     max_values: int = 5_000
-    max_items: int = 300
+    max_items: int = 2_000
     max_problems: int = 30

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from worker.contract.base.json_guard import shown
 from worker.errors import InvalidInput
@@ -39,6 +40,8 @@ LISTINGS = frozenset(
         "upscalers",
     }
 )
+_QUERIES = frozenset((name, value) for name in ("alias_names", "update") for value in ("true", "false", "1", "0"))
+"""Settings of a listing's query that are handed on."""
 _CONTROLNET = frozenset(
     {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
 )
@@ -59,7 +62,8 @@ _FOLDERS = {
     "embeddings": "embeddings",
 }
 _NOT_OFFERED = {
-    "options": "sets options for every later job; send override_settings with the job that needs them",
+    "options": "sets options for every later job; send override_settings (sd_model_checkpoint in it chooses the model) "
+    "with each job that needs them",
     "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
 }
 ENDPOINTS = frozenset({*LISTINGS, *_CONTROLNET, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
@@ -92,7 +96,8 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     more = next((name for name in raw if name not in {"api", "payload"}), None)
     if more is not None:
         raise InvalidInput.at(more, "is not a field of this form; its fields are api and payload")
-    endpoint, method = _endpoint(api), str(api.get("method") or "GET")[:10].upper()
+    endpoint, query = _endpoint(api)
+    method = str(api.get("method") or "GET")[:10].upper()
     payload = raw.get("payload")
     if payload is None:
         payload = {}
@@ -100,7 +105,7 @@ def to_job(raw: Mapping[str, Any]) -> Call:
         raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
     if method == "GET" and endpoint in LISTINGS | _CONTROLNET:
         root = "" if endpoint in _CONTROLNET else "sdapi/v1/"
-        return Call(endpoint, None, f"/{root}{endpoint}")
+        return Call(endpoint, None, f"/{root}{endpoint}{query}")
     if endpoint in _NOT_OFFERED and method == "POST":
         raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
     if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
@@ -131,15 +136,18 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
-def _endpoint(api: Mapping[str, Any]) -> str:
+def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the endpoint without ``/sdapi/v1/``, and those settings of its query that the WebUI has."""
     given = api.get("endpoint")
     if not isinstance(given, str):
         raise InvalidInput.at("api.endpoint", f"must be text, not {shown(given)}")
-    endpoint = given[:_LONGEST_PATH].strip().strip("/").removeprefix("sdapi/v1/")
+    path, _, query = given[:_LONGEST_PATH].strip().partition("?")
+    endpoint = path.strip("/").removeprefix("sdapi/v1/")
     if endpoint not in ENDPOINTS:
         near = nearest(endpoint, sorted(ENDPOINTS))
         raise InvalidInput.at("api.endpoint", f"is not offered: {shown(given)}", near and f"/sdapi/v1/{near}")
-    return endpoint
+    kept = [f"{name}={value}" for name, value in parse_qsl(query) if (name, value.lower()) in _QUERIES]
+    return endpoint, f"?{'&'.join(kept)}" if kept else ""
 
 
 def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:

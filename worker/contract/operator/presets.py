@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from worker.contract.base.json_guard import shown
 from worker.contract.base.paths import as_written
-from worker.contract.parse.normalise import Normal, normalise
+from worker.contract.parse.normalise import Normal, in_one_spelling, normalise
 from worker.contract.types.fields import Number
 from worker.errors import Problem
 from worker.suggestions import nearest
@@ -167,7 +167,7 @@ def _left_open(name: str, value: Any, given: Mapping[str, Any]) -> Any:
         given: The client's fields in one spelling.
     """
     if isinstance(value, dict):
-        implied = {other: part for other, part in normalise({name: {}}).fields.items() if other != name}
+        implied = {other: part for other, part in in_one_spelling({name: {}}).fields.items() if other != name}
         if any(given.get(other) not in (None, part) for other, part in implied.items()):
             return None  # the client wants none of it
         left = {key: part for key, part in value.items() if not _is_given({name: {key: part}}, given, implied)}

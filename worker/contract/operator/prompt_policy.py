@@ -7,27 +7,40 @@ From YAML::
       terms: [john doe]
       patterns: ['\bjane\s+doe\b']
 
-Texts are compared without case, accents, zero-width characters and repeated spaces; terms match whole words. The rules
-see the prompts after wildcards were filled in. A refused job is told the rule's name, never its terms.
+Texts are judged as the model is given them: cleaned by ftfy and without HTML entities, as the text encoder does, and
+without case, accents, control and invisible characters and the WebUI's own marks. Terms match whole words, whatever
+digits or marks stand beside or between them. The rules see the prompts after wildcards were filled in. A refused job is
+told the rule's name, never its terms.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import ftfy
 import yaml
 
+from worker.contract.operator.time_limit import TimeIsUp, time_limit
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Action = Literal["refuse", "flag"]
+JUDGE_S = 0.5
+"""For all rules on all texts of a job; a pattern that backtracks must not hold up everybody else's jobs."""
 _SPACE = re.compile(r"\s+")
 _TAG = re.compile(r"<\w+:[^<>]*>")
+_PARTING = re.compile(r"\[(?:SEP|SKIP)\]|\bBREAK\b|\|")
+"""Marks at which extensions and scripts part a prompt."""
+_MARKS = re.compile(r"[\W\d_]+")
+_QUOTES = re.compile(r"[\"'`\\]")
+_LETTER = r"[^\W\d_]"
+_INVISIBLE = frozenset({"Mn", "Cf", "Cc", "Cs"})
 _EMPHASIS = re.compile(r"[()\[\]{}\\|]|:\s*-?\d+(?:\.\d+)?")
 
 
@@ -46,11 +59,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyMatch:
-    """A rule that a text meets."""
+    """A rule that a text meets; or, with `unjudged`, one that took too long to tell, which refuses."""
 
     rule: str
     action: Action
     path: str
+    unjudged: bool = False
 
 
 def read_policy(text: str) -> tuple[Rule, ...]:
@@ -81,7 +95,7 @@ def _read_rule(index: int, body: Any) -> Rule:
         raise PolicyInvalid(f"{name}: needs a list of terms or of patterns")
     try:
         compiled = [
-            *(re.compile(rf"(?<!\w){re.escape(simplified(str(term)))}(?!\w)") for term in terms),
+            *(_whole_words(str(term)) for term in terms),
             *(re.compile(str(pattern), re.IGNORECASE) for pattern in patterns),
         ]
     except re.error as error:
@@ -89,27 +103,63 @@ def _read_rule(index: int, body: Any) -> Rule:
     return Rule(name, action, tuple(compiled))
 
 
+def _whole_words(term: str) -> re.Pattern[str]:
+    """Return the pattern of a term that begins and ends as words do: a digit or ``_`` beside it is no part of it."""
+    plain = simplified(term)
+    begin = rf"(?<!{_LETTER})" if plain[:1].isalpha() else ""
+    end = rf"(?!{_LETTER})" if plain[-1:].isalpha() else ""
+    return re.compile(f"{begin}{re.escape(plain)}{end}")
+
+
+def cleaned(text: str) -> str:
+    """Return `text` as CLIP's text encoder cleans it: broken encodings mended, HTML entities read, twice."""
+    return html.unescape(html.unescape(ftfy.fix_text(text)))
+
+
 def simplified(text: str) -> str:
     """Return `text` without case, accents, invisible characters, the WebUI's emphasis marks and repeated spaces."""
     plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in plain if unicodedata.category(letter) not in {"Mn", "Cf"})
+    plain = "".join(letter for letter in plain if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE)
     return _SPACE.sub(" ", _EMPHASIS.sub("", plain)).casefold().strip()
 
 
-def judge(texts: Iterable[tuple[str, str | None]], rules: Sequence[Rule]) -> list[PolicyMatch]:
-    """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text."""
+def _readings(text: str) -> set[str]:
+    """Return the ways in which a text may reach the model.
+
+    The WebUI takes tags out of the midst of words, its scripts and extensions part prompts at marks of their own, lines
+    of arguments are read without quotes, and what stands between words is a matter of taste.
+    """
+    given = cleaned(text)
+    found = {
+        simplified(each)
+        for whole in (text, given)
+        for each in (whole, _TAG.sub("", whole), _PARTING.sub(" ", whole), _QUOTES.sub("", whole))
+    }
+    return found | {_MARKS.sub(" ", each).strip() for each in found}
+
+
+def judge(
+    texts: Iterable[tuple[str, str | None]], rules: Sequence[Rule], *, limit_s: float = JUDGE_S
+) -> list[PolicyMatch]:
+    """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text.
+
+    Where the rules take longer than `limit_s` altogether, the one that did not end is found too.
+    """
     found: list[PolicyMatch] = []
-    for path, text in texts:
-        if not rules or not text:
-            continue
-        # The WebUI takes tags out of the midst of words, and its scripts put a space where they part prompts.
-        readings = {simplified(each) for each in (text, _TAG.sub("", text), text.replace("|", " "))}
-        found += [
-            PolicyMatch(rule.name, rule.action, path)
-            for rule in rules
-            if any(pattern.search(plain) for pattern in rule.patterns for plain in readings)
-        ]
+    path, rule = "", None
+    try:
+        with time_limit(limit_s):
+            for path, text in texts:
+                readings = _readings(text) if rules and text else set()
+                for rule in rules:
+                    if any(pattern.search(plain) for pattern in rule.patterns for plain in readings):
+                        found.append(PolicyMatch(rule.name, rule.action, path))
+    except TimeIsUp:
+        found.append(PolicyMatch(rule.name if rule is not None else "", "refuse", path, unjudged=True))
     return found
+
+
+_VERDICTS = {False: "is refused by", True: "takes too long to be judged by"}
 
 
 def enforce(found: Sequence[PolicyMatch]) -> list[str]:
@@ -119,7 +169,9 @@ def enforce(found: Sequence[PolicyMatch]) -> list[str]:
         InvalidInput: something is refused.
     """
     refused = [
-        Problem(one.path, f"is refused by this endpoint's rule {one.rule!r}") for one in found if one.action == "refuse"
+        Problem(one.path, f"{_VERDICTS[one.unjudged]} this endpoint's rule {one.rule!r}")
+        for one in found
+        if one.action == "refuse"
     ]
     if refused:
         raise InvalidInput(refused)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from worker.contract.base.json_guard import shown, word
+from worker.contract.base.neutral import are_off, is_empty, is_off, says_nothing
 from worker.contract.parse.selected_script import read_selected
 from worker.contract.types.fields import Flag
 from worker.errors import Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from worker.contract.parse.normalise import Normal
+    from worker.contract.parse.unknown_fields import UnknownFields
 
 _POSITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tiled diffusion": (
@@ -62,27 +64,55 @@ _ULTIMATE_WORDS: dict[str, tuple[str, ...]] = {
     "seam_fix": ("none", "band_pass", "half_tile", "half_tile_intersections"),
 }
 _ADETAILER_FLAGS = 2
+SELECTABLE = frozenset(
+    {
+        "img2img alternative test",
+        "loopback",
+        "outpainting mk2",
+        "poor man's outpainting",
+        "prompt matrix",
+        "prompts from file or textbox",
+        "sd upscale",
+        "ultimate sd upscale",
+        "x/y/z plot",
+    }
+)
+"""Scripts of the WebUI that a job chooses one of, instead of adding them to it."""
 _KNOWN = ("controlnet", "adetailer", "refiner", "dynamic prompts", *_POSITIONS, *_OWN_FIELDS)
 
 
-def read_scripts(normal: Normal) -> None:
-    """Turn `alwayson_scripts`, and the script that the job selects, into typed fields."""
+def read_scripts(normal: Normal, unknown: UnknownFields) -> None:
+    """Turn `alwayson_scripts`, and the script that the job selects, into typed fields.
+
+    Args:
+        normal: The job in one spelling.
+        unknown: What becomes of arguments that nobody reads.
+    """
     given = normal.fields.pop("alwayson_scripts", None)
     if isinstance(given, dict):
         for name, value in given.items():
             _read_one(normal, name, value)
     elif given is not None:
         normal.problems.append(Problem("alwayson_scripts", f"must be an object, not {shown(given)}"))
-    read_selected(normal, _ultimate)
+    read_selected(normal, _ultimate, unknown)
 
 
 def _read_one(normal: Normal, name: str, value: object) -> None:
-    path = f"alwayson_scripts.{name}"
+    """Read a script with something to do; pass over one that is off, whether it is known or not."""
+    path, script = f"alwayson_scripts.{name}", word(name)
     args = value.get("args") if isinstance(value, dict) else None
     if not isinstance(args, list):
         normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
-        return
-    script = word(name)
+    elif script in SELECTABLE:
+        message = "is a selectable script; send script_name and script_args (or script) instead of alwayson_scripts"
+        normal.problems.append(Problem(path, message))
+    elif not (are_off(args) or all(is_empty(part) for part in args)):
+        _read_active(normal, script, args, path)
+    elif not _is_known(script):
+        normal.warnings.append(f"{path} is ignored: it is switched off, and not a script that this worker offers")
+
+
+def _read_active(normal: Normal, script: str, args: list[Any], path: str) -> None:
     readers: dict[str, Callable[[], None]] = {
         "controlnet": lambda: _controlnet(normal, args, f"{path}.args"),
         "adetailer": lambda: _adetailer(normal, args, f"{path}.args"),
@@ -91,7 +121,7 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
     if script in readers:
         readers[script]()
     elif script.startswith("dynamic prompts"):
-        if not args or args[0] is None or _is_on(normal, args[0], f"{path}.args[0]"):
+        if args[0] is None or _is_on(normal, args[0], f"{path}.args[0]"):
             normal.put("wildcards", value=True, written=path)
     elif script in _POSITIONS:
         field, names = _POSITIONS[script]
@@ -103,17 +133,33 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
                 unit = {key: part for key, part in unit.items() if key not in {"width", "height"}}
             normal.put(field, unit, path)
     elif script in _OWN_FIELDS:
-        if args:
+        if not _says_nothing_new(script, args, normal.fields):
             normal.problems.append(Problem(path, f"is not taken; send {_OWN_FIELDS[script]}"))
     else:
         near = nearest(script, _KNOWN)
         normal.problems.append(Problem(path, "is not a script that this worker offers", near))
 
 
+def _is_known(script: str) -> bool:
+    return script in _KNOWN or script.startswith("dynamic prompts")
+
+
+def _says_nothing_new(script: str, args: list[Any], fields: Mapping[str, Any]) -> bool:
+    """Return whether the arguments of a script of the WebUI's own screen repeat the job's fields, or its defaults."""
+    if script == "seed":
+        first, *rest = args
+        return first in (-1, "-1", fields.get("seed")) and all(says_nothing(part) or part == -1 for part in rest)
+    if script == "sampler":
+        names = ("steps", "sampler_name", "scheduler")
+        said = zip(args, names, strict=False)
+        return all(word(part) == "automatic" or part == fields.get(name) for part, name in said)
+    return False
+
+
 def _controlnet(normal: Normal, args: list[Any], path: str) -> None:
     units: list[Any] = []
     for index, unit in enumerate(args):
-        if unit is None or (isinstance(unit, dict) and unit.get("enabled") in (False, "false", 0)):
+        if is_empty(unit) or is_off(unit):
             continue
         normal.written[f"controlnet[{len(units)}]"] = f"{path}[{index}]"
         units.append(unit)
@@ -131,19 +177,28 @@ def _is_on(normal: Normal, value: object, path: str) -> bool:
 
 
 def _adetailer(normal: Normal, args: list[Any], path: str) -> None:
-    if args and args[0] is False:
-        return
-    if len(args) > 1 and isinstance(args[0], bool) and args[1] is True:
-        normal.problems.append(Problem(f"{path}[1]", "skip_img2img is not offered; use denoising_strength 0.01 or so"))
+    """Read ADetailer's arguments: its switch, whether img2img is skipped, then a unit per pass."""
+    switches = 0
+    while switches < min(_ADETAILER_FLAGS, len(args)) and _is_switch(args[switches]):
+        switches += 1
+    if switches == _ADETAILER_FLAGS and _is_on(normal, args[1], f"{path}[1]"):
+        if "init_images" in normal.fields:
+            message = "skip_img2img is not offered; use denoising_strength 0.01 or so"
+            normal.problems.append(Problem(f"{path}[1]", message))
+        else:
+            normal.warnings.append(f"{path}[1] has no effect: skip_img2img needs a picture to start from")
     units: list[Any] = []
-    for index, unit in enumerate(args):
-        is_flag = isinstance(unit, bool) and index < _ADETAILER_FLAGS
-        if is_flag or unit is None or (isinstance(unit, dict) and unit.get("ad_model") == "None"):
+    for index, unit in enumerate(args[switches:], switches):
+        if is_empty(unit) or (isinstance(unit, dict) and word(unit.get("ad_model")) == "none"):
             continue
         normal.written[f"adetailer[{len(units)}]"] = f"{path}[{index}]"
         units.append(unit)
     if units:
         normal.put("adetailer", units, path)
+
+
+def _is_switch(value: object) -> bool:
+    return isinstance(value, bool) or word(value) in {"true", "false"}
 
 
 def _refiner(normal: Normal, args: list[Any], path: str) -> None:

@@ -6,57 +6,65 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from worker.contract.base.aliases import FOREIGN_NAMES
 from worker.contract.base.json_guard import problems_of, shown, word
 from worker.contract.base.limits import Limits
-from worker.contract.base.paths import as_written
+from worker.contract.base.paths import as_written, root_of
+from worker.contract.parse import wrapping
 from worker.contract.parse.alwayson_scripts import read_scripts
 from worker.contract.parse.normalise import Normal, normalise
+from worker.contract.parse.placeholders import replace_placeholders
 from worker.contract.parse.plot_cells import PlotCell, plot_cells
-from worker.contract.parse.validation_errors import in_order, problems_in
+from worker.contract.parse.switched_off import leave_out
+from worker.contract.parse.unknown_fields import UnknownFieldReport, UnknownFields
+from worker.contract.parse.validation_errors import in_order, problems_in, unknown_fields, without
 from worker.contract.rules.field_rules import problems_between, warnings_between
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
+from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, infer
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from worker.contract.parse.validation_errors import UnknownField
     from worker.contract.types.job import Job
 
-_MASK_ECHO = {
-    "mask_blur": 4,
-    "mask_blur_x": 4,
-    "mask_blur_y": 4,
-    "mask_round": True,
-    "inpainting_fill": 0,
-    "inpaint_full_res": True,
-    "inpaint_full_res_padding": 0,
-    "inpainting_mask_invert": 0,
-}
-"""What the WebUI's echo of an img2img request without a mask says about masks; many clients always send it."""
+_MOST_PASSES = 20
+"""Unknown fields hide the mistakes of the object that they stand in, so a job is looked at more than once."""
 _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
-def parse_job(raw: object, *, limits: Limits | None = None, guarded: bool = False) -> Job:
+def parse_job(
+    raw: object, *, limits: Limits | None = None, guarded: bool = False, unknown: UnknownFields = "refuse"
+) -> Job:
     """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `kinds.KINDS`.
 
     Args:
         raw: What was sent.
         limits: What it may ask for.
         guarded: It was found to be plain JSON of a bearable size before.
+        unknown: What becomes of a field with a value that nobody reads.
 
     Raises:
-        InvalidInput: lists every mistake, each with its path as the client wrote it.
+        InvalidInput: lists every mistake, each with its path as the client wrote it; its `partial` is the job without
+            the fields that are wrong, where that is one.
     """
     limits = limits or Limits()
     if not isinstance(raw, dict):
-        raise InvalidInput.at("", f"the input must be an object with a prompt, not {shown(raw)}")
+        inner = wrapping.in_text(raw)
+        if inner is None:
+            raise InvalidInput.at("", f"the input must be an object with a prompt, not {shown(raw)}")
+        raise InvalidInput(_wrapped("", "the input is a text that holds JSON; send the object itself", inner, limits))
     if not guarded and (guard := problems_of(raw, limits)):
         raise InvalidInput(guard)
-    job, problems = _read(raw, limits)
+    doubled = wrapping.in_second_input(raw)
+    if doubled is not None:
+        message = "is wrapped twice: the job is inside input.input; send that as the input"
+        raise InvalidInput(_wrapped("input", message, doubled, limits))
+    job, problems = _read(raw, limits, unknown)
     if problems or job is None:
-        raise InvalidInput(in_order(problems, raw, limits))
+        raise InvalidInput(in_order(problems, raw, limits), partial=job)
     return job
 
 
@@ -76,31 +84,89 @@ def _cell_reader(job: Generation, limits: Limits) -> Callable[[Mapping[str, Any]
     return lambda fields: parse_job({**fields, "type": job.kind}, limits=limits, guarded=True)
 
 
-def _read(raw: dict[str, Any], limits: Limits) -> tuple[Job | None, list[Problem]]:
+def _wrapped(path: str, message: str, inner: dict[str, Any], limits: Limits) -> list[Problem]:
+    """Return the problem of a job that is one layer off, and the mistakes of the job itself."""
+    found = problems_of(inner, limits)
+    if not found:
+        found = _read(inner, limits, "refuse")[1]
+    below = f"{path}." if path else ""
+    inside = [Problem(f"{below}{problem.path}".rstrip("."), problem.message, problem.suggestion) for problem in found]
+    return [Problem(path, message), *inside]
+
+
+def _read(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> tuple[Job | None, list[Problem]]:
     normal = normalise(raw)
-    read_scripts(normal)
+    read_scripts(normal, unknown)
     kind = _kind(normal)
     if kind is None:
         return None, normal.problems
+    leave_out(normal, kind)
+    replace_placeholders(normal, raw)
     _for_kind(normal, kind)
     problems = normal.problems
     model = KINDS[kind]
-    job: Job | None = None
-    try:
-        job = model.model_validate(normal.fields)
-    except ValidationError as error:
-        found = problems_in(error.errors(include_url=False), model, normal.fields, kind)
-        problems.extend(_elsewhere(problem, normal.written) for problem in found)
+    report = UnknownFieldReport(unknown)
+    report.add_empty(normal.empty)
+    job, found = _validated(model, normal, report, kind)
+    found = report.not_caused_by_them(found)
+    problems.extend((*report.problems, *(_elsewhere(problem, normal.written) for problem in found)))
     if job is not None:
-        problems.extend(_elsewhere(problem, normal.written) for problem in problems_between(job, limits))
-        of_cells: list[str] = []
+        between = [_elsewhere(problem, normal.written) for problem in problems_between(job, limits)]
+        problems.extend([] if found else report.not_caused_by_them(between))
+        told = [*normal.warnings, *report.warnings(), *warnings_between(job)]
         if isinstance(job, Generation) and job.plot is not None and not problems:
             cells, wrong = plot_cells(job, _cell_reader(job, limits), limits)
             problems.extend(_elsewhere(problem, normal.written) for problem in wrong)
-            of_cells = [warning for cell in cells for warning in cell.job.warnings]
-        told = [*normal.warnings, *warnings_between(job), *of_cells]
+            told += [warning for cell in cells for warning in cell.job.warnings]
         job.remember(warnings=list(dict.fromkeys(told)), written=normal.written)
     return job, problems
+
+
+def _validated(
+    model: type[Job], normal: Normal, report: UnknownFieldReport, kind: str
+) -> tuple[Job | None, list[Problem]]:
+    """Return the job, without the fields that are unknown or wrong, and the problems of those that are wrong.
+
+    There is no job where a field that it can't be without is missing or wrong.
+    """
+    fields = normal.fields
+    problems: list[Problem] = []
+    for _ in range(_MOST_PASSES):
+        try:
+            return model.model_validate(fields), problems
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        unknown = unknown_fields(errors, model, fields)
+        for each in unknown:
+            report.add(each, as_written(each.path, normal.written), kind, fields)
+            problems.extend(_inside(each, model, fields))
+        if unknown:
+            fields = without(fields, unknown)
+            continue
+        known = {root_of(problem.path) for problem in problems}
+        problems.extend(problem for problem in problems_in(errors, fields) if root_of(problem.path) not in known)
+        wrong = {root_of(problem.path) for problem in problems}
+        if not wrong & fields.keys():
+            return None, problems
+        fields = {name: value for name, value in fields.items() if name not in wrong}
+    return None, problems
+
+
+def _inside(unknown: UnknownField, model: type[Job], fields: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the mistakes inside a field that has another program's name for one of ours, so that all come at once."""
+    meant = FOREIGN_NAMES.get(unknown.name.lower())
+    is_ours = len(unknown.steps) == 1 and meant in model.model_fields and meant not in fields
+    if meant is None or not is_ours or not isinstance(unknown.value, list):
+        return
+    report = UnknownFieldReport("refuse")
+    try:
+        model.model_validate({"prompt": "", meant: unknown.value})
+    except ValidationError as error:
+        errors = [each for each in error.errors(include_url=False) if each["loc"][:1] == (meant,)]
+        given = {meant: unknown.value}
+        for each in unknown_fields(errors, model, given):
+            report.add(each, unknown.name + each.path.removeprefix(meant), model.kind, given)
+    yield from report.problems
 
 
 def _elsewhere(problem: Problem, written: dict[str, str]) -> Problem:
@@ -126,10 +192,6 @@ def _kind(normal: Normal) -> str | None:
     return infer(normal.fields) if "prompt" in normal.fields or "init_images" in normal.fields else None
 
 
-def _is_echo(name: str, value: object) -> bool:
-    return name in _MASK_ECHO and type(value) in (int, bool) and value == _MASK_ECHO[name]
-
-
 def _for_kind(normal: Normal, kind: str) -> None:
     """Read what has another name in this kind of job, and note what it can't be without."""
     fields = normal.fields
@@ -140,10 +202,6 @@ def _for_kind(normal: Normal, kind: str) -> None:
         sized = "upscaling_resize_w" in fields or "upscaling_resize_h" in fields
         if sized and not {"resize_mode", "upscaling_resize"} & fields.keys():
             fields["resize_mode"] = 1
-    if KINDS[kind] is Img2Img:
-        normal.fields = fields = {name: value for name, value in fields.items() if not _is_echo(name, value)}
-    if issubclass(KINDS[kind], Img2Img) and fields.get("enable_hr") is False:
-        del fields["enable_hr"]  # of a body that was written for both; there is no hires fix anyway
     told = {"prompt", "styles", "prompts"} & fields.keys() or any(bad.path == "prompt" for bad in normal.problems)
     if kind == "txt2img" and not told:
         normal.problems.append(Problem("prompt", "is missing"))

@@ -1,8 +1,8 @@
 """One spelling for every job: what the WebUI's API says in two ways or keeps from old times becomes one field.
 
-Nulls are left out (the WebUI's own echo of a request is full of them), `sampler_index` is an old `sampler_name`, the
-override settings that have a field of their own move there, `hires` and `refiner` become the WebUI's flat fields, and
-what came through `alwayson_scripts` becomes the typed units.
+What says nothing is left out (the WebUI's own echo of a request is full of nulls), `sampler_index` is an old
+`sampler_name`, the override settings that have a field of their own move there, `hires` and `refiner` become the
+WebUI's flat fields, and what came through `alwayson_scripts` becomes the typed units.
 """
 
 from __future__ import annotations
@@ -10,31 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.base.json_guard import shown
+from worker.contract.base.json_guard import shown, word
+from worker.contract.base.neutral import without_empty
 from worker.contract.types.overrides import MOVED, read_overrides
 from worker.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NEVER_NULL = frozenset({"prompt", "steps", "cfg_scale", "width", "height", "batch_size", "n_iter"})
-"""Fields for which the WebUI itself fails on null."""
-
 _SAME_AS_UNSET: dict[str, frozenset[str]] = {
-    "sampler_name": frozenset({""}),
-    "sampler_index": frozenset({""}),
-    "scheduler": frozenset({""}),
-    "refiner_checkpoint": frozenset({"", "None"}),
-    "hr_upscaler": frozenset({""}),
-    "hr_checkpoint_name": frozenset({"", "Use same checkpoint"}),
-    "hr_sampler_name": frozenset({"", "Use same sampler"}),
-    "hr_scheduler": frozenset({"", "Use same scheduler"}),
-    "script_name": frozenset({"", "None"}),
-    "mask": frozenset({""}),
-    "latent_mask": frozenset({""}),
-    "upscaler_2": frozenset({"", "None"}),
+    "refiner_checkpoint": frozenset({"none"}),
+    "scheduler": frozenset({"n/a"}),
+    "hr_checkpoint_name": frozenset({"use same checkpoint"}),
+    "hr_sampler_name": frozenset({"use same sampler"}),
+    "hr_scheduler": frozenset({"use same scheduler"}),
+    "script_name": frozenset({"none"}),
+    "upscaler_2": frozenset({"none"}),
 }
-"""Values with which the WebUI does what it does without the field."""
+"""Words, in any case, with which the WebUI does what it does without the field."""
 
 _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
     "save_images": ((False,), "the worker keeps no pictures on its disk"),
@@ -44,7 +37,7 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
     "include_init_images": ((False,), "the answer does not repeat the job's own pictures"),
     "show_extras_results": ((True,), "pictures are always in the answer"),
     "override_settings_restore_afterwards": ((True,), "no job changes the options of another"),
-    "force_task_id": (("",), "jobs are known by the id that the platform gives them"),
+    "force_task_id": ((), "jobs are known by the id that the platform gives them"),
 }
 """Fields of the WebUI's API that mean nothing to a worker: values that pass silently, and the warning for others."""
 
@@ -54,12 +47,32 @@ _ECHOED_SAMPLER = "Euler"
 _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
     "firstphase_width": ((0,), "is read by the WebUI otherwise than it was; set width and hr_resize_x"),
     "firstphase_height": ((0,), "is read by the WebUI otherwise than it was; set height and hr_resize_y"),
-    "firstpass_image": (("",), "is internal to the WebUI and can't be sent"),
+    "firstpass_image": ((), "is internal to the WebUI and can't be sent"),
     "latent_mask": ((), "is internal to the WebUI and can't be sent; send mask"),
-    "comments": (({},), "is internal to the WebUI and can't be sent"),
-    "infotext": (("",), "is not read; send its values as fields"),
+    "comments": ((), "is internal to the WebUI and can't be sent"),
+    "infotext": ((), "is not read; send its values as fields"),
 }
 """Fields of the WebUI's API that are accepted only with the value they have in its own echo."""
+
+_SWITCHED = frozenset({"soft_inpainting", "tiled_diffusion", "tiled_vae", "ultimate_upscale"})
+"""Units that work with nothing but defaults, so that an empty one may be a wish."""
+SPELLINGS = frozenset(
+    {
+        "action",
+        "alwayson_scripts",
+        "compat",
+        "dynamic_prompts",
+        "return",
+        "sampler_index",
+        "script_args",
+        "script_name",
+        *_WITHOUT_EFFECT,
+        *_LEGACY,
+    }
+)
+"""Names that are read although no kind of job has a field of that name."""
+_NAMED = 5
+"""Options that one warning names."""
 
 _NESTED: dict[str, dict[str, str]] = {
     "hires": {
@@ -92,12 +105,14 @@ class Normal:
         written: Field → where the client wrote it, when that is elsewhere.
         problems: Mistakes found on the way; their paths are as the client wrote them.
         warnings: What was ignored and why.
+        empty: Names of the fields that say nothing.
     """
 
     fields: dict[str, Any]
     written: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    empty: tuple[str, ...] = ()
 
     def put(self, target: str, value: object, written: str) -> None:
         """Set `target` (``output.format``) to `value`, found at `written`; two values for one thing are a mistake."""
@@ -116,15 +131,24 @@ class Normal:
 
 
 def normalise(raw: Mapping[str, Any]) -> Normal:
-    """Return `raw` in one spelling; `raw` is left as it is."""
+    """Return what `raw` says, in one spelling; `raw` is left as it is."""
+    cleaned = without_empty(raw)
+    normal = in_one_spelling(cleaned.fields)
+    normal.written = {**cleaned.written, **normal.written}
+    normal.empty = cleaned.empty
+    for name in cleaned.empty:
+        if name in _SWITCHED and isinstance(raw[name], dict):
+            normal.warnings.append(f'{name} is empty, which counts as not sent; {{"enabled": true}} turns it on')
+    return normal
+
+
+def in_one_spelling(fields: Mapping[str, Any]) -> Normal:
+    """Return `fields`, of which each says something, in one spelling."""
     normal = Normal({})
-    for name, value in raw.items():
-        if value is None:
-            if name in NEVER_NULL:
-                normal.problems.append(Problem(name, "must not be null; leave it out for the default"))
-        elif isinstance(value, str) and value in _SAME_AS_UNSET.get(name, ()):
+    for name, value in fields.items():
+        if word(value) in _SAME_AS_UNSET.get(name, ()):
             continue
-        elif name in _WITHOUT_EFFECT:
+        if name in _WITHOUT_EFFECT:
             silent, why = _WITHOUT_EFFECT[name]
             if why and value not in silent:
                 normal.warnings.append(f"{name} is ignored: {why}")
@@ -159,10 +183,14 @@ def _overrides(normal: Normal) -> None:
     if not isinstance(given, dict):
         normal.problems.append(Problem("override_settings", f"must be an object, not {shown(given)}"))
         return
-    kept, problems = read_overrides(given)
-    normal.problems.extend(problems)
-    if kept:
-        normal.fields["override_settings"] = kept
+    read = read_overrides(given)
+    normal.problems.extend(read.problems)
+    if read.ignored:
+        names, verb = ", ".join(read.ignored[:_NAMED]), "is" if len(read.ignored) == 1 else "are"
+        more = f" and {len(read.ignored) - _NAMED} more" if len(read.ignored) > _NAMED else ""
+        normal.warnings.append(f"{names}{more} {verb} ignored: a job changes nothing of how the WebUI saves and shows")
+    if read.kept:
+        normal.fields["override_settings"] = read.kept
     for option, target in MOVED.items():
         if given.get(option) is not None and given[option] != "":
             normal.put(target, given[option], f"override_settings.{option}")
@@ -194,6 +222,16 @@ def _prompt(part: object) -> object:
     return {"prompt": part} if isinstance(part, str) else part
 
 
+def _single_units(normal: Normal) -> None:
+    """Read one unit without a list around it; what is no unit is told at its own place."""
+    for name in ("controlnet", "adetailer"):
+        if isinstance(normal.fields.get(name), dict):
+            normal.fields[name] = [normal.fields[name]]
+    if isinstance(normal.fields.get("adetailer"), (str, bool)):
+        normal.fields["adetailer"] = [normal.fields["adetailer"]]
+        normal.written["adetailer[0]"] = "adetailer"
+
+
 def _shorthands(normal: Normal) -> None:
     """Read the short forms: a list of seeds, prompts as texts, one unit without a list, `return`."""
     fields = normal.fields
@@ -206,9 +244,7 @@ def _shorthands(normal: Normal) -> None:
         normal.written["preset[0]"] = "preset"
     if isinstance(fields.get("prompts"), list):
         fields["prompts"] = [_prompt(part) for part in fields["prompts"]]
-    for name in ("controlnet", "adetailer"):
-        if isinstance(fields.get(name), dict):
-            fields[name] = [fields[name]]
+    _single_units(normal)
     output = fields.get("output")
     if isinstance(output, dict):
         fields["output"] = {key: value for key, value in output.items() if value is not None and key != "return"}

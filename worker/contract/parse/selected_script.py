@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from worker.contract.parse.normalise import Normal
+    from worker.contract.parse.unknown_fields import UnknownFields
 
 _MATRIX, _LINES, _XYZ = "prompt matrix", "prompts from file or textbox", "x/y/z plot"
 _SD_UPSCALE, _LOOPBACK = "sd upscale", "loopback"
@@ -28,6 +29,16 @@ _NOT_OFFERED = {
     "controlnet m2m": "films are not made here",
 }
 """Script → the job that does what it does."""
+_FIELD_OF = {
+    "controlnet": "controlnet",
+    "adetailer": "adetailer",
+    "refiner": "refiner_checkpoint and refiner_switch_at",
+    "multidiffusion": "tiled_diffusion (or ultimate_upscale)",
+    "tiled diffusion": "tiled_diffusion (or ultimate_upscale)",
+    "tiled vae": "tiled_vae",
+    "soft inpainting": "soft_inpainting",
+}
+"""Script that is added to a job, not chosen → the field for it."""
 _LABELS: Mapping[str, tuple[str, ...]] = {
     _MATRIX: (
         "Put variable parts at start of prompt",
@@ -77,14 +88,15 @@ _UPSCALERS = ("None", "Lanczos", "Nearest")
 _DEFAULT_SIDE = 512
 
 
-def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None]) -> None:
+def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None], unknown: UnknownFields) -> None:
     """Turn `script_name` and `script_args`, or `script`, into the fields of ours that do the same.
 
     Args:
         normal: The job in one spelling.
         ultimate: Reads the arguments of Ultimate SD upscale, which has a field of its own.
+        unknown: What becomes of arguments that nobody reads.
     """
-    chosen = _chosen(normal)
+    chosen = _chosen(normal, unknown)
     if chosen is None:
         return
     name, given, name_path, path = chosen
@@ -99,8 +111,11 @@ def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None]) ->
         _SD_UPSCALE: _sd_upscale,
         _LOOPBACK: _loopback,
     }
+    own = _FIELD_OF.get(script) or ("wildcards" if script.startswith("dynamic prompts") else None)
     if script == _ULTIMATE:
         normal.problems.append(Problem(name_path, "has a field of its own: ultimate_upscale"))
+    elif own is not None:
+        normal.problems.append(Problem(name_path, f"is not a selectable script; send {own}"))
     elif script in _NOT_OFFERED:
         normal.problems.append(Problem(name_path, f"is not run: {_NOT_OFFERED[script]}"))
     elif script not in readers:
@@ -112,7 +127,7 @@ def read_selected(normal: Normal, ultimate: Callable[[Normal, object], None]) ->
             readers[script](normal, arguments, path)
 
 
-def _chosen(normal: Normal) -> tuple[str, object, str, str] | None:
+def _chosen(normal: Normal, unknown: UnknownFields) -> tuple[str, object, str, str] | None:
     """Return name, arguments and the paths of both, of the script that the job chooses; None where it chooses none."""
     script = normal.fields.pop("script", None)
     name, given = normal.fields.pop("script_name", None), normal.fields.pop("script_args", None)
@@ -125,7 +140,9 @@ def _chosen(normal: Normal) -> tuple[str, object, str, str] | None:
             return None
         return script["name"], script.get("args"), "script.name", "script.args"
     if name is None:
-        if given:
+        if given and unknown == "warn":
+            normal.warnings.append("script_args is ignored: it has no effect without script_name")
+        elif given:
             normal.problems.append(Problem("script_args", "has no effect without script_name"))
         return None
     if not isinstance(name, str):

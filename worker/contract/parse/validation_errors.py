@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from worker.contract.base.aliases import FOREIGN_NAMES
 from worker.contract.base.json_guard import shown
 from worker.contract.base.paths import root_of
-from worker.contract.types.controlnet import OLD_NAMES
-from worker.contract.types.kinds import KINDS
+from worker.contract.types import adetailer, controlnet
+from worker.contract.types.model_ref import lora_shape
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -32,25 +31,71 @@ _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
 }
-_GUESSED = 8
-"""Unknown fields that get a suggestion; a job with more of them is not a typing mistake."""
 
 
-def problems_in(
-    errors: Sequence[ErrorDetails], model: type[BaseModel], fields: Mapping[str, Any], kind: str
-) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A field that its object can't have.
+
+    Attributes:
+        steps: Names and places that lead to it, as the client spells them.
+        value: Its value.
+        names: Fields that the object can have.
+    """
+
+    steps: tuple[int | str, ...]
+    value: Any
+    names: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Where it stands, as the client would write it."""
+        return _joined(self.steps)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.steps[-1])
+
+
+def unknown_fields(
+    errors: Sequence[ErrorDetails], model: type[BaseModel], fields: Mapping[str, Any]
+) -> list[UnknownField]:
+    """Return the fields that pydantic did not know."""
+    return [
+        UnknownField(_steps(error["loc"], fields), error["input"], tuple(_names_at(model, error["loc"][:-1])))
+        for error in errors
+        if error["type"] == "extra_forbidden"
+    ]
+
+
+def without(fields: Mapping[str, Any], unknown: Iterable[UnknownField]) -> dict[str, Any]:
+    """Return `fields` without the unknown ones; an object that holds none of them is not copied."""
+    left = dict(fields)
+    for each in unknown:
+        _remove(left, each.steps)
+    return left
+
+
+def _remove(holder: Any, steps: Sequence[int | str]) -> None:
+    at = steps[0]
+    if len(steps) == 1:
+        holder.pop(at, None)
+        return
+    holder[at] = holder[at].copy()
+    _remove(holder[at], steps[1:])
+
+
+def problems_in(errors: Sequence[ErrorDetails], fields: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem per mistake that pydantic found in `fields`; of the branches of a union only the first speaks."""
     seen: set[str] = set()
     for error in errors:
         path = _path(error["loc"], fields)
-        if path in seen:
-            continue
-        seen.add(path)
-        if error["type"] == "extra_forbidden":
-            name = str(error["loc"][-1])
-            yield _unknown(path, name, _names_at(model, error["loc"][:-1]), kind, few=len(seen) <= _GUESSED)
-        else:
-            yield Problem(path, *_words(error))
+        if path not in seen:
+            seen.add(path)
+            message, suggestion = _words(error)
+            shape = lora_shape(error["input"]) if error["loc"] == ("loras",) else None
+            yield Problem(path, message, suggestion or shape)
 
 
 def in_order(problems: Sequence[Problem], raw: Mapping[str, Any], limits: Limits) -> list[Problem]:
@@ -64,23 +109,37 @@ def in_order(problems: Sequence[Problem], raw: Mapping[str, Any], limits: Limits
 
 
 def _path(loc: tuple[int | str, ...], fields: object) -> str:
-    """Return `loc` as the client would write it, without pydantic's own marks (names of validators and of types)."""
+    """Return `loc` as the client would write it."""
+    return _joined(_steps(loc, fields))
+
+
+def _joined(steps: Iterable[int | str]) -> str:
     path = ""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path
+
+
+def _steps(loc: tuple[int | str, ...], fields: object) -> tuple[int | str, ...]:
+    """Return `loc` with the client's names and without pydantic's own marks (names of validators and of types)."""
+    steps: list[int | str] = []
     value = fields
     for index, step in enumerate(loc):
         if isinstance(step, int):
-            path += f"[{step}]"
+            steps.append(step)
             value = value[step] if isinstance(value, list) and step < len(value) else None
         elif isinstance(value, dict) and (step in value or index == len(loc) - 1):
             name = step if step in value else _other_name(step, value)
-            path += f".{name}" if path else name
+            steps.append(name)
             value = value.get(name)
-    return path
+    return tuple(steps)
 
 
 def _other_name(name: str, value: Mapping[str, Any]) -> str:
     """Return the name under which a unit of an extension has the field `name`."""
-    for other in (f"ad_{name}", *(old for old, new in OLD_NAMES.items() if new == name)):
+    old_detailer = [old for old, new in adetailer.OLD_NAMES.items() if new == name]
+    old_unit = [old for old, new in controlnet.OLD_NAMES.items() if new == name]
+    for other in (f"ad_{name}", *(f"ad_{old}" for old in old_detailer), *old_detailer, *old_unit):
         if other in value:
             return other
     return name
@@ -105,20 +164,6 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
         if found is not None:
             return found
     return None
-
-
-def _unknown(path: str, name: str, names: Sequence[str], kind: str, *, few: bool) -> Problem:
-    """Return the problem of a field that does not exist here: whose it is, or which one was probably meant."""
-    meant = FOREIGN_NAMES.get(name.lower()) if path == name else None
-    if meant is not None and meant.partition(".")[0] in names:
-        return Problem(path, "is not a field", meant)
-    if path == name:
-        owners = [other for other, model in KINDS.items() if name in model.model_fields]
-        if owners:
-            return Problem(path, f"is a field of {', '.join(owners)}; this job is {kind}", meant)
-        if meant is not None and any(meant.partition(".")[0] in model.model_fields for model in KINDS.values()):
-            return Problem(path, "is not a field", meant)
-    return Problem(path, "is not a field", nearest(name, names) if few else None)
 
 
 def _words(error: ErrorDetails) -> tuple[str, str | None]:

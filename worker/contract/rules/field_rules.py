@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments, tile_rules
+from worker.contract.rules import brackets, comments, foreign_syntax, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.job import Generation, Txt2Img
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_SIDE = 512
 """Width and height where the job gives none (the WebUI's own default)."""
 UNIPC_STEPS = 3
+_ANCESTRAL = re.compile(r"ancestral|[\s_]a(?:[\s_]|$)", re.IGNORECASE)
+"""Names of samplers that put new noise in at each step: ``Euler a``, ``k_dpm_2_a``, ``DPM++ 2S a Karras``."""
 
 
 def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
@@ -55,12 +58,6 @@ def _loras(job: Generation) -> Iterator[Problem]:
 
 def warnings_between(job: Job) -> Iterator[str]:
     """Yield what the client should know about fields that have no effect."""
-    if isinstance(job, Txt2Img) and not job.enable_hr:
-        idle = sorted(
-            name for name in job.model_fields_set if name.startswith("hr_") and getattr(job, name) not in _IDLE[name]
-        )
-        if idle and "enable_hr" not in job.model_fields_set:
-            yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without enable_hr: true"
     if isinstance(job, Generation) and job.refiner_switch_at is not None and job.refiner_checkpoint is None:
         yield "refiner_switch_at has no effect without refiner_checkpoint"
     if isinstance(job, Generation) and job.refiner_checkpoint is not None:
@@ -71,10 +68,35 @@ def warnings_between(job: Job) -> Iterator[str]:
     if isinstance(job, Generation):
         yield from comments.warnings_of(job)
         yield from brackets.warnings_of(job)
+        yield from foreign_syntax.warnings_of(job)
+        yield from _zeros(job)
     if isinstance(job, Upscale):
         yield from _upscale_warnings(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:
         yield "output.quality has no effect on png"
+
+
+def _zeros(job: Generation) -> Iterator[str]:
+    """Yield a warning for each zero that is a default in some client's form and switches something off here."""
+    if _is_ancestral(job.sampler_name):
+        given = {"eta": job.eta, "s_noise": job.s_noise}
+        for name, option in (("eta", "eta_ancestral"), ("s_noise", "s_noise")):
+            value = given[name] if given[name] is not None else (job.override_settings or {}).get(option)
+            if value == 0:
+                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}: it is no ancestral sampler then"
+    if isinstance(job, Img2Img):
+        noise = job.initial_noise_multiplier
+        if noise is None:
+            noise = (job.override_settings or {}).get("initial_noise_multiplier")
+        if noise == 0:
+            path = job.path("initial_noise_multiplier")
+            yield f"{path} 0 takes the noise away that the picture is made from; 1 is usual"
+        if job.denoising_strength == 0:
+            yield f"{job.path('denoising_strength')} 0 changes nothing in the picture"
+
+
+def _is_ancestral(sampler: str | None) -> bool:
+    return sampler is not None and _ANCESTRAL.search(sampler) is not None
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:
@@ -85,21 +107,6 @@ def _upscale_warnings(job: Upscale) -> Iterator[str]:
         yield "the size has no effect with resize_mode 0, which is by factor"
     if job.resize_mode == 1 and job.upscaling_resize is not None:
         yield "upscaling_resize has no effect with resize_mode 1, which is to a size"
-
-
-_IDLE: dict[str, tuple[object, ...]] = {
-    "hr_scale": (2.0,),
-    "hr_resize_x": (0,),
-    "hr_resize_y": (0,),
-    "hr_upscaler": (),
-    "hr_second_pass_steps": (0,),
-    "hr_checkpoint_name": (),
-    "hr_sampler_name": (),
-    "hr_scheduler": (),
-    "hr_prompt": ("",),
-    "hr_negative_prompt": ("",),
-}
-"""Values of the WebUI's own echo, which clients send back."""
 
 
 def first_size(job: Generation) -> Size:
@@ -212,8 +219,6 @@ def _extensions(job: Generation) -> Iterator[Problem]:
 def _start(job: Img2Img) -> Iterator[Problem]:
     if len(job.init_images) > 1 and isinstance(job, Inpaint):
         yield Problem("init_images", "must be one picture when there is a mask")
-    if job.image_cfg_scale is not None and not job.prompt and not job.prompts:
-        yield Problem("image_cfg_scale", "needs a prompt")
 
 
 def _mask(job: Inpaint) -> Iterator[Problem]:

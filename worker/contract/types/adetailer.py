@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
+from worker.contract.base.json_guard import shown, word
+from worker.contract.base.neutral import is_off
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
 from worker.contract.types.fields import Choice, Number, Whole, mistake
 from worker.contract.types.model_ref import ModelRef  # noqa: TC001 - pydantic reads the annotations
@@ -55,19 +58,24 @@ class ADetailerUnit(Part):
     @model_validator(mode="before")
     @classmethod
     def _own_names(cls, value: Any) -> Any:
+        if isinstance(value, (str, bool)):
+            is_name = isinstance(value, str) and len(value) <= _LONGEST_NAME
+            named = {"ad_model": value if is_name else "face_yolov8n.pt"}
+            raise mistake(f"must be an object, not {shown(value)}", json.dumps(named))
         if not isinstance(value, dict):
             return value
         unit: dict[str, Any] = {}
         for key, part in value.items():
-            name = key.removeprefix("ad_")
-            if part is None or key in _SCREEN_ONLY:
+            name = OLD_NAMES.get(key.removeprefix("ad_"), key.removeprefix("ad_"))
+            if part is None or key in _SCREEN_ONLY or word(part) in _AS_UNSET.get(name, ()):
                 continue
-            name = "enabled" if name == "tab_enable" else name
+            if key.removeprefix("ad_") == "conf" and type(part) in {int, float} and part > 1:
+                part = part / 100  # noqa: PLW2901 - what was percent
             if unit.get(name, part) != part:
                 raise mistake(f"has {name} twice, under two names")
             unit[name] = part
         for switch, names in _SWITCHES.items():
-            if unit.pop(switch, True) in (False, "false", 0):
+            if is_off(unit.pop(switch, True)):
                 for name in names:
                     unit.pop(name, None)
         return unit
@@ -78,6 +86,24 @@ class ADetailerUnit(Part):
         return self.enabled is not False and self.model not in {None, "None"}
 
 
+_LONGEST_NAME = 60
+OLD_NAMES = {
+    "tab_enable": "enabled",
+    "conf": "confidence",
+    "mask_k_largest": "mask_k",
+    "inpaint_full_res": "inpaint_only_masked",
+    "inpaint_full_res_padding": "inpaint_only_masked_padding",
+}
+"""Names of older versions of the extension → today's. `conf` was percent."""
+_AS_UNSET = {
+    "checkpoint": frozenset({"use same checkpoint", "none"}),
+    "vae": frozenset({"use same vae"}),
+    "sampler": frozenset({"use same sampler"}),
+    "scheduler": frozenset({"use same scheduler"}),
+    "controlnet_model": frozenset({"none"}),
+    "controlnet_module": frozenset({"none"}),
+}
+"""Words of the extension's menus for the job's own choice."""
 _SWITCHES = {
     "use_inpaint_width_height": ("inpaint_width", "inpaint_height"),
     "use_steps": ("steps",),

@@ -92,6 +92,7 @@ class ControlNetUnit(Part):
                     "2": "controlnet is more important",
                     "prompt": "my prompt is more important",
                     "controlnet": "controlnet is more important",
+                    "control": "controlnet is more important",
                 }
             ),
         ]
@@ -126,7 +127,11 @@ class ControlNetUnit(Part):
     def _own_names(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        unit = {key: part for key, part in value.items() if part is not None and key not in _SCREEN_ONLY}
+        unit = {
+            key: part
+            for key, part in value.items()
+            if part is not None and key not in _SCREEN_ONLY and not (part == 1 and key == "downsample")
+        }
         unit = _renamed(unit, OLD_NAMES)
         if isinstance(unit.get("image"), dict):
             picture = unit.pop("image")
@@ -136,8 +141,8 @@ class ControlNetUnit(Part):
         if unit.get("module") == "None":  # as the extension's screen has it; its API knows the small word alone
             unit["module"] = "none"
         for name in ("resize_mode", "control_mode"):
-            if type(unit.get(name)) is int:
-                unit[name] = str(unit[name])
+            if type(unit.get(name)) in {int, float}:
+                unit[name] = f"{unit[name]:g}"
         return {key: part for key, part in unit.items() if part is not None}
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ Small = Annotated[int, Whole(0, 512)]
 class UltimateUpscale(Part):
     """Ultimate SD upscale: tile by tile, img2img only."""
 
+    enabled: Switch | None = knob("Default true.", group="ultimate_upscale")
     upscaler: Name | None = knob("By name; default Lanczos.", group="ultimate_upscale")
     scale: Annotated[float, Number(1, 16)] | None = knob(
         "Of the picture's own size; default 2.", group="ultimate_upscale"

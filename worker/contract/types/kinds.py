@@ -210,6 +210,12 @@ class Prefetch(Job):
     vae: ModelRef | None = knob("A VAE.", group="models", plain=False)
     loras: list[LoraRef] | None = knob("LoRAs.", group="models", plain=False, max_length=50)
     embeddings: list[ModelRef] | None = knob("Embeddings.", group="models", plain=False, max_length=50)
+    upscalers: list[ModelRef] | None = knob(
+        "Upscalers; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
+    )
+    controlnets: list[ModelRef] | None = knob(
+        "ControlNets; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
+    )
 
 
 class WebUIGet(Job):

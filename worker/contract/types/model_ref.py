@@ -6,10 +6,13 @@ model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.so
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from worker.contract.types.fields import mistake
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -29,6 +32,21 @@ _REF_DESCRIPTION = (
     "Catalog name or alias, file name on the volume, URL, CivitAI (`civitai:<version id>`, page URL, AIR), "
     "`hf:org/repo/file`, `s3://bucket/key`."
 )
+
+
+_TITLE = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,12})\]\s*", re.DOTALL)
+
+
+def split_title(text: str) -> tuple[str, str | None]:
+    """Return a model's name, and the hash that the WebUI's titles have behind it: ``name.safetensors [58e088dedc]``.
+
+    Folders may be parted by backslashes, as the WebUI on Windows has them.
+    """
+    if _ADDRESS.match(text) or len(text) > MAX_REF_LENGTH:
+        return text, None
+    found = _TITLE.fullmatch(text)
+    name, digits = (found["name"], found["hash"].lower()) if found else (text, None)
+    return name.replace("\\", "/"), digits
 
 
 class ModelRef(BaseModel):
@@ -61,7 +79,16 @@ class ModelRef(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_string(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            return value
+        name, digits = split_title(value["name"])
+        if issubclass(cls, LoraRef):  # the WebUI's titles of LoRAs have no hash, and its hashes of them are others
+            return {**value, "name": value["name"].replace("\\", "/") if digits else name}
+        if digits is not None and len(digits) == _AUTO_V2 and not (value.get("sha256") or value.get("hash")):
+            return {**value, "name": name, "sha256": digits}
+        return {**value, "name": name}
 
     @field_validator("revision", mode="before")
     @classmethod
@@ -132,6 +159,44 @@ class ModelRef(BaseModel):
         return whole
 
 
+_LONGEST_SHAPE = 300
+_WEIGHED = re.compile(r"(?P<name>[^:]{1,100}):(?P<scale>[+-]?\d*\.?\d+)")
+_NAMES = ("name", "path", "file", "lora", "lora_name", "model_name", "lora_path")
+_SCALES = ("scale", "weight", "multiplier", "strength", "strength_model")
+
+
+def lora_shape(value: object) -> str | None:
+    """Return `loras` as this contract has it for what other tools write, None where that can't be read.
+
+    They write lists of objects with names of their own, an object of scale by name, ``name:0.8``, or one name.
+    """
+    if isinstance(value, dict) and not any(name in value for name in _NAMES):
+        parts: list[object] = [{"name": name, "scale": scale} for name, scale in value.items()]
+    else:
+        parts = list(value) if isinstance(value, list) else [value]
+    shaped = [_lora(part) for part in parts]
+    if not shaped or any(part is None for part in shaped):
+        return None
+    shape = json.dumps(shaped, ensure_ascii=False)
+    return shape if len(shape) <= _LONGEST_SHAPE else None
+
+
+def _lora(part: object) -> dict[str, object] | None:
+    if isinstance(part, str):
+        found = _WEIGHED.fullmatch(part)
+        if found is None or _ADDRESS.match(part):
+            return {"name": part.removesuffix(".safetensors")}
+        return {"name": found["name"].removesuffix(".safetensors"), "scale": float(found["scale"])}
+    if not isinstance(part, dict):
+        return None
+    name = next((part[each] for each in _NAMES if isinstance(part.get(each), str)), None)
+    scale = next((part[each] for each in _SCALES if isinstance(part.get(each), (int, float))), None)
+    if name is None:
+        return None
+    bare = re.split(r"[/\\]", name)[-1].removesuffix(".safetensors")
+    return {"name": bare} if scale is None else {"name": bare, "scale": scale}
+
+
 class LoraRef(ModelRef):
     """A LoRA: a model with a scale and, on request, its trigger words put into the prompt."""
 
@@ -147,6 +212,13 @@ class LoraRef(ModelRef):
         None,
         description="true: put the LoRA's known trigger words into the prompt; a list: put these.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scale_apart(cls, value: Any) -> Any:
+        if isinstance(value, str) and not _ADDRESS.match(value) and _WEIGHED.fullmatch(value):
+            raise mistake("has the scale in its name; send it beside the name", json.dumps(_lora(value)))
+        return value
 
     @field_validator("scale", mode="before")
     @classmethod

@@ -6,12 +6,16 @@ contract has its own field for (checkpoint, VAE, clip skip, picture format) is m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
 from worker.contract.base.json_guard import shown, word
+from worker.contract.base.neutral import says_nothing
+from worker.contract.base.other_programs import other_field
 from worker.contract.types.fields import Flag, Number, Text, Whole, mistake
+from worker.contract.types.other_options import AT_DEFAULT, WITHOUT_EFFECT
 from worker.errors import Problem
 from worker.suggestions import nearest
 
@@ -136,25 +140,87 @@ MOVED: dict[str, str] = {
 """Option → the job's own field for the same thing."""
 
 
-def read_overrides(given: Mapping[str, Any], path: str = "override_settings") -> tuple[dict[str, Any], list[Problem]]:
-    """Return the options with their values read, and a problem for each that is unknown or wrong.
+_ALL_OPTIONS = 100
+"""Known options from which on they are all that the WebUI has, read and sent back; a job names a few."""
+_INSTEAD = {"tiling": "tiling", "face_restoration": "restore_faces"}
+"""Option of the screen's start values → the job's own field."""
+_FIELDS = (
+    *dict.fromkeys(field.partition(".")[0] for field in MOVED.values()),
+    *("steps", "cfg_scale", "sampler_name", "scheduler", "seed", "width", "height", "denoising_strength", "styles"),
+)
+"""Fields of a job that may be taken for options."""
+_SAME_NAME = 1.0
 
-    Null values and the options of `MOVED` are left out.
+
+def _unknown(name: str, path: str) -> Problem:
+    """Return the problem with an option that is not allowed: it may be a field of the job, or misspelt."""
+    said = "is not an option that a job may override"
+    moved = next((option for option, field in MOVED.items() if name.casefold() == option.casefold()), None)
+    field = nearest(name, _FIELDS, similarity=_SAME_NAME, prefix=False)
+    if moved is not None:
+        return Problem(path, f"{said} under this spelling", moved)
+    if field is not None:
+        return Problem(path, f"{said}; send {field!r} as a field of the job", field)
+    return Problem(path, said, nearest(name, [*ALLOWED, *MOVED]))
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a job's override settings say.
+
+    Attributes:
+        kept: Options with their values read.
+        problems: A problem for each option that is unknown, wrong, or not to be changed by a job.
+        ignored: Options without effect on pictures, in words.
     """
+
+    kept: dict[str, Any]
+    problems: list[Problem]
+    ignored: list[str]
+
+
+def read_overrides(given: Mapping[str, Any], path: str = "override_settings") -> Overrides:
+    """Return what the override settings `given` say; null values and the options of `MOVED` are left out."""
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
+    ignored: list[str] = []
+    all_of_them = len(given.keys() & (ALLOWED.keys() | WITHOUT_EFFECT)) >= _ALL_OPTIONS
     for name, value in given.items():
         if name in MOVED or value is None:
             continue
         reader = ALLOWED.get(name)
         if reader is None:
-            problems.append(
-                Problem(f"{path}.{name}", "is not an option that a job may override", nearest(name, ALLOWED))
-            )
+            refused = _not_allowed(name, value, f"{path}.{name}")
+            if isinstance(refused, Problem) and all_of_them:
+                refused = refused.path  # nobody typed it: the options of extensions come back as well
+            if isinstance(refused, Problem):
+                problems.append(refused)
+            elif refused:
+                ignored.append(refused)
             continue
         try:
             kept[name] = reader.read(value)
         except PydanticCustomError as error:
             suggestion = (error.context or {}).get("suggestion")
             problems.append(Problem(f"{path}.{name}", error.message(), None if suggestion is None else str(suggestion)))
-    return kept, problems
+    return Overrides(kept, problems, ignored)
+
+
+def _not_allowed(  # noqa: PLR0911 - one explanation after the other
+    name: str, value: object, path: str
+) -> Problem | str:
+    """Return the problem of an option that no job may override, else the option in words; empty: not worth a word."""
+    if name in WITHOUT_EFFECT:
+        return path
+    if name in AT_DEFAULT:
+        if value == AT_DEFAULT[name]:
+            return ""
+        return Problem(path, "is not an option that a job may override", _INSTEAD.get(name))
+    other = other_field(name)
+    if other is not None:
+        if says_nothing(value) or other.changes_nothing(value):
+            return f"{path} ({other.owner}'s)"
+        return Problem(path, f"is an option of {other.owner}; this worker runs AUTOMATIC1111", other.instead)
+    if says_nothing(value):
+        return path
+    return _unknown(name, path)

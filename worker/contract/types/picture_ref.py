@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic_core import core_schema
 
 from worker.contract.base.json_guard import LONGEST_TEXT, shown
+from worker.contract.base.wrapped_base64 import wrapped
 from worker.contract.types.fields import mistake
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ LONGEST_ADDRESS = 4096
 Source = Literal["base64", "data", "url", "s3", "key"]
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,15}:")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*", re.ASCII)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_%\s-]+=*\s*", re.ASCII)
+_MARK = "\ufeff"
+"""A byte order mark, which some programs put before a text."""
 _LOOKED_AT = 4096
 _SHORTEST_PICTURE = 32
 _ACCEPTED = "base64, a data URL, an https URL, s3://bucket/key or key:<key of an earlier output>"
@@ -28,7 +31,11 @@ _ACCEPTED = "base64, a data URL, an https URL, s3://bucket/key or key:<key of an
 
 def source_of(text: str) -> Source:
     """Return what kind of reference `text` is; raise a `mistake` for anything that is none."""
+    text = text.lstrip(_MARK)
     head = text[:16].lower()
+    around = wrapped(text)
+    if around is not None:
+        raise mistake(f"is {around}")
     if head.startswith("data:"):
         if ";base64," not in text[:200].lower():
             raise mistake("is a data URL without ;base64,")

@@ -14,7 +14,7 @@ from worker.images.pixels import decoded
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.images.picture import Format, Picture
+    from worker.images.formats.picture import Format, Picture
 
 _GAP = 8
 """Pixels between cells."""

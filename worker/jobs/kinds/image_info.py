@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.expand.from_infotext import job_from
+from worker.contract.expand.other_notes import read_other_notes
 from worker.errors import InvalidInput
 from worker.images import infotext
-from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
-from worker.images.pixels import texts
+from worker.images.client_base64 import decode_clients_base64
+from worker.images.formats.picture import BrokenPicture, Picture
+from worker.images.formats.readable import as_still
+from worker.images.inspect import inspect
+from worker.images.pixels import decoded, texts
+from worker.images.stealth import hidden_text
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.webui.request import upscale as extras
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.contract.types.kinds import Interrogate, PngInfo
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
 
+_NAMED = 12
+_LOOKED_THROUGH = 16 * 1024 * 1024
+"""Pixels of a picture that are decoded to look for hidden notes."""
+_OTHER_NOTES = frozenset({"Comment", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "dream_metadata"})
+"""Texts in which other programs than the WebUI write how a picture was made."""
 _NOT_NOTES = frozenset({"parameters", "UserComment", "exif", "icc_profile"})
 
 
@@ -45,17 +57,58 @@ def read_notes(job: PngInfo, data: bytes | str) -> dict[str, Any]:
         InvalidInput: it is no whole picture.
     """
     try:
-        picture = inspect(decode_base64(data) if isinstance(data, str) else data)
+        picture = inspect(as_still(decode_clients_base64(data) if isinstance(data, str) else data))
         notes = texts(picture)
+        text = picture.infotext or _hidden(picture, notes) or ""
     except BrokenPicture as broken:
         raise InvalidInput.at(job.path("image"), f"is not a usable picture: {broken}") from None
-    text = picture.infotext or ""
-    read = infotext.parse(text)
+    hidden = _hidden_notes(text) if picture.infotext is None else {}
     return {
         "info": text,
-        "items": {name: value for name, value in notes.items() if name not in _NOT_NOTES},
-        "parameters": {"Prompt": read.prompt, "Negative prompt": read.negative_prompt, **read.fields} if text else {},
-        "job": job_from(read.prompt, read.negative_prompt, read.fields) if text else {},
+        "items": {name: value for name, value in {**notes, **hidden}.items() if name not in _NOT_NOTES},
+        **_told(text, {**notes, **hidden}),
         "size": {"width": picture.width, "height": picture.height},
         "format": picture.format,
     }
+
+
+def _told(text: str, notes: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the notes say, the job that follows from them, and what that job does not carry."""
+    other = read_other_notes(text, notes)
+    if other is not None:
+        warnings = [f"the notes are {other.program}'s; only what means the same here is in the job"]
+        if other.lost:
+            warnings.append(f"the job does not carry all that made the picture: {', '.join(other.lost[:_NAMED])}")
+        return {
+            "parameters": other.parameters,
+            "job": other.job,
+            "lost": list(other.lost),
+            "program": other.program,
+            "warnings": warnings,
+        }
+    read = infotext.parse(text)
+    if not (read.prompt or read.negative_prompt or read.fields):
+        return {"parameters": {}, "job": {}, "lost": [], "warnings": ["the file has no generation data"]}
+    rebuilt = job_from(read.prompt, read.negative_prompt, read.fields)
+    return {
+        "parameters": {"Prompt": read.prompt, "Negative prompt": read.negative_prompt, **read.fields},
+        "job": rebuilt.job,
+        "lost": rebuilt.lost,
+        "warnings": rebuilt.warnings,
+    }
+
+
+def _hidden(picture: Picture, notes: Mapping[str, str]) -> str | None:
+    """Return the text hidden in a picture without other notes, None where there is none or it is too large to look."""
+    if any(name in _OTHER_NOTES for name in notes) or picture.width * picture.height > _LOOKED_THROUGH:
+        return None
+    return hidden_text(decoded(picture))
+
+
+def _hidden_notes(text: str) -> dict[str, str]:
+    """Return the notes in a hidden text, which NovelAI writes as an object of all that it else writes by name."""
+    try:
+        found = json.loads(text) if text.startswith("{") else {}
+    except (ValueError, RecursionError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}

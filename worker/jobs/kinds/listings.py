@@ -91,7 +91,22 @@ def health(told: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
 def _listing(job: Listing, backend: Backend) -> Any:
     if job.type == "controlnet":
         return {name: _of_extension(backend, path, "controlnet") for name, path in CONTROLNET.items()}
-    return without_places(backend.client.get(PATHS[job.type]))
+    rows = backend.client.get(PATHS[job.type])
+    return without_places(_with_installed(rows, backend) if job.type == "upscalers" else rows)
+
+
+def _with_installed(rows: Any, backend: Backend) -> Any:
+    """Return the WebUI's upscalers, each with whether its weights are here; None: that can't be seen from here."""
+    weights = backend.plan.weights
+    known = {upscaler.name: upscaler for upscaler in backend.catalog.upscalers}
+
+    def installed(name: object) -> bool | None:
+        row = known.get(str(name))
+        return None if weights is None or row is None else weights.of_upscaler(row) is None
+
+    if not isinstance(rows, list):
+        return rows
+    return [{**row, "installed": installed(row.get("name"))} for row in rows if isinstance(row, dict)]
 
 
 def _raw(job: WebUIGet, backend: Backend) -> Any:

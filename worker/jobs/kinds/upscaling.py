@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from worker.clock import running
 from worker.contract.rules.sizes import Size
-from worker.errors import InvalidInput, ModelDamaged, WrongResult
+from worker.errors import InvalidInput, ModelDamaged, WebUIFailed, WrongResult
 from worker.images.degenerate import is_one_colour
+from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
-from worker.images.picture import BrokenPicture
+from worker.jobs.composed.tile_redraw import TileRedraw, tile_job
 from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.results import Generated
-from worker.jobs.tile_redraw import TileRedraw, tile_job
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
+from worker.webui.result.failures import WRONG_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.types.kinds import Upscale
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
@@ -63,8 +64,25 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
 
 
 async def _enlarged(job: Upscale, asked: Upscaling, context: JobContext, services: JobServices) -> Generated:
-    made = await call_with_gpu(upscale_request.UPSCALE, asked.body, partial(upscaled, job, asked), context, services)
+    read = partial(upscaled, job, asked)
+    try:
+        made = await call_with_gpu(upscale_request.UPSCALE, asked.body, read, context, services)
+    except WebUIFailed as error:
+        raise _damaged_weights(error, asked.upscalers) from error
     return examined(job, asked, made, await _idle(asked.upscalers, context, services))
+
+
+def _damaged_weights(error: WebUIFailed, upscalers: Sequence[str]) -> WebUIFailed | ModelDamaged:
+    """Return the error for upscalers whose weights the WebUI can't read, any other error as it is."""
+    said = str(error.details.get("upstream", ""))
+    if WRONG_SHAPES not in said:
+        return error
+    names = " or ".join(repr(name) for name in dict.fromkeys(upscalers))
+    return ModelDamaged(
+        f"the weights of {names} are damaged, or of another kind of network than the WebUI takes them for",
+        hint="Put the publisher's file in its place, or name another upscaler.",
+        details={"upscalers": list(upscalers)},
+    )
 
 
 async def _redraw(

@@ -9,9 +9,9 @@ from worker.contract.accept import accept, inside
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Interrogate, Prefetch, Upscale
 from worker.errors import ClientError, InvalidInput
+from worker.jobs.composed.tile_redraw import batch_of, result_size, tile_inputs, tile_job
 from worker.jobs.generation import PreparedJob
 from worker.jobs.kinds import upscaling, volume_models
-from worker.jobs.tile_redraw import batch_of, result_size, tile_inputs, tile_job
 from worker.webui.request import upscale as extras
 
 if TYPE_CHECKING:
@@ -62,7 +62,12 @@ async def validate(job: Validate, context: JobContext, services: JobServices) ->
     Raises:
         InvalidInput, ModelNotFound, IncompatibleModel: it would fail; every mistake of all its parts.
     """
-    accepted = accept(job.job, limits=services.limits, presets=services.operator.presets)
+    accepted = accept(
+        job.job,
+        limits=services.limits,
+        presets=services.operator.presets,
+        unknown_fields=services.unknown_fields,
+    )
     inner = accepted.job
     try:
         await services.delivery.admit(inner, context)

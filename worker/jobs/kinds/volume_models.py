@@ -44,8 +44,10 @@ def wanted_of(job: Prefetch) -> list[tuple[str, ModelRef, ModelKind]]:
         found.append((job.path("vae"), job.vae, "vae"))
     found += [(job.path(f"loras[{index}]"), ref, "lora") for index, ref in enumerate(job.loras or ())]
     found += [(job.path(f"embeddings[{index}]"), ref, "embedding") for index, ref in enumerate(job.embeddings or ())]
+    found += [(job.path(f"upscalers[{index}]"), ref, "upscaler") for index, ref in enumerate(job.upscalers or ())]
+    found += [(job.path(f"controlnets[{index}]"), ref, "controlnet") for index, ref in enumerate(job.controlnets or ())]
     if not found:
-        raise InvalidInput.at("", "names no model: send checkpoint, vae, loras or embeddings")
+        raise InvalidInput.at("", "names no model: send checkpoint, vae, loras, embeddings, upscalers or controlnets")
     return found
 
 

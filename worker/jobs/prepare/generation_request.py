@@ -70,15 +70,17 @@ def _at_most(max_pixels: int) -> str:
 def _refuse_the_enormous(job: Img2Img, inputs: JobInputs) -> None:
     """Raise InvalidInput where tiles would make a picture that no memory holds: they know no limit of the GPU's."""
     own, tiles, tiled = inputs.own, job.ultimate_upscale, job.tiled_diffusion
-    factors = {
-        "ultimate_upscale": (tiles.scale or 2.0) if tiles is not None and tiles.width is None else 1.0,
-        "tiled_diffusion": (tiled.scale or 2.0) if tiled is not None and tiled.upscaler is not None else 1.0,
-    }
-    for name, factor in factors.items():
+    asked: dict[str, float | None] = {}
+    if tiles is not None and tiles.width is None:
+        asked["ultimate_upscale"] = tiles.scale
+    if tiled is not None and tiled.upscaler is not None:
+        asked["tiled_diffusion"] = tiled.scale
+    for name, scale in asked.items():
+        factor = scale or 2.0
         if own is not None and factor * max(own.width, own.height) > LARGEST_SIDE:
             size = f"{own.width * factor:.0f}x{own.height * factor:.0f}"
             message = f"makes a picture of {size}; at most {LARGEST_SIDE} a side are allowed"
-            raise InvalidInput.at(job.path(f"{name}.scale"), message)
+            raise InvalidInput.at(job.path("init_images[0]" if scale is None else f"{name}.scale"), message)
 
 
 def webui_progress(request: Request, sink: ProgressSink) -> OnState:

@@ -38,7 +38,8 @@ def resolve_names(job: Generation, backend: Backend) -> JobNames:
     sampling, hr_sampling, problems = resolve.samplings(job, catalog)
     styles, wrong_styles = resolve.styles(job, catalog)
     spelt, wrong_options = options.settled(job, catalog, weights)
-    problems = [*problems, *wrong_styles, *wrong_options, *resolve.face_restorer(job, catalog, weights)]
+    _, wrong_tags = resolve.style_loras(job, styles or (), catalog)
+    problems = [*problems, *wrong_styles, *wrong_tags, *wrong_options, *resolve.face_restorer(job, catalog, weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
         hr_upscaler, wrong_upscaler = resolve.upscaler(job, catalog, weights)
@@ -69,7 +70,9 @@ def prompt_warnings(
     skipped = catalog.skipped_embeddings if loaded else ()
     brought = [(model.path, model.name) for model in models if model.kind == "embedding"]
     idle = prompt_checks.unused(brought, [*(text for _, text in texts), *catalog.texts_of(styles)])
-    return [*prompt_checks.skipped(texts, skipped), *prompt_checks.long_ones(texts), *idle]
+    there = {*catalog.embeddings, *catalog.skipped_embeddings, *(name for _, name in brought)}
+    absent = prompt_checks.absent(texts, there)
+    return [*prompt_checks.skipped(texts, skipped), *absent, *prompt_checks.long_ones(texts), *idle]
 
 
 def texts_of(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

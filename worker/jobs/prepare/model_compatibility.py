@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.contract.rules.field_rules import first_size
+from worker.contract.types.job import Txt2Img
 from worker.errors import IncompatibleModel
 from worker.models.format.compatibility import fits
 from worker.models.format.detect import base_of_metadata, detect
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 LOOKED_THROUGH = 1000
 """Files whose headers are read for a refusal's `fitting`."""
 
+_LARGE_BASE = "SDXL"
+_SMALL_PIXELS = 640 * 640
+"""Up to here a checkpoint that was trained at 1024x1024 draws badly."""
+
 NAMED = 50
 """Names in it."""
 
@@ -32,6 +38,17 @@ def facts_of(checkpoint: Checkpoint, store: ModelStore) -> tuple[str | None, str
     if model is not None:
         return model.base_model, model.sha256
     return _base_of_file(Path(checkpoint.filename)), checkpoint.short_hash
+
+
+def small_size(job: Generation, base: str | None) -> list[str]:
+    """Return a warning for a picture far smaller than those that its checkpoint was trained on."""
+    if not isinstance(job, Txt2Img) or base is None or not base.startswith(_LARGE_BASE):
+        return []
+    size = first_size(job)
+    if size.pixels > _SMALL_PIXELS:
+        return []
+    hint = "send width and height, or recommended: true"
+    return [f"{size.width}x{size.height} is small for {base} (trained at 1024x1024), which draws badly there; {hint}"]
 
 
 def _base_of_file(path: Path) -> str | None:
@@ -47,7 +64,7 @@ def bases_of(chosen: Chosen, models: Iterable[ResolvedModel], catalog: Catalog, 
     files = [model.file for model in models if model.kind == "lora"]
     by_name = {file.name: file.base_model for file in files if file is not None}
     found: dict[str, str] = {}
-    for lora in (*chosen.tagged, *chosen.loras):
+    for lora in chosen.applied_loras:
         base = by_name.get(lora.name)
         if base is None:
             row = catalog.lora(lora.name)
@@ -83,7 +100,7 @@ def loras_fit(
         IncompatibleModel: one is made for another architecture, or was seen not to fit; the WebUI would skip it.
     """
     warnings = []
-    for lora in (*chosen.tagged, *chosen.loras):
+    for lora in chosen.applied_loras:
         own = bases.get(lora.name)
         verdict = fits(own, base)
         if verdict == "refuse":

@@ -185,6 +185,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
+        styled=resolve.style_loras(job, names.styles or (), catalog)[0],
     )
     base, digest = model_compatibility.facts_of(checkpoint, store)
     bases = model_compatibility.bases_of(chosen, files, catalog, store)
@@ -198,6 +199,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
         *resolve.unproven_faces(job, backend.plan.weights),
         *resolve.negative_tags(negative),
+        *model_compatibility.small_size(job, base),
         *kindred,
     )
     return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))

@@ -70,12 +70,19 @@ def is_listed(want: ResolvedModel, catalog: Catalog, volume: Volume) -> bool:
 
     A file of ours that the store did not take for it is not meant; an address or a hash says more than a name.
     """
-    if want.ref.url is not None or want.ref.sha256 is not None:
+    if want.ref.url is not None or (want.ref.sha256 is not None and not _has_hash(want, catalog)):
         return False
     place = _place(want.ref.ref, want.kind, catalog)
     if want.kind == "embedding":
         return place is not None and not _has_embedding(want.ref.ref, volume)
     return place is not None and not (_is_below(place, want.kind, volume) and Path(place).exists())
+
+
+def _has_hash(want: ResolvedModel, catalog: Catalog) -> bool:
+    """Whether the WebUI lists a checkpoint of that name with the hash that the reference gives."""
+    row = catalog.checkpoint_meant(want.ref.ref) if want.kind == "checkpoint" else None
+    digits = want.ref.sha256 or ""
+    return row is not None and row.short_hash is not None and digits.startswith(row.short_hash)
 
 
 def is_gone(name: str, kind: ModelKind, catalog: Catalog, volume: Volume) -> bool:

@@ -174,7 +174,9 @@ class Attempt:
         """Decide the file's name, refuse what may not be fetched, and see that there is room for it."""
         own = self._order.resolution.name or ""
         ending = split_ending(offered or "")[1] or split_ending(own)[1] or ".safetensors"
-        if ending in PICKLE_ENDINGS and not self._means.rules.allow_pickle:
+        catalog = self._order.resolution.catalog
+        is_pinned = catalog is not None and catalog.sha256 is not None  # known to the byte, and compared at the end
+        if ending in PICKLE_ENDINGS and not (is_pinned or self._means.rules.allow_pickle):
             raise DownloadRefused(
                 f"{self._order.at}{self._locator.key} is a {ending} file, which can run code when it is loaded",
                 hint="Use a .safetensors file; the operator can allow others with MODEL_ALLOW_PICKLE.",

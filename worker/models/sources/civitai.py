@@ -146,6 +146,8 @@ def _checked(version: int | None, model: int | None, query: str, revision: str |
         if not _NUMBER.fullmatch(value):
             raise BadReference(f"a CivitAI version is its number; {where} says {value[:40]!r}")
     numbers = {int(value) for value in said.values()}
+    if 0 in (model, *numbers):
+        raise BadReference("CivitAI's numbers begin with 1")
     if len(numbers) > 1:
         told = ", ".join(f"{where} says {value}" for where, value in said.items())
         raise BadReference(f"names different versions: {told}")

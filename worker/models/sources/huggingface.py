@@ -7,18 +7,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from worker.models.format.filenames import BadReference, relative_path
+from worker.models.format.filenames import BadReference, relative_path, split_ending
 from worker.models.sources.base import Locator, Offer, SourceKind, bearer
 from worker.models.sources.http import Busy, Denied, HttpFile, retry_after
 from worker.models.sources.web import split_url
+from worker.net.addresses import AllowList
 from worker.net.errors import FetchError, Unreachable, passes
+from worker.net.fetch import Fetcher
+from worker.net.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,17 +31,22 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
     from worker.models.sources.base import Connection
-    from worker.net.fetch import Fetcher, FetchLimits
+    from worker.net.fetch import FetchLimits
 
 BASE = "https://huggingface.co"
 HOSTS = ("huggingface.co", "hf.co")
 _SHA256_DIGITS = 64
+_MAX_LISTED = 20
+_QUIET = ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK")
+"""Variables that keep the hub's library from requests of its own, read when it is imported."""
+_NO_OWNERS = {"api", "datasets", "docs", "spaces"}
+"""First parts of the hub's addresses that are no owner of model repositories."""
 _REPO = re.compile(r"(?!.*(?:--|\.\.|\.git$))[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
 class HuggingFace(Locator):
-    """A file of a Hugging Face repository."""
+    """A file of a Hugging Face repository; without a path the repository, of which a file has yet to be chosen."""
 
     repo: str
     path: str
@@ -47,7 +56,13 @@ class HuggingFace(Locator):
         "Check repository, revision and path; a private repository is hidden from accounts that may not read it: "
         "set HF_TOKEN or give the model a token."
     )
-    refused_hint = "Unset HF_HUB_OFFLINE for the worker, or put the file on the volume."
+
+    @property
+    def refused_hint(self) -> str:  # type: ignore[override]  # depends on whether it names a file
+        """What to do when the hub's library refuses, or the reference names no file."""
+        if not self.path:
+            return f"Name one file: {self.key}/<file>."
+        return "Unset HF_HUB_OFFLINE for the worker, or put the file on the volume."
 
     @property
     def access_hint(self) -> str:  # type: ignore[override]  # names the repository
@@ -60,7 +75,7 @@ class HuggingFace(Locator):
     @property
     def key(self) -> str:
         """``hf:org/repo[@revision]/path``."""
-        return f"hf:{self.repo}{f'@{self.revision}' if self.revision else ''}/{self.path}"
+        return f"hf:{self.repo}{f'@{self.revision}' if self.revision else ''}{f'/{self.path}' if self.path else ''}"
 
     @property
     def file_name(self) -> str:
@@ -69,24 +84,25 @@ class HuggingFace(Locator):
 
 
 def parse(text: str, revision: str | None) -> HuggingFace | None:
-    """Return the locator of a file's page or download address, or of ``hf:org/repo[@revision]/path``."""
+    """Return the locator of a page or download address, or of ``hf:org/repo[@revision][/path]``."""
     if text.lower().startswith(("hf:", "hf://", "huggingface:")):
         return _short(text.split(":", 1)[1].removeprefix("//"), revision)
     parts = split_url(text)
     if parts is None or (parts.hostname or "").lower().removeprefix("www.") not in HOSTS:
         return None
-    match = re.fullmatch(r"/([^/]+/[^/]+)/(?:resolve|blob|raw)/([^/]+)/(.+)", parts.path)
-    if match is None:
+    match = re.fullmatch(r"/([^/]+/[^/]+)(?:/(?:resolve|blob|raw)/([^/]+)/(.+)|(?:/tree/([^/]+))?/?)", parts.path)
+    if match is None or match[1].split("/")[0] in _NO_OWNERS:
         return None
-    repo, named, file = (unquote(part) for part in match.groups())  # a revision's own slash is written as %2F
+    repo, file = unquote(match[1]), unquote(match[3] or "")
+    named = unquote(match[2] or match[4] or "main")  # a revision's own slash is written as %2F
     if revision is not None and named not in {revision, "main"}:
         raise BadReference(f"names different revisions: the address says {named!r}, version says {revision!r}")
     return _checked(repo, file, revision or named)
 
 
 def _short(rest: str, revision: str | None) -> HuggingFace:
-    parts = rest.split("/")
-    if len(parts) < 3 or not parts[2]:  # noqa: PLR2004  org, repo, file
+    parts = rest.rstrip("/").split("/")
+    if len(parts) < 2:  # noqa: PLR2004  org, repo
         raise BadReference(
             "Hugging Face references are hf:org/repo/path/file.safetensors, revision as org/repo@revision"
         )
@@ -101,7 +117,7 @@ def _checked(repo: str, path: str, revision: str | None) -> HuggingFace:
         raise BadReference(f"{repo!r} is not a Hugging Face repository")
     if revision is not None and (".." in revision or not re.fullmatch(r"[\w./-]{1,200}", revision)):
         raise BadReference(f"{revision!r} is not a revision")
-    return HuggingFace(repo, relative_path(path), None if revision == "main" else revision)
+    return HuggingFace(repo, relative_path(path) if path else "", None if revision == "main" else revision)
 
 
 class HuggingFaceSource:
@@ -133,6 +149,11 @@ class HuggingFaceSource:
     def offer(self, locator: HuggingFace, *, token: str | None) -> Offer:
         """Return a file with the size and hash that the hub states."""
         token = token or self._token
+        if not locator.path:
+            files = _model_files(locator, base=self._base, token=token)
+            told = f"has {', '.join(files[:_MAX_LISTED])}" if files else "has no model files"
+            more = f" and {len(files) - _MAX_LISTED} more" if len(files) > _MAX_LISTED else ""
+            raise Denied(f"names no file of the repository, which {told}{more}", status=0, host=_host(self._base))
         about = _ask(locator, base=self._base, token=token, timeout_s=self._limits.read_s)
         remote = HttpFile(self._fetcher, lambda: about.url, secrets=bearer(token), limits=self._limits)
         offer = Offer(remote, name=locator.file_name, size=about.size, sha256=about.sha256)
@@ -145,9 +166,19 @@ class HuggingFaceSource:
 
 def connect(connection: Connection) -> HuggingFaceSource:
     """Return the source."""
-    secret = connection.settings.hf_token
+    settings = connection.settings
+    secret = settings.hf_token
     token = secret.get_secret_value() if secret else None
-    return HuggingFaceSource(connection.fetcher, connection.limits, token=token)
+    mirror = settings.hf_endpoint
+    if mirror is None or _host(mirror) in HOSTS:
+        return HuggingFaceSource(connection.fetcher, connection.limits, token=token)
+    guard = Guard(AllowList.of((*settings.allowed_hosts, urlsplit(mirror).netloc.rpartition("@")[2])))
+    return HuggingFaceSource(
+        Fetcher(guard, connections=connection.connections),
+        connection.limits,
+        token=token if settings.hf_endpoint_token else None,
+        base=mirror,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +200,32 @@ class HubFile:
     xet: bool
 
 
+def _library(module: str = "huggingface_hub") -> Any:
+    """Return a module of the hub's library, imported with the first use: it is slow to import."""
+    for variable in _QUIET:
+        os.environ.setdefault(variable, "1")
+    return importlib.import_module(module)
+
+
+def _host(base: str) -> str:
+    return (urlsplit(base).hostname or "").removeprefix("www.")
+
+
+def _model_files(locator: HuggingFace, *, base: str, token: str | None) -> list[str]:
+    """Return the model files of a repository, sorted. Raises `FetchError`."""
+    api = _library().HfApi(endpoint=base, token=token or False)
+    listed = _translated(locator, base, lambda: api.list_repo_files(locator.repo, revision=locator.revision))
+    return sorted(str(name) for name in listed if split_ending(str(name))[1])
+
+
 def _ask(locator: HuggingFace, *, base: str, token: str | None, timeout_s: float) -> HubFile:
     """Return what the hub says about a file. Raises `FetchError`."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415  slow to import
-
-    url = _translated(locator, lambda: hf_hub_url(locator.repo, locator.path, revision=locator.revision, endpoint=base))
+    hub = _library()
+    url = _translated(
+        locator, base, lambda: hub.hf_hub_url(locator.repo, locator.path, revision=locator.revision, endpoint=base)
+    )
     facts = _translated(
-        locator, lambda: get_hf_file_metadata(url, token=token or False, timeout=timeout_s, endpoint=base)
+        locator, base, lambda: hub.get_hf_file_metadata(url, token=token or False, timeout=timeout_s, endpoint=base)
     )
     tag = facts.etag or ""
     return HubFile(
@@ -205,7 +255,7 @@ def _download(
     """
     from pathlib import Path  # noqa: PLC0415  only needed here at run time
 
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415  slow to import
+    hub = _library()
     from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415  as above
 
     class Bar(tqdm):
@@ -219,7 +269,8 @@ def _download(
 
     found = _translated(
         locator,
-        lambda: hf_hub_download(
+        base,
+        lambda: hub.hf_hub_download(
             locator.repo,
             locator.path,
             revision=locator.revision,
@@ -233,19 +284,18 @@ def _download(
     return Path(found)
 
 
-def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
+def _translated(locator: HuggingFace, base: str, call: Callable[[], Any]) -> Any:
     """Return what `call` returns; turn the hub's errors into `FetchError` without their texts, which hold addresses."""
-    from huggingface_hub import errors  # noqa: PLC0415  slow to import
-
+    host, errors = _host(base), _library("huggingface_hub.errors")
     unreachable: tuple[type[Exception], ...] = (*_transport_errors(), ConnectionError, TimeoutError)
     try:
         return call()
     except FetchError:
         raise
     except errors.OfflineModeIsEnabled:
-        raise Denied("the hub's library is in offline mode (HF_HUB_OFFLINE)", status=0, host="huggingface.co") from None
+        raise Denied("the hub's library is in offline mode (HF_HUB_OFFLINE)", status=0, host=host) from None
     except errors.GatedRepoError:
-        raise Denied(f"{locator.repo} is gated", status=403, host="huggingface.co") from None
+        raise Denied(f"{locator.repo} is gated", status=403, host=host) from None
     except (
         errors.HFValidationError,  # a name that no repository can have
         errors.RepositoryNotFoundError,
@@ -253,17 +303,17 @@ def _translated(locator: HuggingFace, call: Callable[[], Any]) -> Any:
         errors.RevisionNotFoundError,
     ) as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
-            raise Unreachable("huggingface.co could not be reached") from None
-        raise Denied(f"huggingface.co knows no {locator.key}", status=404, host="huggingface.co") from None
+            raise Unreachable(f"{host} could not be reached") from None
+        raise Denied(f"{host} knows no {locator.key}", status=404, host=host) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if passes(status):
-            raise Busy(f"huggingface.co answered HTTP {status}", retry_after_s=_asked(error), status=status) from None
-        raise Denied(f"huggingface.co answered HTTP {status}", status=status, host="huggingface.co") from None
+            raise Busy(f"{host} answered HTTP {status}", retry_after_s=_asked(error), status=status) from None
+        raise Denied(f"{host} answered HTTP {status}", status=status, host=host) from None
     except RuntimeError:  # hf_xet's word for whatever went wrong
         raise Unreachable("the hub's library for Xet storage failed") from None
     except unreachable as error:
-        raise Unreachable(f"huggingface.co could not be reached ({type(error).__name__})") from None
+        raise Unreachable(f"{host} could not be reached ({type(error).__name__})") from None
 
 
 def _asked(error: HfHubHTTPError) -> float | None:

@@ -39,8 +39,8 @@ class S3Object(Locator):
         "The store's keys (BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY) must be allowed to read this object."
     )
     refused_hint = (
-        "Models are read from the bucket of BUCKET_ENDPOINT_URL and BUCKET_NAME, with BUCKET_ACCESS_KEY_ID and "
-        "BUCKET_SECRET_ACCESS_KEY."
+        "Models are read from the buckets in MODEL_BUCKETS, by default the one of BUCKET_ENDPOINT_URL and BUCKET_NAME, "
+        "with BUCKET_ACCESS_KEY_ID and BUCKET_SECRET_ACCESS_KEY."
     )
 
     @property
@@ -65,33 +65,44 @@ def parse(text: str, _revision: str | None) -> S3Object | None:
 
 
 class S3Source:
-    """The bucket that BUCKET_* names, for reading.
+    """Buckets of the store that BUCKET_* names, for reading.
 
     Args:
-        target: The bucket; None: no store is configured.
+        target: The store and its own bucket; None: no store is configured.
         limits: Time limits of one request.
         allowed_hosts: The operator's; the store's own hosts are allowed wherever they are.
         connections: Kept open at once.
+        buckets: Names of the buckets that references may name; default: the store's own alone.
     """
 
     def __init__(
-        self, target: StoreTarget | None, limits: FetchLimits, *, allowed_hosts: tuple[str, ...], connections: int
+        self,
+        target: StoreTarget | None,
+        limits: FetchLimits,
+        *,
+        allowed_hosts: tuple[str, ...],
+        connections: int,
+        buckets: tuple[str, ...] = (),
     ) -> None:
         self._target = None if target is None else replace(target, public_url=None, expiry_s=_URL_LIFE_S)
-        hosts = () if target is None else (target.address[0], target.host, f"{target.bucket}.{target.address[0]}")
+        self._buckets = buckets or (() if target is None else (target.bucket,))
+        hosts: tuple[str, ...] = ()
+        if target is not None:
+            hosts = (target.address[0], target.host, *(f"{bucket}.{target.address[0]}" for bucket in self._buckets))
         guard = Guard(AllowList.of((*allowed_hosts, *hosts)))
         self._clients = StoreClients(guard)
         self._fetcher = Fetcher(guard, connections=connections)
         self._limits = limits
 
     def offer(self, locator: S3Object, *, token: str | None) -> Offer:  # noqa: ARG002  the store's keys are its login
-        """Return an object of the operator's bucket, by a signed address; nothing is signed for other buckets."""
+        """Return an object of a bucket that the operator allows, by a signed address; nothing is signed for others."""
         target = self._target
         if target is None:
             raise Denied("no S3 store is configured, so s3:// can't be read", status=0, host="s3")
-        if locator.bucket != target.bucket:
-            raise Denied(f"is not in the bucket of this worker's store ({target.bucket})", status=0, host=target.host)
-        store = self._clients.of(target)
+        if locator.bucket not in self._buckets:
+            allowed = ", ".join(self._buckets)
+            raise Denied(f"is not in a bucket that models may come from ({allowed})", status=0, host=target.host)
+        store = self._clients.of(replace(target, bucket=locator.bucket))
         remote = HttpFile(self._fetcher, lambda: store.url(locator.path), secrets={}, limits=self._limits)
         return Offer(remote, name=locator.file_name)
 
@@ -104,6 +115,7 @@ def connect(connection: Connection) -> S3Source:
         connection.limits,
         allowed_hosts=settings.allowed_hosts,
         connections=connection.connections,
+        buckets=settings.readable_buckets,
     )
 
 

@@ -120,6 +120,11 @@ class Inventory:
             last_used=file.modified,
         )
 
+    def base_of(self, kind: ModelKind, file: str) -> str | None:
+        """Return the base model of a file by its path below its kind's folder; None when nobody knows."""
+        there = self.volume.look(kind, file)
+        return self.entry(there).base_model if there is not None else None
+
     def _of(self, file: ModelFile) -> Entry | None:
         entry = self.entries().get(file.key)
         return as_measured(entry, file.size, file.modified_ns) if entry is not None else None

@@ -6,30 +6,38 @@ from nowhere else. Two addresses that end in the same file name never share a fi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from worker.errors import IncompatibleModel, ModelDamaged, ModelNotFound
+from worker.errors import HashMismatch, IncompatibleModel, ModelDamaged, ModelNotFound
+from worker.models.format.compatibility import fits
 from worker.models.format.filenames import (
     match_key,
     relative_path,
     safe_stem,
     split_ending,
 )
+from worker.models.sources.catalog import ModelCatalog
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.references import locate, plain_name
 from worker.models.volume.registry import by_source
 from worker.suggestions import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from worker.contract.types.model_ref import ModelRef
     from worker.models.sources.base import Locator
-    from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+    from worker.models.sources.catalog import CatalogEntry
+    from worker.models.volume.model import LocalModel
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind
+
+
+_HEX = frozenset("0123456789abcdef")
+_HASH_LENGTHS = (10, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,35 @@ class Resolution:
         return f"{self.kind}/{self.stem}" if self.stem else f"{self.kind}/-{self.suffix}"
 
 
+def resolve_by_header(
+    ref: ModelRef,
+    kind: ModelKind,
+    *,
+    names: Sequence[str],
+    entries: Mapping[str, Entry],
+    catalog: ModelCatalog,
+    base_of: Callable[[ModelKind, str], str | None],
+) -> Resolution:
+    """Return what `resolve` does, but never a file of one architecture for the catalog's model of another.
+
+    `base_of` returns the base model of a file, None when nobody knows.
+    """
+    found = resolve(ref, kind, names=names, entries=entries, catalog=catalog)
+    if found.file is None or found.catalog is None:
+        return found
+    if fits(base_of(kind, found.file), found.catalog.base_model) != "refuse":
+        return found
+    if _is_called(found.file, ref.ref):  # by its very own name: it is meant, whatever else is called so
+        return resolve(ref, kind, names=names, entries=entries, catalog=ModelCatalog())
+    rest = [name for name in names if name != found.file]
+    return resolve(ref, kind, names=rest, entries=entries, catalog=catalog)
+
+
+def _is_called(file: str, name: str) -> bool:
+    """Return whether `name` is the very name of `file`, with or without its folder and ending."""
+    return split_ending(name)[0] in {split_ending(file)[0], split_ending(PurePosixPath(file).name)[0]}
+
+
 def resolve(
     ref: ModelRef, kind: ModelKind, *, names: Sequence[str], entries: Mapping[str, Entry], catalog: ModelCatalog
 ) -> Resolution:
@@ -86,10 +123,10 @@ def resolve(
     file = _exact(wanted, names)
     if file is not None and known is not None and not _may_be(there.get(file), keys, ref):
         file = None  # somebody gave the catalog's name to a file from elsewhere
-    file = file or _same_content(ref, there)
+    file = file or _same_content(ref, there) or _with_hash(wanted, there)
     if file is None:
         file = _of_catalog(known, names, there) if known else _by_name(name or "", wanted, names, there)
-    if file is None and known is None and wanted.isdigit() and len(wanted) <= 12:  # noqa: PLR2004  CivitAI's ids
+    if file is None and known is None and _CIVITAI_ID.fullmatch(wanted):
         return _by_locator(ref, kind, Civitai(int(wanted)), None, names, there, catalog)
     stem = known.stem if known else safe_stem(PurePosixPath(wanted).name)
     suffix = locators[0].suffix if locators else ""
@@ -143,6 +180,14 @@ def _same_content(ref: ModelRef, there: Mapping[str, Entry]) -> str | None:
     return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(ref.sha256)), None)
 
 
+def _with_hash(wanted: str, there: Mapping[str, Entry]) -> str | None:
+    """Return the file that a hash alone names, whole or its first 10 digits, as the WebUI takes it for a checkpoint."""
+    digits = wanted.lower()
+    if len(digits) not in _HASH_LENGTHS or not set(digits) <= _HEX:
+        return None
+    return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(digits)), None)
+
+
 def _exact(wanted: str, names: Sequence[str]) -> str | None:
     """Return the file with this path, or this path plus an ending, or else the one file anywhere with this stem."""
     stem, ending = split_ending(wanted)
@@ -152,6 +197,8 @@ def _exact(wanted: str, names: Sequence[str]) -> str | None:
     if "/" in wanted:
         return None
     below = [each for each in names if PurePosixPath(each).name == wanted or PurePosixPath(each).stem == wanted]
+    if not below:  # as the WebUI lists a file in a folder: `model_name`
+        below = [each for each in names if split_ending(each.replace("/", "_"))[0] == stem]
     return below[0] if len(below) == 1 else None
 
 
@@ -188,10 +235,28 @@ def _called(wanted: str, there: Mapping[str, Entry]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+_CIVITAI_ID = re.compile(r"[1-9][0-9]{0,11}")
+_TITLE = re.compile(r"\s*\[([0-9a-f]{8,64})\]$")
+_SHORT_SHA256 = 10
+"""Digits of a SHA-256 in the WebUI's titles."""
 _HINT = (
     "Name a model of the catalog or a file on the volume, or say where it is: a URL, civitai:<version id>, "
     "hf:org/repo/file or s3://bucket/key."
 )
+
+
+def title_name(text: str) -> str:
+    """Return the name in a title of the WebUI's, ``name.safetensors [hash]``; any other text as it is."""
+    return _TITLE.sub("", text)
+
+
+def without_title(ref: ModelRef, names: Sequence[str]) -> ModelRef:
+    """Return a reference by title as one by name and SHA-256, where a file of that name is there."""
+    match = _TITLE.search(ref.name or "")
+    if match is None or ref.url is not None or ref.sha256 is not None or len(match[1]) != _SHORT_SHA256:
+        return ref
+    name = title_name(ref.name or "")
+    return ref.model_copy(update={"name": name, "sha256": match[1]}) if _exact(name, names) else ref
 
 
 def not_found(
@@ -217,7 +282,7 @@ def not_found(
     """
     entries = list(catalog.of_kind(kind))
     known = [entry.name for entry in entries] + [alias for entry in entries for alias in entry.aliases]
-    suggestions = closest(ref.ref, known + [PurePosixPath(name).stem for name in names], key=match_key)
+    suggestions = closest(title_name(ref.ref), known + [PurePosixPath(name).stem for name in names], key=match_key)
     other = catalog.other_kind(ref.ref, kind)
     asked = f" (did you mean {suggestions[0]!r}?)" if suggestions else ""
     if other is not None:
@@ -241,6 +306,24 @@ def nothing_in(resolution: Resolution, *, path: str) -> ModelDamaged:
     return ModelDamaged(
         f"{f'{path}: ' if path else ''}{key} on the volume is empty, a folder, or a link that leads nowhere",
         hint="If it is still being copied, try again; else put a whole file in its place.",
+        details={"path": path, "model": key},
+    )
+
+
+def other_content(model: LocalModel, ref: ModelRef, *, path: str) -> HashMismatch:
+    """Return the error for a file that has another hash than the client expects."""
+    return HashMismatch(
+        f"{f'{path}: ' if path else ''}{model.key} has the SHA-256 {model.sha256}, not {ref.sha256}",
+        hint="Give the model another name, or remove the file from the volume.",
+        details={"path": path, "expected": ref.sha256, "measured": model.sha256},
+    )
+
+
+def damaged(key: str, why: str, *, hint: str, path: str) -> ModelDamaged:
+    """Return the error for a file that is broken."""
+    return ModelDamaged(
+        f"{f'{path}: ' if path else ''}the file {key} on the volume is damaged: {why}",
+        hint=hint,
         details={"path": path, "model": key},
     )
 

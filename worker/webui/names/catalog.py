@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.contract.types.model_ref import split_title
 from worker.suggestions import plain
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 
@@ -30,6 +31,7 @@ LISTINGS: dict[str, str] = {
     "script_info": "/sdapi/v1/script-info",
     "controlnet_models": "/controlnet/model_list",
     "controlnet_modules": "/controlnet/module_list",
+    "controlnet_module_labels": "/controlnet/module_list?alias_names=true",
     "controlnet_settings": "/controlnet/settings",
     "detectors": "/adetailer/v1/ad_model",
 }
@@ -56,6 +58,12 @@ class Checkpoint:
     def place(self) -> str:
         """Its path below the WebUI's folders without the ending: what tells it from others of its name."""
         return self.title.removesuffix(f" [{self.short_hash}]").rpartition(".")[0]
+
+    def contradicts(self, digits: str | None) -> bool:
+        """Return whether a hash, whole or its beginning, is known not to be that of this file."""
+        if digits is None or self.short_hash is None or len(digits) < len(self.short_hash):
+            return False
+        return not digits.startswith(self.short_hash)
 
     @property
     def stem(self) -> str:
@@ -112,6 +120,7 @@ class Catalog:
     script_info: tuple[Mapping[str, Any], ...] = ()
     control_models: tuple[str, ...] = ()
     control_modules: tuple[str, ...] = ()
+    control_labels: Mapping[str, str] = field(default_factory=dict)
     control_units: int = 3
     detectors: tuple[str, ...] = ()
 
@@ -120,14 +129,23 @@ class Catalog:
         exact = next((c for c in self.checkpoints if wanted in {c.title, c.place}), None)
         if exact is not None:
             return exact
-        bare = wanted.removesuffix(".safetensors")
-        named = [c for c in self.checkpoints if wanted == c.name or c.stem in {wanted, bare}]
-        return named[0] if len(named) == 1 else None
+        name, digits = split_title(wanted)
+        bare = name.removesuffix(".safetensors")
+        named = [c for c in self.checkpoints if name in {c.name, c.place} or c.stem in {name, bare}]
+        named = named or [c for c in self.checkpoints if c.short_hash is not None and c.short_hash == name.lower()]
+        found = named[0] if len(named) == 1 else None
+        return None if found is not None and found.contradicts(digits) else found
 
     def checkpoint_at(self, path: Path | None) -> Checkpoint | None:
         """Return the checkpoint whose file this is; asks the disk."""
         real = os.path.realpath(path) if path is not None else None
         return next((c for c in self.checkpoints if os.path.realpath(c.filename) == real), None)
+
+    def control_module(self, wanted: str) -> str | None:
+        """Return ControlNet's own name of a preprocessor, given that or the one on its screen, in any case."""
+        known = {label.casefold(): name for label, name in self.control_labels.items()}
+        known |= {name.casefold(): name for name in self.control_modules}
+        return known.get(wanted.casefold())
 
     def lora(self, wanted: str) -> Lora | None:
         """Return the LoRA whose tag is `wanted`."""
@@ -212,6 +230,7 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         script_info=tuple(rows("script_info")),
         control_models=_names(listings, "controlnet_models", "model_list"),
         control_modules=_names(listings, "controlnet_modules", "module_list"),
+        control_labels=_labels(listings),
         control_units=units if isinstance(units, int) else 3,
         detectors=_names(listings, "detectors", "ad_model"),
     )
@@ -220,6 +239,13 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
 def _part(listings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     content = listings.get(name)
     return content if isinstance(content, dict) else {}
+
+
+def _labels(listings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return ControlNet's name of each preprocessor by what its screen calls it; both listings have one order."""
+    names = _names(listings, "controlnet_modules", "module_list")
+    labels = _names(listings, "controlnet_module_labels", "module_list")
+    return dict(zip(labels, names, strict=True)) if len(names) == len(labels) else {}
 
 
 def _names(listings: Mapping[str, Any], name: str, key: str) -> tuple[str, ...]:

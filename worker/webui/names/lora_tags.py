@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"<(\w+):([^>]+)>")
 _BEGUN = re.compile(r"<(?:lora|lyco):[^,\n]{1,100}")
+_START = re.compile(r"<\w+:")
 MOST_TAGS = 100
 """In one prompt; each is looked for on the volume and among all that is known."""
+GREATEST_WEIGHT = 10.0
+"""Either way; beyond it a LoRA makes noise or not-a-number of any picture."""
 LORA_KINDS = frozenset({"lora", "lyco"})
 
 
@@ -42,6 +45,55 @@ class Tag:
         """The multiplier of the UNet, else of the text encoder, else 1."""
         scale = self.weights.get("unet", self.weights.get("te"))
         return 1.0 if scale is None else scale
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why the WebUI would not do what a tag says, and the tag to write instead."""
+
+    why: str
+    instead: str | None = None
+
+
+_BLOCK_WEIGHTS = frozenset({"lbw", "lbwe", "start", "stop", "step"})
+_PARTS = ("te", "unet", "dyn")
+
+
+def unread(tag: Tag) -> Unread | None:  # noqa: PLR0911 - one explanation after the other
+    """Return what of a LoRA's tag the WebUI does not read, None where it reads all of it."""
+    bare = f"<{tag.kind}:{tag.name}:{_weight(tag)}>"
+    ours = [name for name, _ in tag.named if name in _BLOCK_WEIGHTS]
+    words = [text for text in tag.positional if _number(text) is None]
+    comma = next((text for text in words if _number(text.replace(",", ".")) is not None), None)
+    if comma is not None:
+        point = comma.replace(",", ".")
+        return Unread(f"has a comma in the number {comma}; write {point}", f"<{tag.kind}:{tag.name}:{point}>")
+    if any(name in {"lbw", "lbwe"} for name in ours) or (words and any(word.isupper() for word in words)):
+        return Unread("has block weights, which need the extension lora-block-weight; it is not here", bare)
+    if ours:
+        return Unread(
+            f"says {ours[0]}=, which only the extension lora-block-weight reads; it is not here (the WebUI reads te=, "
+            "unet= and dyn=)",
+            bare,
+        )
+    other = next((name for name, _ in tag.named if name not in _PARTS), None)
+    if other is not None:
+        return Unread(f"says {other}=, which the WebUI does not read (te=, unet= and dyn= are)", bare)
+    if len(tag.positional) > len(_PARTS):
+        return Unread(f"has {len(tag.positional)} weights; the WebUI reads te, unet and dyn", bare)
+    if any(weight is None for weight in tag.weights.values()):
+        return Unread("has a weight that is not a number")
+    return None
+
+
+def _weight(tag: Tag) -> str:
+    first = tag.positional[0] if tag.positional else "1"
+    return first if _number(first) is not None else "1"
+
+
+def begun(prompt: str) -> int:
+    """Return how many tags begin in `prompt`, ended or not: the WebUI follows each to the end of the text."""
+    return sum(1 for _ in _START.finditer(prompt))
 
 
 def closed(prompt: str) -> int:
@@ -75,8 +127,8 @@ def parse(prompt: str) -> list[Tag]:
 
 def unended(prompt: str) -> str:
     """Return the beginning of a LoRA tag that no ``>`` ends, empty where there is none."""
-    begun = _BEGUN.search(prompt, closed(prompt))
-    return begun.group(0).rstrip() if begun else ""
+    start = _BEGUN.search(prompt, closed(prompt))
+    return start.group(0).rstrip() if start else ""
 
 
 def renamed(prompt: str, names: Mapping[str, str]) -> str:

@@ -85,5 +85,31 @@ def skipped(texts: Sequence[tuple[str, str]], embeddings: Collection[str]) -> li
     ]
 
 
+_KNOWN_EMBEDDINGS = (
+    "BadDream", "BadNegAnatomyV1-neg", "CyberRealistic_Negative", "EasyNegative", "EasyNegativeV2", "FastNegativeV2",
+    "UnrealisticDream", "ac_neg1", "ac_neg2", "bad-artist", "bad-artist-anime", "bad-hands-5", "bad-image-v2-39000",
+    "bad-picture-chill-75v", "bad_prompt", "bad_prompt_version2", "badhandv4", "negative_hand", "negative_hand-neg",
+    "negativeXL_D", "ng_deepnegative_v1_75t", "realisticvision-negative-embedding", "unaestheticXLv31",
+    "verybadimagenegative_v1.3",
+)  # fmt: skip
+"""Embeddings whose names are pasted along with public prompts, and are hardly meant as words."""
+
+
+def absent(texts: Sequence[tuple[str, str]], there: Collection[str]) -> list[str]:
+    """Return a warning for each widely used embedding that a prompt names and that is not there.
+
+    Args:
+        texts: ``(path, prompt)``.
+        there: Embeddings that the WebUI knows, usable or not.
+    """
+    folded = {name.casefold() for name in there}
+    missing = [name for name in _KNOWN_EMBEDDINGS if name.casefold() not in folded]
+    return [
+        f"{path}: {name!r} is read as plain words: no embedding of that name is here (`embeddings` fetches one)"
+        for path, text in texts
+        for name in names_in([text], missing)
+    ]
+
+
 def _holds(text: str, word: str) -> bool:
     return word in text and re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None

@@ -38,6 +38,7 @@ class Chosen:
         words: Trigger words to put into the prompt.
         renamed: The WebUI's name by name in a prompt's tag, where they differ.
         options: Overridden options that name something, as the WebUI spells it.
+        styled: LoRAs that the prompts of its styles name.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +54,12 @@ class Chosen:
     hr_upscaler: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     styles: tuple[str, ...] | None = None
+    styled: tuple[ChosenLora, ...] = ()
+
+    @property
+    def applied_loras(self) -> tuple[ChosenLora, ...]:
+        """Every LoRA that the WebUI will apply: of tags, of the job's list, and of its styles."""
+        return (*self.tagged, *self.loras, *self.styled)
 
 
 def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[str | None, list[Problem]]:
@@ -102,11 +109,20 @@ def upscaler(job: Txt2Img, catalog: Catalog, weights: Weights | None) -> tuple[s
     if not job.hr_upscaler:
         return None, []
     path = job.path("hr_upscaler")
-    names = [*catalog.latent_upscalers, *(u.name for u in catalog.upscalers)]
-    found, problems = known(job.hr_upscaler, names, path, "upscaler")
-    if found is None:
-        return None, problems
-    return found, missing_upscaler(found, catalog, weights, path)
+    return upscaler_meant(
+        job.hr_upscaler, [*catalog.latent_upscalers, *(u.name for u in catalog.upscalers)], catalog, weights, path
+    )
+
+
+def upscaler_meant(
+    name: str, names: Sequence[str], catalog: Catalog, weights: Weights | None, path: str
+) -> tuple[str | None, list[Problem]]:
+    """Return the one of the listed `names` that is meant, or a problem that offers those with weights alone."""
+    found, _ = known(name, names, path, "upscaler")
+    if found is not None:
+        return found, missing_upscaler(found, catalog, weights, path)
+    without = {u.name for u in catalog.upscalers if weights is not None and weights.of_upscaler(u) is not None}
+    return known(name, [each for each in names if each not in without], path, "upscaler")
 
 
 def missing_upscaler(name: str, catalog: Catalog, weights: Weights | None, path: str) -> list[Problem]:
@@ -153,6 +169,27 @@ def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, l
     return tuple(chosen), problems
 
 
+def style_loras(
+    job: Generation, styles: Sequence[str], catalog: Catalog
+) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
+    """Return the LoRAs that the prompts of styles name, which the WebUI puts in as they are, and what is wrong there.
+
+    Args:
+        job: The job.
+        styles: By their listed names, in the job's order.
+        catalog: What the WebUI lists.
+    """
+    chosen: list[ChosenLora] = []
+    problems: list[Problem] = []
+    aliases = {lora.alias: lora.name for lora in catalog.loras if lora.alias}
+    for index, style in enumerate(styles):
+        text = catalog.style_texts.get(style, ("", ""))[0]
+        found, wrong = tagged_loras([(f"{job.path('styles')}[{index}]", text)], catalog, aliases)
+        chosen += found
+        problems += [Problem(each.path, f"in the style {style!r} {each.message}") for each in wrong]
+    return tuple(chosen), problems
+
+
 def tagged_loras(
     texts: Sequence[tuple[str, str]], catalog: Catalog, names: Mapping[str, str]
 ) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
@@ -174,7 +211,7 @@ def tagged_loras(
             problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
         for tag in lora_tags.parse(text):
             if tag.kind not in lora_tags.LORA_KINDS:
-                problems.append(Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", "lora"))
+                problems.append(_foreign_tag(tag, path))
                 continue
             if tag.name not in names and catalog.lora(tag.name) is None:
                 wanted = tag.name.removesuffix(".safetensors")
@@ -184,18 +221,61 @@ def tagged_loras(
                 near = next((name for name in listed if name.casefold() == wanted.casefold()), nearest(wanted, listed))
                 problems.append(Problem(path, message, near))
                 continue
-            if any(weight is None for weight in tag.weights.values()):
-                problems.append(Problem(path, f"the tag {tag.text} has a weight that is not a number"))
+            unread = lora_tags.unread(tag)
+            if unread is not None:
+                problems.append(Problem(path, f"the tag {tag.text} {unread.why}", unread.instead))
+                continue
+            if any(abs(weight or 0.0) > lora_tags.GREATEST_WEIGHT for weight in tag.weights.values()):
+                most = lora_tags.GREATEST_WEIGHT
+                problems.append(Problem(path, f"the tag {tag.text} has a weight beyond {-most:g} to {most:g}"))
                 continue
             chosen.append(ChosenLora(names.get(tag.name, tag.name), tag.scale, path))
     return tuple(chosen), problems
 
 
+_FOREIGN_TAGS = {
+    "hypernet": "asks for a hypernetwork, which are not offered by tag; send override_settings.sd_hypernetwork",
+    "segment": "is SwarmUI's; here adetailer redraws what it finds",
+    "object": "is SwarmUI's; here adetailer, or inpaint with a mask",
+    "region": "is SwarmUI's; the WebUI has no regions",
+    "clear": "is SwarmUI's; the WebUI makes no transparency",
+    "random": "is SwarmUI's; here wildcards: true reads {a|b}",
+    "alternate": "is SwarmUI's; here [a|b]",
+    "alt": "is SwarmUI's; here [a|b]",
+    "fromto": "is SwarmUI's; here [a:b:0.5]",
+    "repeat": "is SwarmUI's; write the words out",
+    "wildcard": "is SwarmUI's; here wildcards: true reads __name__",
+    "wc": "is SwarmUI's; here wildcards: true reads __name__",
+    "preset": "is SwarmUI's; here the field preset, or styles",
+    "embed": "is SwarmUI's; an embedding's name alone is enough",
+    "embedding": "is SwarmUI's; an embedding's name alone is enough",
+    "refiner": "is SwarmUI's; here refiner_checkpoint and refiner_switch_at",
+    "base": "is SwarmUI's; here hr_prompt parts the passes",
+    "var": "is SwarmUI's",
+    "setvar": "is SwarmUI's",
+    "trigger": "is SwarmUI's; here loras[].trigger_words: true",
+    "video": "is SwarmUI's; the WebUI makes no videos",
+    "ppp": "is of the extension sd-webui-prompt-postprocessor, which is not here",
+    "model": "is not of the WebUI; send checkpoint",
+    "lbw": "is not of the WebUI",
+}
+"""Kind of tag in other programs → whose it is, and what does the same here."""
+
+
+def _foreign_tag(tag: lora_tags.Tag, path: str) -> Problem:
+    """Return the problem of a tag that the WebUI knows no kind of network for."""
+    told = _FOREIGN_TAGS.get(tag.kind.casefold())
+    if told is not None:
+        return Problem(path, f"the tag {tag.text} {told}")
+    near = nearest(tag.kind, sorted(lora_tags.LORA_KINDS), prefix=False)
+    return Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", near)
+
+
 def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
     """Return a problem for each prompt with more tags than are looked for."""
-    counted = ((path, len(lora_tags.parse(text))) for path, text in texts)
+    counted = ((path, lora_tags.begun(text)) for path, text in texts)
     return [
-        Problem(path, f"has {count} tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
+        Problem(path, f"has {count} beginnings of tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
         for path, count in counted
         if count > lora_tags.MOST_TAGS
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachable, WorkerError
@@ -144,12 +144,14 @@ class Ready:
         baseline: What holds where a job says nothing.
         loaded: The name of its model.
         default: The same model by what tells it from others of its name, where that is known.
+        version: The WebUI's own.
     """
 
     catalog: Catalog
     baseline: Baseline
     loaded: str
     default: str
+    version: str | None
 
 
 def make_ready(
@@ -185,7 +187,8 @@ def make_ready(
         wanted = default_checkpoint(plan, catalog)
         # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
         switch = wanted.title if wanted is not None and pid is None else None
-        loaded = warm_up(client, switch, max(1.0, watch.left()))
+        first = warm_up(client, switch, max(1.0, watch.left()))
+        loaded = first.model
         if pid is None:
             _require_sound(client, watch, catalog, wanted or _loaded(catalog, loaded), broken)
     except BootFailed:
@@ -194,13 +197,18 @@ def make_ready(
         watch.pause(POLL_S)
         check(watch)
         raise failure(f"the WebUI could not make a first picture: {error.message}", watch) from error
-    baseline = Baseline(
-        clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
-    )
+    baseline = read_baseline(options)
     if wanted is not None and loaded not in _names_of(wanted):
         raise failure(f"the WebUI loaded {loaded!r} in place of {wanted.name!r}", watch)
     found = wanted or _loaded(catalog, loaded)
-    return Ready(catalog, baseline, loaded, loaded if found is None else found.title)
+    return Ready(catalog, baseline, loaded, loaded if found is None else found.title, first.version)
+
+
+def read_baseline(options: Mapping[str, Any]) -> Baseline:
+    """Return what holds, by the WebUI's options, where a job says nothing."""
+    return Baseline(
+        clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
+    )
 
 
 def _names_of(checkpoint: Checkpoint) -> set[str]:
@@ -221,7 +229,7 @@ def _require_sound(
         return
 
     def load(checkpoint: Checkpoint) -> bool:
-        return warm_up(client, checkpoint.title, max(1.0, watch.left())) in _names_of(checkpoint)
+        return warm_up(client, checkpoint.title, max(1.0, watch.left())).model in _names_of(checkpoint)
 
     def is_sound() -> bool:
         return external.is_sound(client, loaded.title, timeout=max(1.0, watch.left()))
@@ -260,18 +268,21 @@ def default_checkpoint(plan: Plan, catalog: Catalog) -> Checkpoint | None:
     return found
 
 
-def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> str:
-    """Make one 64x64 picture of one step and return the name of the model that made it."""
+class FirstPicture(NamedTuple):
+    """What a first picture tells: the name of the model that made it, and the WebUI's version."""
+
+    model: str
+    version: str | None
+
+
+def warm_up(client: WebUIClient, checkpoint_title: str | None, timeout: float) -> FirstPicture:
+    """Make one 64x64 picture of one step and return what it tells."""
     body: dict[str, Any] = {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
     if checkpoint_title is not None:
         body["override_settings"] = {"sd_model_checkpoint": checkpoint_title}
     answer = client.post("/sdapi/v1/txt2img", body, timeout=timeout)
-    return model_name(answer)
-
-
-def model_name(answer: Mapping[str, Any]) -> str:
-    """Return ``sd_model_name`` of a txt2img answer."""
-    return str(read_info(answer).get("sd_model_name", ""))
+    info = read_info(answer)
+    return FirstPicture(str(info.get("sd_model_name", "")), info.get("version"))
 
 
 def _listing(client: WebUIClient, path: str) -> Any:
@@ -302,7 +313,7 @@ def _hint(lines: Sequence[str]) -> str | None:
         ("No CUDA GPUs are available", "The driver shows no GPU to the container; let the platform replace it."),
         ("no kernel image is available", "The image's torch has no code for this GPU; use the CUDA 12.8 variant."),
         ("memory_efficient_attention_forward", "xformers can't compute here; set WEBUI_XFORMERS=off."),
-        ("Found no NVIDIA driver", "There is no GPU here; add --use-cpu all --no-half to WEBUI_ARGS to run without."),
+        ("Found no NVIDIA driver", "There is no GPU here; set DEVICE=cpu to run without."),
         ("Torch is not able to use GPU", "There is no usable GPU here."),
         ("No space left on device", "The disk is full: give the container, or the volume, more space."),
         ("Read-only file system", "The WebUI has to write where it may not; mount that folder writable."),

@@ -23,6 +23,7 @@ class Launch:
         checkpoint: The model file it has to load; None: it finds out by itself.
         xformers: Whether xformers can be imported where the WebUI runs.
         disable_safe_unpickle: Let pickled models run code (see README, settings).
+        device: Flags for the device and its memory.
         extra: The operator's own arguments, as in a shell; they come last, so they win.
     """
 
@@ -38,6 +39,7 @@ class Launch:
     checkpoint: Path | None = None
     xformers: bool = False
     disable_safe_unpickle: bool = False
+    device: tuple[str, ...] = ()
     extra: str = ""
 
 
@@ -84,4 +86,4 @@ def command_line(launch: Launch) -> list[str]:
     ]
     if launch.disable_safe_unpickle:
         arguments.append("--disable-safe-unpickle")
-    return arguments + shlex.split(launch.extra)
+    return [*arguments, *launch.device, *shlex.split(launch.extra)]

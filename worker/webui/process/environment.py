@@ -59,9 +59,9 @@ def find_python(settings: Settings, folder: Path) -> Path:
     )
 
 
-def use_xformers(settings: Settings, python: Path) -> bool:
+def use_xformers(settings: Settings, python: Path, *, on_cpu: bool) -> bool:
     """Return whether the WebUI is to be started with xformers: as set, else where it is installed and of use."""
-    if settings.webui_xformers != "auto" or settings.on_cpu:  # xformers computes on GPUs alone
+    if settings.webui_xformers != "auto" or on_cpu:  # xformers computes on GPUs alone
         return settings.webui_xformers == "on"
     seen = _among_packages("xformers", python)
     if seen is not None:

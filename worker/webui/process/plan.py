@@ -16,6 +16,7 @@ from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
 from worker.webui.names import weights
 from worker.webui.process import command
+from worker.webui.process.device import Device, choose_device
 from worker.webui.process.environment import (
     checkpoints_in_memory,
     find_python,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 A1111 = "a1111"
 STAND_IN = "stand-in"
 STAND_IN_PACKAGE = "standin"
+AMD_DRIVER = Path("/dev/kfd")
 EXTERNAL_SILENCE_S = 35.0
 """A WebUI that loads a large model may not answer for some seconds: Python's lock is taken while weights are copied."""
 EXTERNAL_PATIENCE_S = 5.0
@@ -70,6 +72,7 @@ class Plan:
         needs_gpu: A GPU was promised, so a WebUI that finds none is of no use.
         log_prompts: Prompts may appear in the log.
         weights: Upscaler and face restoration weights on this machine; None: unknown.
+        device: What it computes on; None: unknown.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Plan:
     weights: Weights | None = None
     needs_gpu: bool = False
     log_prompts: bool = True
+    device: Device | None = None
 
     @property
     def is_external(self) -> bool:
@@ -167,6 +171,7 @@ def plan(
     if settings.webui_url is not None:
         return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
     folder = webui_dir(settings)
+    device = device_here(settings) if folder is not None else Device("cpu")
     if folder is None:
         program: tuple[str, ...] = (
             sys.executable,
@@ -178,7 +183,7 @@ def plan(
     else:
         python = find_python(settings, folder)
         program = (str(python), "launch.py")
-        port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python)
+        port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python, on_cpu=device.name == "cpu")
         must_be_free(port)
     options_file = _own_folder() / "config.json"
     arguments = command.command_line(
@@ -195,6 +200,7 @@ def plan(
             checkpoint=checkpoint.absolute() if checkpoint is not None else None,
             xformers=xformers,
             disable_safe_unpickle=settings.webui_disable_safe_unpickle,
+            device=device.flags,
             extra=settings.webui_args,
         )
     )
@@ -214,10 +220,18 @@ def plan(
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
-        needs_gpu=settings.gpu_promised and command.CPU_FLAG not in settings.webui_args,
+        needs_gpu=settings.gpu_promised and device.name == "cuda",
+        device=device,
         weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
     )
+
+
+def device_here(settings: Settings) -> Device:
+    """Return the device for a WebUI that is started on this machine; looks for GPUs."""
+    from worker.telemetry.gpu import Gpus  # noqa: PLC0415 - not needed with WEBUI_URL
+
+    return choose_device(settings, Gpus().read(), other_gpu=AMD_DRIVER.exists())
 
 
 def _offline(settings: Settings) -> dict[str, str]:

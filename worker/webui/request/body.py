@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.field_rules import final_size
@@ -198,6 +198,16 @@ def generation(job: Generation, chosen: Chosen, *, seed: int, batches: tuple[int
         overrides["sd_vae"] = chosen.vae
     body["override_settings"] = overrides
     return body
+
+
+def with_baseline(request: Request, baseline: Baseline) -> Request:
+    """Return the request with what holds where the job says nothing written out.
+
+    Of a WebUI that others use as well: they may change its options at any time.
+    """
+    held = {"CLIP_stop_at_last_layers": baseline.clip_skip, "sd_vae": baseline.vae}
+    asked = request.body.get("override_settings") or {}
+    return replace(request, body={**request.body, "override_settings": {**held, **asked}})
 
 
 def _with_loras(prompt: str, chosen: Chosen) -> str:

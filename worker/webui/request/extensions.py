@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
+from worker.contract.types.model_ref import split_title
 from worker.errors import Problem
 from worker.suggestions import nearest
 from worker.webui.names.resolve import known, missing_upscaler
@@ -37,6 +38,7 @@ _IN_THE_IMAGE = 'is not installed in this worker\'s WebUI; build the image with 
 _NON_COMMERCIAL = (
     "is not installed in this worker's WebUI (its licence is for non-commercial use; the operator decides)"
 )
+_PASSTHROUGH = "Passthrough"
 
 
 @dataclass(slots=True)
@@ -108,23 +110,30 @@ def _controlnet(
         message = f"has {len(on)} units; this worker's WebUI runs {catalog.control_units} and drops the rest"
         done.problems.append(Problem(job.path("controlnet"), message))
     models: dict[int, str] = {}
+    spelt: list[ControlNetUnit] = []
     for place, (index, unit) in enumerate(on):
         path = job.path(f"controlnet[{index}]")
-        done.problems += _control_module(unit, catalog, path)
-        model, problems = _control_model(unit, catalog, path)
+        module, problems = control_module(unit.module, catalog, f"{path}.module")
+        done.problems += problems
+        spelt.append(unit if module is None else unit.model_copy(update={"module": module}))
+        model, problems = _control_model(spelt[-1], catalog, path)
         done.problems += problems
         if model is not None:
             models[place] = model
-    done.alwayson |= extension_args.controlnet([unit for _, unit in on], models, pictures)
+    done.alwayson |= extension_args.controlnet(spelt, models, pictures)
     twice = isinstance(job, Txt2Img) and bool(job.enable_hr)
     done.expect["maps"] = len(on) * (2 if twice else 1)
 
 
-def _control_module(unit: ControlNetUnit, catalog: Catalog, path: str) -> list[Problem]:
-    if unit.module is None or unit.module in catalog.control_modules:
-        return []
-    near = nearest(unit.module, catalog.control_modules)
-    return [Problem(f"{path}.module", f"is not a preprocessor of this ControlNet: {unit.module!r}", near)]
+def control_module(wanted: str | None, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
+    """Return ControlNet's own name of a preprocessor; a problem where it has none."""
+    if wanted is None:
+        return None, []
+    module = catalog.control_module(wanted)
+    if module is not None:
+        return module, []
+    near = nearest(wanted, [*catalog.control_modules, *catalog.control_labels])
+    return None, [Problem(path, f"is not a preprocessor of this ControlNet: {wanted!r}", near)]
 
 
 def _control_model(unit: ControlNetUnit, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
@@ -133,16 +142,25 @@ def _control_model(unit: ControlNetUnit, catalog: Catalog, path: str) -> tuple[s
         if unit.module in _FREE_MODULES:
             return None, []
         return None, [Problem(f"{path}.model", "is missing: without a model the unit does nothing")]
-    wanted = str(unit.model)
+    return control_model(str(unit.model), catalog, f"{path}.model")
+
+
+def control_model(wanted: str, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
+    """Return a ControlNet model by its listed title; a bare name in any case is enough, a wrong hash is a problem."""
     bare = {title.rpartition(" [")[0] or title: title for title in catalog.control_models}
     if wanted in catalog.control_models:
         return wanted, []
+    plain_name, digits = split_title(wanted)
+    plain_name = plain_name.casefold().removesuffix(".safetensors").removesuffix(".pth")
     for name, title in bare.items():
-        if name.casefold() == wanted.casefold().removesuffix(".safetensors").removesuffix(".pth"):
-            return title, []
+        if name.casefold() == plain_name:
+            own = split_title(title)[1]
+            if digits is None or own is None or digits == own:
+                return title, []
+            return None, [Problem(path, f"says {digits}, but the file's hash is {own}", title)]
     listed = ", ".join(bare) or "none is installed"
     message = f"is not a ControlNet model on this worker: {wanted!r} (there is: {listed})"
-    return None, [Problem(f"{path}.model", message, nearest(wanted, bare))]
+    return None, [Problem(path, message, nearest(plain_name, bare))]
 
 
 def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str]) -> None:
@@ -157,13 +175,14 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
     settled: list[ADetailerUnit] = []
     for place, (index, unit) in enumerate(on):
         path = job.path(f"adetailer[{index}]")
-        model, problems = known(str(unit.model), catalog.detectors, f"{path}.model", "detector")
+        model, problems = detector(str(unit.model), catalog, f"{path}.model")
         done.problems += problems
         sampling, problems = catalog.names.settle(
             unit.sampler, unit.scheduler, sampler_path=f"{path}.sampler", scheduler_path=f"{path}.scheduler"
         )
         done.problems += problems
         named = {"model": model or unit.model, "sampler": sampling.sampler, "scheduler": sampling.scheduler}
+        named |= _controlnet_inside(done, unit, catalog, installed, path)
         changes = {name: value for name, value in named.items() if value is not None}
         settled.append(unit.model_copy(update=changes))
         if unit.checkpoint is not None:
@@ -179,11 +198,41 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
         done.extras["ADetailer model"] = settled[0].model
 
 
+def detector(wanted: str, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
+    """Return a detector by its listed name; the problem of one that is not there says what is, and where it belongs."""
+    found, problems = known(wanted, catalog.detectors, path, "detector")
+    if not problems or problems[0].suggestion is not None:
+        return found, problems
+    part = next((part for part in ("face", "hand", "person") if part in wanted.casefold()), "")
+    like = next((name for name in catalog.detectors if part and part in name.casefold()), None)
+    message = f"{problems[0].message}; a detector's file belongs in models/adetailer of the WebUI's data folder"
+    return None, [Problem(path, message, like)]
+
+
+def _controlnet_inside(
+    done: _Attached, unit: ADetailerUnit, catalog: Catalog, installed: frozenset[str], path: str
+) -> dict[str, str | None]:
+    """Return the ControlNet that runs inside a pass as ControlNet names it; ADetailer drops the pass for another."""
+    if unit.controlnet_model in {None, _PASSTHROUGH}:
+        return {}
+    if "controlnet" not in installed:
+        message = f"ControlNet {_IN_THE_IMAGE.format('controlnet')}"
+        done.problems.append(Problem(f"{path}.controlnet_model", message))
+        return {}
+    model, problems = control_model(str(unit.controlnet_model), catalog, f"{path}.controlnet_model")
+    module, more = control_module(unit.controlnet_module, catalog, f"{path}.controlnet_module")
+    done.problems += [*problems, *more]
+    return {"controlnet_model": model, "controlnet_module": module}
+
+
 def _listed_checkpoint(
     unit: ADetailerUnit, catalog: Catalog, path: str, checkpoints: dict[int, str], place: int
 ) -> list[Problem]:
     wanted = unit.checkpoint.ref if unit.checkpoint is not None else ""
     found = catalog.checkpoint_meant(wanted)
+    digits = unit.checkpoint.sha256 if unit.checkpoint is not None else None
+    if found is not None and found.contradicts(digits):
+        return [Problem(f"{path}.checkpoint", f"says {digits}, but the file's hash is {found.short_hash}", found.name)]
     if found is None:
         near = nearest(wanted, [checkpoint.name for checkpoint in catalog.checkpoints])
         return [Problem(f"{path}.checkpoint", f"is not a checkpoint on this worker: {wanted!r}", near)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.sizes import LATENT, Size
 from worker.errors import ModelNotFound, Problem, WrongResult
-from worker.webui.names.resolve import known, missing_upscaler
+from worker.webui.names.resolve import missing_upscaler, upscaler_meant
 
 if TYPE_CHECKING:
     from worker.contract.types.kinds import Interrogate, Upscale
@@ -59,19 +59,13 @@ def upscaling(
         given = getattr(job, field)
         if given is None:
             continue
-        found, more = known(given, names, job.path(field), "upscaler")
-        problems += more
-        if found is None:
-            continue
-        missing = missing_upscaler(found, catalog, weights, job.path(field))
-        if missing and field == "upscaler_1" and job.fallback is not None:
-            spare, more = known(job.fallback, names, job.path("fallback"), "upscaler")
-            problems += more
-            missing = missing_upscaler(spare, catalog, weights, job.path("fallback")) if spare is not None else []
+        found, more = upscaler_meant(given, names, catalog, weights, job.path(field))
+        if found is not None and more and field == "upscaler_1" and job.fallback is not None:
             warnings.append(f"{job.path(field)}: the weights of {found!r} are missing; {job.fallback!r} was used")
-            found = spare or found
-        problems += missing
-        chosen[field] = found
+            found, more = upscaler_meant(job.fallback, names, catalog, weights, job.path("fallback"))
+        problems += more
+        if found is not None:
+            chosen[field] = found
     if job.upscaler_1 is None:
         chosen["upscaler_1"] = _best(names, catalog, weights)
     body = {**job.plain_fields(), **chosen, "image": image}

@@ -10,7 +10,7 @@ from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WorkerError, WrongResult
 from worker.images import infotext
 from worker.images.degenerate import is_noise, is_one_colour
-from worker.images.picture import BrokenPicture
+from worker.images.formats.picture import BrokenPicture
 from worker.webui.names.catalog import Checkpoint
 from worker.webui.request.parameters import (
     Parameters,
@@ -23,7 +23,7 @@ from worker.webui.request.parameters import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.webui.names.catalog import Catalog
     from worker.webui.request.body import Expectation
     from worker.webui.result.response import WebUIResponse

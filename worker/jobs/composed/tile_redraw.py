@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.types.composed.tiles import Tiles
+    from worker.images.formats.picture import Picture
     from worker.images.layout.tile_grid import Corner, TileGrid
-    from worker.images.picture import Picture
     from worker.jobs.generation import PreparedJob
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
@@ -119,7 +119,7 @@ def _of_upscale(job: Upscale) -> Img2Img:
 def _as_noted(plain: Img2Img, notes: str, path: str) -> Img2Img:
     """Return `plain` with what the picture's own notes say about its prompt and models."""
     said = infotext.parse(notes)
-    fields = job_from(said.prompt, said.negative_prompt, said.fields)
+    fields = job_from(said.prompt, said.negative_prompt, said.fields).job
     known: dict[str, Any] = {}
     for name in _FROM_NOTES:
         if name in fields and getattr(plain, name) in (None, ""):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from worker.images.picture import BrokenPicture, Format
+from worker.images.formats.picture import BrokenPicture, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

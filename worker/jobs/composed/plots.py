@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WrongResult
+from worker.images.formats.picture import BrokenPicture
 from worker.images.layout.plot_sheet import SheetLabels, plot_sheet
-from worker.images.picture import BrokenPicture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from worker.contract.types.composed.plot import PlotAxis
     from worker.contract.types.job import Generation
-    from worker.images.picture import Picture
+    from worker.images.formats.picture import Picture
     from worker.jobs.results import PartResult
 
 

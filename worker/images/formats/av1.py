@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from worker.images.containers import MOST_PIECES, avif_boxes
-from worker.images.picture import BrokenPicture
+from worker.images.formats.containers import MOST_PIECES, avif_boxes
+from worker.images.formats.picture import BrokenPicture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
