@@ -245,6 +245,9 @@ def _sd_upscale(normal: Normal, args: dict[str, Any], path: str) -> None:
     if not isinstance(images, list) or len(images) != 1:
         normal.problems.append(Problem("init_images", "must be one picture for SD upscale"))
         return
+    if fields.pop("n_iter", 1) not in (1, "1"):
+        normal.problems.append(Problem("n_iter", "must be 1 for SD upscale; send a job for each seed"))
+        return
     side, other = (fields.pop(name, _DEFAULT_SIDE) for name in ("width", "height"))
     if side != other:
         message = f"makes tiles of {side}x{other}; send upscale with tiles: {{size, overlap}}, which are square"
