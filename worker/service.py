@@ -15,7 +15,7 @@ from worker.contract.accept import Accepted, Cache, accept
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
-from worker.jobs.composed.plots import picture_rows, plot_sheet_of
+from worker.jobs.composed.plots import in_cell, plot_sheet_of
 from worker.jobs.job_context import JobContext
 from worker.jobs.kinds import dispatch
 from worker.jobs.kinds.upscaling import upscale
@@ -129,7 +129,10 @@ class Service:
                 on_progress=on_progress,
                 on_piece=on_piece,
             )
-            await services.delivery.admit(accepted.job, context)
+            try:
+                await services.delivery.admit(accepted.job, context)
+            except InvalidInput as error:
+                raise accepted.placed(error) from None
         return accepted, context
 
     async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
@@ -161,21 +164,20 @@ class Service:
             if stream.lost:
                 answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
         if job.plot is not None:
-            answer["pictures"] = picture_rows(parts)
             result = replace(result, sheet=await self._services.threads.run(plot_sheet_of, job, parts))
         return await delivery.deliver(answer, result, job, context, stream.streamed)
 
     async def _parts(self, job: Generation, context: JobContext, stream: ResultStream) -> list[PartResult]:
         """Return the outcome for each prompt or seed of a job, streamed as it was made."""
         parts: list[PartResult] = []
-        plain_jobs = self._services.plain_jobs(job)
+        plain_jobs = await self._services.plain_jobs(job)
         counts = [(plain.job.batch_size or 1) * (plain.job.n_iter or 1) for plain in plain_jobs]
         for number, plain in enumerate(plain_jobs):
             if plain.continues and parts[-1].error is not None:
                 continue
             try:
                 made = await make_pictures(plain.job, context.part(number, counts), self._services)
-                part = PartResult(plain.path, made, cell=plain.cell)
+                part = PartResult(plain.path, in_cell(made, plain.cell), cell=plain.cell)
             except WorkerError as error:
                 if not (job.prompts or job.plot):
                     raise
@@ -225,6 +227,7 @@ class Service:
         """Return the answer without its pictures."""
         return {
             "images": [],
+            "pictures": [one.row(index) for index, one in enumerate(result.facts)],
             "seeds": list(result.seeds),
             "applied": result.applied,
             "info": dict(result.info),

@@ -199,3 +199,18 @@ def test_sd_upscale_by_its_old_name_is_an_upscale_with_tiles(worker: Worker) -> 
     image = encoded(pictures.smooth(120, 100))
     answer = worker.run_job({"input": {**job, **script, "init_images": [image]}})
     assert answer["images"] == upscale(worker, image=image, tiles=TILES)["images"]
+
+
+@pytest.mark.parametrize("kind", ["upscale", "img2img"])
+def test_the_job_in_a_redrawn_pictures_facts_makes_it_again(worker: Worker, kind: str) -> None:
+    image = encoded(pictures.smooth(120, 100))
+    job: dict[str, Any] = {"prompt": "a cat", "steps": 2, "loras": ["add_detail"], "tiles": TILES}
+    job |= {"type": "upscale", "image": image} if kind == "upscale" else {"init_images": [image]}
+    answer = worker.run_job({"input": {**job, "output": {"metadata": True}}})
+    (row,) = answer["pictures"]
+    assert (row["seed"], row["prompt"], row["size"]) == (answer["seeds"][0], "a cat", answer["applied"]["size"])
+    facts = row["metadata"]
+    again = {**facts["job"], **{name: job[name] for name in facts["job_lacks"] if name in job}}
+    if kind == "img2img":
+        again["init_images"] = [image]
+    assert worker.run_job({"input": again})["images"] == answer["images"]

@@ -155,20 +155,6 @@ class PartAnswer(TypedDict):
     error: NotRequired[ErrorAnswer]
 
 
-class PictureAnswer(TypedDict):
-    """One picture of a plot."""
-
-    index: int
-    """Its place in `images`."""
-    cell: dict[str, Any]
-    """The value on each axis, `x`, `y` and `z`."""
-    seed: int
-    prompt: str
-    checkpoint: str | None
-    loras: list[AppliedLora]
-    size: AppliedSize
-
-
 class CheckAnswer(TypedDict):
     """What the endpoint's image check saw in one picture, and what was done."""
 
@@ -179,6 +165,25 @@ class CheckAnswer(TypedDict):
     label: str
     score: float
     """0 to 1."""
+
+
+class PictureAnswer(TypedDict):
+    """One picture, whatever the kind of job; null where a fact does not apply."""
+
+    index: int
+    """Its place in `images` and `keys`."""
+    seed: int | None
+    prompt: str | None
+    """As it was drawn: wildcards filled in, with words of pools, presets and LoRAs; without the tags of `loras`."""
+    loras: list[AppliedLora]
+    checkpoint: str | None
+    size: AppliedSize
+    cell: NotRequired[dict[str, Any]]
+    """Of a plot: the value on each axis, `x`, `y` and `z`."""
+    key: NotRequired[str]
+    """In the store, where it is in one."""
+    metadata: NotRequired[str | dict[str, Any]]
+    """All facts about it and a job that makes it again; see `output.metadata`. In a store: the URL of the file."""
 
 
 class PreviewAnswer(TypedDict):
@@ -196,6 +201,8 @@ class JobAnswer(TypedDict):
     """Base64, or URLs; see `output.delivery`."""
     keys: NotRequired[list[str]]
     """Of the pictures in the store, where they are in one."""
+    pictures: list[PictureAnswer]
+    """One per picture, in their order."""
     seeds: list[int]
     """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
     applied: Applied
@@ -215,8 +222,6 @@ class JobAnswer(TypedDict):
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds, or of a plot: what became of each."""
-    pictures: NotRequired[list[PictureAnswer]]
-    """Of a plot: the facts of each picture."""
     checks: NotRequired[list[CheckAnswer]]
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
     streamed: NotRequired[int]
@@ -266,6 +271,7 @@ class UpscaleAnswer(TypedDict):
 
     images: list[str]
     keys: NotRequired[list[str]]
+    pictures: list[PictureAnswer]
     seeds: list[int]
     """With `tiles`: the seed of the first; else empty, for nothing was drawn."""
     applied: AppliedUpscale
@@ -285,6 +291,21 @@ class InterrogateAnswer(TypedDict):
 
     caption: str
     model: Literal["clip", "deepdanbooru"]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class ControlMapsAnswer(TypedDict):
+    """The answer to `control_maps`."""
+
+    images: list[str]
+    """A map of each picture, base64 of a PNG."""
+    info: str
+    poses: NotRequired[list[Any]]
+    """Of preprocessors that find poses: the points."""
+    tensor: NotRequired[Any]
+    """Of preprocessors that make no picture."""
     phase_ms: dict[str, float]
     warnings: list[str]
     worker: WorkerInfo
@@ -352,6 +373,7 @@ ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
     UpscaleAnswer,
     InterrogateAnswer,
+    ControlMapsAnswer,
     PngInfoAnswer,
     ListingAnswer,
     RefreshAnswer,

@@ -52,8 +52,8 @@ class PlotCell:
         job: The plain job; errors about a value name the value.
     """
 
-    place: Mapping[AxisName, int]
-    values: Mapping[AxisName, Any]
+    place: Mapping[str, int]
+    values: Mapping[str, Any]
     job: Generation
 
     @property
@@ -83,13 +83,13 @@ def plot_cells(
     fields = job.model_dump(exclude_unset=True, exclude={"plot"})
     cells: list[PlotCell] = []
     for place in _places(plot):
-        values = {name: axis.values[place[name]] for name, axis in plot.axes()}
+        values: dict[str, Any] = {name: axis.values[place[name]] for name, axis in plot.axes()}
         try:
             cell = _cell(fields, plot, values, read)
         except InvalidInput as error:
             problems += [_told(problem, plot, place) for problem in error.problems]
             continue
-        cell.remember(warnings=(), written={**job.written, **_written(job, plot, place)})
+        cell.remember(warnings=(), written={**job.written, **_written(job, plot, place)}, base_models=job.base_models)
         cells.append(PlotCell(place, values, cell))
     made = sum(picture_count(cell.job) for cell in cells)
     if not problems and made > limits.max_images:
@@ -104,7 +104,7 @@ def _wrong_axis(name: AxisName, axis: PlotAxis, job: Generation) -> Iterator[Pro
         yield Problem(f"plot.{name}.search", f"{shown(axis.search)} is in neither prompt nor negative_prompt")
 
 
-def _places(plot: Plot) -> Iterator[dict[AxisName, int]]:
+def _places(plot: Plot) -> Iterator[dict[str, int]]:
     """Yield the place of each cell, x changing first but for axes that make the WebUI load a model."""
     axes = sorted(plot.axes(), key=lambda each: (_cost_of_change(each[1]), -"xyz".index(each[0])))
     for indexes in product(*(range(len(axis.values)) for _, axis in axes)):
@@ -120,7 +120,7 @@ def _cost_of_change(axis: PlotAxis) -> int:
 def _cell(
     fields: Mapping[str, Any],
     plot: Plot,
-    values: Mapping[AxisName, Any],
+    values: Mapping[str, Any],
     read: Callable[[Mapping[str, Any]], Job],
 ) -> Generation:
     changed: Any = dict(fields)
@@ -165,7 +165,7 @@ def _with_value(inside: Any, steps: list[str | int], value: Any) -> Any:
     return {**known, first: _with_value(known.get(first), rest, value)}
 
 
-def _written(job: Generation, plot: Plot, place: Mapping[AxisName, int]) -> dict[str, str]:
+def _written(job: Generation, plot: Plot, place: Mapping[str, int]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, axis in plot.axes():
         at = job.path(f"plot.{name}.values[{place[name]}]")
@@ -176,7 +176,7 @@ def _written(job: Generation, plot: Plot, place: Mapping[AxisName, int]) -> dict
     return found
 
 
-def _told(problem: Problem, plot: Plot, place: Mapping[AxisName, int]) -> Problem:
+def _told(problem: Problem, plot: Plot, place: Mapping[str, int]) -> Problem:
     """Return a mistake of one cell at the value that makes it, or at the field that there is not."""
     for name, axis in plot.axes():
         own = {axis.field, _flat(axis.field)} if axis.field is not None else set(_SEARCHED)

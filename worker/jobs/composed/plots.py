@@ -1,7 +1,8 @@
-"""Answers to plots: the sheet of all cells, and a row of facts for each picture."""
+"""Answers to plots: the sheet of all cells, and the cell of each picture."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import WrongResult
@@ -11,31 +12,18 @@ from worker.images.layout.plot_sheet import SheetLabels, plot_sheet
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from worker.contract.parse.plot_cells import PlotCell
     from worker.contract.types.composed.plot import PlotAxis
     from worker.contract.types.job import Generation
     from worker.images.formats.picture import Picture
-    from worker.jobs.results import PartResult
+    from worker.jobs.results import Generated, PartResult
 
 
-def picture_rows(parts: Sequence[PartResult]) -> list[dict[str, Any]]:
-    """Return a row for each picture of a plot, in the order of `images`: its cell and what made it."""
-    rows: list[dict[str, Any]] = []
-    for part in parts:
-        if part.result is None or part.cell is None:
-            continue
-        made = part.result
-        for seed, picture in zip(made.seeds, made.pictures, strict=True):
-            row = {
-                "index": len(rows),
-                "cell": dict(part.cell.values),
-                "seed": seed,
-                "prompt": part.cell.job.prompt,
-                "checkpoint": made.applied.get("checkpoint"),
-                "loras": made.applied.get("loras"),
-                "size": {"width": picture.width, "height": picture.height},
-            }
-            rows.append(row)
-    return rows
+def in_cell(made: Generated, cell: PlotCell | None) -> Generated:
+    """Return pictures with the cell of a plot that they were made for among their facts."""
+    if cell is None:
+        return made
+    return replace(made, facts=tuple(replace(each, cell=cell.values) for each in made.facts))
 
 
 def plot_sheet_of(job: Generation, parts: Sequence[PartResult]) -> Picture | None:

@@ -24,6 +24,7 @@ from worker.images.inspect import decode_base64, inspect
 from worker.images.layout.tile_grid import TileCanvas, cut, tile_grid
 from worker.images.pixels import decoded
 from worker.jobs.inputs import JobInputs
+from worker.jobs.picture_facts import facts_of_redraw
 from worker.jobs.results import Generated
 from worker.telemetry.progress import GENERATED
 
@@ -236,6 +237,7 @@ class TileRedraw:
             applied=self._applied(first.applied, whole, grid, seeds),
             warnings=tuple(dict.fromkeys(self._notes)),
             extras=(),
+            facts=first.facts[:1],
         )
 
     def _applied(
@@ -298,8 +300,8 @@ async def redraw_start_picture(job: Img2Img, context: JobContext, services: JobS
     plain, plan = tile_job(job, notes=inputs.infotext, seed=job.seed or 0)
     redraw = TileRedraw(plain, plan, context, services)
     await redraw.prepare(size)
-    result = await redraw.redraw(await services.threads.run(_stretched, inputs.images[0], size))
-    return replace(result, warnings=(*inputs.warnings, *result.warnings))
+    drawn = await redraw.redraw(await services.threads.run(_stretched, inputs.images[0], size))
+    return replace(drawn, facts=(facts_of_redraw(job, drawn),), warnings=(*inputs.warnings, *drawn.warnings))
 
 
 def result_size(job: Img2Img, inputs: JobInputs) -> Size:

@@ -15,6 +15,7 @@ from worker.images.inspect import decode_base64, inspect
 from worker.jobs.composed.tile_redraw import TileRedraw, tile_job
 from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
+from worker.jobs.picture_facts import facts_of_redraw, facts_of_upscale
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
@@ -56,6 +57,7 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
     drawn = await redraw.redraw(enlarged.pictures[0])
     return replace(
         drawn,
+        facts=(facts_of_redraw(job, drawn),),
         applied={**drawn.applied, "upscalers": enlarged.applied["upscalers"]},
         info={**enlarged.info, **drawn.info},
         parameters={**enlarged.parameters, **({"tiles": drawn.parameters} if drawn.parameters else {})},
@@ -179,13 +181,12 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
             raise damaged
         warnings.append(damaged.message)
     picture = made.picture
+    applied = {"upscalers": list(asked.upscalers), "size": {"width": picture.width, "height": picture.height}}
     return Generated(
         pictures=(picture,),
         seeds=(0,),
-        applied={
-            "upscalers": list(asked.upscalers),
-            "size": {"width": picture.width, "height": picture.height},
-        },
+        applied=applied,
+        facts=(facts_of_upscale(job, picture, applied),),
         info={"html_info": made.html_info},
         parameters=asked.told(),
         warnings=tuple(warnings),

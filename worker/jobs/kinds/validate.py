@@ -99,7 +99,7 @@ async def _dry_run(job: Job, context: JobContext, services: JobServices) -> DryR
 
 async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, services: JobServices) -> None:
     problems = []
-    for plain in services.plain_jobs(job):
+    for plain in await services.plain_jobs(job):
         try:
             if isinstance(plain.job, Img2Img) and plain.job.tiles is not None:
                 inputs = await services.inputs.load(plain.job, context)
