@@ -17,6 +17,7 @@ from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
+from worker.jobs.composed.plots import in_cell, plot_sheet_of
 from worker.jobs.job_context import JobContext, cache_use
 from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.kinds import dispatch
@@ -169,7 +170,8 @@ class Service:
                     result = await UntilAccepted(job, context, self._services, make, stream).run()
                 else:
                     single = job.changed({"stream": True}) if many else job
-                    result = merge_results(await self._parts(single, context, stream))
+                    parts = await self._parts(single, context, stream)
+                    result = merge_results(parts)
                     raise_if_all_refused(result)
         except WorkerError as error:
             if stream.told:
@@ -180,6 +182,8 @@ class Service:
             answer["streamed"] = stream.told
             if stream.lost:
                 answer["warnings"].append(f"{stream.lost} pieces could not be streamed")
+        if job.plot is not None:
+            result = replace(result, sheet=await self._services.threads.run(plot_sheet_of, job, parts))
         return await delivery.deliver(answer, result, job, context, stream.streamed)
 
     async def _parts(self, job: Generation, context: JobContext, stream: ResultStream) -> list[PartResult]:
@@ -192,11 +196,11 @@ class Service:
                 continue
             try:
                 made = await make_pictures(plain.job, context.part(number, counts), self._services)
-                part = PartResult(plain.path, made)
+                part = PartResult(plain.path, in_cell(made, plain.cell), cell=plain.cell)
             except WorkerError as error:
-                if not job.prompts:
+                if not (job.prompts or job.plot):
                     raise
-                part = PartResult(plain.path, error=error)
+                part = PartResult(plain.path, error=error, cell=plain.cell)
             stream.add(part)
             parts = [*parts[:-1], parts[-1].followed(part)] if plain.continues else [*parts, part]
             if isinstance(part.error, WorkerFault):
@@ -206,7 +210,8 @@ class Service:
     async def _upscaled(self, job: Upscale, context: JobContext) -> dict[str, Any]:
         """Return the answer to an upscale job."""
         result = await make_larger(job, context, self._services)
-        answer = {**self._describe(job, result), "seeds": []}
+        seeds = list(result.seeds) if job.tiles is not None else []
+        answer = {**self._describe(job, result), "seeds": seeds}
         return await self._services.delivery.deliver(answer, result, job, context)
 
     def _has_many(self, job: Generation) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import outpaint, runs, xyz
+from .. import processing
 from .adetailer import ADetailer
 from .catalog import Catalog, Script
 from .controlnet import ControlNet
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 
 KNOWN = ("adetailer", "tiled-diffusion", "dynamic-prompts", "controlnet", "ultimate-sd-upscale")
 """The extensions that the stand-in imitates, in the order in which they act."""
-BUILT_IN: dict[str, Run] = {
-    "prompt matrix": runs.prompt_matrix,
-    "prompts from file or textbox": runs.prompts_from_lines,
-    "x/y/z plot": xyz.run,
-    "img2img alternative test": runs.alternative_test,
-    "loopback": runs.loopback,
-    "outpainting mk2": outpaint.mk2,
-    "poor man's outpainting": outpaint.poor_man,
-    "sd upscale": runs.sd_upscale,
-}
 
 
 def extension_options(names: tuple[str, ...]) -> dict[str, Any]:
@@ -68,7 +58,7 @@ class Extensions:
             wanted = int(options.get(counts[name])) if name in counts else None
             scripts += [_sized(script, wanted) if script.alwayson else script for script in scripts_of(name)]
         self.catalog = Catalog(scripts)
-        self._runs: dict[str, Run] = dict(BUILT_IN)
+        self._runs: dict[str, Run] = {}
         for extension in self._active:
             self._runs.update(extension.runs())
 
@@ -99,7 +89,7 @@ class Extensions:
         """Runs a selectable script in place of a plain generation; one that is not imitated generates plainly."""
         arguments = self.catalog.script_arguments(p.tab, script, p.script_args)
         run = self._runs.get(script.name)
-        return run(webui, p, arguments) if run is not None else runs.plain(webui, p)
+        return run(webui, p, arguments) if run is not None else processing.run(webui, p)
 
     def before_process(self, webui: WebUI, p: Processing) -> None:
         """Before the overrides are applied."""

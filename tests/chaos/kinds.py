@@ -25,8 +25,6 @@ CONTROL = "control_v11p_sd15_canny"
 CONTROL_TITLE = f"{CONTROL} [e3b0c442]"
 """As the WebUI lists it, with a hash of a part that this file is too small to have."""
 HARMLESS = {"steps": 6, "width": 64, "height": 64}
-STEPS_AXIS, CFG_AXIS = 4, 6
-"""Places of two of the x/y/z plot's axes in the text-to-image tab's list."""
 
 Fields = dict[str, Any]
 
@@ -136,11 +134,16 @@ def _controlled(random: Random, base: Fields) -> Written:
 
 
 def _plot(_: Random, base: Fields) -> Written:
-    args = {"X type": "Steps", "X values": [4, 6], "Y type": "CFG Scale", "Y values": [4, 7]}
-    flags = [True, False, False, False, False, False, False, 0, False]
-    body = webui(base, script_name="x/y/z plot")
-    body["script_args"] = [STEPS_AXIS, "4,6", [], CFG_AXIS, "4,7", [], 0, "", [], *flags]
-    return Written({**base, "script": {"name": "x/y/z plot", "args": args}}, (Ask("txt2img", body),))
+    plot = {"x": {"field": "steps", "values": [4, 6]}, "y": {"field": "cfg_scale", "values": [4, 7]}}
+    cells = [{"steps": steps, "cfg_scale": scale} for scale in (4, 7) for steps in (4, 6)]
+    asks = tuple(Ask("txt2img", webui({**base, **cell})) for cell in cells)
+    return Written({**base, "plot": plot}, asks)
+
+
+def _tiled(random: Random, base: Fields) -> Written:
+    picture, tiles = _picture(random), {"size": 64, "overlap": 16, "denoising_strength": 0.5}
+    body = webui(base, init_images=[picture], denoising_strength=0.5)
+    return Written({**base, "init_images": [picture], "tiles": tiles}, (Ask("img2img", body),))
 
 
 def _from_picture(random: Random, base: Fields) -> Written:
@@ -197,7 +200,7 @@ def _lossless(_: Random, base: Fields) -> Written:
 
 KINDS: tuple[Callable[[Random, Fields], Written], ...] = (
     *(_plain, _batch, _many, _streamed, _lora, _fetched, _tags, _hires, _clip_skip, _refiner, _seeds, _prompts),
-    *(_controlled, _plot, _from_picture, _from_pictures, _inpainted, _upscaled, _workflow, _large, _lossless),
+    *(_controlled, _plot, _tiled, _from_picture, _from_pictures, _inpainted, _upscaled, _workflow, _large, _lossless),
 )
 
 _DEEP: Any = "x"

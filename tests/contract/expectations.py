@@ -330,7 +330,6 @@ REFUSED = (
         "",
         "Script 'nope' not found",
     ),
-    Refused("script without arguments", "txt2img", {**SMALL, "script_name": "X/Y/Z plot"}, error="TypeError"),
     Refused(
         "steps as word",
         "txt2img",

@@ -131,15 +131,14 @@ def test_out_of_memory_in_spite_of_all_that_was_planned_has_a_second_run(rig: Ri
 
 @pytest.mark.parametrize("fault", ["cuda-error", "oom", "nan"])
 def test_a_plot_with_a_cell_that_failed_is_made_again(rig: Rig, fault: str) -> None:
-    axes = [4, "2, 3", [], 0, "", [], 0, "", [], False, False, False, False, False, False, False, 0, False]
     own = models.checkpoint(rig.folder / "models" / "checkpoints" / f"plot_{fault}.safetensors").stem
-    plot = {"checkpoint": own, "script": {"name": "x/y/z plot", "args": axes}}
-    right = pixels(rig.run(**plot)["images"][0])
+    plot = {"checkpoint": own, "plot": {"x": {"field": "steps", "values": [2, 3]}}}
+    right = [pixels(image) for image in rig.run(**plot)["images"]]
     before = rig.webui().pid
     rig.fault(fault, after=1)
     answer = rig.run(**plot)
     assert "error" not in answer, answer
-    assert pixels(answer["images"][0]) == right
+    assert [pixels(image) for image in answer["images"]] == right
     assert (rig.webui().pid != before) is (fault == "cuda-error"), "a lost GPU comes back with a new process alone"
 
 

@@ -220,25 +220,12 @@ def test_tiled_diffusion_and_vae_are_attached(all_installed: Worker) -> None:
     assert set(bodies(all_installed, "img2img")[-1]["alwayson_scripts"]) >= {"Tiled Diffusion", "Tiled VAE"}
 
 
-# Dynamic prompts, scripts
+# Dynamic prompts
 
 
 def test_the_extensions_own_expansion_is_always_off(all_installed: Worker) -> None:
     answer = all_installed.run(prompt="a {red|blue} cat")
     assert answer["info"]["all_prompts"] == ["a {red|blue} cat"]
-
-
-def test_x_y_z_plot_by_names(all_installed: Worker) -> None:
-    args = {"X type": "Steps", "X values": [2, 3], "Include Sub Images": True}
-    answer = all_installed.run(script={"name": "X/Y/Z plot", "args": args})
-    assert len(answer["images"]) == 3, answer
-    assert len(answer["seeds"]) == 3
-    assert bodies(all_installed)[-1]["script_args"][0] == 4
-
-
-def test_prompt_matrix(all_installed: Worker) -> None:
-    answer = all_installed.run(prompt="a cat|red|blue", script={"name": "prompt matrix"})
-    assert len(answer["images"]) == 5
 
 
 def test_tiles_make_no_picture_that_no_memory_holds(all_installed: Worker) -> None:
@@ -247,56 +234,6 @@ def test_tiles_make_no_picture_that_no_memory_holds(all_installed: Worker) -> No
     assert list(problems(answer)) == ["ultimate_upscale.scale"]
     answer = all_installed.run(**wide, tiled_diffusion={"upscaler": "Lanczos", "scale": 8.0}, batch_size=1)
     assert "error" not in answer
-
-
-def test_a_scripts_pictures_have_the_seeds_that_they_were_made_with(all_installed: Worker) -> None:
-    lines = {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a cat\na dog"}}
-    assert all_installed.run(seed=7, n_iter=2, script=lines)["seeds"] == [7, 8, 7, 8]
-
-
-@pytest.mark.parametrize(
-    ("job", "made"),
-    [
-        ({"script": {"name": "x/y/z plot", "args": {"X type": "Seed", "X values": "1-30"}}}, 120),
-        ({"prompt": "|".join("abcdefgh"), "script": {"name": "prompt matrix"}}, 128),
-        ({"script": {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "a\n" * 26}}}, 104),
-    ],
-)
-def test_what_a_script_makes_counts_with_the_jobs_batches(
-    all_installed: Worker, job: dict[str, Any], made: int
-) -> None:
-    answer = all_installed.run(batch_size=2, n_iter=2, **job)
-    assert f"makes {made} pictures" in answer["error"]
-
-
-def test_a_prompt_matrix_is_made_in_batches_of_the_jobs_size(all_installed: Worker) -> None:
-    answer = all_installed.run(batch_size=4, prompt="|".join("abcdef"), script={"name": "prompt matrix"})
-    assert "error" not in answer
-
-
-def test_a_scripts_mistakes_are_named(all_installed: Worker) -> None:
-    assert problems(all_installed.run(script={"name": "x/y/z plat"})) == {"script.name": "x/y/z plot"}
-    args = {"X type": "Stepz", "X values": "1"}
-    assert problems(all_installed.run(script={"name": "x/y/z plot", "args": args})) == {"script.args.X type": "Steps"}
-
-
-@pytest.mark.parametrize(
-    ("name", "args"), [("SD upscale", [None, 64, "Lanczos", 2]), ("Poor man's outpainting", [64, 4, "fill", ["left"]])]
-)
-def test_tiles_that_overlap_entirely_are_a_mistake_of_the_job(
-    all_installed: Worker, name: str, args: list[Any]
-) -> None:
-    answer = all_installed.run(init_images=[picture()], script_name=name, script_args=args)
-    assert problems(answer) == {"script_args": None}
-
-
-def test_an_axis_with_a_name_that_is_not_there_is_a_mistake_of_the_job(all_installed: Worker) -> None:
-    args: dict[str, Any] = {"X type": "Sampler", "X values": "Euler, Eulr a", "Y type": "Steps", "Y values": "2"}
-    answer = all_installed.run(script={"name": "x/y/z plot", "args": args})
-    assert (answer["error_code"], problems(answer)) == ("invalid_input", {"script.args.X values": "Euler a"})
-    args = {"X type": "Checkpoint name", "X values": ["deliberate_v6", "Other_v1"]}
-    answer = all_installed.run(script={"name": "x/y/z plot", "args": args})
-    assert bodies(all_installed)[-1]["script_args"][1] == "Deliberate_v6,Other_v1", answer.get("error")
 
 
 # Without the extensions

@@ -73,12 +73,6 @@ def test_each_action_is_done_to_the_pictures_that_are_minded_and_to_no_others(mo
     assert (minded.picture == red) == (action == "flag")
 
 
-def test_what_shows_a_minded_picture_is_minded_with_it(model: Path) -> None:
-    gate = ModerationFilter(ModerationJudge(OnnxCheck(model), ["red"], 0.5), "refuse")
-    assert [one.picture for one in gate.apply([plain(BLUE), plain(RED)], together=True)] == [None, None]
-    assert all(one.picture for one in gate.apply([plain(BLUE), plain(GREEN)], together=True))
-
-
 def test_nothing_can_be_read_in_a_blurred_picture_and_its_notes_stay(model: Path) -> None:
     picture = inspect(png(256, 256, infotext="a cat\nSteps: 1"))
     (judged,) = ModerationFilter(ModerationJudge(OnnxCheck(model), ["normal"], 0.5), "blur").apply([picture])

@@ -34,8 +34,8 @@ def _nothing_sent(bounded: Worker) -> None:
     bounded.reset()
 
 
-def plot(label: str, values: str, **job: Any) -> dict[str, Any]:
-    return {**job, "script": {"name": "x/y/z plot", "args": {"X type": label, "X values": values}}}
+def plot(field: str, *values: Any, **job: Any) -> dict[str, Any]:
+    return {**job, "plot": {"x": {"field": field, "values": list(values)}}}
 
 
 def wrong(answer: dict[str, Any]) -> dict[str, str]:
@@ -91,9 +91,9 @@ def test_options_for_start_pictures_have_their_effect(bounded: Worker) -> None:
 @pytest.mark.parametrize(
     "job",
     [
-        plot("Size", "64x64, 136x128"),
-        plot("Size", "64x64, 72x72", enable_hr=True, denoising_strength=0.5),
-        plot("Size", "64x64, 136x128", init_images=["…"]),
+        plot("width", 64, 136, height=128),
+        plot("hires.scale", 2, 2.2, hires={"enabled": True, "denoising_strength": 0.5}),
+        plot("width", 64, 136, height=128, init_images=["…"]),
     ],
 )
 def test_a_plotted_size_keeps_to_the_operators_pixels(bounded: Worker, job: dict[str, Any]) -> None:
@@ -101,27 +101,24 @@ def test_a_plotted_size_keeps_to_the_operators_pixels(bounded: Worker, job: dict
         out = io.BytesIO()
         Image.new("RGB", (64, 64)).save(out, "PNG")
         job = {**job, "init_images": [base64.b64encode(out.getvalue()).decode()]}
-    problems = wrong(bounded.run(**job))
-    assert list(problems) == ["script.args"]
-    assert "at most 16384 pixels" in problems["script.args"]
+    (message,) = wrong(bounded.run(**job)).values()
+    assert "at most 16384 pixels" in message
 
 
 def test_a_plotted_size_that_fits_is_made_and_splits_the_batch(bounded: Worker) -> None:
-    assert "images" in bounded.run(**plot("Size", "64x64, 128x128", batch_size=2))
-    assert (bounded.sent()[-1]["batch_size"], bounded.sent()[-1]["n_iter"]) == (1, 2)
-    assert "images" in bounded.run(**plot("Size", "64x64, 64x72", enable_hr=True, hr_scale=1.5, denoising_strength=0.5))
-
-
-@pytest.mark.parametrize("values", ["True, maybe", "CodeFormer, GFPGAN"])
-def test_an_axis_of_faces_takes_what_has_an_effect_alone(bounded: Worker, values: str) -> None:
-    assert list(wrong(bounded.run(**plot("Face restore", values)))) == ["script.args.X values"]
-    assert "images" in bounded.run(**plot("Face restore", "False, codeformer, yes"))
+    assert "images" in bounded.run(**plot("width", 64, 128, height=128, batch_size=2))
+    sent = [(body["batch_size"], body["n_iter"]) for body in bounded.sent()]
+    assert sent == [(2, 1), (1, 2)]
 
 
 def test_faces_are_not_plotted_without_weights(bounded: Worker) -> None:
-    job = plot("Face restore", "False, True", override_settings={"face_restoration_model": "GFPGAN"})
-    assert list(wrong(bounded.run(**job))) == ["script.args.X values"]
+    faces = {"x": {"field": "restore_faces", "values": [False, True]}}
+    assert len(bounded.run(plot=faces)["images"]) == 2
+    answer = bounded.run(plot=faces, override_settings={"face_restoration_model": "GFPGAN"})
+    told = [part["error"] for part in answer["parts"] if "error" in part]
+    assert [list(wrong(error)) for error in told] == [["plot.x.values[1]"]]
 
 
-def test_an_axis_that_changes_the_model_for_later_jobs_is_not_offered(bounded: Worker) -> None:
-    assert "later jobs" in wrong(bounded.run(**plot("FP8 mode", "Disable, Enable")))["script.args.X values"]
+def test_an_option_that_changes_the_model_for_later_jobs_is_no_axis(bounded: Worker) -> None:
+    (message,) = wrong(bounded.run(**plot("override_settings.fp8_storage", "Disable", "Enable"))).values()
+    assert "may" in message

@@ -74,13 +74,11 @@ def test_checkpoints_of_one_name_are_told_apart_the_default_too(twins: Worker) -
     assert twins.run(checkpoint="sub/Deliberate_v6")["images"] == below["images"]
 
 
-def test_a_plot_takes_a_checkpoint_of_two_by_its_title_alone(twins: Worker) -> None:
-    def plot(name: str) -> dict[str, Any]:
-        args = {"X type": "Checkpoint name", "X values": [name, "Other_v1"]}
-        return twins.run(script={"name": "x/y/z plot", "args": args})
-
-    assert set(problems(plot("Deliberate_v6"))) == {"script.args.X values"}
-    assert "images" in plot("sub/Deliberate_v6.safetensors")
+def test_a_plot_tells_checkpoints_of_one_name_apart(twins: Worker) -> None:
+    axis = {"field": "checkpoint", "values": ["Deliberate_v6", "sub/Deliberate_v6.safetensors"]}
+    answer = twins.run(plot={"x": axis})
+    assert [row["checkpoint"] for row in answer["pictures"]] == ["Deliberate_v6", "sub/Deliberate_v6"]
+    assert answer["images"][0] == twins.run(checkpoint="Deliberate_v6")["images"][0]
 
 
 @pytest.mark.parametrize("name", ["a=b", "c:d", "e>f", "g#h"])

@@ -56,36 +56,41 @@ def test_a_refused_prompt_makes_no_picture(house: Worker) -> None:
     assert answer["details"]["problems"][0]["path"] == "prompt"
 
 
-PLOT = {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}
-
-
 @pytest.mark.parametrize(
     ("job", "path"),
     [
         ({"hires": {"scale": 2, "denoising_strength": 0.5, "negative_prompt": "john doe"}}, "hires.negative_prompt"),
         ({"adetailer": [{"model": "face_yolov8n.pt", "prompt": "john doe"}]}, "adetailer[0].prompt"),
-        (
-            {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
-            "script.args",
-        ),
-        (
-            {
-                "prompt": "john x",
-                "script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": "x, doe"}},
-            },
-            "script.args",
-        ),
-        (
-            {"script": {"name": "prompts from file or textbox", "args": {"List of prompt inputs": "cat\njohn doe"}}},
-            "script.args",
-        ),
-        ({"prompt": "a|john|doe", "script": {"name": "prompt matrix"}}, "prompt"),
         ({"loras": [{"name": "add_detail", "trigger_words": ["john doe"]}]}, "loras[0].trigger_words"),
     ],
 )
 def test_words_that_come_by_another_way_are_refused_too(house: Worker, job: dict[str, Any], path: str) -> None:
     answer = house.run(**job)
     assert answer["details"]["problems"][0]["path"] == path, answer
+
+
+@pytest.mark.parametrize(
+    ("job", "path"),
+    [
+        ({"prompt": "john x", "plot": {"x": {"search": "x", "values": ["x", "doe"]}}}, "plot.x.values[1]"),
+        (
+            {"prompt": "john x", "negative_prompt": "x", "plot": {"x": {"search": "x", "values": ["x", "doe"]}}},
+            "plot.x.values[1]",
+        ),
+        ({"prompt": "", "plot": {"x": {"field": "prompt", "values": ["x", "john doe"]}}}, "plot.x.values[1]"),
+        (
+            {"script": {"name": "x/y/z plot", "args": {"X type": "Prompt S/R", "X values": ["cat", "john doe"]}}},
+            "script.args.X values[1]",
+        ),
+    ],
+)
+def test_words_that_a_plot_puts_into_a_prompt_are_refused_in_its_cell(
+    house: Worker, job: dict[str, Any], path: str
+) -> None:
+    answer = house.run(**job)
+    assert len(answer["images"]) == 1
+    (error,) = [part["error"] for part in answer["parts"] if "error" in part]
+    assert error["details"]["problems"][0]["path"] == path
 
 
 def test_a_dry_run_knows_the_rules_and_what_is_recommended(house: Worker) -> None:

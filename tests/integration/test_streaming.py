@@ -93,10 +93,9 @@ def test_pictures_can_go_to_the_stream_alone(worker: Worker) -> None:
     assert all(piece["image"] for piece in pieces)
 
 
-def test_a_script_is_told_when_it_is_done(worker: Worker) -> None:
-    script = {"name": "x/y/z plot", "args": {"x_type": "Steps", "x_values": "1,2"}}
-    pieces, answer = streamed(worker, script=script, n_iter=2)
-    assert len(worker.sent()) == 1
+def test_each_cell_of_a_plot_is_told_as_it_is_made(worker: Worker) -> None:
+    pieces, answer = streamed(worker, plot={"x": {"field": "steps", "values": [1, 2]}}, n_iter=2)
+    assert [piece["path"] for piece in pieces] == ["plot[x=0]", "plot[x=0]", "plot[x=1]", "plot[x=1]"]
     assert [piece["image"] for piece in pieces] == answer["images"]
 
 

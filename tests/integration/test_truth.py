@@ -455,10 +455,13 @@ def test_the_second_pass_is_told(worker: Worker) -> None:
     }
 
 
-def test_the_seeds_of_sd_upscale_make_its_pictures_again(worker: Worker) -> None:
+def test_the_seed_of_sd_upscale_makes_its_picture_again(worker: Worker) -> None:
     start = base64.b64encode(file(smooth(64, 64))).decode()
     script = {"name": "sd upscale", "args": {"Tile overlap": 16, "Scale Factor": 2.0, "Upscaler": "Lanczos"}}
     asked = {"type": "img2img", "init_images": [start], "script": script, "denoising_strength": 0.4}
-    two = worker.run(**asked, seed=3, n_iter=2)
-    assert two["seeds"] == [3, 4]
-    assert [worker.run(**asked, seed=seed)["images"] for seed in two["seeds"]] == [[image] for image in two["images"]]
+    made = worker.run(**asked, seed=3, n_iter=1)
+    assert made["seeds"] == [3]
+    assert worker.run(**asked, seed=3)["images"] == made["images"]
+    assert worker.run(**asked, seed=4)["images"] != made["images"]
+    refused = worker.run(**asked, seed=3, n_iter=2)
+    assert [problem["path"] for problem in refused["details"]["problems"]] == ["n_iter"]

@@ -174,10 +174,10 @@ def test_each_thing_that_is_not_as_asked_for_is_a_mismatch_of_its_own(changed: d
     assert wrong(**changed) == [what]
 
 
-def test_an_answer_without_any_picture_is_a_mismatch_for_a_script_too() -> None:
-    free = replace(EXPECT, free=True)
-    assert wrong(0, free) == ["number of pictures"]
-    assert wrong(1, free, sd_model_name="other") == []
+def test_an_answer_without_any_picture_is_a_mismatch_for_a_script_that_diffuses_nothing_too() -> None:
+    undiffused = replace(EXPECT, undiffused=True)
+    assert wrong(0, undiffused) == ["number of pictures"]
+    assert wrong(1, undiffused, sd_model_name="other") == []
 
 
 def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
@@ -213,4 +213,4 @@ def test_a_picture_without_content_comes_from_no_prompt(picture: Image.Image, wh
     pictures = [inspect(file(picture))]
     assert [each.what for each in picture_mismatches(expect, pictures, WebUIResponse((), {}))] == what
     assert picture_mismatches(replace(expect, from_picture=True), pictures, WebUIResponse((), {})) == []
-    assert picture_mismatches(replace(expect, free=True), pictures, WebUIResponse((), {})) == []
+    assert picture_mismatches(replace(expect, undiffused=True), pictures, WebUIResponse((), {})) == []

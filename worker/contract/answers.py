@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, Required, TypedDict
 
 from worker.contract.judged_answers import JudgedAnswer  # noqa: TC001 - pydantic reads the annotations
 
@@ -69,6 +69,20 @@ class AppliedADetailer(TypedDict, total=False):
     sampler: str
 
 
+class AppliedTiles(TypedDict):
+    """Tiles that were redrawn, one by one or in batches, and blended."""
+
+    count: int
+    """0: the denoising strength left nothing to redraw."""
+    size: int
+    """Width and height of a tile, pixels."""
+    overlap: int
+    blend: Literal["cosine", "linear"]
+    denoising_strength: float
+    seeds: list[int]
+    """One per tile, row by row."""
+
+
 class Applied(TypedDict):
     """What the WebUI really used, by its own answer and by the pictures' bytes; null where it does not say."""
 
@@ -88,6 +102,7 @@ class Applied(TypedDict):
     adetailer: NotRequired[list[AppliedADetailer]]
     preset: NotRequired[dict[str, Any]]
     """Fields that presets added or changed."""
+    tiles: NotRequired[AppliedTiles]
 
 
 class DeviceInfo(TypedDict):
@@ -140,10 +155,12 @@ class CachedAnswer(TypedDict):
 
 
 class PartAnswer(TypedDict):
-    """What became of one of several prompts: its pictures' places in `images`, or its error."""
+    """What became of one of several prompts, or of a plot's cell: its pictures' places in `images`, or its error."""
 
     path: str
     images: list[int]
+    cell: NotRequired[dict[str, Any]]
+    """Of a plot: the value on each axis."""
     applied: NotRequired[Applied]
     info: NotRequired[dict[str, Any]]
     """The WebUI's own `info` on these pictures, parsed."""
@@ -176,6 +193,8 @@ class PictureAnswer(TypedDict):
     loras: list[AppliedLora]
     checkpoint: str | None
     size: AppliedSize
+    cell: NotRequired[dict[str, Any]]
+    """Of a plot: the value on each axis, `x`, `y` and `z`."""
     key: NotRequired[str]
     """In the store, where it is in one."""
     metadata: NotRequired[str | dict[str, Any]]
@@ -213,11 +232,11 @@ class JobAnswer(TypedDict):
     previews: NotRequired[list[PreviewAnswer]]
     """One per picture, in their order."""
     grid: NotRequired[str]
-    """All pictures on one sheet: base64 or a URL, as `images` are; see `output.grid`."""
+    """All pictures on one sheet: base64 or a URL, as `images` are; of a `plot`, or see `output.grid`."""
     record: NotRequired[str]
     """URL of the file that tells how the pictures were made; see `output.record`."""
     parts: NotRequired[list[PartAnswer]]
-    """Of a job with several prompts or seeds: what became of each."""
+    """Of a job with several prompts or seeds, or of a plot: what became of each."""
     checks: NotRequired[list[CheckAnswer]]
     """Where the endpoint has an image check: what it saw. Empty: nothing."""
     judged: NotRequired[list[JudgedAnswer]]
@@ -268,11 +287,24 @@ class StreamedPiece(TypedDict):
     error: NotRequired[ErrorAnswer]
 
 
-class AppliedUpscale(TypedDict):
-    """What made a picture larger."""
+class AppliedUpscale(TypedDict, total=False):
+    """What made a picture larger; with `tiles` also what redrew them, as in `Applied`."""
 
-    upscalers: list[str]
-    size: AppliedSize
+    upscalers: Required[list[str]]
+    size: Required[AppliedSize]
+    tiles: AppliedTiles
+    checkpoint: str | None
+    checkpoint_hash: str | None
+    vae: str | None
+    loras: list[AppliedLora]
+    sampler: str | None
+    scheduler: str | None
+    clip_skip: int | None
+    refiner: AppliedRefiner | None
+    hires: AppliedHires | None
+    embeddings: list[str]
+    controlnet: list[AppliedControlNet]
+    adetailer: list[AppliedADetailer]
 
 
 class UpscaleAnswer(TypedDict):
@@ -282,7 +314,7 @@ class UpscaleAnswer(TypedDict):
     keys: NotRequired[list[str]]
     pictures: list[PictureAnswer]
     seeds: list[int]
-    """Empty: nothing was drawn."""
+    """With `tiles`: the seed of the first; else empty, for nothing was drawn."""
     applied: AppliedUpscale
     info: dict[str, Any]
     """The WebUI's words, `html_info`."""

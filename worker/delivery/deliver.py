@@ -123,6 +123,7 @@ class Delivery:
         answer: Mapping[str, Any] | None = None,
         deadline: float,
         streamed: Streamed | None = None,
+        sheet: Picture | None = None,
         names: Sequence[KeyFields] = (),
         metadata: Sequence[PictureMetadata] = (),
     ) -> Delivered:
@@ -138,6 +139,7 @@ class Delivery:
             answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
             streamed: What `piece` has done already.
+            sheet: The pictures laid out already; None: as a grid, where `options` ask for one.
             names: What names each picture in a store; default: the job, its place and its seed.
             metadata: The facts about each picture, where the answer or the store is to have them.
 
@@ -156,7 +158,7 @@ class Delivery:
             names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)],
             template=self._template,
             previews=self._previews(ready, options),
-            grid=self._grid(ready, options),
+            grid=sheet or self._grid(ready, options),
             record=answer if options.record else None,
             hidden=wish == "none",
         )

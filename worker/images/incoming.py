@@ -51,6 +51,15 @@ def read_picture(data: bytes | str, *, max_pixels: int) -> Image.Image:
     return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
 
 
+def infotext_of(data: bytes | str, *, max_pixels: int) -> str | None:
+    """Return the generation parameters that a client's picture carries, None where it has none.
+
+    The arguments and errors are those of `read_picture`.
+    """
+    whole = decode_clients_base64(data) if isinstance(data, str) else data
+    return inspect(as_known_format(whole, max_pixels=max_pixels), max_pixels=max_pixels).infotext
+
+
 def opaque(image: Image.Image, background: str = "white") -> Image.Image:
     """Return `image` without transparency; what was transparent has the colour of `background`, a name of Pillow's."""
     if image.mode != "RGBA":

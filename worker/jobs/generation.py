@@ -17,6 +17,9 @@ from worker.webui.previews import with_previews
 from worker.webui.request.body import with_baseline
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from worker.contract.types.job import Generation
     from worker.jobs.cache.result_cache import ResultCache
     from worker.jobs.cache.settled_request import RequestDigest
@@ -96,8 +99,13 @@ class ImageGeneration:
         self._digest = digest
         self._threads = threads
 
-    async def prepare(self, job: Generation, context: JobContext) -> PreparedJob:
+    async def prepare(self, job: Generation, context: JobContext, inputs: JobInputs | None = None) -> PreparedJob:
         """Return the job with its models in place and its request built.
+
+        Args:
+            job: A plain job.
+            context: Its context.
+            inputs: Its pictures; None: those that it carries or points at.
 
         Raises:
             WorkerError: a mistake in the job, a model that can't be had, or no time left.
@@ -108,7 +116,16 @@ class ImageGeneration:
                 self._executor.outlast_restart(lambda: self._prepared_models(job, context), context.deadline)
             )
             await self._files.hold(models.models, context, loaded=self._backend.loaded)
-            return await self._built(job, models, await self._inputs.load(job, context), warnings)
+            loaded = inputs or await self._inputs.load(job, context)
+            return await self._built(job, models, loaded, warnings)
+
+    async def with_inputs(self, prepared: PreparedJob, changes: Mapping[str, Any], inputs: JobInputs) -> PreparedJob:
+        """Return `prepared` with other pictures and fields that need no other models: its request built anew.
+
+        Raises:
+            InvalidInput: see `build_request`.
+        """
+        return await self._built(prepared.job.changed(changes), prepared.models, inputs, list(prepared.warnings))
 
     async def mistakes_in_names(self, job: Generation) -> list[Problem]:
         """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
@@ -164,7 +181,7 @@ class ImageGeneration:
             return model
         return replace(model, file=replace(model.file, sha256=measure(self._store.inventory, model.file)))
 
-    async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
+    async def check(self, result: Generated, context: JobContext) -> Generated:
         """Return the pictures that the operator's image check lets pass; the GPU has been given on.
 
         Raises:
@@ -174,16 +191,20 @@ class ImageGeneration:
         if gate is None:
             return result
         with context.phases.phase("check"):
-            return await self._threads.run(apply_image_check, gate, result, together=prepared.request.expect.free)
+            return await self._threads.run(apply_image_check, gate, result)
 
-    async def dry_run(self, job: Generation, context: JobContext) -> PreparedJob | ModelPlan:
+    async def dry_run(
+        self, job: Generation, context: JobContext, inputs: JobInputs | None = None
+    ) -> PreparedJob | ModelPlan:
         """Return the job as it would be generated, or, where models would be fetched first, the plan that names them.
+
+        The arguments are those of `prepare`.
 
         Raises:
             WorkerError: the job would fail.
         """
         job, warnings = await self._with_operator_rules(job)
-        inputs = await self._inputs.load(job, context)
+        inputs = inputs or await self._inputs.load(job, context)
         plan = await self._models.plan(job)
         if plan.missing:
             return plan

@@ -15,6 +15,7 @@ from worker.images.incoming import (
     as_mask,
     fitted,
     grown,
+    infotext_of,
     is_empty,
     is_transparent,
     nearest_size,
@@ -53,6 +54,7 @@ class JobInputs:
         masks: One for each of `images`, of jobs that have several.
         size: Of what is worked on, where the pictures decide; None without start pictures.
         own: Of the picture to start from.
+        infotext: The notes of the picture to start from, if it has any.
         units: ``<unit>.image`` and the like, of ControlNet.
         extra: Fields that follow from the pictures (outpainting works on the whole picture).
         warnings: What was done to them that the client may not expect.
@@ -67,6 +69,7 @@ class JobInputs:
     warnings: tuple[str, ...] = ()
     result: Size | None = None
     own: Size | None = None
+    infotext: str | None = None
     masks: tuple[str, ...] = ()
 
 
@@ -133,11 +136,14 @@ def load_inputs(
         InvalidInput: one can't be had or is no picture; names the field.
     """
     unseen: list[str] = []
+    notes: list[str | None] = []
+    is_tiled = isinstance(job, (Img2Img, Upscale)) and job.tiles is not None
 
     def read(text: str, path: str) -> Image:
         data = given[text] if text in given else source.read(text, path, target=target, deadline=deadline)
         try:
             image = read_picture(data, max_pixels=max_pixels)
+            notes.append(infotext_of(data, max_pixels=max_pixels) if is_tiled else None)
         except BrokenPicture as broken:
             raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
         if is_transparent(image):
@@ -145,6 +151,8 @@ def load_inputs(
         return image
 
     inputs = _read_all(job, read)
+    if is_tiled:
+        inputs = replace(inputs, infotext=notes[0])
     if not unseen or isinstance(job, Upscale):
         return inputs
     behind = _background(job) if isinstance(job, Img2Img) else "white"
@@ -163,7 +171,7 @@ def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
             tuple(to_base64(image) for image in images),
             size=size,
             units=_units(job, read),
-            warnings=warnings,
+            warnings=() if job.tiles is not None and job.width is None and job.height is None else warnings,
             own=Size(*images[0].size),
         )
     if isinstance(job, ControlMaps):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.contract.expand.prompts import draws_loras, expand
+from worker.contract.parse.job_parser import cells_of
 from worker.jobs.prepare.resolved_models import lora_files
 
 if TYPE_CHECKING:
@@ -81,13 +83,32 @@ class JobServices:
         return replace(self.limits, max_images=context.max_images) if context.max_images else self.limits
 
     async def plain_jobs(self, job: Generation) -> list[Piece]:
-        """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""
+        """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`.
+
+        The cells of a plot have one seed, which is drawn once where the job has none. How many pictures they make was
+        judged when the job was accepted.
+        """
+        if job.plot is None:
+            return await self._expanded(job)
+        first = job if job.seed is not None and job.seed >= 0 else job.changed({"seed": self._draw()})
+        pieces: list[Piece] = []
+        for cell in cells_of(first, replace(self.limits, max_images=sys.maxsize)):
+            pieces += (
+                replace(piece, path=".".join(filter(None, (cell.path, piece.path))), cell=cell)
+                for piece in await self._expanded(cell.job)
+            )
+        return pieces
+
+    def _draw(self) -> int:
+        return self.random.randint(0, LARGEST_SEED)
+
+    async def _expanded(self, job: Generation) -> list[Piece]:
         files: Sequence[str] = ()
         if draws_loras(job):
             files = await self.threads.run(lora_files, self.store.volume, self.backend.catalog)
         return expand(
             job,
-            draw=lambda: self.random.randint(0, LARGEST_SEED),
+            draw=self._draw,
             lists=self.operator.wildcards,
             lora_files=files,
             max_pixels=self.limits.max_pixels,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
 from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
-from worker.contract.operator.script_prompts import TooManyPrompts, made_by_script, script_texts
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
 from worker.contract.types.job import Txt2Img
-from worker.errors import InvalidInput, SettingsInvalid
+from worker.errors import SettingsInvalid
 from worker.judges.loading import load_moderation
 
 if TYPE_CHECKING:
@@ -56,26 +55,18 @@ class OperatorConfig:
         """
         if not self.rules:
             return []
-        texts = {job.path("prompt"): job.prompt, job.path("negative_prompt"): job.negative_prompt or ""}
+        # Pairs, since a plot's one value may stand in two prompts.
+        texts = [(job.path("prompt"), job.prompt), (job.path("negative_prompt"), job.negative_prompt)]
         if isinstance(job, Txt2Img):
-            texts[job.path("hr_prompt")] = job.hr_prompt or ""
-            texts[job.path("hr_negative_prompt")] = job.hr_negative_prompt or ""
+            texts.append((job.path("hr_prompt"), job.hr_prompt))
+            texts.append((job.path("hr_negative_prompt"), job.hr_negative_prompt))
         for number, unit in enumerate(job.adetailer or ()):
-            texts[job.path(f"adetailer[{number}].prompt")] = _with_main(unit.prompt, job.prompt)
-            texts[job.path(f"adetailer[{number}].negative_prompt")] = _with_main(
-                unit.negative_prompt, job.negative_prompt
-            )
+            texts.append((job.path(f"adetailer[{number}].prompt"), _with_main(unit.prompt, job.prompt)))
+            negative = _with_main(unit.negative_prompt, job.negative_prompt)
+            texts.append((job.path(f"adetailer[{number}].negative_prompt"), negative))
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
-                texts[f"{job.path('loras')}[{number}].trigger_words"] = ", ".join(lora.trigger_words)
-        if job.script is not None:  # an axis of a plot can put words into prompts
-            own = tuple(text for text in texts.values() if text)
-            path = job.path("script.args")
-            try:
-                made = made_by_script(job.script.args, own)
-            except TooManyPrompts:
-                raise InvalidInput.at(path, "makes more prompts than this endpoint's rules can judge") from None
-            texts[path] = "\n".join([*script_texts(job.script.args), *sorted(made.difference(own))])
+                texts.append((f"{job.path('loras')}[{number}].trigger_words", ", ".join(lora.trigger_words)))
         return enforce(judge(texts, self.rules))
 
 

@@ -6,9 +6,10 @@ stands in it as it came out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.model_ref import ModelRef
 from worker.contract.types.picture_ref import source_of
 from worker.storage.keys import KeyFields
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.contract.types.job import Generation, Job
+    from worker.contract.types.kinds import Img2Img, Upscale
     from worker.images.formats.picture import Picture
     from worker.jobs.prepare.prepare import PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from worker.webui.names.resolve import Chosen
 
 SCHEMA = "a1111-worker/picture/1"
-_LEFT_OUT = frozenset({"output", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "pool", "recommended"})
+_LEFT_OUT = frozenset(
+    {"output", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "pool", "plot", "recommended"}
+)
 """Fields that say how many pictures are made and how they are delivered, or that are settled in the others."""
 _DELIVERED = ("format", "quality", "lossless")
 _PICTURE_FIELDS = frozenset({"init_images", "mask", "image", "effective_region_mask"})
@@ -48,6 +52,7 @@ class ImageFacts:
         more: The other facts of its file.
         job: The job that makes it again; empty: none can.
         brought: The pictures in `job` that the client sent as they are, by their field.
+        cell: Of a plot: the value on each axis.
     """
 
     stage: str
@@ -61,6 +66,7 @@ class ImageFacts:
     more: Mapping[str, Any] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict)
     brought: Sequence[str] = ()
+    cell: Mapping[str, Any] | None = None
 
     def row(self, index: int) -> dict[str, Any]:
         """Return its row in the answer's `pictures`."""
@@ -71,6 +77,7 @@ class ImageFacts:
             "loras": [{name: value for name, value in lora.items() if name != "sha256"} for lora in self.loras],
             "checkpoint": self.checkpoint,
             "size": {"width": self.width, "height": self.height},
+            **({"cell": dict(self.cell)} if self.cell is not None else {}),
         }
 
     def name(self, job_id: str, number: int, started: datetime) -> KeyFields:
@@ -117,19 +124,17 @@ def facts_of_generation(
     loras = [
         {**lora, "sha256": files[lora["name"]].sha256 if lora["name"] in files else None} for lora in applied["loras"]
     ]
-    prompts = result.info.get("all_prompts") if job.script is not None else None
     more = {"models": _models(applied, models), "stages": _stages(job, applied)}
     facts = []
     for index, (picture, seed) in enumerate(zip(result.pictures, result.seeds, strict=False)):
         again, brought = _again(job, models, index, seed, result.info) if repeatable else ({}, [])
-        own = prompts[index] if isinstance(prompts, list) and index < len(prompts) else None
         facts.append(
             ImageFacts(
                 stage=job.kind,
                 width=picture.width,
                 height=picture.height,
                 seed=seed,
-                prompt=own if own is not None else with_words(job.prompt, chosen),
+                prompt=with_words(job.prompt, chosen),
                 negative_prompt=job.negative_prompt,
                 loras=loras,
                 checkpoint=applied["checkpoint"],
@@ -151,6 +156,29 @@ def facts_of_upscale(job: Job, picture: Picture, applied: Mapping[str, Any]) -> 
         height=picture.height,
         more={"models": {}, "stages": [stage], "parameters": picture.infotext},
         job={"type": job.kind, **fields, **_delivered(job)},
+        brought=_brought(fields),
+    )
+
+
+def facts_of_redraw(job: Img2Img | Upscale, drawn: Generated) -> ImageFacts:
+    """Return the facts about a picture that was redrawn tile by tile.
+
+    Args:
+        job: As the client sent it, with `tiles`.
+        drawn: The picture, with the facts about its first tile, if one was redrawn.
+    """
+    (picture,) = drawn.pictures
+    fields = _client_fields(job)
+    tile = drawn.facts[0] if drawn.facts else ImageFacts(stage=job.kind, width=picture.width, height=picture.height)
+    settled = {name: tile.job[name] for name in TILE_FIELDS if name in tile.job}
+    stages = [*tile.more.get("stages", ()), {"type": "tiles", **drawn.applied["tiles"]}]
+    return replace(
+        tile,
+        stage=job.kind,
+        width=picture.width,
+        height=picture.height,
+        more={**tile.more, "stages": stages, "parameters": picture.infotext},
+        job={"type": job.kind, **fields, **settled, **_delivered(job)},
         brought=_brought(fields),
     )
 
@@ -195,14 +223,10 @@ def _again(
     fields.setdefault("checkpoint", chosen.checkpoint.place)
     if job.loras:
         fields["loras"] = _lora_fields(job, chosen, by_path)
-    if job.script is not None:  # its pictures are made together; the whole of it makes them again
-        made = {"seed": job.seed, "batch_size": job.batch_size, "n_iter": job.n_iter}
-        fields |= {name: value for name, value in made.items() if value is not None}
-    else:
-        fields["seed"] = seed
-        subseeds = info.get("all_subseeds")
-        if job.subseed_strength and isinstance(subseeds, list) and index < len(subseeds):
-            fields["subseed"] = subseeds[index]
+    fields["seed"] = seed
+    subseeds = info.get("all_subseeds")
+    if job.subseed_strength and isinstance(subseeds, list) and index < len(subseeds):
+        fields["subseed"] = subseeds[index]
     return {"type": job.kind, **fields, **_delivered(job)}, _brought(fields)
 
 

@@ -1,9 +1,11 @@
-"""The pictures of one plain job: one prompt and one seed, or one picture to be made larger."""
+"""The pictures of one plain job: one prompt and one seed, in one request or by tiles, or one picture made larger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.contract.types.kinds import Img2Img
+from worker.jobs.composed.tile_redraw import redraw_start_picture
 from worker.jobs.kinds.upscaling import upscale
 from worker.jobs.results import apply_image_check, raise_if_all_refused
 
@@ -22,8 +24,10 @@ async def make_pictures(job: Generation, context: JobContext, services: JobServi
         WorkerError: they can't be made.
     """
     generation = services.generation
+    if isinstance(job, Img2Img) and job.tiles is not None:
+        return await generation.check(await redraw_start_picture(job, context, services), context)
     prepared = await generation.prepare(job, context)
-    return await generation.check(await generation.generate(prepared, context), prepared, context)
+    return await generation.check(await generation.generate(prepared, context), context)
 
 
 async def make_larger(job: Upscale, context: JobContext, services: JobServices) -> Generated:

@@ -182,6 +182,7 @@ class ResultDelivery:
                 answer=answer,
                 deadline=context.deadline,
                 streamed=streamed,
+                sheet=result.sheet,
                 names=[one.name(context.id, number, context.started) for number, one in enumerate(result.facts)],
                 metadata=_metadata(context.id, answer, result) if job.output.metadata else (),
             )

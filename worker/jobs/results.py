@@ -14,6 +14,7 @@ from worker.judges.moderation import DONE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from worker.contract.parse.plot_cells import PlotCell
     from worker.errors import WorkerError
     from worker.images.formats.picture import Picture
     from worker.jobs.picture_facts import ImageFacts
@@ -27,6 +28,7 @@ class Generated:
     Attributes:
         applied: The models and values that made them, as the answer's `applied`.
         info: A1111's own `info`.
+        sheet: All pictures of a plot, laid out.
         facts: About each picture, in order.
         checks: The findings of the operator's image check; None: there is no check.
         cached: Where the pictures come from the result cache: ``{key, made_at, saved_ms}``.
@@ -46,20 +48,26 @@ class Generated:
     checks: tuple[dict[str, Any], ...] | None = None
     cached: dict[str, Any] | None = None
     judging: Mapping[str, Any] = field(default_factory=dict)
+    sheet: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """One piece: where in the job it comes from, and its pictures, its error, or first these and then that."""
+    """One piece: where in the job it comes from, and its pictures, its error, or first these and then that.
+
+    Attributes:
+        cell: Of a plot: which one.
+    """
 
     path: str
     result: Generated | None = None
     error: WorkerError | None = None
+    cell: PlotCell | None = None
 
     def followed(self, more: PartResult) -> PartResult:
         """Return this piece with what was made after it in a request of its own."""
         results = [part.result for part in (self, more) if part.result is not None]
-        return PartResult(self.path, _followed(results) if results else None, more.error)
+        return replace(self, result=_followed(results) if results else None, error=more.error)
 
 
 def _followed(results: Sequence[Generated]) -> Generated:
@@ -102,13 +110,15 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
     results = [part.result for part in parts if part.result is not None]
     if not results:
         raise next(part.error for part in parts if part.error is not None)
-    if len(parts) == 1 and parts[0].error is None:
+    if len(parts) == 1 and parts[0].error is None and parts[0].cell is None:
         return results[0]
     told: list[dict[str, Any]] = []
     at = 0
     for part in parts:
         count = len(part.result.pictures) if part.result is not None else 0
         entry: dict[str, Any] = {"path": part.path, "images": list(range(at, at + count))}
+        if part.cell is not None:
+            entry["cell"] = dict(part.cell.values)
         if part.result is not None:
             entry |= {
                 "applied": part.result.applied,
@@ -155,18 +165,17 @@ def select_pictures(result: Generated, places: Sequence[int]) -> Generated:
     )
 
 
-def apply_image_check(gate: ModerationFilter, result: Generated, *, together: bool = False) -> Generated:
+def apply_image_check(gate: ModerationFilter, result: Generated) -> Generated:
     """Return `result` with the pictures that the operator's image check lets pass, perhaps none. Blocking.
 
     Args:
         gate: The operator's.
         result: What was made.
-        together: One picture shows parts of another.
 
     Raises:
         ImageCheckFailed: the check did not work.
     """
-    verdicts = gate.apply(result.pictures, together=together)
+    verdicts = gate.apply(result.pictures)
     seeds = [*result.seeds, *[None] * (len(verdicts) - len(result.seeds))]
     checks: list[dict[str, Any]] = [
         {"seed": seed, "action": DONE[gate.action], "label": one.label, "score": round(one.score, 4)}

@@ -68,7 +68,7 @@ def verify(
         warnings = (error.message,)
     return Generated(
         pictures=pictures,
-        seeds=_seeds(answer, expect, pictures),
+        seeds=(tuple(answer.seeds) or expect.seeds)[: len(pictures)],
         applied=applied(answer, models, request, pictures, backend.catalog),
         info=answer.info,
         parameters=request.parameters(),
@@ -151,9 +151,8 @@ def _of_styles(answer: WebUIResponse, request: Request) -> list[ChosenLora]:
 
 
 def _pictures(answer: WebUIResponse, expect: Expectation) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
-    """Return the pictures and what came after them. Grids before them are left out, but where a script makes them."""
-    texts = answer.images if expect.free else answer.images[answer.first + expect.steps_back :]
-    count = len(texts) if expect.free else expect.count
+    """Return the pictures and what came after them. Grids before them are left out."""
+    texts = answer.images[answer.first + expect.steps_back :]
     found: list[Picture] = []
     for index, text in enumerate(texts):
         try:
@@ -162,17 +161,4 @@ def _pictures(answer: WebUIResponse, expect: Expectation) -> tuple[tuple[Picture
             raise WrongResult(
                 f"picture {index} is damaged: {broken}", details={"picture": index, "of": len(texts)}
             ) from broken
-    return tuple(found[:count]), tuple(found[count:])
-
-
-def _seeds(answer: WebUIResponse, expect: Expectation, pictures: Sequence[Picture]) -> tuple[int, ...]:
-    """Return a seed per picture; a script's pictures say their own, its grid has that of its first picture."""
-    seeds, count = tuple(answer.seeds) or expect.seeds, len(pictures)
-    if expect.seeds_of_tiles:
-        return tuple(expect.seeds[0] + index for index in range(count))
-    if not expect.free:
-        return seeds[:count]
-    grids = max(0, count - len(seeds)) if answer.first or count > len(seeds) else 0
-    listed = (*seeds[:1] * grids, *seeds)[:count]
-    own = [answer_checks.seed_of(picture) for picture in pictures]
-    return tuple(seed if seed is not None else known for seed, known in zip(own, listed, strict=True))
+    return tuple(found[: expect.count]), tuple(found[expect.count :])

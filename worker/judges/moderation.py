@@ -80,22 +80,18 @@ class ModerationFilter:
         self._judge = judge
         self.action: Action = action
 
-    def apply(self, pictures: Sequence[Picture], *, together: bool = False) -> list[FilteredPicture]:
+    def apply(self, pictures: Sequence[Picture]) -> list[FilteredPicture]:
         """Return each picture as it may be delivered.
 
         Args:
             pictures: As made.
-            together: One shows parts of another (a script's grid): where one is rejected, all are.
 
         Raises:
             ImageCheckFailed: the check did not work; nothing may be delivered.
         """
         verdicts = [self._verdict(picture) for picture in pictures]
-        rejected = [verdict for verdict in verdicts if not verdict.accepted]
-        worst = max(rejected, key=lambda verdict: verdict.score or 0.0, default=None)
         filtered = []
-        for picture, own in zip(pictures, verdicts, strict=True):
-            verdict = worst if together and worst is not None else own
+        for picture, verdict in zip(pictures, verdicts, strict=True):
             if verdict.accepted:
                 filtered.append(FilteredPicture(picture))
             else:

@@ -46,8 +46,15 @@ def batch(request: Request) -> int:
     return int(request.body.get("batch_size", 1))
 
 
+def is_divisible(request: Request) -> bool:
+    """Return whether the pictures of a batch can be made one after the other; not where each has its own start."""
+    return len(request.body.get("init_images") or ()) < 2  # noqa: PLR2004 - several
+
+
 def with_batch(request: Request, size: int) -> Request:
     """Return the request with at most `size` pictures at once and the same pictures in all."""
+    if not is_divisible(request):
+        return request
     count = batch(request) * int(request.body.get("n_iter", 1))
     fitting = max(number for number in range(1, max(1, min(size, count)) + 1) if count % number == 0)
     if fitting == batch(request):
@@ -69,6 +76,8 @@ def is_set(request: Request, options: Mapping[str, Any]) -> bool:
 
 def smaller(request: Request) -> Request | None:
     """Return the next request to try after `request` was out of memory, None when there is none."""
+    if not is_divisible(request):
+        return None
     if batch(request) > 1:
         return with_batch(request, batch(request) // 2)
     return None if is_set(request, FRUGAL) else with_options(request, FRUGAL)

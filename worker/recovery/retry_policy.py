@@ -142,7 +142,12 @@ def _more_precise(again: Request | None) -> Decision:
 
 
 def _smaller(request: Request, same: Request | None) -> Decision:
-    """Return the next smaller request, else `same`: a request planned small from the start may find more room freed."""
+    """Return the next smaller request, else `same`: a request planned small from the start may find more room freed.
+
+    A batch of several start pictures is not repeated: who sent it asks for fewer of them at once.
+    """
+    if not oom.is_divisible(request):
+        return Decision(None, Remedy.UNLOAD)
     again = oom.smaller(request)
     if again is None:
         return Decision(same, Remedy.UNLOAD, note="The GPU's memory was too small at first; this is from a second run.")

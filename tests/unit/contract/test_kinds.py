@@ -58,7 +58,7 @@ def test_an_unknown_kind_gets_the_one_that_was_meant() -> None:
 def test_a_field_of_another_kind_says_which_kind_has_it() -> None:
     assert problem({**CAT, "mask_blur": 12}).message == "is a field of inpaint; this job is txt2img"
     assert problem({"type": "samplers", "steps": 4}).message == (
-        "is a field of txt2img, img2img, inpaint; this job is listing"
+        "is a field of txt2img, img2img, inpaint, upscale; this job is listing"
     )
     assert problem({**CAT, "type": "img2img", "init_images": [PICTURE], "enable_hr": True}).path == "enable_hr"
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 import pytest
 
+from worker.contract.base.limits import Limits
 from worker.contract.operator.prompt_policy import PolicyInvalid, enforce, judge, read_policy
-from worker.contract.operator.script_prompts import TooManyPrompts, made_by_script
+from worker.contract.parse.job_parser import cells_of, parse_job
+from worker.contract.types.job import Generation
 from worker.errors import InvalidInput
 
 RULES = read_policy(
@@ -45,7 +48,7 @@ RULES = read_policy(
     ],
 )
 def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
-    found = judge({"prompt": prompt}, RULES)
+    found = judge([("prompt", prompt)], RULES)
     assert [one.rule for one in found] == ["people"]
     with pytest.raises(InvalidInput) as caught:
         enforce(found)
@@ -53,43 +56,29 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
     assert "john" not in str(caught.value).lower()
 
 
-def _script(args: object, prompt: str) -> list[str]:
-    texts = {str(number): text for number, text in enumerate(sorted(made_by_script(args, (prompt,))))}
-    return sorted({one.rule for one in judge(texts, RULES)})
-
-
 @pytest.mark.parametrize(
-    ("prompt", "args"),
+    ("prompt", "plot"),
     [
-        ("a cat", ["Prompt S/R", '"a cat","john doe"']),
-        ("a XX", [0, 'XX, "john doe"', 0, "y"]),
-        ("a XX YY", {"x": "XX,john", "y": "YY,doe"}),
-        ("a XX YY ZZ", {"x": "XX,jo", "y": "YY,h", "z": "jo h ZZ,john doe"}),
-        ("doe john", {"x": "john, doe"}),
-        ("a man called doe and john x", {"x": "doe and,john"}),
-        ("a john|red|doe", [True]),
-        ("a XX", {"x": ["XX", "john doe"]}),
+        ("a cat", {"x": {"search": "a cat", "values": ["john doe"]}}),
+        ("a XX YY", {"x": {"search": "XX", "values": ["john"]}, "y": {"search": "YY", "values": ["doe"]}}),
+        (
+            "doe john",
+            {"x": {"search": "john", "values": ["john", "a"]}, "y": {"search": "doe", "values": ["john doe"]}},
+        ),
+        ("a cat", {"x": {"field": "prompt", "values": ["a dog", "john doe"]}}),
     ],
 )
-def test_what_scripts_make_of_a_prompt_is_judged(prompt: str, args: object) -> None:
-    assert _script(args, prompt) == ["people"]
-
-
-@pytest.mark.parametrize("args", [["a hat", "cat,dog"], {"x": "john,paul"}, None, [True, 5]])
-def test_scripts_that_make_nothing_bad_are_fine(args: object) -> None:
-    assert _script(args, "a cat in a hat") == []
-
-
-def test_a_script_that_makes_too_many_prompts_to_judge_is_told_apart() -> None:
-    words = [f"w{number}" for number in range(9)]
-    with pytest.raises(TooManyPrompts):
-        made_by_script({"x": ",".join(words)}, (" ".join(words),))
+def test_what_a_plot_makes_of_a_prompt_is_judged(prompt: str, plot: dict[str, Any]) -> None:
+    job = parse_job({"prompt": prompt, "plot": plot})
+    assert isinstance(job, Generation)
+    texts = [("prompt", cell.job.prompt) for cell in cells_of(job, Limits())]
+    assert {one.rule for one in judge(texts, RULES)} == {"people"}
 
 
 def test_a_pattern_that_backtracks_refuses_in_time_and_names_its_rule() -> None:
     rules = read_policy("- name: slow\n  patterns: ['(a+)+c']")
     began = time.monotonic()
-    found = judge({"prompt": "a" * 60 + "b"}, rules, limit_s=0.2)
+    found = judge([("prompt", "a" * 60 + "b")], rules, limit_s=0.2)
     assert time.monotonic() - began < 5
     with pytest.raises(InvalidInput, match="takes too long to be judged by this endpoint's rule 'slow'"):
         enforce(found)
@@ -97,21 +86,21 @@ def test_a_pattern_that_backtracks_refuses_in_time_and_names_its_rule() -> None:
 
 def test_a_time_limit_leaves_no_alarm_behind() -> None:
     before = signal.getsignal(signal.SIGALRM)
-    judge({"prompt": "a cat"}, RULES)
+    judge([("prompt", "a cat")], RULES)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is before
 
 
 @pytest.mark.parametrize("prompt", ["john doering", "a cat", "", "johndoe"])
 def test_what_is_no_whole_word_is_fine(prompt: str) -> None:
-    assert judge({"prompt": prompt}, RULES) == []
+    assert judge([("prompt", prompt)], RULES) == []
 
 
 @pytest.mark.parametrize("pattern", ["Jane Doe", "JANE\\s+DOE", "jane doe", "J[A-Z]NE DOE"])
 @pytest.mark.parametrize("prompt", ["Jane Doe in a hat", "jane doe", "JANE DOE"])
 def test_an_operators_pattern_holds_in_any_case(pattern: str, prompt: str) -> None:
     rules = read_policy(f"- name: person\n  patterns: ['{pattern}']")
-    assert [one.rule for one in judge({"prompt": prompt}, rules)] == ["person"]
+    assert [one.rule for one in judge([("prompt", prompt)], rules)] == ["person"]
 
 
 @pytest.mark.parametrize(
@@ -123,13 +112,13 @@ def test_terms_and_patterns_have_to_be_lists(text: str) -> None:
 
 
 def test_what_is_flagged_is_a_warning() -> None:
-    assert enforce(judge({"prompts[1].prompt": "an Acmeish car"}, RULES)) == [
+    assert enforce(judge([("prompts[1].prompt", "an Acmeish car")], RULES)) == [
         "prompts[1].prompt: flagged by this endpoint's rule 'brands'"
     ]
 
 
 def test_without_rules_everything_is_fine() -> None:
-    assert judge({"prompt": "john doe"}, ()) == []
+    assert judge([("prompt", "john doe")], ()) == []
     assert read_policy("") == ()
 
 

@@ -184,20 +184,6 @@ def test_an_upscaler_by_number_is_refused_where_numbers_differ_between_workers()
     assert problem(init_images=[PICTURE], script_name="ultimate sd upscale", script_args=args).path == "script_args[8]"
 
 
-def test_a_script_is_named_with_its_arguments() -> None:
-    parsed = job(script_name="x/y/z plot", script_args=[4, "2,3"])
-    assert parsed.script is not None
-    assert (parsed.script.name, parsed.script.args) == ("x/y/z plot", [4, "2,3"])
-    named = job(script={"name": "prompt matrix", "args": {"Grid margins (px)": 2}})
-    assert named.script is not None
-
-
-def test_prompts_from_file_takes_no_options() -> None:
-    lines = "--prompt x --outpath_samples /tmp"
-    assert problem(script={"name": "Prompts from file or textbox", "args": [lines]}).path == "script.args"
-    assert problem(script_name="prompts from file or textbox", script_args=[False, lines]).path == "script_args"
-
-
 def test_one_thing_said_twice_under_two_names_is_a_mistake() -> None:
     assert problem(adetailer={"model": "face_yolov8n.pt", "ad_model": "hand_yolov8n.pt"}).path == "adetailer[0]"
     both = {**CANNY, "image": {"image": PICTURE, "mask": PICTURE}, "mask": f"{PICTURE}AAAA"}

@@ -18,6 +18,7 @@ from worker.errors import InvalidInput, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from worker.contract.parse.plot_cells import PlotCell
     from worker.contract.types.job import Generation
 
 
@@ -30,11 +31,13 @@ class Piece:
         path: ``prompts[1]``, ``seeds[0]``, or empty for the job as it was.
         continues: It belongs to the piece before it: pictures that would be made by one request are asked for one
             after the other, to be told as they are made.
+        cell: The cell of a plot that it is made for.
     """
 
     job: Generation
     path: str
     continues: bool = False
+    cell: PlotCell | None = None
 
 
 def expand(
@@ -152,13 +155,13 @@ def _drawn(job: Generation, seed: int, lists: Mapping[str, Sequence[str]], lora_
 
 
 def _apart(piece: Piece, draw: Callable[[], int], max_pixels: int | None) -> Iterator[Piece]:
-    """Yield a job per batch; a picture's seed is the one that it has in the whole. A script's runs stay together."""
+    """Yield a job per batch; a picture's seed is the one that it has in the whole."""
     job = piece.job
     each, count = job.batch_size or 1, job.n_iter or 1
     if isinstance(job, Txt2Img) and max_pixels is not None:
         size = largest_size(job)
         each, count = split(size.width, size.height, each, count, max_pixels)
-    if count == 1 or job.script is not None or getattr(job, "ultimate_upscale", None) is not None:
+    if count == 1 or getattr(job, "ultimate_upscale", None) is not None:
         yield piece
         return
     first, varies = job.seed or 0, bool(job.subseed_strength)

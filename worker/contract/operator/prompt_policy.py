@@ -28,7 +28,7 @@ from worker.contract.operator.time_limit import TimeIsUp, time_limit
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 Action = Literal["refuse", "flag"]
 JUDGE_S = 0.5
@@ -138,8 +138,10 @@ def _readings(text: str) -> set[str]:
     return found | {_MARKS.sub(" ", each).strip() for each in found}
 
 
-def judge(texts: Mapping[str, str], rules: Sequence[Rule], *, limit_s: float = JUDGE_S) -> list[PolicyMatch]:
-    """Return the rules that `texts` (path in the job → prompt) meet, each at most once per text.
+def judge(
+    texts: Iterable[tuple[str, str | None]], rules: Sequence[Rule], *, limit_s: float = JUDGE_S
+) -> list[PolicyMatch]:
+    """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text.
 
     Where the rules take longer than `limit_s` altogether, the one that did not end is found too.
     """
@@ -147,7 +149,7 @@ def judge(texts: Mapping[str, str], rules: Sequence[Rule], *, limit_s: float = J
     path, rule = "", None
     try:
         with time_limit(limit_s):
-            for path, text in texts.items():
+            for path, text in texts:
                 readings = _readings(text) if rules and text else set()
                 for rule in rules:
                     if any(pattern.search(plain) for pattern in rule.patterns for plain in readings):

@@ -1,4 +1,4 @@
-"""What clients send through `alwayson_scripts` and `script_name`, as the typed units that the contract has for it.
+"""Units of extensions that clients send through `alwayson_scripts`, as the typed units that the contract has for them.
 
 Nothing of a client's lists is passed on: the WebUI lays them over its defaults by position, cuts what is too long and
 switches on what is missing. A script that has no typed unit is refused.
@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import are_off, is_empty, is_off, says_nothing
+from worker.contract.parse.selected_script import read_selected
 from worker.contract.types.fields import Flag
 from worker.errors import Problem
 from worker.suggestions import nearest
@@ -63,7 +64,6 @@ _ULTIMATE_WORDS: dict[str, tuple[str, ...]] = {
     "seam_fix": ("none", "band_pass", "half_tile", "half_tile_intersections"),
 }
 _ADETAILER_FLAGS = 2
-_FROM_FILE = "prompts from file or textbox"
 SELECTABLE = frozenset(
     {
         "img2img alternative test",
@@ -78,21 +78,11 @@ SELECTABLE = frozenset(
     }
 )
 """Scripts of the WebUI that a job chooses one of, instead of adding them to it."""
-_FIELD_OF = {
-    "controlnet": "controlnet",
-    "adetailer": "adetailer",
-    "refiner": "refiner_checkpoint and refiner_switch_at",
-    "multidiffusion": "tiled_diffusion (or ultimate_upscale)",
-    "tiled diffusion": "tiled_diffusion (or ultimate_upscale)",
-    "tiled vae": "tiled_vae",
-    "soft inpainting": "soft_inpainting",
-}
-"""Script that is added to a job, not chosen → the field for it."""
 _KNOWN = ("controlnet", "adetailer", "refiner", "dynamic prompts", *_POSITIONS, *_OWN_FIELDS)
 
 
 def read_scripts(normal: Normal, unknown: UnknownFields) -> None:
-    """Turn `alwayson_scripts`, `script_name` and `script_args` of `normal` into typed fields.
+    """Turn `alwayson_scripts`, and the script that the job selects, into typed fields.
 
     Args:
         normal: The job in one spelling.
@@ -104,8 +94,7 @@ def read_scripts(normal: Normal, unknown: UnknownFields) -> None:
             _read_one(normal, name, value)
     elif given is not None:
         normal.problems.append(Problem("alwayson_scripts", f"must be an object, not {shown(given)}"))
-    _read_selected(normal, unknown)
-    _check_script(normal)
+    read_selected(normal, _ultimate, unknown)
 
 
 def _read_one(normal: Normal, name: str, value: object) -> None:
@@ -222,32 +211,8 @@ def _refiner(normal: Normal, args: list[Any], path: str) -> None:
                 normal.put(target, value, f"{path}[{index}]")
 
 
-def _read_selected(normal: Normal, unknown: UnknownFields) -> None:
-    name = normal.fields.pop("script_name", None)
-    args = normal.fields.pop("script_args", None)
-    if name is None:
-        if args and unknown == "warn":
-            normal.warnings.append("script_args is ignored: it has no effect without script_name")
-        elif args:
-            normal.problems.append(Problem("script_args", "has no effect without script_name"))
-        return
-    if not isinstance(name, str):
-        normal.problems.append(Problem("script_name", f"must be text, not {shown(name)}"))
-        return
-    args = [] if args is None else args
-    if word(name) == _ULTIMATE:
-        _ultimate(normal, args)
-        return
-    own = _FIELD_OF.get(word(name)) or ("wildcards" if word(name).startswith("dynamic prompts") else None)
-    if own is not None:
-        normal.problems.append(Problem("script_name", f"is not a selectable script; send {own}"))
-        return
-    normal.put("script", {"name": name, "args": args}, "script_name")
-    normal.written["script.name"] = "script_name"
-    normal.written["script.args"] = "script_args"
-
-
 def _ultimate(normal: Normal, args: object) -> None:
+    args = [] if args is None else args
     if not isinstance(args, list) or len(args) > len(_ULTIMATE_POSITIONS):
         normal.problems.append(Problem("script_args", f"must be a list of {len(_ULTIMATE_POSITIONS)} for {_ULTIMATE}"))
         return
@@ -271,18 +236,3 @@ def _ultimate(normal: Normal, args: object) -> None:
         unit.update({key: normal.fields[key] for key in ("width", "height") if key in normal.fields})
     dropped = {"scale"} if target in (0, 1) else {"width", "height"}
     normal.put("ultimate_upscale", {key: part for key, part in unit.items() if key not in dropped}, "script_args")
-
-
-def _check_script(normal: Normal) -> None:
-    """Refuse what a script would do outside the job: options inside the lines of prompts-from-file write files."""
-    script = normal.fields.get("script")
-    if not isinstance(script, dict):
-        return
-    name = word(script.get("name"))
-    if name == _ULTIMATE:
-        normal.problems.append(Problem("script.name", "has a field of its own: ultimate_upscale"))
-    args = script.get("args")
-    texts = args.values() if isinstance(args, dict) else args if isinstance(args, list) else ()
-    if name == _FROM_FILE and any(isinstance(text, str) and "--" in text for text in texts):
-        where = normal.written.get("script.args", "script.args")
-        normal.problems.append(Problem(where, "must not contain options (--…); send prompts: [...] with overrides"))

@@ -14,16 +14,18 @@ from worker.contract.parse import wrapping
 from worker.contract.parse.alwayson_scripts import read_scripts
 from worker.contract.parse.normalise import Normal, normalise
 from worker.contract.parse.placeholders import replace_placeholders
+from worker.contract.parse.plot_cells import PlotCell, plot_cells
 from worker.contract.parse.switched_off import leave_out
 from worker.contract.parse.unknown_fields import UnknownFieldReport, UnknownFields
 from worker.contract.parse.validation_errors import in_order, problems_in, unknown_fields, without
 from worker.contract.rules.field_rules import problems_between, warnings_between
+from worker.contract.types.job import Generation
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, infer
 from worker.errors import InvalidInput, Problem
 from worker.suggestions import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from worker.contract.parse.validation_errors import UnknownField
     from worker.contract.types.job import Job
@@ -66,6 +68,22 @@ def parse_job(
     return job
 
 
+def cells_of(job: Generation, limits: Limits) -> list[PlotCell]:
+    """Return the plain jobs of a plot in the order in which they are made.
+
+    Raises:
+        InvalidInput: lists every mistake in the axes and in what they make of the job.
+    """
+    cells, problems = plot_cells(job, _cell_reader(job, limits), limits)
+    if problems:
+        raise InvalidInput(problems)
+    return cells
+
+
+def _cell_reader(job: Generation, limits: Limits) -> Callable[[Mapping[str, Any]], Job]:
+    return lambda fields: parse_job({**fields, "type": job.kind}, limits=limits, guarded=True)
+
+
 def _wrapped(path: str, message: str, inner: dict[str, Any], limits: Limits) -> list[Problem]:
     """Return the problem of a job that is one layer off, and the mistakes of the job itself."""
     found = problems_of(inner, limits)
@@ -95,8 +113,12 @@ def _read(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> tuple[
     if job is not None:
         between = [_elsewhere(problem, normal.written) for problem in problems_between(job, limits)]
         problems.extend([] if found else report.not_caused_by_them(between))
-        warnings = [*normal.warnings, *report.warnings(), *warnings_between(job)]
-        job.remember(warnings=warnings, written=normal.written)
+        told = [*normal.warnings, *report.warnings(), *warnings_between(job)]
+        if isinstance(job, Generation) and job.plot is not None and not problems:
+            cells, wrong = plot_cells(job, _cell_reader(job, limits), limits)
+            problems.extend(_elsewhere(problem, normal.written) for problem in wrong)
+            told += [warning for cell in cells for warning in cell.job.warnings]
+        job.remember(warnings=list(dict.fromkeys(told)), written=normal.written)
     return job, problems
 
 

@@ -92,6 +92,8 @@ _NESTED: dict[str, dict[str, str]] = {
     "refiner": {"checkpoint": "refiner_checkpoint", "switch_at": "refiner_switch_at"},
 }
 """Object of ours → its fields as the WebUI's flat ones."""
+FLAT = {f"{name}.{key}": flat for name, fields in _NESTED.items() for key, flat in fields.items()}
+"""Path in an object of ours → the WebUI's flat field."""
 
 
 @dataclass(slots=True)

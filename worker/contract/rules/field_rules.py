@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import TYPE_CHECKING
 
-from worker.contract.rules import brackets, comments, foreign_syntax, judging
+from worker.contract.rules import brackets, comments, foreign_syntax, judging, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
+from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint, JudgeImages, Listing, Prefetch, Upscale
 from worker.errors import Problem
@@ -47,6 +49,8 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _upscale(job)
     if isinstance(job, JudgeImages):
         yield from judging.criteria_problems(job, "")
+    if isinstance(job, (Img2Img, Upscale)) and job.tiles is not None:
+        yield from tile_rules.problems_of(job, job.tiles, limits)
     if isinstance(job, Prefetch):
         yield from _prefetch(job)
     if isinstance(job, Listing) and job.role is not None and job.type != "presets":
@@ -109,6 +113,9 @@ def _is_ancestral(sampler: str | None) -> bool:
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:
+    idle = [name for name in TILE_FIELDS if name in job.model_fields_set]
+    if job.tiles is None and idle:
+        yield f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without tiles"
     if job.resize_mode == 0 and job.upscaling_resize_w is not None:
         yield "the size has no effect with resize_mode 0, which is by factor"
     if job.resize_mode == 1 and job.upscaling_resize is not None:
@@ -140,8 +147,10 @@ def largest_size(job: Txt2Img) -> Size:
 
 
 def picture_count(job: Generation) -> int:
-    """Return how many pictures `job` asks for, all its prompts together."""
+    """Return how many pictures `job` asks for, all its prompts, or all cells of its plot, together."""
     starts = len(job.init_images) if isinstance(job, Img2Img) else 1
+    if job.plot is not None:
+        starts *= prod(len(axis.values) for _, axis in job.plot.axes())
     each = len(job.seeds) if job.seeds else (job.batch_size or 1) * (job.n_iter or 1)
     if not job.prompts:
         return each * starts
@@ -153,8 +162,8 @@ def picture_count(job: Generation) -> int:
 def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
     pictures = picture_count(job)
     if pictures > limits.max_images:
-        if job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
-            field = "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
+        if job.plot or job.prompts or job.seeds or (isinstance(job, Img2Img) and len(job.init_images) > 1):
+            field = "plot" if job.plot else "prompts" if job.prompts else "seeds" if job.seeds else "init_images"
             what = "the job"
         else:
             field, what = ("n_iter" if (job.n_iter or 1) > 1 else "batch_size"), "batch_size x n_iter"
@@ -202,6 +211,8 @@ def _several(job: Generation) -> Iterator[Problem]:
         yield Problem("seeds", f"has {len(job.seeds)} seeds for {pictures} pictures (batch_size x n_iter)")
     if job.prompts and job.prompt:
         yield Problem("prompts", "can't be combined with prompt; put it in front of each")
+    if job.plot is not None and (job.seeds or job.prompts):
+        yield Problem("plot", f"can't be combined with {'prompts' if job.prompts else 'seeds'}; make it an axis")
 
 
 def _extensions(job: Generation) -> Iterator[Problem]:
@@ -216,10 +227,6 @@ def _extensions(job: Generation) -> Iterator[Problem]:
     for index, detailer in enumerate(job.adetailer or ()):
         if detailer.enabled is not False and detailer.model in {None, "None"}:
             yield Problem(f"adetailer[{index}].model", "is missing: without a model the pass does nothing")
-    if job.script is not None and isinstance(job, Img2Img) and job.ultimate_upscale is not None:
-        yield Problem("script", "can't run together with ultimate_upscale, which is a script too")
-    if job.script is not None and (job.seeds or job.prompts):
-        yield Problem("script", "can't be combined with seeds or prompts")
 
 
 def _start(job: Img2Img) -> Iterator[Problem]:

@@ -5,9 +5,9 @@ A unit that is there is on; `enabled: false` turns it off.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
 from worker.contract.types.fields import Choice, Number, Whole, mistake
@@ -110,14 +110,3 @@ class SoftInpainting(Part):
     mask_influence: Ratio | None = knob("Default 0.", group="soft_inpainting")
     difference_threshold: Annotated[float, Number(0, 8)] | None = knob("Default 0.5.", group="soft_inpainting")
     difference_contrast: Annotated[float, Number(0, 8)] | None = knob("Default 2.", group="soft_inpainting")
-
-
-class Script(Part):
-    """A script of the WebUI by name."""
-
-    name: Name = Field(
-        description="By the WebUI's name (`x/y/z plot`, `prompt matrix` …).", json_schema_extra={"group": "script"}
-    )
-    args: dict[str, Any] | list[Any] | None = knob(
-        'By label (`{"Draw legend": false}`), or the whole list in order.', group="script"
-    )

@@ -16,8 +16,9 @@ from worker.contract.base.paths import as_written
 from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
 from worker.contract.types.composed.acceptance import Acceptance  # noqa: TC001 - as above
+from worker.contract.types.composed.plot import Plot  # noqa: TC001 - as above
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
-from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
+from worker.contract.types.extensions import TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
 from worker.contract.types.pool import Pool  # noqa: TC001 - as above
@@ -132,6 +133,11 @@ class Job(Part):
         """What the client should know although the job is accepted, for the answer's `warnings`."""
         return self._remarked().warnings
 
+    @property
+    def written(self) -> Mapping[str, str]:
+        """Field → where the client wrote it, of those that stand elsewhere."""
+        return self._remarked().written
+
     def path(self, field: str) -> str:
         """Return where the client wrote `field`: ``clip_skip`` may have come as an override setting."""
         written = self._remarked().written
@@ -240,6 +246,11 @@ class Generation(Job):
         min_length=1,
         max_length=MOST_PROMPTS,
     )
+    plot: Plot | None = knob(
+        "The job once for each combination of values of its fields, and a sheet of the pictures in `grid`.",
+        group="variation",
+        plain=False,
+    )
     wildcards: Switch | None = knob(
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
@@ -327,7 +338,6 @@ class Generation(Job):
     adetailer: list[ADetailerUnit] | None = knob("ADetailer passes.", group="extensions", plain=False, max_length=10)
     tiled_diffusion: TiledDiffusion | None = knob("Tiled Diffusion.", group="extensions", plain=False)
     tiled_vae: TiledVae | None = knob("Tiled VAE.", group="extensions", plain=False)
-    script: Script | None = knob("A script of the WebUI.", group="extensions", plain=False)
 
 
 class Hires(Part):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
 from worker.contract.types.composed.acceptance import Criteria
+from worker.contract.types.composed.tiles import TILE_FIELDS, TilePrompt, Tiles
 from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.extensions import SoftInpainting, UltimateUpscale  # noqa: TC001 - pydantic reads the annotations
 from worker.contract.types.fields import Choice, Number, Whole
@@ -46,6 +47,7 @@ class Img2Img(Generation):
     )
     image_cfg_scale: Annotated[float, Number(0, 30)] | None = knob("For instruct-pix2pix models.", group="start")
     initial_noise_multiplier: Annotated[float, Number(0, 1.5)] | None = knob("Noise put on the picture.", group="start")
+    tiles: Tiles | None = knob("Redraw the picture tile by tile.", group="start", plain=False)
     ultimate_upscale: UltimateUpscale | None = knob(
         "Upscale tile by tile with Ultimate SD upscale.", group="extensions", plain=False
     )
@@ -87,8 +89,8 @@ class Inpaint(Img2Img):
     soft_inpainting: SoftInpainting | None = knob("Blend softly.", group="extensions", plain=False)
 
 
-class Upscale(Job):
-    """A larger picture without diffusion."""
+class Upscale(Job, TilePrompt):
+    """A larger picture, with `tiles` redrawn piece by piece."""
 
     kind: ClassVar[str] = "upscale"
 
@@ -105,6 +107,10 @@ class Upscale(Job):
     upscaling_resize_h: Annotated[int, _TARGET] | None = knob("Or this height. Also `height`.", group="upscale")
     upscaling_crop: Switch | None = knob("Crop to the size; default true.", group="upscale")
     upscaler_1: Name | None = knob("Upscaler by name; default Lanczos. Also `upscaler`.", group="upscale")
+    fallback: Name | None = knob(
+        "Upscaler instead of it where its weights are missing or broken: `Lanczos`.", group="upscale", plain=False
+    )
+    tiles: Tiles | None = knob("Redraw the larger picture tile by tile.", group="upscale", plain=False)
     upscaler_2: Name | None = knob("Second upscaler, mixed in.", group="upscale")
     extras_upscaler_2_visibility: Ratio | None = knob("How much of it.", group="upscale")
     gfpgan_visibility: Ratio | None = knob("Face restoration by GFPGAN.", group="upscale")
@@ -323,11 +329,13 @@ def infer(fields: Mapping[str, object]) -> str | None:
         return "inpaint"
     if "init_images" in fields:
         return "img2img"
+    if "image" in fields and "tiles" in fields:
+        return "upscale"
     if "image" in fields and "prompt" not in fields:
         return "upscale" if any(_is_of_upscale(name) for name in fields) else None
     return "txt2img"
 
 
 def _is_of_upscale(name: str) -> bool:
-    own = Upscale.model_fields.keys() - Job.model_fields.keys() - {"image", "resize_mode", "type"}
+    own = Upscale.model_fields.keys() - Job.model_fields.keys() - {"image", "resize_mode", "type", *TILE_FIELDS}
     return name in own or name in UPSCALE_WORDS

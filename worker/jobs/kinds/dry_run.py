@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Interrogate, JudgeImages, Prefetch, Upscale
+from worker.contract.types.kinds import Img2Img, Interrogate, JudgeImages, Prefetch, Upscale
 from worker.errors import InvalidInput
+from worker.jobs.composed.tile_redraw import batch_of, result_size, tile_inputs, tile_job
 from worker.jobs.generation import PreparedJob
 from worker.jobs.judging.job_panel import panel_for
 from worker.jobs.kinds import upscaling, volume_models
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from worker.contract.rules.sizes import Size
     from worker.contract.types.job import Job
     from worker.contract.types.model_ref import ModelRef
+    from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
+    from worker.jobs.prepare.prepare import ModelPlan
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.webui.request.body import Request
@@ -69,7 +72,10 @@ async def dry_run(job: Job, context: JobContext, services: JobServices) -> DryRu
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling.upscaling, job, inputs, services.backend)
         dry.calls.append({"path": extras.UPSCALE, "body": asked.told()})
+        dry.warnings += asked.warnings
         dry.size = asked.size
+        if job.tiles is not None:
+            await _dry_tiles(job, inputs, asked.size, dry, context, services)
     elif isinstance(job, Interrogate):
         await services.inputs.load(job, context)
     elif isinstance(job, Prefetch):
@@ -81,18 +87,46 @@ async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, ser
     problems = []
     for plain in await services.plain_jobs(job):
         try:
+            if isinstance(plain.job, Img2Img) and plain.job.tiles is not None:
+                inputs = await services.inputs.load(plain.job, context)
+                size = result_size(plain.job, inputs)
+                await _dry_tiles(plain.job, inputs, size, dry, context, services)
+                dry.size = size
+                continue
             found = await services.generation.dry_run(plain.job, context)
         except InvalidInput as error:
             problems += error.problems
             continue
-        if isinstance(found, PreparedJob):
-            dry.requests.append(found.request)
-            dry.size = found.request.expect.size
-            dry.warnings += found.warnings
-        else:
-            dry.fetch += [_shown(model.wanted) for model in found.missing]
+        _note(found, dry)
     if problems:
         raise InvalidInput(list(dict.fromkeys(problems)))
+
+
+def _note(found: PreparedJob | ModelPlan, dry: DryRun) -> None:
+    if isinstance(found, PreparedJob):
+        dry.requests.append(found.request)
+        dry.size = found.request.expect.size
+        dry.warnings += found.warnings
+    else:
+        dry.fetch += [_shown(model.wanted) for model in found.missing]
+
+
+async def _dry_tiles(
+    job: Img2Img | Upscale, inputs: JobInputs, size: Size, dry: DryRun, context: JobContext, services: JobServices
+) -> None:
+    """Note the requests that redraw a picture of `size` tile by tile; their pictures are made later."""
+    plain, plan = tile_job(job, notes=inputs.infotext, seed=job.seed or 0)
+    if plan.strength == 0:
+        return
+    grid = plan.grid(size)
+    at_once = plan.at_once_for(grid, services.limits.max_pixels)
+    found = await services.generation.dry_run(plain, context, tile_inputs((), grid))
+    if not isinstance(found, PreparedJob):
+        _note(found, dry)
+        return
+    for done in range(0, grid.count, at_once):
+        changes = {"seed": (job.seed or 0) + done, **batch_of(min(at_once, grid.count - done))}
+        _note(await services.generation.with_inputs(found, changes, tile_inputs((), grid)), dry)
 
 
 def _missing(job: Prefetch, store: ModelStore) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Upscale jobs: a client's picture made larger by the WebUI's upscalers."""
+"""Upscale jobs: a client's picture made larger by the WebUI's upscalers, and redrawn tile by tile on request."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from worker.errors import InvalidInput, ModelDamaged, WebUIFailed, WrongResult
 from worker.images.degenerate import is_one_colour
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
+from worker.jobs.composed.tile_redraw import TileRedraw, tile_job
+from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
-from worker.jobs.picture_facts import facts_of_upscale
+from worker.jobs.picture_facts import facts_of_redraw, facts_of_upscale
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 async def upscale(job: Upscale, context: JobContext, services: JobServices) -> Generated:
-    """Return the upscaled picture, proven to be what was asked for.
+    """Return the upscaled picture, redrawn tile by tile where the job says so, proven to be what was asked for.
 
     Raises:
         WorkerError: it can't be made.
@@ -40,6 +42,31 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
     with context.phases.phase("prepare"):
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling, job, inputs, services.backend)
+    redraw = await _redraw(job, inputs, asked, context, services) if job.tiles is not None else None
+    try:
+        enlarged = await _enlarged(job, asked, context, services)
+    except ModelDamaged as damaged:
+        if job.fallback is None or job.fallback == asked.upscalers[0]:
+            raise
+        job = job.changed({"upscaler_1": job.fallback})
+        asked = await services.threads.run(upscaling, job, inputs, services.backend)
+        enlarged = await _enlarged(job, asked, context, services)
+        enlarged = replace(enlarged, warnings=(*enlarged.warnings, f"{damaged.message}; {job.fallback} was used"))
+    if redraw is None:
+        return replace(enlarged, facts=(facts_of_upscale(job, enlarged.pictures[0], enlarged.applied),))
+    drawn = await redraw.redraw(enlarged.pictures[0])
+    return replace(
+        drawn,
+        facts=(facts_of_redraw(job, drawn),),
+        applied={**drawn.applied, "upscalers": enlarged.applied["upscalers"]},
+        info={**enlarged.info, **drawn.info},
+        parameters={**enlarged.parameters, **({"tiles": drawn.parameters} if drawn.parameters else {})},
+        warnings=(*enlarged.warnings, *drawn.warnings),
+    )
+
+
+async def _enlarged(job: Upscale, asked: Upscaling, context: JobContext, services: JobServices) -> Generated:
+    """Return the picture that the WebUI's upscalers make, from the result cache where it has it."""
 
     async def make() -> Generated:
         read = partial(upscaled, job, asked)
@@ -50,8 +77,7 @@ async def upscale(job: Upscale, context: JobContext, services: JobServices) -> G
         return examined(job, asked, made, await _idle(asked.upscalers, context, services))
 
     digest = partial(services.digest.of_call, upscale_request.UPSCALE, asked.body, context.target)
-    result = await services.cache.result(digest, make, context)
-    return replace(result, facts=(facts_of_upscale(job, result.pictures[0], result.applied),))
+    return await services.cache.result(digest, make, context)
 
 
 def _damaged_weights(error: WebUIFailed, upscalers: Sequence[str]) -> WebUIFailed | ModelDamaged:
@@ -65,6 +91,17 @@ def _damaged_weights(error: WebUIFailed, upscalers: Sequence[str]) -> WebUIFaile
         hint="Put the publisher's file in its place, or name another upscaler.",
         details={"upscalers": list(upscalers)},
     )
+
+
+async def _redraw(
+    job: Upscale, inputs: JobInputs, asked: Upscaling, context: JobContext, services: JobServices
+) -> TileRedraw:
+    """Return the redrawing of the upscaled picture, its models in place and its mistakes found before the upscaling."""
+    seed = job.seed if job.seed is not None and job.seed >= 0 else services.random.randint(0, LARGEST_SEED)
+    plain, plan = tile_job(job, notes=inputs.infotext, seed=seed)
+    redraw = TileRedraw(plain, plan, context, services)
+    await redraw.prepare(asked.size)
+    return redraw
 
 
 async def _idle(upscalers: Sequence[str], context: JobContext, services: JobServices) -> list[str]:
@@ -143,7 +180,7 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
     Raises:
         ModelDamaged: one did nothing, and the job does not say that a warning is enough.
     """
-    warnings = list(made.warnings)
+    warnings = [*asked.warnings, *made.warnings]
     damaged = verify.idle_upscalers(idle)
     if damaged is not None:
         if job.on_mismatch != "warn":

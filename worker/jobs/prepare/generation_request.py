@@ -8,23 +8,21 @@ from worker.contract.rules.field_rules import first_size, largest_size
 from worker.contract.rules.sizes import split
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img
-from worker.errors import InvalidInput, Problem
+from worker.errors import InvalidInput
 from worker.jobs.inputs import LARGEST_SIDE
 from worker.telemetry.progress import Progress
-from worker.webui.request import body, references
+from worker.webui.request import body
 from worker.webui.request.extensions import attach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from worker.contract.rules.sizes import Size
     from worker.contract.types.job import Generation
     from worker.jobs.inputs import JobInputs
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.execute.generate import OnState
-    from worker.webui.names.catalog import Catalog
     from worker.webui.names.resolve import Chosen
     from worker.webui.request.body import Request
 
@@ -34,16 +32,10 @@ def build_request(job: Generation, names: Chosen, inputs: JobInputs, backend: Ba
 
     Raises:
         InvalidInput: a start picture makes a result that is too large for this endpoint, or the WebUI lacks an
-            extension, a script or a model of theirs.
+            extension or a model of one.
     """
     request = _plain_request(job, names, inputs, backend, max_pixels)
     request, problems = attach(request, job, backend.catalog, backend.plan.weights, inputs.units)
-    if not problems:
-        problems = [
-            Problem(job.path("script.args"), f"{value} makes {size.width}x{size.height}; {_at_most(max_pixels)}")
-            for value, size in references.sizes(job, backend.catalog)
-            if size.pixels > max_pixels
-        ]
     if problems:
         raise InvalidInput(problems)
     return request
@@ -58,8 +50,7 @@ def _plain_request(job: Generation, names: Chosen, inputs: JobInputs, backend: B
             message = f"makes a result of {size.width}x{size.height}; {_at_most(max_pixels)}"
             raise InvalidInput.at(job.path("init_images[0]"), message)
         _refuse_the_enormous(job, inputs)
-        size_of_batch = _largest(job, size, backend.catalog)
-        batches = split(*size_of_batch, job.batch_size or 1, job.n_iter or 1, max_pixels)
+        batches = split(size.width, size.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
         start = body.Start(inputs.images, size, inputs.mask, inputs.extra, inputs.result)
         return body.img2img(job, names, table, seed=seed, batches=batches, baseline=baseline, start=start)
     if not isinstance(job, Txt2Img):
@@ -68,15 +59,8 @@ def _plain_request(job: Generation, names: Chosen, inputs: JobInputs, backend: B
     if size.pixels > max_pixels:  # what a publisher recommends may be more than this endpoint allows
         message = f"makes a picture of {size.width}x{size.height}; {_at_most(max_pixels)}"
         raise InvalidInput.at(job.path("width"), message)
-    largest = _largest(job, size, backend.catalog)
-    batches = split(*largest, job.batch_size or 1, job.n_iter or 1, max_pixels)
+    batches = split(size.width, size.height, job.batch_size or 1, job.n_iter or 1, max_pixels)
     return body.txt2img(job, names, table, seed=seed, batches=batches, baseline=baseline)
-
-
-def _largest(job: Generation, size: Size, catalog: Catalog) -> tuple[int, int]:
-    """Return width and height of the largest pictures that a batch has to hold, those of a plot included."""
-    largest = max([size, *(each for _, each in references.sizes(job, catalog))], key=lambda each: each.pixels)
-    return largest.width, largest.height
 
 
 def _at_most(max_pixels: int) -> str:

@@ -44,8 +44,8 @@ class Expectation:
         extras: ``extra_generation_params`` that have to be there, with their values.
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
         steps_back: Pictures before the last that are not the result (a script's intermediate one).
-        free: A script decides how many pictures there are and how each is made; only that there are any is judged.
-        seeds_of_tiles: The answer's seeds are those of tiles; each picture begins with the request's, counted up.
+        undiffused: A script makes the picture without diffusion, so that no model is named; only that it is there and
+            whole is judged.
         from_picture: It starts from a picture, which may be of one colour or noise itself.
         tiled: A script redraws the picture tile by tile: its notes are those of a tile.
         parameters: Of the infotext, as far as the request settles them; None: not judged.
@@ -64,8 +64,7 @@ class Expectation:
     extras: Mapping[str, Any] = field(default_factory=dict)
     maps: int = 0
     steps_back: int = 0
-    free: bool = False
-    seeds_of_tiles: bool = False
+    undiffused: bool = False
     from_picture: bool = False
     tiled: bool = False
     parameters: Parameters | None = None

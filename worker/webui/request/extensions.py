@@ -1,4 +1,4 @@
-"""Extensions and scripts of a job, checked against what the running WebUI has and attached to its request. Pure.
+"""Extensions of a job, checked against what the running WebUI has and attached to its request. Pure.
 
 An extension never fails: what it does not know it skips, answers 200 and claims the feature all the same. So every name
 is checked before, and what can be counted in the answer is counted after.
@@ -9,19 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.rules.field_rules import DEFAULT_SIDE
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.contract.types.model_ref import split_title
 from worker.errors import Problem
 from worker.suggestions import nearest
-from worker.webui.names.resolve import DEFAULT_FACE_RESTORER, known, missing_upscaler
-from worker.webui.request import extension_args, scripts, xyz_plot
+from worker.webui.names.resolve import known, missing_upscaler
+from worker.webui.request import extension_args
 from worker.webui.request.parameters import asked_for, marked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from worker.contract.types.adetailer import ADetailerUnit
     from worker.contract.types.controlnet import ControlNetUnit
@@ -40,7 +39,6 @@ _NON_COMMERCIAL = (
     "is not installed in this worker's WebUI (its licence is for non-commercial use; the operator decides)"
 )
 _PASSTHROUGH = "Passthrough"
-_SCRIPT_WITHOUT = "is not a script of this worker's WebUI"
 
 
 @dataclass(slots=True)
@@ -57,7 +55,7 @@ class _Attached:
 def attach(
     request: Request, job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]
 ) -> tuple[Request, list[Problem]]:
-    """Return `request` with the job's extensions and script, and a problem for each name that the WebUI lacks.
+    """Return `request` with the job's extensions, and a problem for each name that the WebUI lacks.
 
     Args:
         request: As built from the job's plain fields.
@@ -78,8 +76,6 @@ def attach(
             done.problems.append(Problem(job.path("soft_inpainting"), "is not a feature of this worker's WebUI"))
     if isinstance(job, Img2Img):
         _ultimate(done, job, catalog, weights)
-    tile = Size(int(request.body.get("width", DEFAULT_SIDE)), int(request.body.get("height", DEFAULT_SIDE)))
-    _script(done, job, catalog, weights, tile)
     # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
     done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
     body = {**request.body, **done.body}
@@ -285,7 +281,7 @@ def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights 
     if unit.seam_fix not in {None, "none"}:
         done.expect["steps_back"] = 1
     elif unit.redraw == "none":
-        done.expect |= {"free": True, "loras": ()}  # nothing is diffused: no model is named
+        done.expect |= {"undiffused": True, "loras": ()}  # nothing is diffused: no model is named
     done.expect |= {"maps": 0, "tiled": True}  # it returns no maps
 
 
@@ -297,36 +293,3 @@ def _upscaler(done: _Attached, wanted: str | None, catalog: Catalog, weights: We
     if found is not None:
         done.problems += missing_upscaler(found, catalog, weights, path)
     return found
-
-
-def _script(done: _Attached, job: Generation, catalog: Catalog, weights: Weights | None, tile: Size) -> None:
-    if job.script is None:
-        return
-    path = job.path("script.name")
-    name = job.script.name.strip().lower()
-    img2img = isinstance(job, Img2Img)
-    entry = scripts.find(catalog.script_info, name, img2img=img2img) if name in scripts.OFFERED else None
-    if entry is None:
-        offered: Sequence[str] = [
-            one for one in scripts.OFFERED if scripts.find(catalog.script_info, one, img2img=img2img)
-        ]
-        done.problems.append(Problem(path, f"{_SCRIPT_WITHOUT} ({', '.join(offered)})", nearest(name, offered)))
-        return
-    restorer = str((job.override_settings or {}).get("face_restoration_model") or DEFAULT_FACE_RESTORER)
-    ready = weights is None or weights.of_face_restorer(restorer) is None
-    through = {**xyz_plot.names(catalog), **xyz_plot.faces(restorer, ready=ready)}
-    args, problems = scripts.arguments(entry, job.script.args, job.path("script.args"), through)
-    if not problems:
-        problems = scripts.beyond(
-            name,
-            args,
-            prompt=job.prompt,
-            negative=job.negative_prompt or "",
-            loras=[lora.name for lora in catalog.loras],
-            each=(job.batch_size or 1) * (job.n_iter or 1),
-            path=job.path("script.args"),
-        ) or scripts.overlapping(name, args, tile, job.path("script.args"))
-    done.problems += problems
-    if not problems:
-        done.body |= {"script_name": name, "script_args": args}
-        done.expect |= {"free": True, "maps": 0, "size": None, "seeds_of_tiles": name == scripts.SD_UPSCALE}

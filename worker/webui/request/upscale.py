@@ -32,6 +32,7 @@ class Upscaling:
     body: dict[str, Any]
     upscalers: tuple[str, ...]
     size: Size
+    warnings: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """Return the body as it is told to the client: without the picture."""
@@ -51,6 +52,7 @@ def upscaling(
         weights: What is on this machine; None: unknown.
     """
     problems: list[Problem] = []
+    warnings: list[str] = []
     names = [upscaler.name for upscaler in catalog.upscalers]
     chosen: dict[str, str] = {}
     for field in ("upscaler_1", "upscaler_2"):
@@ -58,6 +60,9 @@ def upscaling(
         if given is None:
             continue
         found, more = upscaler_meant(given, names, catalog, weights, job.path(field))
+        if found is not None and more and field == "upscaler_1" and job.fallback is not None:
+            warnings.append(f"{job.path(field)}: the weights of {found!r} are missing; {job.fallback!r} was used")
+            found, more = upscaler_meant(job.fallback, names, catalog, weights, job.path("fallback"))
         problems += more
         if found is not None:
             chosen[field] = found
@@ -70,7 +75,7 @@ def upscaling(
             f"makes a picture of {expected.width}x{expected.height}; at most {LONGEST_SIDE} pixels a side are allowed"
         )
         problems.append(Problem(job.path("image" if job.upscaling_resize is None else "upscaling_resize"), told))
-    return Upscaling(body, tuple(chosen.values()), expected), problems
+    return Upscaling(body, tuple(chosen.values()), expected, tuple(warnings)), problems
 
 
 def check_upscaled(asked: Upscaling, got: Size, html_info: str) -> None:

@@ -56,7 +56,7 @@ class Mismatch:
 
 def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> list[Mismatch]:
     """Compare what was asked with what the WebUI says it did."""
-    if expect.free:
+    if expect.undiffused:
         return [] if answer.images else [Mismatch("number of pictures", "one or more", 0)]
     info = answer.info
     found = [
@@ -136,11 +136,11 @@ def picture_mismatches(expect: Expectation, pictures: Sequence[Picture], answer:
             asked, got = f"{expect.size.width}x{expect.size.height}", f"{size.width}x{size.height}"
             found.append(Mismatch(f"size of picture {index}", asked, got))
         said = seed_of(picture)
-        if said is not None and not expect.free and index < len(expect.seeds) and said != expect.seeds[index]:
+        if said is not None and not expect.undiffused and index < len(expect.seeds) and said != expect.seeds[index]:
             found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], said))
-        if not expect.free and not expect.from_picture:
+        if not expect.undiffused and not expect.from_picture:
             found += _degenerate(index, picture)
-        if expect.free or expect.tiled or not picture.infotext or index >= len(texts):
+        if expect.undiffused or expect.tiled or not picture.infotext or index >= len(texts):
             continue
         found += [
             Mismatch(f"{each.what} in the notes of picture {index}", each.asked, each.got)

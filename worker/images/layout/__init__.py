@@ -1,0 +1,1 @@
+"""Pictures made of several: sheets of plots, and pictures cut into tiles."""

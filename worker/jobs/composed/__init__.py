@@ -1,0 +1,1 @@
+"""Jobs made of several requests: redrawing by tiles, and plots."""
