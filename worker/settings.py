@@ -1,6 +1,7 @@
 """The worker's configuration: every environment variable, with its type, bounds, default and description.
 
-README's table is generated from here. Secrets are `SecretStr`: only `get_secret_value` returns them in clear.
+The tables of docs/settings.md are generated from here, one for each comment that heads a group of fields. Secrets are
+`SecretStr`: only `get_secret_value` returns them in clear.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    # Where the WebUI is
+    # The WebUI
     webui_dir: Path | None = Field(None, description="Folder of an A1111 v1.10 checkout that the worker starts.")
     webui_url: Url | None = Field(None, description="Address of an A1111 that is already running; nothing is started.")
     webui_python: Path | None = Field(
@@ -400,7 +401,7 @@ class Settings(BaseSettings):
         ),
     )
 
-    # What the operator offers
+    # Presets, wildcards, image check and previews
     presets_file: Path | None = Field(
         None, description="Presets (YAML) over those that ship; default: presets.yaml in MODELS_DIR."
     )
@@ -443,7 +444,7 @@ class Settings(BaseSettings):
     )
     live_preview_every_s: Seconds = Field(2, ge=0.5, le=60, description="Least time between two previews of a job.")
 
-    # Operating
+    # Metrics and probes
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Serve figures for Prometheus at /metrics on this port; 0: not at all."
     )
@@ -464,7 +465,7 @@ class Settings(BaseSettings):
         "/ping", description="One more path that is answered as /ping is; RunPod sets it."
     )
 
-    # HTTP mode (`python -m worker serve`)
+    # Plain HTTP (`worker serve`)
     http_port: int = Field(
         8000,
         validation_alias=AliasChoices("HTTP_PORT", "PORT"),
@@ -502,7 +503,7 @@ class Settings(BaseSettings):
         None, description="Signs what it posts to a job's `webhook`, by Standard Webhooks (`whsec_…`)."
     )
 
-    # For people
+    # Logs and local runs
     log_level: LogLevel = Field("info", description="Least level that is logged.")
     log_format: LogFormat = Field(
         "auto", description="json: a line per event; pretty: for a terminal; auto: pretty on a terminal, else json."
@@ -510,7 +511,7 @@ class Settings(BaseSettings):
     log_prompts: bool = Field(default=True, description="Prompts may appear in logs.")
     out_dir: Path = Field(Path("out"), description="Where local runs leave their pictures and answer.json.")
 
-    # What the platform sets
+    # Set by the platform
     runpod_get_job: str | None = Field(
         None,
         validation_alias="RUNPOD_WEBHOOK_GET_JOB",
@@ -637,13 +638,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     replaced = [f"{old} is not a setting any more: {new}" for old, new in REPLACED.items() if environment.get(old)]
     if replaced:
-        raise SettingsInvalid("; ".join(replaced), hint="README lists every variable, its type and default.")
+        raise SettingsInvalid("; ".join(replaced), hint="docs/settings.md lists every variable, its type and default.")
     try:
         return Settings.model_validate(EnvironmentSource(Settings, environment)())
     except ValidationError as error:
         raise SettingsInvalid(
             "; ".join(complaints(error, Settings, environment)),
-            hint="README lists every variable, its type and default.",
+            hint="docs/settings.md lists every variable, its type and default.",
         ) from None
 
 
