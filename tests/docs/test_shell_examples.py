@@ -154,8 +154,12 @@ def test_a_page_s_commands_and_programs_run(reader: Reader, page: Path) -> None:
 def test_every_command_that_a_page_names_exists() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for name in re.findall(r"python -m worker ([a-z]+)|`worker ([a-z]+)|^ *worker ([a-z]+)", text, re.MULTILINE):
-            assert "".join(name) in COMMANDS, f"{page.name}: {name}"
+        typed = "\n".join(example.text for example in examples(page) if example.language == "bash")
+        for name in [
+            *re.findall(r"(?:python -m |`)worker ([a-z]+)", text),
+            *re.findall(r"^worker ([a-z]+)", typed, re.M),
+        ]:
+            assert name in COMMANDS, f"{page.name}: {name}"
 
 
 def test_the_manifest_s_variables_and_paths_exist() -> None:
