@@ -39,7 +39,7 @@ def load(path: str, monkeypatch: pytest.MonkeyPatch, **replaced: str) -> Any:
     name = path.removesuffix(".py").replace("/", ".")
     module = ModuleType(name)
     monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(text, path, "exec"), module.__dict__)  # noqa: S102 - a page of this repository
+    exec(compile(text, path, "exec"), module.__dict__)
     return module
 
 
@@ -92,7 +92,7 @@ def test_a_kind_of_job_is_answered_and_its_mistakes_are_told(tmp_path: Path, mon
     roll = load("worker/jobs/kinds/roll.py", monkeypatch)
     monkeypatch.setitem(kinds.KINDS, "roll", roll.Roll)
     monkeypatch.setitem(kinds.TYPE_WORDS, "roll", "roll")  # made of KINDS when the module is imported
-    monkeypatch.setitem(dispatch.KINDS, roll.Roll, roll.roll)  # type: ignore[arg-type]  # a dict, shown as a Mapping
+    monkeypatch.setitem(dispatch.KINDS, roll.Roll, roll.roll)
     with running_host(tmp_path) as host:
         answer = Worker(host).run_job({"input": {"type": "roll", "count": 3}})
         mistake = Worker(host).run_job({"input": {"type": "roll", "count": 300}})
