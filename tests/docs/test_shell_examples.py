@@ -157,7 +157,7 @@ def test_every_command_that_a_page_names_exists() -> None:
         typed = "\n".join(example.text for example in examples(page) if example.language == "bash")
         for name in [
             *re.findall(r"(?:python -m |`)worker ([a-z]+)", text),
-            *re.findall(r"^worker ([a-z]+)", typed, re.M),
+            *re.findall(r"^worker ([a-z]+)", typed, re.MULTILINE),
         ]:
             assert name in COMMANDS, f"{page.name}: {name}"
 
