@@ -1,4 +1,4 @@
-"""What the page on errors says beyond what each error knows of itself: a like HTTP status, and what to do about it."""
+"""Advice of the page on errors beyond each error's own words: a like HTTP status, and what to do."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 MOST_PROBLEMS = 100
-"""That one error lists, and one more that counts the rest."""
+"""Problems that one error lists; one more counts the rest."""
 
 Fault = Literal["client", "worker", "platform"]
 

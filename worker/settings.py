@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 VOLUME = Path("/runpod-volume")
 IMAGE_WEBUI_DIR = Path("/opt/webui")
-"""Where the image keeps A1111 when WEBUI_DIR says nothing."""
+"""Folder of A1111 in the image, used when WEBUI_DIR says nothing."""
 
 ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler"]
 MODEL_KINDS: tuple[ModelKind, ...] = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
@@ -550,12 +550,12 @@ class Settings(BaseSettings):
 
     @property
     def in_production(self) -> bool:
-        """Whether RunPod's job environment is present."""
+        """True in RunPod's job environment."""
         return bool(self.runpod_get_job)
 
     @property
     def results_root(self) -> Path | None:
-        """Where answers are kept, None: nowhere."""
+        """Folder in which answers are kept; None: they are not kept."""
         if self.results_dir is not None:
             return self.results_dir
         return VOLUME / "worker-results" if self.in_production and VOLUME.is_dir() else None
@@ -579,7 +579,7 @@ class Settings(BaseSettings):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the WebUI is told to do without a GPU."""
+        """True if the WebUI is told to do without a GPU."""
         return self.device == "cpu" or "--use-cpu" in shlex.split(self.webui_args)
 
     @property
@@ -591,11 +591,11 @@ class Settings(BaseSettings):
 
     @property
     def gpu_promised(self) -> bool:
-        """Whether whoever started the container says that there is a GPU."""
+        """True if the container runtime promises a GPU."""
         return (self.nvidia_visible_devices or "void").lower() not in {"void", "none"}
 
     def logs_as_json(self, stream: TextIO) -> bool:
-        """Whether logs written to `stream` are JSON."""
+        """Return whether logs written to `stream` are JSON."""
         return self.log_format == "json" or (self.log_format == "auto" and not stream.isatty())
 
     def secrets(self) -> list[str]:

@@ -19,7 +19,7 @@ class ImageCheck(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it can tell."""
+        """Labels that it can give."""
 
     def look(self, image: Image.Image) -> Mapping[str, float]:
         """Return a score from 0 to 1 for each label. Whatever it raises keeps the picture from being delivered."""

@@ -1,4 +1,4 @@
-"""What clients send through `alwayson_scripts` and `script_name`, as the typed units that the contract has for it.
+"""Requests through `alwayson_scripts` and `script_name`, as the typed units that the contract has for them.
 
 Nothing of a client's lists is passed on: the WebUI lays them over its defaults by position, cuts what is too long and
 switches on what is missing. A script that has no typed unit is refused.

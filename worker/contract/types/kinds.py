@@ -47,7 +47,7 @@ class Img2Img(Generation):
 
 
 class Outpaint(Part):
-    """How far the picture grows on each side, in pixels."""
+    """Pixels by which the picture grows on each side."""
 
     left: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
     right: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
@@ -131,7 +131,7 @@ class Interrogate(Job):
 
 
 class PngInfo(Job):
-    """What a picture file says about how it was made."""
+    """Read from a picture file how it was made."""
 
     kind: ClassVar[str] = "png_info"
 

@@ -45,7 +45,7 @@ _SCRIPT_WITHOUT = "is not a script of this worker's WebUI"
 
 @dataclass(slots=True)
 class _Attached:
-    """What is put into a request, and what its answer then has to show."""
+    """Parts of a request, and the traces that they have to leave in its answer."""
 
     body: dict[str, Any] = field(default_factory=dict)
     alwayson: dict[str, Any] = field(default_factory=dict)
