@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
+from worker.cli.deploy.presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
 from worker.settings import variables
 
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ class Worker:
         from worker.recovery.kept_results import KeptResults  # noqa: PLC0415 - see above
         from worker.recovery.retry import Executor  # noqa: PLC0415 - see above
         from worker.service import Service  # noqa: PLC0415 - see above
-        from worker.storage.target import from_settings  # noqa: PLC0415 - see above
+        from worker.storage.target import from_settings, key_template  # noqa: PLC0415 - see above
 
         if self._operating is None:
             raise AssertionError("spawn comes first")
@@ -177,7 +177,13 @@ class Worker:
         if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
             store.marks.hold([f"checkpoint/{self._default}"])
         guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)
-        delivery = Delivery(guard, store=target, wish=settings.delivery, limit=settings.max_output_bytes)
+        delivery = Delivery(
+            guard,
+            store=target,
+            wish=settings.delivery,
+            limit=settings.max_output_bytes,
+            template=key_template(settings),
+        )
         delivery.warm()
         source = PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s)
         inputs = InputLoader(source, threads, max_pixels=settings.max_input_pixels)

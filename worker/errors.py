@@ -84,6 +84,8 @@ class WorkerError(Exception):
     code: ClassVar[str] = "worker_error"
     fault: ClassVar[Fault] = "worker"
     retryable: ClassVar[bool] = False
+    http_status: ClassVar[int] = 500
+    """That says the same, for HTTP APIs in front of a worker."""
     about: ClassVar[str] = ""
     """One line for the table of errors in the docs."""
 
@@ -112,6 +114,7 @@ class ClientError(WorkerError):
 
     code = "client_error"
     fault = "client"
+    http_status = 400
 
 
 class WorkerFault(WorkerError):
@@ -127,6 +130,7 @@ class PlatformFault(WorkerError):
 
     code = "platform_fault"
     fault = "platform"
+    http_status = 502
     retryable = True
 
 
@@ -160,46 +164,55 @@ class InvalidInput(ClientError):
 
 class ModelNotFound(ClientError):
     code = "model_not_found"
+    http_status = 404
     about = "A model that the job names is neither on the volume nor known to the catalog."
 
 
 class IncompatibleModel(ClientError):
     code = "incompatible_model"
+    http_status = 422
     about = "A model does not fit the checkpoint, for example an SDXL LoRA with an SD 1.5 checkpoint."
 
 
 class DownloadRefused(ClientError):
     code = "download_refused"
+    http_status = 403
     about = "A model can't be fetched from where the job says: access denied, a forbidden address, or no model file."
 
 
 class HashMismatch(ClientError):
     code = "hash_mismatch"
+    http_status = 409
     about = "A model's bytes are not those that the job or the catalog expects; the file was not kept."
 
 
 class OutputTooLarge(ClientError):
     code = "output_too_large"
+    http_status = 413
     about = "The pictures exceed what the platform carries inline and no store is configured; says what would fit."
 
 
 class OutOfMemory(ClientError):
     code = "out_of_memory"
+    http_status = 413
     about = "The GPU's memory does not hold this job; ask for fewer or smaller pictures."
 
 
 class ImageRefused(ClientError):
     code = "image_refused"
+    http_status = 451
     about = "The endpoint's image check lets none of the pictures pass."
 
 
 class WebUIRejected(ClientError):
     code = "webui_rejected"
+    http_status = 422
     about = "The WebUI refused the job (HTTP 4xx); `details` carries its words."
 
 
 class Cancelled(ClientError):
     code = "cancelled"
+    http_status = 499
     about = "The client cancelled the job."
 
 
@@ -211,36 +224,43 @@ class SettingsInvalid(WorkerFault):
 
 class BootFailed(WorkerFault):
     code = "webui_boot_failed"
+    http_status = 503
     about = "The WebUI did not start or did not load the model that was asked for; the worker exits."
 
 
 class WebUICrashed(WorkerFault):
     code = "webui_crashed"
+    http_status = 502
     about = "The WebUI process ended during the job."
 
 
 class WebUIUnreachable(WorkerFault):
     code = "webui_unreachable"
+    http_status = 502
     about = "The WebUI did not answer on its port."
 
 
 class WebUIFailed(WorkerFault):
     code = "webui_error"
+    http_status = 502
     about = "The WebUI answered with an error of its own (HTTP 5xx); `details` carries its words."
 
 
 class GenerationStalled(WorkerFault):
     code = "generation_stalled"
+    http_status = 504
     about = "The WebUI made no progress for the stall limit."
 
 
 class DeadlineExceeded(WorkerFault):
     code = "deadline_exceeded"
+    http_status = 504
     about = "The job ran longer than its deadline and was interrupted."
 
 
 class WrongResult(WorkerFault):
     code = "wrong_result"
+    http_status = 502
     about = "The WebUI answered with something other than what was asked for; the pictures were not delivered."
 
 
@@ -264,11 +284,13 @@ class ModelDamaged(WorkerFault):
 
 class NoSpace(WorkerFault):
     code = "no_space"
+    http_status = 507
     about = "The volume has no room for a model that has to be fetched, and nothing that may be removed."
 
 
 class WorkerStopping(WorkerFault):
     code = "worker_stopping"
+    http_status = 503
     about = "The worker was told to stop and the job was not done within its grace; send it again."
 
 
@@ -279,6 +301,7 @@ class InternalError(WorkerFault):
 
 class VolumeUnavailable(PlatformFault):
     code = "volume_unavailable"
+    http_status = 503
     about = "The folder of a model is gone or can't be read, though it was there: the volume was lost, or its server."
 
 

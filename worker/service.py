@@ -126,7 +126,10 @@ class Service:
                 on_progress=on_progress,
                 on_piece=on_piece,
             )
-            await services.delivery.admit(accepted.job, context)
+            try:
+                await services.delivery.admit(accepted.job, context)
+            except InvalidInput as error:
+                raise accepted.placed(error) from None
         return accepted, context
 
     async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
@@ -161,7 +164,7 @@ class Service:
     async def _parts(self, job: Generation, context: JobContext, stream: ResultStream) -> list[PartResult]:
         """Return the outcome for each prompt or seed of a job, streamed as it was made."""
         parts: list[PartResult] = []
-        plain_jobs = self._services.plain_jobs(job)
+        plain_jobs = await self._services.plain_jobs(job)
         counts = [(plain.job.batch_size or 1) * (plain.job.n_iter or 1) for plain in plain_jobs]
         for number, plain in enumerate(plain_jobs):
             if plain.continues and parts[-1].error is not None:
@@ -223,6 +226,7 @@ class Service:
         """Return the answer without its pictures."""
         return {
             "images": [],
+            "pictures": [one.row(index) for index, one in enumerate(result.facts)],
             "seeds": list(result.seeds),
             "applied": result.applied,
             "info": dict(result.info),

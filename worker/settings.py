@@ -355,6 +355,13 @@ class Settings(BaseSettings):
     bucket_name: str | None = Field(None, description="S3 bucket, when the endpoint does not name it.")
     bucket_region: str | None = Field(None, description="S3 region; default: from the endpoint, else us-east-1.")
     bucket_prefix: str = Field("", description="Put before every key: `<prefix>/<job id>/<n>-<seed>.<ext>`.")
+    bucket_key: str = Field(
+        "{job}/{n}-{seed}",
+        description=(
+            "Names of pictures below the prefix, without their ending, of {job} {n} {seed} {stage} {date} {time} "
+            "{checkpoint}; {job} and {n} keep them apart. Date and time: of the job's beginning, UTC."
+        ),
+    )
     bucket_url_expiry_s: WholeSeconds = Field(86400, ge=60, le=604800, description="Life of presigned URLs.")
     bucket_link_check: LinkCheck = Field(
         "once",
@@ -489,7 +496,17 @@ class Settings(BaseSettings):
     )
     http_key_in_url: bool = Field(
         default=False,
-        description="Clients may also send that key as `?api_key=…`, which ends up in logs of proxies.",
+        description=(
+            "Clients may also send that key as `?api_key=…` or `?key=…`, or as the first part of the path "
+            "(`https://host/<key>`), which ends up in logs of proxies."
+        ),
+    )
+    http_cors_origins: str = Field(
+        "",
+        description=(
+            "Origins of the web pages that may use the HTTP API, separated by commas; `*`: all. Default: all where "
+            "HTTP_API_KEY is set, else pages of this machine (localhost)."
+        ),
     )
     gallery: str | None = Field(
         None,
@@ -564,6 +581,11 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The entries of ALLOW_HOSTS."""
         return tuple(entry.strip() for entry in self.allow_hosts.split(",") if entry.strip())
+
+    @property
+    def cors_origins(self) -> tuple[str, ...] | None:
+        """The entries of HTTP_CORS_ORIGINS; None where it is not set."""
+        return tuple(entry.strip() for entry in self.http_cors_origins.split(",") if entry.strip()) or None
 
     @property
     def readable_buckets(self) -> tuple[str, ...]:

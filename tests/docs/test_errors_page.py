@@ -15,7 +15,7 @@ from tests.support.loopback_http import Reply, serve
 from tests.support.pages import ROOT
 from tests.support.webui_dir import running_host
 from tests.support.workerproc import WorkerProcess
-from tools.error_page import COUNSEL
+from tools.error_page import ADVICE
 from worker.errors import all_errors
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def form(answer: Any) -> Any:
 
 
 def test_every_code_has_its_section_and_its_counsel() -> None:
-    assert set(SECTIONS) == set(COUNSEL) == set(ERRORS)
+    assert set(SECTIONS) == set(ADVICE) == set(ERRORS)
 
 
-@pytest.mark.parametrize("code", sorted(COUNSEL))
+@pytest.mark.parametrize("code", sorted(ADVICE))
 def test_a_http_status_agrees_with_whose_fault_it_is(code: str) -> None:
-    assert COUNSEL[code].status // 100 == (4 if ERRORS[code].fault == "client" else 5)
-    assert len(COUNSEL[code].advice) > 20
+    assert ERRORS[code].http_status // 100 == (4 if ERRORS[code].fault == "client" else 5)
+    assert len(ADVICE[code]) > 20
 
 
 @pytest.mark.parametrize("code", sorted(set(SECTIONS) - AT_START))

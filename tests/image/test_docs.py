@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from worker.cli.deploy.gpus import DOCUMENTED
+from worker.cli.deploy.presets import PRESETS
 from worker.cli.deploy.request import Options, wanted
 from worker.cli.main import main
-from worker.cli.presets import PRESETS
 from worker.errors import all_errors
 from worker.settings import variables
 

@@ -125,6 +125,14 @@ class JobSource:
             self._note("stop", job_id)
         self._wake()
 
+    def withdraw(self, job_id: str) -> bool:
+        """Take a job out of the queue; return whether it was still there."""
+        with self._changed:
+            waiting = [job for job in self._state.jobs if job["id"] == job_id]
+            for job in waiting:
+                self._state.jobs.remove(job)
+            return bool(waiting)
+
     def spoil_postings(self, *what: Posting) -> None:
         """Treat the next results posted in these ways, in this order."""
         with self._changed:

@@ -27,14 +27,14 @@ def test_an_empty_hash_is_no_hash() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({}, "needs a name or a url"),
+        ({}, "needs a name, a url or one_of"),
         ("", "at least 1 character"),
         ("  ", "must not be empty"),
         ("a\nb", "control characters"),
         ({"name": "x", "sha256": "12345678"}, "64 hex digits"),
         ({"name": "x", "sha256": "z" * 64}, "64 hex digits"),
-        ({"name": "x", "scale": float("nan")}, "finite"),
-        ({"name": "x", "scale": 11}, "less than or equal to 10"),
+        ({"name": "x", "scale": float("nan")}, "must be a number, -10 to 10"),
+        ({"name": "x", "scale": 11}, "must be -10 to 10, not 11"),
         ({"name": "x", "strength": 1}, "Extra inputs"),
         (7, "valid dictionary"),
     ],

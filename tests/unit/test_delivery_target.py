@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +11,8 @@ from worker.errors import InvalidInput, SettingsInvalid
 from worker.settings import read_settings
 from worker.storage.base import StoreTarget
 from worker.storage.endpoint import BadEndpoint, parse_endpoint
-from worker.storage.keys import key, public_url, safe
-from worker.storage.target import from_job, from_settings
+from worker.storage.keys import BadTemplate, KeyFields, KeyTemplate, public_url, safe
+from worker.storage.target import from_job, from_settings, key_template
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 
@@ -251,14 +254,14 @@ def test_a_store_that_is_no_object_is_refused(config: object) -> None:
 
 
 def test_keys_tell_prefix_job_number_and_seed() -> None:
-    assert key("out/a", "job-1", 0, 42, "png") == "out/a/job-1/0-42.png"
-    assert key("", "job-1", 3, 7, "jpg") == "job-1/3-7.jpg"
+    assert KeyTemplate().key("out/a", KeyFields("job-1", 0, 42), "png") == "out/a/job-1/0-42.png"
+    assert KeyTemplate().key("", KeyFields("job-1", 3, 7), "jpg") == "job-1/3-7.jpg"
     assert public_url("https://cdn.example.com/", "a b/1.png") == "https://cdn.example.com/a%20b/1.png"
 
 
 @given(st.text(), st.text())
 def test_a_key_never_leaves_its_prefix_and_two_jobs_never_share_one(one: str, other: str) -> None:
-    made = key("p", one, 0, 1, "png")
+    made = KeyTemplate().key("p", KeyFields(one, 0, 1), "png")
     assert made.startswith("p/")
     assert made.count("/") == 2
     assert ".." not in made.split("/")
@@ -266,3 +269,40 @@ def test_a_key_never_leaves_its_prefix_and_two_jobs_never_share_one(one: str, ot
     assert len(made) < 150
     if one != other:
         assert safe(one) != safe(other)
+
+
+def test_an_operator_names_pictures_as_they_like() -> None:
+    started = datetime(2026, 2, 7, 15, 30, 22, tzinfo=timezone(timedelta(hours=1)))
+    fields = KeyFields("job-1", 3, 42, "base", "SDXL/Deliberate v6", started)
+    template = KeyTemplate("{date}/{checkpoint}/{date}-{time}_s{seed}_{stage}_{job}.{n}")
+    assert template.key("p", fields, "png") == "p/20260207/SDXL-Deliberate-v6/20260207-143022_s42_base_job-1.3.png"
+    assert KeyTemplate("{job}-{n}-{checkpoint}-{stage}").key("", KeyFields("a", 0, 1), "png") == "a-0-none-none.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{job}/{seed}", "needs {n}"),
+        ("{seed}", "needs {job} and {n}"),
+        ("{job}/{n}/{sede}", "unknown placeholder {sede}"),
+        ("{job}/{n:>99999999}", "unknown placeholder"),
+        ("{job.__class__}/{n}", "unknown placeholder"),
+        ("{job}/{n} {seed}", "may have letters"),
+        ("../{job}/{n}", "empty part"),
+        ("/{job}/{n}", "empty part"),
+        ("{job}/{n", "can't be read"),
+    ],
+)
+def test_a_template_that_would_lose_pictures_or_leave_its_place_stops_the_start(text: str, why: str) -> None:
+    with pytest.raises(BadTemplate, match=re.escape(why)):
+        KeyTemplate(text)
+    with pytest.raises(SettingsInvalid, match="BUCKET_KEY"):
+        key_template(read_settings({"BUCKET_KEY": text}))
+
+
+@given(st.text(), st.text())
+def test_no_value_of_a_key_leaves_its_prefix(stage: str, checkpoint: str) -> None:
+    made = KeyTemplate("{stage}/{checkpoint}/{job}-{n}").key("p", KeyFields("j", 0, 1, stage, checkpoint), "png")
+    assert made.startswith("p/")
+    assert made.count("/") == 3
+    assert not {"", ".", ".."} & set(made.split("/"))

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from worker.cli.main import main
 from worker.contract.accept import accept
+from worker.contract.operator.presets import read_presets
 from worker.contract.types.kinds import LISTED
+from worker.models.lora_rules import LoraRules
 from worker.settings import variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,3 +79,11 @@ def test_every_threat_is_held_by_tests_that_are_there(threat: str, places: list[
         if place.startswith("tests"):
             files = [path] if path.is_file() else list(path.rglob("test_*.py"))
             assert any(re.search(r"^def test_", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
+
+
+def test_the_files_in_the_studio_page_are_read() -> None:
+    rules, presets = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/studio.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert LoraRules.model_validate(yaml.safe_load(rules)).rule("character/luca.safetensors").scale == 0.85
+    found = read_presets(presets)
+    accepted = accept({"character": "luca", "scene": "beach", "prompt": "running"}, presets=found)
+    assert accepted.preset["prompt"] == "luca, a boy with red hair, running, on a beach, low sun"

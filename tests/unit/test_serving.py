@@ -238,6 +238,17 @@ def test_a_local_run_leaves_pictures_and_an_answer_that_names_them(tmp_path: Pat
     assert len(lines) == 2
 
 
+def test_a_local_run_leaves_the_facts_about_a_picture_beside_it(tmp_path: Path) -> None:
+    rows = [{"index": 0, "metadata": {"seed": 7}}, {"index": 1, "metadata": "https://bucket/1.json"}, {"index": 2}]
+    answer = {"images": [base64.b64encode(PNG).decode(), "https://bucket/1.png"], "pictures": rows}
+    save_locally(answer, tmp_path)
+    assert json.loads((tmp_path / "001.json").read_text()) == {"seed": 7}
+    told = json.loads((tmp_path / "answer.json").read_text())["pictures"]
+    assert [row.get("metadata") for row in told] == ["001.json", "https://bucket/1.json", None]
+    save_locally({"images": [base64.b64encode(PNG).decode()], "pictures": [{"index": 0}]}, tmp_path)
+    assert not (tmp_path / "001.json").exists()
+
+
 def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
     assert len(save_locally({"images": [], "worker": {"backend": "a1111"}}, tmp_path)) == 1
 

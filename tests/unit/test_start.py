@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.webui_dir import environment
 from worker.default_checkpoint import plain_file
 
-BUDGET = 360
+BUDGET = 380
 LATER = {
     "PIL",
     "aiohttp",

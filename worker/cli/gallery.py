@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.printing import complain, write
-from worker.cli.submit import key_name
 from worker.client import Endpoint, EndpointError
+from worker.client.endpoint import key_name
 from worker.errors import WorkerError
 from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder

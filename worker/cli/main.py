@@ -23,10 +23,12 @@ COMMANDS = {
     "run": "worker.cli.run",
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
+    "bridge": "worker.bridge.command",
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "deploy": "worker.cli.deploy.command",
+    "presets": "worker.cli.show_presets",
     "plan": "worker.cli.plan",
     "schema": "worker.cli.schema",
 }

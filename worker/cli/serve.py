@@ -187,27 +187,37 @@ class HttpWorker:
         from worker.serving.http_api.job_api import JobApi, job_router  # noqa: PLC0415 - as above
         from worker.serving.http_api.probes import probe_routes  # noqa: PLC0415 - as above
         from worker.serving.http_api.request_body import BodyReader  # noqa: PLC0415 - as above
+        from worker.serving.local_gateway import LocalGateway  # noqa: PLC0415 - as above
+        from worker.serving.openai.router import openai_apis  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.browser_access import OriginGuard, PathNormalizer, with_browser_access  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.sessions import WebUIApi  # noqa: PLC0415 - as above
+        from worker.serving.sdapi.webui_apis import webui_apis  # noqa: PLC0415 - as above
 
         settings = self._settings
-        secret = settings.http_api_key
-        key = ApiKey(_plain(secret), in_url=settings.http_key_in_url)
-        api = JobApi(
-            self._table,
-            takes_jobs=lambda: self._started and not self._stopping.is_set(),
-            stopping=self._stopping,
-            bodies=BodyReader(settings.max_input_bytes, self._stopping),
-        )
-        app = create_app(
-            [Api(job_router(api, key))], probes=probe_routes(self._health, check_path=settings.health_check_path)
-        )
+        key_text = _plain(settings.http_api_key)
+        key = ApiKey(key_text, in_url=settings.http_key_in_url)
+        bodies = BodyReader(settings.max_input_bytes, self._stopping)
+        api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
+        gateway = LocalGateway(self._table, self._handler.handle, takes_jobs=self._takes_jobs)
+        apis = [
+            Api(job_router(api, key)),
+            *openai_apis(gateway, bodies, key),
+            *webui_apis(WebUIApi(gateway, bodies), key, queue_size=lambda: self._table.counts()["inQueue"]),
+        ]
+        app = create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
         if self._gallery is not None:
             from worker.gallery.web.access import Access  # noqa: PLC0415 - only where there is a gallery
             from worker.gallery.web.gallery_server import PATH  # noqa: PLC0415 - as above
             from worker.gallery.web.routes import gallery_app  # noqa: PLC0415 - as above
 
-            app.mount(PATH, gallery_app(self._gallery, Access(_plain(secret))))
+            app.mount(PATH, gallery_app(self._gallery, Access(key_text)))
             self._gallery.start()
-        return app
+        paths = PathNormalizer(app, key_text if settings.http_key_in_url else None)
+        guarded = paths if key_text is not None else OriginGuard(paths, settings.cors_origins or ())
+        return with_browser_access(guarded, settings.cors_origins, has_key=key_text is not None)
+
+    def _takes_jobs(self) -> bool:
+        return self._started and not self._stopping.is_set()
 
     def _health(self) -> dict[str, Any]:
         counts = self._table.counts()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -13,11 +12,9 @@ from worker.cli.job_file import read_job
 from worker.cli.printing import complain, write_json
 from worker.cli.run import JOB_ERROR, JobFile, bar, read_file
 from worker.client import Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
+from worker.client.endpoint import key_name
 from worker.errors import WorkerError
 from worker.telemetry.progress import Progress
-
-RUNPOD_HOST = "api.runpod.ai"
-
 
 app = typer.Typer(add_completion=False)
 
@@ -51,11 +48,6 @@ def submit(
     answer = _submit(client, wanted, out, timeout)
     write_json(answer)
     raise typer.Exit(JOB_ERROR if "error" in answer else 0)
-
-
-def key_name(where: str) -> str:
-    """Return the variable with the key for an endpoint: RunPod's goes to RunPod alone, never to an address at will."""
-    return "RUNPOD_API_KEY" if "://" not in where or urlsplit(where).hostname == RUNPOD_HOST else "HTTP_API_KEY"
 
 
 def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float | None) -> dict[str, Any]:

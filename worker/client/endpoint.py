@@ -7,7 +7,7 @@ import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from worker.client.job_state import (
     OVER,
@@ -35,6 +35,15 @@ SHORTEST_RUNSYNC_S, RUNSYNC_S = 1.0, 90.0
 """For how long ``/runsync`` may be told to wait, on RunPod at least a second."""
 
 _PLACE = re.compile(r"https?://[^\s/?#]+[^\s?#]*|[A-Za-z0-9_-]+")
+
+
+def key_name(where: str) -> str:
+    """Return the variable with the key for an endpoint: RunPod's goes to RunPod alone, never to an address at will."""
+    return (
+        "RUNPOD_API_KEY"
+        if "://" not in where or urlsplit(where).hostname == urlsplit(RUNPOD).hostname
+        else "HTTP_API_KEY"
+    )
 
 
 class Endpoint:

@@ -9,20 +9,22 @@ from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
 from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
-from worker.contract.compat import diffusers, model_cache, webui_api, webui_body
-from worker.contract.operator.presets import dress
+from worker.contract.compat import diffusers, model_cache, openai, webui_api, webui_body
+from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
+from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.job import Job
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from worker.contract.operator.apply_presets import PresetResult
     from worker.contract.operator.presets import Preset
     from worker.contract.parse.unknown_fields import UnknownFields
 
-Form = Literal["native", "a1111", "cached", "api", "diffusers"]
+Form = Literal["native", "a1111", "cached", "api", "diffusers", "openai"]
 _COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
 
 
@@ -42,14 +44,22 @@ class Accepted:
     job: Job
     form: Form
     _call: webui_api.Call | None = field(default=None, repr=False)
+    _openai: openai.OpenAICall | None = field(default=None, repr=False)
     _written: Mapping[str, str] = field(default_factory=dict, repr=False)
     preset: Mapping[str, Any] = field(default_factory=dict)
     """Fields that presets added or changed."""
+
+    def with_presets(self, result: PresetResult) -> Accepted:
+        """Return it with the remarks of the presets that were applied to it."""
+        self.job.remember(warnings=result.warnings, written={}, base_models=result.base_models)
+        return replace(self, preset=result.applied, _written={**self._written, **result.written})
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
         if self._call is not None:
             return _prefixed(error)
+        if self._openai is not None:
+            return InvalidInput(_of_openai(error.problems, self._openai), hint=error.hint)
         if not self._written:
             return error
         moved = [_moved(problem, as_written(problem.path, self._written)) for problem in error.problems]
@@ -68,6 +78,8 @@ class Accepted:
             )
         if self._call is not None:
             return webui_api.to_answer(self._call, answer)
+        if self._openai is not None:
+            return openai.to_answer(self._openai, answer)
         return dict(answer)
 
 
@@ -96,10 +108,12 @@ def accept(
     unknown: UnknownFields = "refuse" if unknown_fields == "auto" else unknown_fields
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits), "native")
+    if openai.matches(raw):
+        return _openai(raw, limits, presets or {})
     if webui_api.matches(raw):
         accepted = _api(raw, limits, "warn" if unknown_fields == "auto" else unknown_fields)
-    elif raw.get("preset"):
-        accepted = _dressed(without_empty(raw).fields, limits, presets or {}, unknown)
+    elif names_presets(raw):
+        accepted = _with_presets(without_empty(raw).fields, limits, presets or {}, unknown)
     else:
         accepted = _formed(raw, limits, unknown, guarded=True)
         if accepted.form == "native" != bare_form and webui_body.is_bare(raw):
@@ -124,18 +138,24 @@ def inside(error: ClientError) -> ClientError:
     return type(error)("; ".join(map(str, moved)), hint=error.hint, details=details)
 
 
-def _dressed(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields) -> Accepted:
+def _with_presets(
+    raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset], unknown: UnknownFields
+) -> Accepted:
+    """Return the job in `raw` with the presets that it names, whatever its form."""
     call = diffusers.to_job(raw) if diffusers.matches(raw) else None
-    dressed = dress(raw if call is None else call.fields, presets)
-    if dressed.problems:
+    result = apply_presets(raw if call is None else call.fields, presets)
+    if result.problems:
         written = {} if call is None else call.written
-        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in dressed.problems])
-    if call is not None:
-        accepted = _translated(replace(call, fields=dressed.fields), limits, unknown)
-    else:
-        accepted = _formed(dressed.fields, limits, unknown)
-    accepted.job.remember(warnings=dressed.warnings, written={})
-    return replace(accepted, preset=dressed.applied)
+        raise InvalidInput([_moved(problem, as_written(problem.path, written)) for problem in result.problems])
+    try:
+        if call is not None:
+            accepted = _translated(replace(call, fields=result.fields), limits, unknown)
+        else:
+            accepted = _formed(result.fields, limits, unknown)
+    except InvalidInput as error:
+        placed = [_moved(each, as_written(each.path, result.written)) for each in error.problems]
+        raise InvalidInput(placed, hint=error.hint, partial=error.partial) from None
+    return accepted.with_presets(result)
 
 
 def _formed(raw: dict[str, Any], limits: Limits, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
@@ -159,8 +179,10 @@ def _api(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> Accepte
     call = webui_api.to_job(raw)
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), "api", call)
-    if call.fields is not None and call.fields.get("preset"):
-        raise InvalidInput.at("payload.preset", "is not a field of the WebUI's API; send the job itself as the input")
+    ours = [name for name in PRESET_FIELDS if (call.fields or {}).get(name)]
+    if ours:
+        message = "is not a field of the WebUI's API; send the job itself as the input"
+        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
     return _parsed(call.fields, limits, _Shell("api", call), unknown)
 
 
@@ -174,7 +196,7 @@ class _Shell:
 
     def around(self, job: Job) -> Accepted:
         """Return `job` in this form."""
-        return Accepted(job, self.form, self.call, self.written)
+        return Accepted(job, self.form, self.call, _written=self.written)
 
 
 def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, *, guarded: bool = False) -> Accepted:
@@ -183,10 +205,32 @@ def _parsed(raw: object, limits: Limits, shell: _Shell, unknown: UnknownFields, 
         return shell.around(parse_job(raw, limits=limits, guarded=guarded, unknown=unknown))
     except InvalidInput as error:
         if error.partial is None:
-            placed = Accepted(Job(), shell.form, shell.call, shell.written).placed(error)
+            placed = Accepted(Job(), shell.form, shell.call, _written=shell.written).placed(error)
             raise placed from None
         rest = shell.around(cast("Job", error.partial))
         raise InvalidInput(rest.placed(error).problems, hint=error.hint, partial=rest) from None
+
+
+def _openai(raw: dict[str, Any], limits: Limits, presets: Mapping[str, Preset]) -> Accepted:
+    call = openai.to_job(raw, presets)
+    if call.fields is None:
+        return Accepted(WebUIGet(endpoint=openai.MODELS_LISTING), "openai", _openai=call)
+    result = apply_presets(call.fields, presets)
+    problems = [*call.problems, *result.problems]
+    try:
+        job = parse_job(result.fields, limits=limits)
+    except InvalidInput as error:
+        problems += error.problems
+    if problems:
+        raise InvalidInput(_of_openai(problems, call))
+    job.remember(warnings=call.warnings, written=call.written)
+    return Accepted(job, "openai", _openai=call).with_presets(result)
+
+
+def _of_openai(problems: Sequence[Problem], call: openai.OpenAICall) -> list[Problem]:
+    """Return `problems` with their paths as the client of OpenAI's API wrote them, each mistake once."""
+    moved = [_moved(problem, f"{openai.INPUT}.{as_written(problem.path, call.written)}") for problem in problems]
+    return list(dict.fromkeys(moved))
 
 
 def _prefixed(error: InvalidInput) -> InvalidInput:

@@ -150,6 +150,23 @@ class CheckAnswer(TypedDict):
     """0 to 1."""
 
 
+class PictureAnswer(TypedDict):
+    """One picture, whatever the kind of job; null where a fact does not apply."""
+
+    index: int
+    """Its place in `images` and `keys`."""
+    seed: int | None
+    prompt: str | None
+    """As it was drawn: wildcards filled in, with words of pools, presets and LoRAs; without the tags of `loras`."""
+    loras: list[AppliedLora]
+    checkpoint: str | None
+    size: AppliedSize
+    key: NotRequired[str]
+    """In the store, where it is in one."""
+    metadata: NotRequired[str | dict[str, Any]]
+    """All facts about it and a job that makes it again; see `output.metadata`. In a store: the URL of the file."""
+
+
 class PreviewAnswer(TypedDict):
     """Small stand-ins for one picture; what `output.thumbnail` and `output.blurhash` asked for."""
 
@@ -165,6 +182,8 @@ class JobAnswer(TypedDict):
     """Base64, or URLs; see `output.delivery`."""
     keys: NotRequired[list[str]]
     """Of the pictures in the store, where they are in one."""
+    pictures: list[PictureAnswer]
+    """One per picture, in their order."""
     seeds: list[int]
     """One per picture: each with `seed` and `batch_size: 1` makes that picture again."""
     applied: Applied
@@ -220,6 +239,7 @@ class UpscaleAnswer(TypedDict):
 
     images: list[str]
     keys: NotRequired[list[str]]
+    pictures: list[PictureAnswer]
     seeds: list[int]
     """Empty: nothing was drawn."""
     applied: AppliedUpscale
@@ -239,6 +259,21 @@ class InterrogateAnswer(TypedDict):
 
     caption: str
     model: Literal["clip", "deepdanbooru"]
+    phase_ms: dict[str, float]
+    warnings: list[str]
+    worker: WorkerInfo
+
+
+class ControlMapsAnswer(TypedDict):
+    """The answer to `control_maps`."""
+
+    images: list[str]
+    """A map of each picture, base64 of a PNG."""
+    info: str
+    poses: NotRequired[list[Any]]
+    """Of preprocessors that find poses: the points."""
+    tensor: NotRequired[Any]
+    """Of preprocessors that make no picture."""
     phase_ms: dict[str, float]
     warnings: list[str]
     worker: WorkerInfo
@@ -306,6 +341,7 @@ ANSWERS: tuple[type[Any], ...] = (
     JobAnswer,
     UpscaleAnswer,
     InterrogateAnswer,
+    ControlMapsAnswer,
     PngInfoAnswer,
     ListingAnswer,
     RefreshAnswer,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.clock import running
-from worker.delivery.files import Delivered, ResultFiles, picture_file, preview_answer
+from worker.delivery.files import Delivered, PictureMetadata, ResultFiles, picture_file, preview_answer
 from worker.delivery.size import SizeBudget, inline_bytes, plan, shrink
 from worker.delivery.streamed import Streamed, StreamedPicture
 from worker.delivery.upload import Uploader
@@ -22,6 +22,7 @@ from worker.images.formats.picture import BrokenPicture
 from worker.images.grid import grid
 from worker.images.preview import Preview, preview
 from worker.net.errors import Refused
+from worker.storage.keys import KeyFields, KeyTemplate
 from worker.storage.stores import StoreClients
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Delivery:
         store: The operator's, if any.
         wish: What holds when the client does not say: auto, base64, s3.
         limit: Bytes of an answer.
+        template: Of pictures' names in a store.
         threads: Pictures encoded or uploaded at once.
         now: A monotonic clock in seconds; `deadline` is on it.
 
@@ -61,6 +63,7 @@ class Delivery:
         store: StoreTarget | None = None,
         wish: Wish = "auto",
         limit: int = 9_500_000,
+        template: KeyTemplate | None = None,
         threads: int = 8,
         now: Callable[[], float] = running,
     ) -> None:
@@ -68,6 +71,7 @@ class Delivery:
         self._store = store
         self._wish: Wish = wish
         self._limit = limit
+        self._template = template or KeyTemplate()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
         self.clients = StoreClients(guard, connections=threads, now=now)
@@ -115,6 +119,8 @@ class Delivery:
         answer: Mapping[str, Any] | None = None,
         deadline: float,
         streamed: Streamed | None = None,
+        names: Sequence[KeyFields] = (),
+        metadata: Sequence[PictureMetadata] = (),
     ) -> Delivered:
         """Return what the answer carries for `pictures`.
 
@@ -128,6 +134,8 @@ class Delivery:
             answer: The answer without its pictures, for the record that `options` may ask for.
             deadline: When the upload has to be done.
             streamed: What `piece` has done already.
+            names: What names each picture in a store; default: the job, its place and its seed.
+            metadata: The facts about each picture, where the answer or the store is to have them.
 
         Raises:
             OutputTooLarge: nothing allowed fits; says what would.
@@ -141,14 +149,17 @@ class Delivery:
         result = ResultFiles(
             job_id,
             ready,
-            seeds,
+            names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)],
+            template=self._template,
             previews=self._previews(ready, options),
             grid=self._grid(ready, options),
             record=answer if options.record else None,
             hidden=wish == "none",
         )
         small = [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in result.previews]
-        budget = SizeBudget(self._limit, overhead_bytes + (len(json.dumps({"previews": small})) if small else 0))
+        inline = [one.inline for one in metadata]
+        more = {name: told for name, told in (("previews", small), ("metadata", inline)) if told}
+        budget = SizeBudget(self._limit, overhead_bytes + (len(json.dumps(more)) if more else 0))
         target = store or self._store
         whole = result.shown()
         route = plan(
@@ -170,13 +181,14 @@ class Delivery:
         made: Delivered | None = None
         if route == "s3" and target is not None:
             try:
-                made = self._stored(result, target, deadline, done)
+                stored = replace(result, metadata=[one.stored for one in metadata])
+                made = self._stored(stored, target, deadline, done)
             except DeliveryFailed as error:
                 if wish != "auto" or not budget.fits(whole):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
         if made is None:
-            made = result.inline()
+            made = replace(result, metadata=inline).inline()
             if options.record:
                 warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
         return replace(made, warnings=[*warnings, *made.warnings])
@@ -192,6 +204,7 @@ class Delivery:
         store: StoreTarget | None = None,
         deadline: float,
         streamed: Streamed,
+        name: KeyFields | None = None,
     ) -> StreamedPicture:
         """Return one picture of a job as it is told before the others are made.
 
@@ -207,6 +220,7 @@ class Delivery:
             store: The job's own; None: the operator's.
             deadline: When the upload has to be done.
             streamed: Takes note of what needs not be done again by `deliver`.
+            name: What names the picture in a store, as for `deliver`.
 
         Raises:
             OutputTooLarge: it fits into no piece, in the smallest format neither.
@@ -217,7 +231,8 @@ class Delivery:
         wish: Wish = options.delivery or self._wish
         target = store or self._store
         if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
-            client, file = self.clients.of(target), picture_file(target.prefix, job_id, number, ready, seed)
+            place = self._template.key(target.prefix, name or KeyFields(job_id, number, seed), ready.extension)
+            client, file = self.clients.of(target), picture_file(place, ready, seed)
             self._uploader.store(client, [file], deadline=deadline, linked=wish != "none")
             streamed.stored.add(file.key)
             return StreamedPicture(None if wish == "none" else client.url(file.key), ready, key=file.key)
@@ -290,6 +305,7 @@ class Delivery:
                 preview_answer(one, None if file is None else client.url(file.key))
                 for one, file in zip(result.previews, files.thumbnails, strict=True)
             ],
+            metadata=[file.key if result.hidden else client.url(file.key) for file in files.metadata],
             grid=None if files.grid is None else client.url(files.grid.key),
             record=None if files.record is None else client.url(files.record.key),
             warnings=[] if unverified is None else [unverified],

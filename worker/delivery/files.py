@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.delivery.upload import File
-from worker.storage.keys import folder, key
+from worker.storage.keys import KeyFields, KeyTemplate, folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,8 @@ class Delivered:
         keys: In the store, in order; empty inline.
         previews: `{thumbnail, blurhash}` for each picture, of these what was asked for; the thumbnail is base64 or a
             URL as the pictures are.
+        metadata: For each picture the facts about it, where they are wanted: inline themselves, in a store the URL of
+            their file, or its key where no pictures are in the answer.
         grid: All pictures on one sheet, base64 or a URL.
         record: URL of the file that tells how the pictures were made.
         warnings: What the client should know: a smaller format, a store that failed.
@@ -39,6 +41,7 @@ class Delivered:
     bytes: int
     keys: list[str] = field(default_factory=list)
     previews: list[dict[str, str]] = field(default_factory=list, repr=False)
+    metadata: Sequence[str | Mapping[str, Any]] = field(default=(), repr=False)
     grid: str | None = field(default=None, repr=False)
     record: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -50,13 +53,23 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureMetadata:
+    """The facts about one picture: as an answer carries them, and as a file beside the picture has them."""
+
+    inline: Mapping[str, Any]
+    stored: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ResultFiles:
     """The files of a result.
 
     Attributes:
         id: The job's, which names its folder in a store.
         pictures: As delivered.
-        seeds: One for each.
+        names: One for each.
+        template: Of their names in a store.
+        metadata: The facts about each, or none at all.
         previews: One for each, or none at all.
         grid: All of them on one sheet.
         record: The answer without its pictures, to be stored beside them.
@@ -65,7 +78,9 @@ class ResultFiles:
 
     id: str
     pictures: Sequence[Picture]
-    seeds: Sequence[int]
+    names: Sequence[KeyFields]
+    template: KeyTemplate = field(default_factory=KeyTemplate)
+    metadata: Sequence[Mapping[str, Any]] = ()
     previews: Sequence[Preview] = ()
     grid: Picture | None = None
     record: Mapping[str, Any] | None = None
@@ -89,23 +104,25 @@ class ResultFiles:
             pictures=list(self.pictures),
             previews=[preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in self.previews],
             grid=None if self.grid is None else self.grid.base64,
+            metadata=self.metadata,
             bytes=sum(len(one.data) for one in self.pictures),
         )
 
     def files(self, prefix: str) -> StoredFiles:
         """Return its files, named below `prefix`."""
         pictures = [
-            picture_file(prefix, self.id, number, picture, seed)
-            for number, (picture, seed) in enumerate(zip(self.pictures, self.seeds, strict=True))
+            picture_file(self.template.key(prefix, name, picture.extension), picture, name.seed)
+            for picture, name in zip(self.pictures, self.names, strict=True)
         ]
         thumbnails = [
-            None if one.thumbnail is None else _file(f"{file.key}.thumbnail.jpg", one.thumbnail, seed)
-            for one, file, seed in zip(self.previews, pictures, self.seeds, strict=False)
+            None if one.thumbnail is None else picture_file(f"{file.key}.thumbnail.jpg", one.thumbnail, name.seed)
+            for one, file, name in zip(self.previews, pictures, self.names, strict=False)
         ]
         place = folder(prefix, self.id)
-        grid = None if self.grid is None else _file(f"{place}/grid.{self.grid.extension}", self.grid)
+        grid = None if self.grid is None else picture_file(f"{place}/grid.{self.grid.extension}", self.grid)
         record = None if self.record is None else _record(place, self.record, pictures)
-        return StoredFiles(pictures, thumbnails, grid, record)
+        metadata = [_metadata(file.key, facts) for file, facts in zip(pictures, self.metadata, strict=False)]
+        return StoredFiles(pictures, thumbnails, metadata, grid, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +131,14 @@ class StoredFiles:
 
     pictures: list[File]
     thumbnails: list[File | None]
+    metadata: list[File]
     grid: File | None
     record: File | None
 
     def all(self) -> list[File]:
         """Return every file, pictures first."""
-        more = (*self.thumbnails, self.grid, self.record)
+        more = (*self.thumbnails, *self.metadata, self.grid, self.record)
         return [*self.pictures, *(file for file in more if file is not None)]
-
-
-def picture_file(prefix: str, job_id: str, number: int, picture: Picture, seed: int) -> File:
-    """Return a job's picture as the file that it becomes; `number` counts from 0."""
-    return _file(key(prefix, job_id, number, seed, picture.extension), picture, seed)
 
 
 def preview_answer(one: Preview, thumbnail: str | None) -> dict[str, str]:
@@ -134,11 +147,18 @@ def preview_answer(one: Preview, thumbnail: str | None) -> dict[str, str]:
     return {name: value for name, value in both.items() if value is not None}
 
 
-def _file(name: str, picture: Picture, seed: int | None = None) -> File:
+def picture_file(name: str, picture: Picture, seed: int | None = None) -> File:
+    """Return a picture as the file that it becomes under the key `name`."""
     metadata = {"width": str(picture.width), "height": str(picture.height)}
     if seed is not None:
         metadata = {"seed": str(seed), **metadata}
     return File(name, picture.data, picture.content_type, metadata)
+
+
+def _metadata(picture: str, facts: Mapping[str, Any]) -> File:
+    """Return the facts about the picture under the key `picture` as the file beside it."""
+    text = json.dumps({**facts, "key": picture}, ensure_ascii=False, indent=1, allow_nan=False)
+    return File(f"{picture.rpartition('.')[0]}.json", text.encode("utf-8", "replace"), "application/json")
 
 
 def _record(place: str, answer: Mapping[str, Any], pictures: Sequence[File]) -> File:

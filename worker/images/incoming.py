@@ -77,6 +77,13 @@ def as_mask(image: Image.Image, *, rounded: bool = False) -> Image.Image:
     return image.convert("L")
 
 
+def transparency_mask(image: Image.Image) -> Image.Image:
+    """Return the mask of what is transparent in `image`: white there, black where it is opaque."""
+    if image.mode != "RGBA":
+        return Image.new("L", image.size, 0)
+    return image.getchannel("A").point(lambda value: _OPAQUE - value)
+
+
 def nearest_size(width: int, height: int, *, low: int, high: int) -> tuple[int, int]:
     """Return the nearest multiples of 8 within `low` and `high`."""
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.errors import InvalidInput, ModelNotFound, Problem, WorkerError
+from worker.jobs.picture_facts import facts_of_generation
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
 from worker.jobs.results import apply_image_check
 from worker.jobs.verification import verify
+from worker.models.volume.integrity import measure
 from worker.webui.previews import with_previews
 from worker.webui.request.body import with_baseline
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.model_files import ModelFiles
     from worker.jobs.operator_config import OperatorConfig
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
+    from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.jobs.results import Generated
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
@@ -129,7 +133,22 @@ class ImageGeneration:
                 await self._files.refetch(prepared.models.models, context, failure)
             else:
                 attempts.succeeded()
-                return replace(result, warnings=(*prepared.warnings, *result.warnings, *attempts.notes))
+                facts = await self._threads.run(self._facts, prepared, result)
+                warnings = (*prepared.warnings, *result.warnings, *attempts.notes)
+                return replace(result, warnings=warnings, facts=facts)
+
+    def _facts(self, prepared: PreparedJob, result: Generated) -> tuple[ImageFacts, ...]:
+        """Return the facts about each picture, with hashes of LoRAs where the client wants them. Blocking."""
+        models, wanted = prepared.models, bool(prepared.job.output.metadata)
+        if wanted:
+            models = replace(models, models=tuple(self._with_hash(each) for each in models.models))
+        return facts_of_generation(prepared.job, models, result, repeatable=wanted)
+
+    def _with_hash(self, model: ResolvedModel) -> ResolvedModel:
+        """Return a LoRA with the hash of its file, measured once. Blocking."""
+        if model.kind != "lora" or model.file is None or model.file.sha256 is not None:
+            return model
+        return replace(model, file=replace(model.file, sha256=measure(self._store.inventory, model.file)))
 
     async def check(self, result: Generated, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures that the operator's image check lets pass; the GPU has been given on.

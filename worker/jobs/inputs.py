@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Img2Img, Inpaint, Interrogate, Upscale
+from worker.contract.types.kinds import ControlMaps, Img2Img, Inpaint, Interrogate, Upscale
 from worker.errors import InvalidInput
 from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import (
@@ -21,6 +21,7 @@ from worker.images.incoming import (
     opaque,
     read_picture,
     to_base64,
+    transparency_mask,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class JobInputs:
     Attributes:
         images: To start from.
         mask: White is made anew.
+        masks: One for each of `images`, of jobs that have several.
         size: Of what is worked on, where the pictures decide; None without start pictures.
         own: Of the picture to start from.
         units: ``<unit>.image`` and the like, of ControlNet.
@@ -65,6 +67,7 @@ class JobInputs:
     warnings: tuple[str, ...] = ()
     result: Size | None = None
     own: Size | None = None
+    masks: tuple[str, ...] = ()
 
 
 NO_INPUTS = JobInputs()
@@ -137,6 +140,10 @@ def _read_all(job: Job, read: Callable[[str, str], Image]) -> JobInputs:
             warnings=warnings,
             own=Size(*images[0].size),
         )
+    if isinstance(job, ControlMaps):
+        images = [opaque(read(text, job.path(f"images[{n}]"))) for n, text in enumerate(job.images)]
+        masks = [as_mask(read(text, job.path(f"masks[{n}]"))) for n, text in enumerate(job.masks or ())]
+        return JobInputs(tuple(map(to_base64, images)), masks=tuple(map(to_base64, masks)))
     if isinstance(job, (Upscale, Interrogate)):
         image = read(job.image, job.path("image"))
         keeps_alpha = isinstance(job, Upscale) and image.mode == "RGBA"
@@ -156,7 +163,8 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
     if job.mask is not None:
         path = job.path("mask")
         rounded = job.mask_round is not False
-        mask = as_mask(read(job.mask, path), rounded=rounded)
+        drawn = read(job.mask, path)
+        mask = transparency_mask(drawn) if job.mask_from_alpha else as_mask(drawn, rounded=rounded)
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
@@ -192,7 +200,8 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
         if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
             raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
     elif is_empty(mask, rounded=rounded):
-        raise InvalidInput.at(path, "is black all over: white is what is made anew")
+        kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
+        raise InvalidInput.at(path, f"is {kind} is made anew")
 
 
 def _is_put_back(job: Inpaint) -> bool:

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,6 +66,7 @@ class JobContext:
         phases: The time spent in each phase.
         on_progress: Gets the job's progress.
         on_piece: Gets its pictures one by one; None: nobody listens.
+        started: Its beginning, for the names of its pictures.
         holds: Holds on model files, given up when the job ends; to be closed in a thread.
     """
 
@@ -74,6 +76,7 @@ class JobContext:
     phases: Phases
     on_progress: ProgressSink
     on_piece: PieceSink | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     holds: ExitStack = field(default_factory=ExitStack)
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:

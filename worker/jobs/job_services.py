@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.contract.expand.prompts import expand
+from worker.contract.expand.prompts import draws_loras, expand
+from worker.jobs.prepare.resolved_models import lora_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from worker.contract.base.limits import Limits
@@ -60,11 +62,15 @@ class JobServices:
     unknown_fields: UnknownFieldRule
     random: Random
 
-    def plain_jobs(self, job: Generation) -> list[Piece]:
+    async def plain_jobs(self, job: Generation) -> list[Piece]:
         """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`."""
+        files: Sequence[str] = ()
+        if draws_loras(job):
+            files = await self.threads.run(lora_files, self.store.volume, self.backend.catalog)
         return expand(
             job,
             draw=lambda: self.random.randint(0, LARGEST_SEED),
             lists=self.operator.wildcards,
+            lora_files=files,
             max_pixels=self.limits.max_pixels,
         )

@@ -85,24 +85,31 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
     Raises:
         SettingsInvalid: a file that can't be read, or not understood; names the variable.
     """
-    presets = read_presets(
-        resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}").read_text(encoding="utf-8")
-    )
-    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
-    if own is not None:
-        try:
-            presets |= read_presets(_text(own, "PRESETS_FILE"))
-        except PresetsInvalid as error:
-            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
     rules: tuple[Rule, ...] = ()
     if settings.prompt_policy_file is not None:
         try:
             rules = read_policy(_text(settings.prompt_policy_file, "PROMPT_POLICY_FILE"))
         except PolicyInvalid as error:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
-    return OperatorConfig(
-        presets, _lists(settings.wildcards_dir or settings.models_root / WILDCARDS), rules, load(settings)
-    )
+    lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
+    return OperatorConfig(load_presets(settings), lists, rules, load(settings))
+
+
+def load_presets(settings: Settings) -> dict[str, Preset]:
+    """Return the presets that ship with the worker, and the operator's over them.
+
+    Raises:
+        SettingsInvalid: the operator's can't be read, or not understood.
+    """
+    shipped = resources.files("worker.contract.operator").joinpath(f"data/{PRESETS}")
+    presets = read_presets(shipped.read_text(encoding="utf-8"))
+    own = settings.presets_file or _if_there(settings.models_root / PRESETS)
+    if own is not None:
+        try:
+            presets |= read_presets(_text(own, "PRESETS_FILE"))
+        except PresetsInvalid as error:
+            raise SettingsInvalid(f"PRESETS_FILE={str(own)!r}: {error}") from None
+    return presets
 
 
 def _if_there(path: Path) -> Path | None:

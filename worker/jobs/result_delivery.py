@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker.delivery.files import PictureMetadata
 from worker.delivery.streamed import Streamed
 from worker.errors import DeliveryFailed, WorkerError
 from worker.strict_json import encoded_size
@@ -13,7 +14,7 @@ from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from worker.delivery.streamed import StreamedPicture
     from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext, JobThreads
+    from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
     from worker.telemetry.progress import PieceSink
@@ -58,7 +60,9 @@ class ResultDelivery:
     def stream(self, job: Generation, context: JobContext) -> ResultStream:
         """Return the stream on which the job's pictures are posted one by one, where wanted and listened to."""
 
-        def piece(streamed: Streamed, number: int, picture: Picture, seed: int) -> StreamedPicture:
+        def piece(
+            streamed: Streamed, number: int, picture: Picture, seed: int, facts: ImageFacts | None
+        ) -> StreamedPicture:
             return self._delivery.piece(
                 context.id,
                 number,
@@ -68,6 +72,7 @@ class ResultDelivery:
                 store=context.target,
                 deadline=context.deadline,
                 streamed=streamed,
+                name=None if facts is None else facts.name(context.id, number, context.started),
             )
 
         return ResultStream(context.on_piece if job.stream else None, piece, self._threads)
@@ -91,7 +96,9 @@ class ResultDelivery:
         with context.phases.phase("deliver"):
             delivered = await self._threads.run(self._delivered, answer, result, job, context, streamed)
         context.phases.bytes += delivered.bytes
-        return {**answer, **delivered.told(), "warnings": [*answer["warnings"], *delivered.warnings]}
+        rows = _with_places(answer.get("pictures") or (), delivered)
+        told = {**delivered.told(), **({"pictures": rows} if rows else {})}
+        return {**answer, **told, "warnings": [*answer["warnings"], *delivered.warnings]}
 
     def _delivered(
         self, answer: dict[str, Any], result: Generated, job: Job, context: JobContext, streamed: Streamed | None
@@ -107,10 +114,34 @@ class ResultDelivery:
                 answer=answer,
                 deadline=context.deadline,
                 streamed=streamed,
+                names=[one.name(context.id, number, context.started) for number, one in enumerate(result.facts)],
+                metadata=_metadata(context.id, answer, result) if job.output.metadata else (),
             )
         except DeliveryFailed as error:
             error.details["kept"] = self._kept.keep_pictures(context.id, result.pictures, result.seeds)
             raise
+
+
+def _metadata(job_id: str, answer: Mapping[str, Any], result: Generated) -> list[PictureMetadata]:
+    """Return the facts about each picture for the answer and for the store."""
+    worker = answer["worker"]
+    versions = {"worker": worker["version"], "backend": worker["backend"], "webui": worker["webui_version"]}
+    return [
+        PictureMetadata(
+            inline=one.document(job_id, index, versions, whole=False),
+            stored=one.document(job_id, index, versions, whole=True),
+        )
+        for index, one in enumerate(result.facts)
+    ]
+
+
+def _with_places(rows: Sequence[Mapping[str, Any]], delivered: Delivered) -> list[dict[str, Any]]:
+    """Return the answer's rows with the key of each picture in the store, and the facts about it where wanted."""
+    places = [
+        {name: values[index] for name, values in (("key", delivered.keys), ("metadata", delivered.metadata)) if values}
+        for index in range(len(rows))
+    ]
+    return [{**row, **place} for row, place in zip(rows, places, strict=True)]
 
 
 class ResultStream:
@@ -122,14 +153,14 @@ class ResultStream:
 
     Args:
         sink: Posts a piece; None: nobody listens, and nothing is done.
-        deliver: Returns a picture as it is told, given its number, itself and its seed; blocking.
+        deliver: Returns a picture as it is told, given its number, itself, its seed and the facts about it; blocking.
         threads: For `deliver`.
     """
 
     def __init__(
         self,
         sink: PieceSink | None,
-        deliver: Callable[[Streamed, int, Picture, int], StreamedPicture],
+        deliver: Callable[[Streamed, int, Picture, int, ImageFacts | None], StreamedPicture],
         threads: JobThreads,
     ) -> None:
         self._sink = sink
@@ -169,8 +200,9 @@ class ResultStream:
         if self._queue is None:
             return
         if part.result is not None:
-            for picture, seed in zip(part.result.pictures, part.result.seeds, strict=False):
-                self._queue.put_nowait(partial(self._picture, self._number, picture, seed, part.path))
+            facts = [*part.result.facts, *[None] * len(part.result.pictures)]
+            for picture, seed, fact in zip(part.result.pictures, part.result.seeds, facts, strict=False):
+                self._queue.put_nowait(partial(self._picture, self._number, picture, seed, fact, part.path))
                 self._number += 1
         if part.error is not None:
             self._queue.put_nowait(partial(self._failure, part.path, part.error))
@@ -188,10 +220,12 @@ class ResultStream:
             finally:
                 queue.task_done()
 
-    async def _picture(self, number: int, picture: Picture, seed: int, path: str) -> dict[str, Any]:
+    async def _picture(
+        self, number: int, picture: Picture, seed: int, facts: ImageFacts | None, path: str
+    ) -> dict[str, Any]:
         place = {"index": number, "seed": seed, **({"path": path} if path else {})}
         try:
-            piece: StreamedPicture = await self._threads.run(self._deliver, self.streamed, number, picture, seed)
+            piece: StreamedPicture = await self._threads.run(self._deliver, self.streamed, number, picture, seed, facts)
         except WorkerError as error:
             return {**place, "error": error.to_answer()}
         told = {"image": piece.image, "key": piece.key, "warnings": list(piece.warnings)}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from worker.errors import WorkerError
     from worker.images.formats.picture import Picture
+    from worker.jobs.picture_facts import ImageFacts
     from worker.safety.gate import Gate
 
 
@@ -26,6 +27,7 @@ class Generated:
     Attributes:
         applied: The models and values that made them, as the answer's `applied`.
         info: A1111's own `info`.
+        facts: About each picture, in order.
         checks: The findings of the operator's image check; None: there is no check.
         parts: The outcome of each part of a job with several prompts or seeds.
     """
@@ -36,6 +38,7 @@ class Generated:
     info: Mapping[str, Any]
     parameters: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    facts: tuple[ImageFacts, ...] = ()
     extras: tuple[Picture, ...] = field(default=())
     parts: tuple[dict[str, Any], ...] = ()
     checks: tuple[dict[str, Any], ...] | None = None
@@ -64,6 +67,7 @@ def _followed(results: Sequence[Generated]) -> Generated:
         results[0],
         pictures=tuple(picture for result in results for picture in result.pictures),
         seeds=tuple(seed for result in results for seed in result.seeds),
+        facts=tuple(fact for result in results for fact in result.facts),
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
         extras=tuple(picture for result in results for picture in result.extras),
         info={**results[0].info, **merged},
@@ -115,6 +119,7 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         results[0],
         pictures=tuple(picture for result in results for picture in result.pictures),
         seeds=tuple(seed for result in results for seed in result.seeds),
+        facts=tuple(fact for result in results for fact in result.facts),
         warnings=(
             *dict.fromkeys(warning for result in results for warning in result.warnings),
             *(f"{part.path} failed: {part.error.message}" for part in failed if part.error is not None),
@@ -150,6 +155,7 @@ def apply_image_check(gate: Gate, result: Generated, *, together: bool = False) 
         result,
         pictures=tuple(one.picture for one in verdicts if one.picture is not None),
         seeds=tuple(result.seeds[index] for index in kept if index < len(result.seeds)),
+        facts=tuple(result.facts[index] for index in kept if index < len(result.facts)),
         extras=(),
         checks=tuple(checks),
         warnings=(*result.warnings, *said),

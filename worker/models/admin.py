@@ -80,8 +80,10 @@ def listed(store: ModelStore, kinds: tuple[ModelKind, ...] = KINDS) -> Iterator[
             entry = store.inventory.entry(file)
             entry = replace(entry, last_used=store.inventory.last_used(entry))
             known = store.catalog.named(entry.name or entry.stem, kind) or store.catalog.named(entry.stem, kind)
-            words = store.inventory.words_beside(file)
-            yield ModelRow(describe(file.path.absolute(), entry, known, words_beside=words), entry, file.size)
+            rule = store.lora_rules.rule(file.file) if file.kind == "lora" else None
+            notes = store.inventory.notes_beside(file)
+            model = describe(file.path.absolute(), entry, known, rule=rule, notes=notes)
+            yield ModelRow(model, entry, file.size)
 
 
 def summary(store: ModelStore) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from worker.models.download.progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
 from worker.models.format.detect import is_usable_as
 from worker.models.format.filenames import BadReference
+from worker.models.lora_rules import read_lora_rules
 from worker.models.sources.catalog import read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
@@ -87,6 +88,7 @@ class ModelStore:
     ) -> None:
         self.settings = settings
         self.catalog = catalog if catalog is not None else read_catalog()
+        self.lora_rules = read_lora_rules(settings.models_root)
         self.volume = Volume.of(settings)
         self.inventory = Inventory(self.volume, now=now)
         owner = this_process()
@@ -144,7 +146,8 @@ class ModelStore:
         listing, file = self.volume.listing_stamp(kind), file_stamp(path)
         if listing is None or file is None:
             return None
-        return listing, self.inventory.stamp(), file, file_stamp(path.with_suffix(".txt"))
+        notes = file_stamp(path.with_suffix(".txt")), file_stamp(path.with_suffix(".json"))
+        return listing, self.inventory.stamp(), file, notes
 
     async def prepare(
         self, wanted: Sequence[tuple[str, ModelRef, ModelKind]], *, on_progress: ProgressSink | None = None
@@ -336,6 +339,7 @@ class ModelStore:
             file.path.absolute(),
             self.inventory.entry(file),
             resolution.catalog,
-            words_beside=self.inventory.words_beside(file),
+            rule=self.lora_rules.rule(file.file) if file.kind == "lora" else None,
+            notes=self.inventory.notes_beside(file),
             fetched=fetched,
         )

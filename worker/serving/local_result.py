@@ -25,13 +25,16 @@ _OWN_NAME = re.compile(r"\d{3}\.[a-z]+")
 def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
 
-    In ``answer.json`` each picture that came inline is its file's name; a URL stays what it is. The files of an earlier
-    run, as its ``answer.json`` names them, are removed.
+    The facts about a picture, where the job asked for them, are beside it: ``001.json`` for ``001.png``. In
+    ``answer.json`` what came inline is its file's name; a URL stays what it is. The files of an earlier run, as its
+    ``answer.json`` names them, are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
     images = [_save_picture(image, index, folder) for index, image in enumerate(answer.get("images") or [], start=1)]
     saved = {**answer, "images": images} if "images" in answer else dict(answer)
+    if "pictures" in answer:
+        saved["pictures"] = [_save_facts(row, index, folder) for index, row in enumerate(answer["pictures"], start=1)]
     path = folder / "answer.json"
     path.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if "error" in answer:
@@ -44,15 +47,30 @@ def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
     return lines
 
 
+def _save_facts(row: Mapping[str, Any], index: int, folder: Path) -> dict[str, Any]:
+    """Write the facts about one picture that came inline; return its row with their file's name in their place."""
+    facts = row.get("metadata")
+    if not isinstance(facts, dict):
+        return dict(row)
+    name = f"{index:03}.json"
+    (folder / name).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {**row, "metadata": name}
+
+
 def _remove_earlier(folder: Path) -> None:
     try:
         earlier = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    images = earlier.get("images") if isinstance(earlier, dict) else None
-    for name in images if isinstance(images, list) else ():
+    told = earlier if isinstance(earlier, dict) else {}
+    images, rows = _list(told.get("images")), _list(told.get("pictures"))
+    for name in (*images, *(row.get("metadata") for row in rows if isinstance(row, dict))):
         if isinstance(name, str) and _OWN_NAME.fullmatch(name):
             (folder / name).unlink(missing_ok=True)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _save_picture(image: str, index: int, folder: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.errors import InvalidInput, Problem, SettingsInvalid
 from worker.storage.base import DAY_S, StoreTarget
 from worker.storage.endpoint import BadEndpoint
+from worker.storage.keys import BadTemplate, KeyTemplate
 from worker.storage.stores import parse_location
 from worker.suggestions import nearest
 
@@ -53,6 +54,18 @@ def from_settings(settings: Settings) -> StoreTarget | None:
         trusted=True,
         link_check=settings.bucket_link_check,
     )
+
+
+def key_template(settings: Settings) -> KeyTemplate:
+    """Return the template of pictures' names in a store.
+
+    Raises:
+        SettingsInvalid: it can't be used; says why.
+    """
+    try:
+        return KeyTemplate(settings.bucket_key)
+    except BadTemplate as error:
+        raise SettingsInvalid(f"BUCKET_KEY={settings.bucket_key!r} {error}") from None
 
 
 _FIELDS = ("accessId", "accessSecret", "endpointUrl")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 
@@ -37,6 +37,12 @@ class Progress:
         """Return what is known, numbers rounded to what means something."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return {name: round(value, 1) if isinstance(value, float) else value for name, value in known.items()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Progress:
+        """Return the progress that `to_json` made `told` of; names that are not known here are left out."""
+        known = {each.name: told[each.name] for each in fields(cls) if each.name in told}
+        return cls(**{"stage": "", **known})
 
 
 ProgressSink = Callable[[Progress], None]

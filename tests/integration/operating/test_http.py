@@ -18,8 +18,8 @@ from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
-from worker.cli.submit import key_name
 from worker.client import AsyncEndpoint, Endpoint, EndpointError, JobCancelled, JobFailed, JobTimedOut, read_webhook
+from worker.client.endpoint import key_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,7 @@ def test_what_can_be_no_id_webhook_or_policy_is_refused(served: Endpoint, more: 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "", 404), ("GET", "nope", 404), ("GET", "run", 405), ("PUT", "status/x", 405)],
+    [("DELETE", "", 405), ("GET", "nope", 404), ("GET", "run", 405), ("PUT", "status/x", 405)],
 )
 def test_whatever_is_asked_the_answer_is_json(served: Endpoint, method: str, path: str, status: int) -> None:
     answer = requests.request(method, f"{served.url}/{path}", timeout=10)

@@ -114,6 +114,14 @@ def test_a_webui_that_does_not_start_ends_it_with_a_failure(tmp_path: Path) -> N
         process.assert_nothing_left()
 
 
+def test_a1111s_own_api_is_there_as_well(balanced: tuple[str, WorkerProcess]) -> None:
+    url, _ = balanced
+    drawn = requests.post(f"{url}/sdapi/v1/txt2img/", json=JOB, timeout=60).json()
+    assert base64.b64decode(drawn["images"][0]).startswith(b"\x89PNG")
+    assert json.loads(drawn["info"])["seed"] == 5
+    assert requests.get(f"{url}/sdapi/v1/progress", timeout=10).json()["state"]["job_count"] == 0
+
+
 def test_jobs_are_answered_with_the_workers_id(balanced: tuple[str, WorkerProcess]) -> None:
     url, _ = balanced
     told = requests.post(f"{url}/runsync", json={"input": JOB}, timeout=60).json()

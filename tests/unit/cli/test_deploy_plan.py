@@ -9,8 +9,8 @@ import pytest
 from worker.cli.deploy import gpus
 from worker.cli.deploy.gpus import DOCUMENTED, GpuType, NoGpus, choose
 from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Wanted, plan
+from worker.cli.deploy.presets import PRESETS
 from worker.cli.deploy.request import Misuse, Options, wanted
-from worker.cli.presets import PRESETS
 
 ENDPOINT: dict[str, Any] = {
     "name": "w",

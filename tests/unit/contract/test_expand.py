@@ -144,3 +144,21 @@ def test_any_template_ends(text: str, seed: int) -> None:
         assert len(expand_text(text, seed, LISTS)) <= 20_000
     except InvalidInput:
         return
+
+
+def test_a_counted_choice_takes_different_lines_of_a_list() -> None:
+    lists = {"colour": ["red", "green", "blue", "grey"], "metal": ["iron", "{old|new} gold"]}
+    for seed in range(40):
+        drawn = expand_text("{2-4$$__colour__}", seed, lists).split(", ")
+        assert 2 <= len(drawn) <= 4
+        assert len(set(drawn)) == len(drawn)
+        mixed = expand_text("{2$$ and $$__metal__|tin}", seed, lists).split(" and ")
+        assert len(set(mixed)) == 2
+        assert set(mixed) <= {"iron", "old gold", "new gold", "tin"}
+
+
+def test_a_list_within_a_longer_option_gives_one_line() -> None:
+    lists = {"colour": ["red", "green"]}
+    for seed in range(20):
+        assert expand_text("{2$$a __colour__ cat|dog}", seed, lists).count("__") == 0
+        assert expand_text("{1$$__colour__}", seed, lists) in {"red", "green"}

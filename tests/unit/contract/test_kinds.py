@@ -40,6 +40,7 @@ def problem(raw: dict[str, Any]) -> Problem:
         ({"type": "refresh"}, "refresh"),
         ({"type": "validate", "job": CAT}, "validate"),
         ({"type": "prefetch", "loras": ["a"]}, "prefetch"),
+        ({"type": "control_maps", "module": "canny", "images": [PICTURE]}, "control_maps"),
     ],
 )
 def test_the_kind_is_inferred_when_it_is_unambiguous(raw: dict[str, Any], kind: str) -> None:

@@ -77,3 +77,14 @@ def test_a_wrong_catalog_is_refused_with_the_place(tmp_path: Path, models: list[
     path.write_bytes(orjson.dumps({"schema": "a1111-worker/catalog/1", "models": models}))
     with pytest.raises(SettingsInvalid, match=message):
         read_catalog(path)
+
+
+def test_a_hash_in_the_catalog_names_who_states_it(tmp_path: Path) -> None:
+    stated = [entry for entry in read_catalog().entries if entry.sha256 is not None]
+    assert stated
+    assert all(entry.stated_by for entry in stated)
+    entry = {"name": "x", "kind": "lora", "sources": ["civitai:1"], "sha256": "0" * 64}
+    path = tmp_path / "catalog.json"
+    path.write_bytes(orjson.dumps({"schema": "a1111-worker/catalog/1", "models": [entry]}))
+    with pytest.raises(SettingsInvalid, match="stated_by"):
+        read_catalog(path)

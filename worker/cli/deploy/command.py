@@ -12,9 +12,9 @@ import typer
 
 from worker.cli.deploy import gpus, request, workers
 from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Step, named, plan
+from worker.cli.deploy.presets import PresetName  # noqa: TC001 - typer reads the annotations
 from worker.cli.deploy.request import EndpointType, Misuse, Options, VolumeType
 from worker.cli.deploy.rest import ADDRESS, Rest, RestFailed
-from worker.cli.presets import PresetName  # noqa: TC001 - typer reads the annotations
 from worker.cli.printing import complain, write
 
 if TYPE_CHECKING:

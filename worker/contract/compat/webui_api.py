@@ -42,11 +42,30 @@ LISTINGS = frozenset(
 )
 _QUERIES = frozenset((name, value) for name in ("alias_names", "update") for value in ("true", "false", "1", "0"))
 """Settings of a listing's query that are handed on."""
-_CONTROLNET = frozenset(
-    {"controlnet/model_list", "controlnet/module_list", "controlnet/control_types", "controlnet/version"}
+EXTENSION_LISTINGS = frozenset(
+    {
+        "adetailer/v1/ad_model",
+        "adetailer/v1/schema",
+        "adetailer/v1/version",
+        "controlnet/control_types",
+        "controlnet/model_list",
+        "controlnet/module_list",
+        "controlnet/settings",
+        "controlnet/version",
+    }
 )
-_KINDS = {"extra-single-image": "upscale", "interrogate": "interrogate", "png-info": "png_info"}
-_ANSWERED = {"interrogate": ("caption",), "png-info": ("info", "items", "parameters")}
+"""Listings of extensions, which stand beside ``/sdapi/v1/``."""
+_KINDS = {
+    "controlnet/detect": "control_maps",
+    "extra-single-image": "upscale",
+    "interrogate": "interrogate",
+    "png-info": "png_info",
+}
+_ANSWERED = {
+    "controlnet/detect": ("images", "info", "poses", "tensor"),
+    "interrogate": ("caption",),
+    "png-info": ("info", "items", "parameters"),
+}
 _DIFFUSING = frozenset({"txt2img", "img2img"})
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
@@ -66,7 +85,7 @@ _NOT_OFFERED = {
     "with each job that needs them",
     "v1/sync": "copies a whole repository; name the files in the job: hf:<org>/<repo>/<file>",
 }
-ENDPOINTS = frozenset({*LISTINGS, *_CONTROLNET, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
+ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_REFRESHED, *_NOT_OFFERED, "v1/download"})
 """Every endpoint that is known, without ``/sdapi/v1/``."""
 
 
@@ -103,13 +122,13 @@ def to_job(raw: Mapping[str, Any]) -> Call:
         payload = {}
     if not isinstance(payload, dict):
         raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
-    if method == "GET" and endpoint in LISTINGS | _CONTROLNET:
-        root = "" if endpoint in _CONTROLNET else "sdapi/v1/"
+    if method == "GET" and endpoint in LISTINGS | EXTENSION_LISTINGS:
+        root = "" if endpoint in EXTENSION_LISTINGS else "sdapi/v1/"
         return Call(endpoint, None, f"/{root}{endpoint}{query}")
     if endpoint in _NOT_OFFERED and method == "POST":
         raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
-    if method != "POST" or endpoint in LISTINGS | _CONTROLNET:
-        right = "GET" if endpoint in LISTINGS | _CONTROLNET else "POST"
+    if method != "POST" or endpoint in LISTINGS | EXTENSION_LISTINGS:
+        right = "GET" if endpoint in LISTINGS | EXTENSION_LISTINGS else "POST"
         raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
@@ -118,9 +137,14 @@ def to_job(raw: Mapping[str, Any]) -> Call:
 
 
 def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
-    """Return `answer` (ours) as the WebUI's own answer to `call`."""
+    """Return `answer` (ours) as the WebUI's own answer to `call`; `warnings`, where there are any, are added to it."""
     if "raw" in answer:
         return answer["raw"]
+    warnings = answer.get("warnings")
+    return {**_own_shape(call, answer), **({"warnings": list(warnings)} if warnings else {})}
+
+
+def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
     if call.endpoint in _DIFFUSING:
         info = answer.get("info", {})
         return {
@@ -132,7 +156,7 @@ def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
         said = answer.get("info", {}).get("html_info", "")
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if call.endpoint in _ANSWERED:
-        return {name: answer.get(name) for name in _ANSWERED[call.endpoint]}
+        return {name: answer[name] for name in _ANSWERED[call.endpoint] if name in answer}
     return {} if call.endpoint in _REFRESHED else dict(answer)
 
 
@@ -155,6 +179,8 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return {"type": "refresh", "what": [_REFRESHED[endpoint]]}
     if endpoint == "v1/download":
         return _download(payload)
+    if endpoint == "controlnet/detect":
+        return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
     return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
@@ -163,6 +189,15 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
 def _from_picture(payload: Mapping[str, Any]) -> str:
     """Return the kind of job that `img2img` is asked for; without a picture to start from it is none."""
     return "inpaint" if payload.get("mask") or payload.get("outpaint") else "img2img"
+
+
+def _control_maps(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of ``/controlnet/detect``, whose fields have a prefix and say -1 for what is not set."""
+    fields = {name.removeprefix("controlnet_"): value for name, value in payload.items()}
+    if "input_images" in fields:
+        fields["images"] = fields.pop("input_images")
+    given = {name: value for name, value in fields.items() if name != "low_vram" and value not in (-1, [])}
+    return {"module": "none", **given, "type": "control_maps"}
 
 
 def _download(payload: Mapping[str, Any]) -> dict[str, Any]:

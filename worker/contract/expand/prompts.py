@@ -1,16 +1,19 @@
-"""One job that asks for several things (seeds, prompts, wildcards) as the plain jobs that it means. Pure."""
+"""One job that asks for several things (seeds, prompts, wildcards, pools) as the plain jobs that it means. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from worker.contract.expand.wildcards import expand_text
+from worker.contract.expand.pools import draw_loras, with_drawn_lines
+from worker.contract.expand.wildcards import LONGEST, expand_text
+from worker.contract.rules import brackets
 from worker.contract.rules.comments import FIELDS, uncommented
 from worker.contract.rules.field_rules import largest_size
 from worker.contract.rules.sizes import split
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img
+from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +26,7 @@ class Piece:
     """A plain job and where in the client's job it comes from.
 
     Attributes:
-        job: With one prompt and one seed of 0 or more; no `seeds`, `prompts` or `wildcards`.
+        job: With one prompt and one seed of 0 or more; no `seeds`, `prompts`, `wildcards` or `pool`, nothing to draw.
         path: ``prompts[1]``, ``seeds[0]``, or empty for the job as it was.
         continues: It belongs to the piece before it: pictures that would be made by one request are asked for one
             after the other, to be told as they are made.
@@ -35,7 +38,12 @@ class Piece:
 
 
 def expand(
-    job: Generation, *, draw: Callable[[], int], lists: Mapping[str, Sequence[str]], max_pixels: int | None = None
+    job: Generation,
+    *,
+    draw: Callable[[], int],
+    lists: Mapping[str, Sequence[str]],
+    lora_files: Sequence[str] = (),
+    max_pixels: int | None = None,
 ) -> list[Piece]:
     """Return the plain jobs of `job`, in order.
 
@@ -43,15 +51,15 @@ def expand(
         job: Any generation.
         draw: Returns a random seed; called once per piece that has none.
         lists: Wildcard name → its lines.
+        lora_files: Paths below the LoRA folder, for patterns; needed where `draws_loras`.
         max_pixels: Of one batch: of a job that streams, batches that would be split are asked for one by one.
 
     Raises:
-        InvalidInput: a wildcard that does not exist, a template that can't be read.
+        InvalidInput: a wildcard or a list that does not exist, a template that can't be read, nothing to draw from.
     """
     plain = (Piece(uncommented(piece.job), piece.path) for piece in _pieces(job))
     pieces = [single for piece in plain for single in _singles(_seeded(piece, draw))]
-    if job.wildcards:
-        pieces = [part for piece in pieces for part in _varied(piece, lists)]
+    pieces = [part for piece in pieces for part in _varied(piece, lists, lora_files)]
     if not job.stream:
         return pieces
     return [part for piece in pieces for part in _apart(piece, draw, max_pixels)]
@@ -91,28 +99,56 @@ def _seeded(piece: Piece, draw: Callable[[], int]) -> Piece:
     return Piece(piece.job.changed({"seed": draw()}), piece.path)
 
 
-def _varied(piece: Piece, lists: Mapping[str, Sequence[str]]) -> Iterator[Piece]:
-    """Yield `piece` with its templates filled in: one job per picture unless all pictures get the same text."""
+def draws_loras(job: Generation) -> bool:
+    """Whether some picture of `job` draws a LoRA from the folder."""
+    every = [*(job.loras or ()), *(lora for part in job.prompts or () for lora in part.loras or ())]
+    return any(lora.one_of is not None for lora in every)
+
+
+def _varied(piece: Piece, lists: Mapping[str, Sequence[str]], lora_files: Sequence[str]) -> Iterator[Piece]:
+    """Yield `piece` with everything that seeds draw: one job per picture unless all pictures draw the same."""
     job = piece.job
+    if not (job.wildcards or job.pool or any(lora.is_drawn for lora in job.loras or ())):
+        yield piece
+        return
     count = (job.batch_size or 1) * (job.n_iter or 1)
     first = job.seed or 0
-    texts = {name: getattr(job, name, None) for name in FIELDS}
-    filled = [
-        {
-            name: expand_text(text, first + index, lists, path=job.path(name))
-            for name, text in texts.items()
-            if text is not None
-        }
-        for index in range(count)
-    ]
-    if all(one == filled[0] for one in filled):
-        yield Piece(job.changed({"wildcards": None, **filled[0]}), piece.path)
+    drawn = [_drawn(job, first + index, lists, lora_files) for index in range(count)]
+    settled = {"wildcards": None, "pool": None}
+    if all(one == drawn[0] for one in drawn):
+        yield Piece(_checked(job.changed({**settled, **drawn[0]})), piece.path)
         return
-    varying = next(name for name, text in filled[0].items() if any(one[name] != text for one in filled))
-    path = piece.path or job.path(varying)
-    for index, text in enumerate(filled):
-        once = {"wildcards": None, "seed": first + index, "batch_size": None, "n_iter": None, **text}
-        yield Piece(job.changed(once), path)
+    varying = next(name for name, value in drawn[0].items() if any(one[name] != value for one in drawn))
+    path = piece.path or job.path("pool" if varying == "prompt" and job.pool and not job.wildcards else varying)
+    for index, fields in enumerate(drawn):
+        once = {**settled, "seed": first + index, "batch_size": None, "n_iter": None, **fields}
+        yield Piece(_checked(job.changed(once)), path)
+
+
+def _checked(job: Generation) -> Generation:
+    """Return a job whose prompts were drawn without comments. Raises InvalidInput where they grew too large to read."""
+    job = uncommented(job)
+    problems = [
+        Problem(job.path(name), f"grows over {LONGEST} characters when its words are drawn")
+        for name in FIELDS
+        if len(getattr(job, name, None) or "") > LONGEST
+    ]
+    problems += brackets.problems_of(job)
+    if problems:
+        raise InvalidInput(problems)
+    return job
+
+
+def _drawn(job: Generation, seed: int, lists: Mapping[str, Sequence[str]], lora_files: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the picture with this seed that something was drawn for."""
+    fields: dict[str, Any] = {name: text for name in FIELDS if (text := getattr(job, name, None)) is not None}
+    if job.wildcards:
+        fields = {name: expand_text(text, seed, lists, path=job.path(name)) for name, text in fields.items()}
+    if job.pool:
+        fields["prompt"] = with_drawn_lines(fields["prompt"], job.pool, seed, lists, path=job.path)
+    if any(lora.is_drawn for lora in job.loras or ()):
+        fields["loras"] = draw_loras(job.loras or (), seed, lora_files, path=job.path("loras"))
+    return fields
 
 
 def _apart(piece: Piece, draw: Callable[[], int], max_pixels: int | None) -> Iterator[Piece]:

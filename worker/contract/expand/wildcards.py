@@ -1,5 +1,7 @@
 """Prompts that vary: ``{a|b|c}`` chooses one, ``{2$$a|b|c}`` two, ``__name__`` a line of the list of that name.
 
+``{2-4$$__name__}`` chooses two to four different lines of a list; such a list may stand beside other options.
+
 The choice follows from the picture's seed alone, so the same seed gives the same prompt.
 """
 
@@ -48,14 +50,18 @@ class _Template:
         return text
 
     def _names(self, text: str) -> str:
-        while _NAME.search(text):
+        """Return `text` with a line for each name, but for the lists from which a counted choice takes several."""
+        while any(not _is_counted_list(match) for match in _NAME.finditer(text)):
             self._step()
-            text = _NAME.sub(lambda match: self._line(match[1]), text)
+            text = _NAME.sub(lambda match: match[0] if _is_counted_list(match) else self._line(match[1]), text)
             if len(text) > LONGEST:
                 raise InvalidInput.at(self.path, f"grows over {LONGEST} characters when its wildcards are filled in")
         return text
 
     def _line(self, name: str) -> str:
+        return self.random.choice(self._lines(name))
+
+    def _lines(self, name: str) -> Sequence[str]:
         self._step()
         lines = self.lists.get(name)
         if not lines:
@@ -63,11 +69,11 @@ class _Template:
             raise InvalidInput.at(
                 self.path, f"names the wildcard __{name}__, which does not exist{known}", nearest(name, self.lists)
             )
-        return self.random.choice(lines)
+        return lines
 
     def _choose(self, inside: str) -> str:
         if count := _COUNT.match(inside):
-            options = inside[count.end() :].split("|")
+            options = self._options(inside[count.end() :].split("|"))
             least = int(count[1])
             most = int(count[2]) if count[2] else least
             number = min(self.random.randint(min(least, most), max(least, most)), len(options))
@@ -80,6 +86,18 @@ class _Template:
         numbers = [float(weight[1]) if weight else 1.0 for weight in weights]
         texts = [option[weight.end() :] if weight else option for option, weight in zip(options, weights, strict=True)]
         return self.random.choices(texts, numbers)[0] if any(numbers) else texts[0]
+
+    def _options(self, written: Sequence[str]) -> list[str]:
+        """Return the options of a counted choice: those written, and every line of the lists among them, once."""
+        lists = [_NAME.fullmatch(option.strip()) for option in written]
+        if not any(lists):
+            return list(written)
+        every = [
+            line
+            for option, name in zip(written, lists, strict=True)
+            for line in (self._lines(name[1]) if name else [option])
+        ]
+        return list(dict.fromkeys(line.strip() for line in every))
 
     def _step(self) -> None:
         self.steps += 1
@@ -107,3 +125,14 @@ def _innermost(text: str) -> tuple[int, int] | None:
         return None
     start = text.rfind("{", 0, end)
     return (start, end) if start >= 0 else None
+
+
+def _is_counted_list(name: re.Match[str]) -> bool:
+    """Whether a list's name is a whole option of a choice of several: ``{2$$__name__|…}``."""
+    text, depth = name.string, 0
+    for place in range(name.start() - 1, -1, -1):
+        depth += {"}": 1, "{": -1}.get(text[place], 0)
+        if depth < 0:
+            before, after = text[place + 1 : name.start()].rstrip(), text[name.end() :].lstrip()
+            return bool(_COUNT.match(before)) and before.endswith(("|", "$$")) and after.startswith(("|", "}"))
+    return False

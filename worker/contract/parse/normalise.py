@@ -216,7 +216,8 @@ def _flatten(normal: Normal, name: str, targets: Mapping[str, str]) -> None:
 def _prompt(part: object) -> object:
     """Return one of several prompts as an object without nulls, which would take the job's own values away."""
     if isinstance(part, dict):
-        return {name: value for name, value in part.items() if value is not None}
+        given = {name: value for name, value in part.items() if value is not None}
+        return {**given, "pool": [given["pool"]]} if isinstance(given.get("pool"), dict) else given
     return {"prompt": part} if isinstance(part, str) else part
 
 
@@ -237,12 +238,19 @@ def _shorthands(normal: Normal) -> None:
         normal.put("seeds", fields.pop("seed"), "seed")
     if "dynamic_prompts" in fields:
         normal.put("wildcards", fields.pop("dynamic_prompts"), "dynamic_prompts")
-    if isinstance(fields.get("preset"), str):
-        fields["preset"] = [fields["preset"]]
-        normal.written["preset[0]"] = "preset"
+    for name, kind in (("preset", str), ("pool", dict)):
+        if isinstance(fields.get(name), kind):
+            fields[name] = [fields[name]]
+            normal.written[f"{name}[0]"] = name
     if isinstance(fields.get("prompts"), list):
         fields["prompts"] = [_prompt(part) for part in fields["prompts"]]
     _single_units(normal)
+    _output(normal)
+
+
+def _output(normal: Normal) -> None:
+    """Read the short forms of how pictures come back."""
+    fields = normal.fields
     output = fields.get("output")
     if isinstance(output, dict):
         fields["output"] = {key: value for key, value in output.items() if value is not None and key != "return"}

@@ -16,6 +16,7 @@ from worker.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     from worker.contract.base.limits import Limits
@@ -152,7 +153,12 @@ def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
             inner = model_in(model.model_fields[step].annotation)
             if inner is not None:
                 model = inner
-    return list(model.model_fields)
+    return [_client_name(name, field) for name, field in model.model_fields.items()]
+
+
+def _client_name(name: str, field: FieldInfo) -> str:
+    """Return the name by which clients send a field."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

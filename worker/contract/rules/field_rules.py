@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.contract.rules import brackets, comments, foreign_syntax
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.job import Generation, Txt2Img
-from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
+from worker.contract.types.kinds import Img2Img, Inpaint, Listing, Prefetch, Upscale
 from worker.errors import Problem
 from worker.suggestions import plain
 
@@ -44,12 +44,22 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
         yield from _mask(job)
     if isinstance(job, Upscale):
         yield from _upscale(job)
+    if isinstance(job, Prefetch):
+        yield from _prefetch(job)
+    if isinstance(job, Listing) and job.role is not None and job.type != "presets":
+        yield Problem("role", "is of presets alone; leave it out, or list presets")
     yield from _output(job)
 
 
 def _loras(job: Generation) -> Iterator[Problem]:
     if job.loras and job.disable_extra_networks:
         yield Problem("loras", "does nothing with disable_extra_networks: true; leave one of them out")
+
+
+def _prefetch(job: Prefetch) -> Iterator[Problem]:
+    for index, lora in enumerate(job.loras or ()):
+        if lora.one_of is not None:
+            yield Problem(f"loras[{index}].one_of", "draws for a picture; name each LoRA that is to be fetched")
 
 
 def warnings_between(job: Job) -> Iterator[str]:

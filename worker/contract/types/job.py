@@ -19,6 +19,7 @@ from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as 
 from worker.contract.types.extensions import Script, TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
+from worker.contract.types.pool import Pool  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,11 @@ class Output(Part):
     )
     grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
     blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
+    metadata: Switch | None = knob(
+        "The facts about each picture, and a job that makes it again: in `pictures`, and in a store as a JSON file "
+        "beside it.",
+        group="output",
+    )
     record: Switch | None = knob(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
     )
@@ -70,6 +76,7 @@ class Output(Part):
 class _Remarks:
     warnings: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    base_models: Mapping[str, str] = field(default_factory=dict)
 
 
 _NOTHING = _Remarks()
@@ -93,11 +100,14 @@ class Job(Part):
     )
 
     preset: list[Name] | None = knob(
-        "Presets of this endpoint by name, one or several: values for what the job leaves out.",
+        "Presets of this endpoint by name, one or several: values for fields that the job leaves out, words and LoRAs.",
         group="job",
         plain=False,
         max_length=8,
     )
+    character: Name | None = knob("A character of this endpoint: a preset of that role.", group="job", plain=False)
+    scene: Name | None = knob("A scene of this endpoint, likewise.", group="job", plain=False)
+    style: Name | None = knob("A style of this endpoint, likewise.", group="job", plain=False)
 
     # Not a private attribute, which pydantic takes ten times as long to make and to find: every job asks a dozen times.
     __slots__ = ("_remarks",)
@@ -112,10 +122,25 @@ class Job(Part):
         written = self._remarked().written
         return as_written(field, written) if written else field
 
-    def remember(self, *, warnings: Sequence[str], written: Mapping[str, str]) -> None:
-        """Keep what was noticed while reading: warnings, and where fields stood that were written elsewhere."""
+    @property
+    def base_models(self) -> Mapping[str, str]:
+        """The base models that the job's presets are made for, by the field that names the preset."""
+        return self._remarked().base_models
+
+    def remember(
+        self,
+        *,
+        warnings: Sequence[str],
+        written: Mapping[str, str],
+        base_models: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep remarks on the job: warnings, places of fields written elsewhere, base models that presets need."""
         before = self._remarked()
-        remarks = _Remarks((*before.warnings, *warnings), {**before.written, **written})
+        remarks = _Remarks(
+            (*before.warnings, *warnings),
+            {**before.written, **written},
+            {**before.base_models, **(base_models or {})},
+        )
         object.__setattr__(self, "_remarks", remarks)
 
     def _remarked(self) -> _Remarks:
@@ -130,7 +155,7 @@ class Job(Part):
         copy = self.model_copy(update=dict(changes))
         copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
         kept = {name: place for name, place in self._remarked().written.items() if name not in changes}
-        copy.remember(warnings=self.warnings, written={**kept, **(written or {})})
+        copy.remember(warnings=self.warnings, written={**kept, **(written or {})}, base_models=self.base_models)
         return copy
 
     def plain_fields(self) -> dict[str, Any]:
@@ -161,6 +186,7 @@ class PromptPart(Part):
     n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
     clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Layers of CLIP to stop before the end.", plain=False)
     loras: list[LoraRef] | None = knob("LoRAs instead of the job's.", plain=False, max_length=50)
+    pool: list[Pool] | None = knob("Pools instead of the job's.", plain=False, min_length=1, max_length=10)
 
 
 class Refiner(Part):
@@ -202,6 +228,13 @@ class Generation(Job):
     wildcards: Switch | None = knob(
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
+    pool: list[Pool] | None = knob(
+        "Lines of which each picture draws some, all different, by its seed, behind its prompt: one pool or several.",
+        group="variation",
+        plain=False,
+        min_length=1,
+        max_length=10,
+    )
 
     live_previews: Switch | None = knob(
         "The unfinished picture in the progress now and then (a JPEG of at most 512 pixels), where the endpoint allows "
@@ -226,7 +259,10 @@ class Generation(Job):
     )
     vae: ModelRef | None = knob("VAE, like `checkpoint`.", group="models", plain=False)
     loras: list[LoraRef] | None = knob(
-        "LoRAs, stacked in order: names or `{name, url, scale, hash}`.", group="models", plain=False, max_length=50
+        "LoRAs, stacked in order: names, `{name, url, scale, hash}`, or `{one_of, scale}`.",
+        group="models",
+        plain=False,
+        max_length=50,
     )
     embeddings: list[ModelRef] | None = knob(
         "Embeddings that must be there for the prompt to use, like `checkpoint`.",

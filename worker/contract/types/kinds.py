@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_PICTURES = 16
+Role = Literal["character", "scene", "style", "quality", "size"]
+"""What a preset describes; presets of different roles add up."""
 _TARGET = Whole(1, 8192)
 _RESIZE_WORDS = {"just resize": 0, "stretch": 0, "crop and resize": 1, "crop": 1, "resize and fill": 2, "fill": 2}
 _FILL_WORDS = {"fill": 0, "original": 1, "latent noise": 2, "noise": 2, "latent nothing": 3, "nothing": 3}
@@ -65,6 +67,9 @@ class Inpaint(Img2Img):
     )
 
     mask: Picture | None = knob("White: what is made anew. Fitted to the picture.", group="mask", plain=False)
+    mask_from_alpha: Switch | None = knob(
+        "What is transparent in `mask` is made anew, not what is white, as in OpenAI's API.", group="mask", plain=False
+    )
     outpaint: Outpaint | None = knob("Grow the picture and fill what is new.", group="mask", plain=False)
     mask_blur: Annotated[int, Whole(0, 64)] | None = knob("Pixels; default 4.", group="mask")
     mask_blur_x: Annotated[int, Whole(0, 64)] | None = knob("Pixels, across.", group="mask")
@@ -130,6 +135,39 @@ class Interrogate(Job):
     ) = knob("clip: a caption (default); deepdanbooru: tags.")
 
 
+class ControlMaps(Job):
+    """The maps that a preprocessor of ControlNet makes of pictures: edges, depth, poses."""
+
+    kind: ClassVar[str] = "control_maps"
+
+    type: Annotated[Literal["control_maps"], Choice()] = Field(
+        description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
+    )
+    module: Name = Field(
+        description="Preprocessor (`canny`, `depth_midas`, `openpose` …).",
+        json_schema_extra={"group": "control_maps", "plain": False},
+    )
+    images: list[Picture] = Field(
+        description="Pictures to look at.",
+        json_schema_extra={"group": "control_maps", "plain": False},
+        min_length=1,
+        max_length=MOST_PICTURES,
+    )
+    masks: list[Picture] | None = knob(
+        "A mask for each picture, where the preprocessor wants them.",
+        group="control_maps",
+        plain=False,
+        max_length=MOST_PICTURES,
+    )
+    processor_res: Annotated[int, Whole(64, 2048)] | None = knob(
+        "Shorter side of the maps; default 512.", group="control_maps", plain=False
+    )
+    threshold_a: Annotated[float, Number(-1, 10_000)] | None = knob(
+        "First number of the preprocessor; default its own.", group="control_maps", plain=False
+    )
+    threshold_b: Annotated[float, Number(-1, 10_000)] | None = knob("Second number.", group="control_maps", plain=False)
+
+
 class PngInfo(Job):
     """Read from a picture file how it was made."""
 
@@ -155,6 +193,7 @@ Listed = Literal[
     "controlnet",
     "memory",
     "health",
+    "presets",
 ]
 
 
@@ -166,6 +205,7 @@ class Listing(Job):
     type: Annotated[Listed, Choice({"vaes": "vae"})] = Field(
         description="What to list.", json_schema_extra={"group": "job", "plain": False}
     )
+    role: Annotated[Role, Choice()] | None = knob("Of presets: only those of this role.", group="job", plain=False)
 
 
 class Refresh(Job):
@@ -227,6 +267,7 @@ KINDS: dict[str, type[Job]] = {
     "upscale": Upscale,
     "interrogate": Interrogate,
     "png_info": PngInfo,
+    "control_maps": ControlMaps,
     "listing": Listing,
     "refresh": Refresh,
     "validate": Validate,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from worker.contract.types.fields import mistake
+from worker.contract.types.fields import Number, mistake
+from worker.contract.types.pool import Range
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 MAX_REF_LENGTH = 2048
+Placement = Literal["before", "after"]
+_TRIGGER_WORDS: dict[str, bool | str] = {"true": True, "false": False, "before": "before", "after": "after"}
 _FULL_SHA256 = 64
 _AUTO_V2 = 10
 _HEX = re.compile(r"[0-9a-f]+")
@@ -200,17 +203,28 @@ def _lora(part: object) -> dict[str, object] | None:
 class LoraRef(ModelRef):
     """A LoRA: a model with a scale and, on request, its trigger words put into the prompt."""
 
-    scale: float | None = Field(
+    one_of: list[str] | None = Field(
         None,
-        ge=-10,
-        le=10,
-        allow_inf_nan=False,
-        validation_alias=AliasChoices("scale", "weight"),
-        description="Strength; default: the catalog's for this LoRA, else 1.",
+        min_length=1,
+        max_length=1000,
+        description=(
+            "Instead of a name: a list, or a pattern over the LoRA folder (`character/*`), of which each picture draws "
+            "one by its seed."
+        ),
     )
-    trigger_words: bool | list[str] | None = Field(
+    scale: Annotated[float | tuple[float, float], Range(Number(-10, 10))] | None = Field(
         None,
-        description="true: put the LoRA's known trigger words into the prompt; a list: put these.",
+        validation_alias=AliasChoices("scale", "weight"),
+        description=(
+            "Strength; default: the one known for this LoRA, else 1. `[least, most]`: drawn by the picture's seed."
+        ),
+    )
+    trigger_words: bool | Placement | list[str] | None = Field(
+        None,
+        description=(
+            "true or `after`: put the LoRA's known trigger words behind the prompt; `before`: in front of it; a list: "
+            "put these behind it."
+        ),
     )
 
     @model_validator(mode="before")
@@ -220,24 +234,55 @@ class LoraRef(ModelRef):
             raise mistake("has the scale in its name; send it beside the name", json.dumps(_lora(value)))
         return value
 
-    @field_validator("scale", mode="before")
+    @field_validator("one_of", mode="before")
     @classmethod
-    def _no_truth_value(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError(f"must be a number, not {str(value).lower()}")  # noqa: TRY004 - pydantic reads no other
-        return value
+    def _one_pattern(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("one_of")
+    @classmethod
+    def _printable_names(cls, value: list[str] | None) -> list[str] | None:
+        for name in value or ():
+            if _CONTROL.search(name) or not name.strip() or len(name) > MAX_REF_LENGTH:
+                raise ValueError(f"must be names or patterns of 1 to {MAX_REF_LENGTH} printable characters")
+        return None if value is None else [name.strip() for name in value]
+
+    @model_validator(mode="after")
+    def _names_something(self) -> LoraRef:
+        if self.one_of is not None and (self.name is not None or self.url is not None or self.sha256 is not None):
+            raise ValueError("has one_of, so it can't have a name, a url or a hash too")
+        if self.one_of is None and self.name is None and self.url is None:
+            raise ValueError("needs a name, a url or one_of")
+        return self
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the picture's seed has to draw the LoRA or its scale."""
+        return self.one_of is not None or isinstance(self.scale, tuple)
+
+    @property
+    def fixed_scale(self) -> float | None:
+        """The scale of a LoRA for which it is settled; None: not given."""
+        return self.scale if not isinstance(self.scale, tuple) else None
+
+    def settled(self, *, name: str | None = None, scale: float | None = None) -> LoraRef:
+        """Return this LoRA with a drawn name or a drawn scale."""
+        changes: dict[str, Any] = {} if name is None else {"name": name, "one_of": None}
+        if scale is not None:
+            changes["scale"] = scale
+        return self.model_copy(update=changes)
 
     @field_validator("trigger_words", mode="before")
     @classmethod
     def _truth_value_or_words(cls, value: Any) -> Any:
-        meant = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
-        if not (value is None or isinstance(meant, (bool, list))):
-            raise ValueError("must be true, false, or a list of words")
+        meant = _TRIGGER_WORDS.get(value.strip().lower()) if isinstance(value, str) else value
+        if not (value is None or isinstance(meant, (bool, list, str))):
+            raise ValueError("must be true, false, before, after, or a list of words")
         return meant
 
     @field_validator("trigger_words")
     @classmethod
-    def _few_words(cls, value: bool | list[str] | None) -> bool | list[str] | None:  # noqa: FBT001  the field's own type
+    def _few_words(cls, value: bool | str | list[str] | None) -> bool | str | list[str] | None:  # noqa: FBT001  the field's own type
         if isinstance(value, list) and (len(value) > 50 or any(len(word) > 200 for word in value)):  # noqa: PLR2004  said in the message
             raise ValueError("at most 50 words of 200 characters each")
         return value

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.contract.types.kinds import Interrogate, Listing, PngInfo, Prefetch, Refresh, Validate, WebUIGet
+from worker.contract.types.kinds import (
+    ControlMaps,
+    Interrogate,
+    Listing,
+    PngInfo,
+    Prefetch,
+    Refresh,
+    Validate,
+    WebUIGet,
+)
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
-from worker.jobs.kinds import image_info, listings, validate, volume_models
+from worker.jobs.kinds import control_maps, image_info, listings, validate, volume_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +35,7 @@ class JobKind(Protocol):
 KINDS: Mapping[type[Job], JobKind] = {
     Interrogate: image_info.interrogate,
     PngInfo: image_info.png_info,
+    ControlMaps: control_maps.control_maps,
     Listing: listings.listing,
     WebUIGet: listings.raw,
     Refresh: listings.refresh,

@@ -42,7 +42,7 @@ REFRESHED: dict[str, ModelKind] = {
 
 
 async def listing(job: Listing, _context: JobContext, services: JobServices) -> dict[str, Any]:
-    """Return one of the WebUI's listings without paths of this machine, or the worker's health.
+    """Return one of the WebUI's listings without paths of this machine, the worker's health, or the endpoint's presets.
 
     Raises:
         WebUIFailed, WebUIUnreachable: the WebUI does not answer.
@@ -50,6 +50,12 @@ async def listing(job: Listing, _context: JobContext, services: JobServices) -> 
     """
     if job.type == "health":
         return {"type": job.type, "items": health(services.supervisor.health(), services.backend)}
+    if job.type == "presets":
+        presets = services.operator.presets.values()
+        return {
+            "type": job.type,
+            "items": [preset.to_json() for preset in presets if job.role in (None, preset.role)],
+        }
     return {"type": job.type, "items": await services.threads.run(_listing, job, services.backend)}
 
 

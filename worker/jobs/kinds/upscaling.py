@@ -13,6 +13,7 @@ from worker.images.degenerate import is_one_colour
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
 from worker.jobs.kinds.webui_call import call_with_gpu
+from worker.jobs.picture_facts import facts_of_upscale
 from worker.jobs.results import Generated
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
@@ -144,13 +145,12 @@ def examined(job: Upscale, asked: Upscaling, made: Upscaled, idle: Sequence[str]
             raise damaged
         warnings.append(damaged.message)
     picture = made.picture
+    applied = {"upscalers": list(asked.upscalers), "size": {"width": picture.width, "height": picture.height}}
     return Generated(
         pictures=(picture,),
         seeds=(0,),
-        applied={
-            "upscalers": list(asked.upscalers),
-            "size": {"width": picture.width, "height": picture.height},
-        },
+        applied=applied,
+        facts=(facts_of_upscale(job, picture, applied),),
         info={"html_info": made.html_info},
         parameters=asked.told(),
         warnings=tuple(warnings),

@@ -92,7 +92,7 @@ async def _dry_run(job: Job, context: JobContext, services: JobServices) -> DryR
 
 async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, services: JobServices) -> None:
     problems = []
-    for plain in services.plain_jobs(job):
+    for plain in await services.plain_jobs(job):
         try:
             found = await services.generation.dry_run(plain.job, context)
         except InvalidInput as error:

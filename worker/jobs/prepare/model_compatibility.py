@@ -126,6 +126,28 @@ def loras_fit(
     return warnings
 
 
+def presets_fit(job: Generation, checkpoint: Checkpoint, base: str | None) -> list[str]:
+    """Return warnings for presets that are made for a kindred base model.
+
+    Args:
+        job: The job; its `base_models` say what its presets need.
+        checkpoint: The one that makes the picture.
+        base: The checkpoint's base model, where known.
+
+    Raises:
+        IncompatibleModel: a preset, such as a character, is made for another architecture.
+    """
+    warnings = []
+    for path, own in job.base_models.items():
+        verdict = fits(own, base)
+        message = f"{path}: the preset is made for {own}, but checkpoint {checkpoint.name!r} is {base}"
+        if verdict == "refuse":
+            raise IncompatibleModel(message, details={"path": path, "base_model": own, "checkpoint_base_model": base})
+        if verdict == "warn":
+            warnings.append(f"{message}; it may not look as intended")
+    return warnings
+
+
 def embeddings_fit(job: Generation, models: ByPath, catalog: Catalog, base: str | None, *, loaded: bool) -> None:
     """Raise IncompatibleModel for an embedding that the WebUI would silently take for a plain word.
 

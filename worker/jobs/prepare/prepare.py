@@ -16,12 +16,15 @@ from worker.jobs.job_context import download_progress
 from worker.jobs.prepare import model_compatibility, resolved_models
 from worker.jobs.prepare.job_names import JobNames, prompt_warnings, resolve_names, texts_of
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
+from worker.models.lora_rules import UsedLora
 from worker.suggestions import nearest
 from worker.webui.names import lora_tags, resolve
 from worker.webui.names.resolve import Chosen
 from worker.webui.request import references
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.contract.types.job import Generation
     from worker.jobs.job_context import JobThreads
     from worker.models.store import ModelStore
@@ -170,7 +173,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     problems += resolved_models.ambiguous_files(files, catalog, store.volume)
     if problems:
         raise InvalidInput(problems)
-    names = plan.names
+    names, words = plan.names, resolved_models.trigger_words(job, models)
     chosen = Chosen(
         checkpoint=checkpoint,
         sampling=names.sampling,
@@ -179,7 +182,8 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         loras=loras,
         tagged=in_prompts,
         renamed={tag: name for tag, name in tags_known.items() if tag != name},
-        words=resolved_models.trigger_words(job, models),
+        words_before=words.before,
+        words=words.after,
         refiner=resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog),
         hr_checkpoint=resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog),
         hr_upscaler=names.hr_upscaler,
@@ -190,6 +194,9 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     base, digest = model_compatibility.facts_of(checkpoint, store)
     bases = model_compatibility.bases_of(chosen, files, catalog, store)
     known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
+    by_rule, against_rule = _rules_on_loras(job, chosen, files, store)
+    if by_rule:
+        raise InvalidInput(by_rule)
     started_with = backend.began_with(checkpoint)
     model_compatibility.embeddings_fit(job, models, catalog, base, loaded=started_with)
     kindred = model_compatibility.loras_fit(
@@ -201,8 +208,25 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         *resolve.negative_tags(negative),
         *model_compatibility.small_size(job, base),
         *kindred,
+        *against_rule,
+        *model_compatibility.presets_fit(job, checkpoint, base),
     )
     return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))
+
+
+def _rules_on_loras(
+    job: Generation, chosen: Chosen, files: Sequence[ResolvedModel], store: ModelStore
+) -> tuple[list[Problem], list[str]]:
+    """Return the problems and warnings that the operator's rules have with the LoRAs of a picture."""
+    if job.disable_extra_networks:
+        return [], []
+    known = {each.file.name: each.file.file for each in files if each.kind == "lora" and each.file is not None}
+    used: dict[str, UsedLora] = {}
+    for lora in (*chosen.tagged, *chosen.loras):
+        other = used.get(lora.name)  # hires fix has a prompt, and so tags, of its own
+        if other is None or abs(lora.scale) > abs(other.scale):
+            used[lora.name] = UsedLora(lora.path, known.get(lora.name, lora.name), lora.scale)
+    return store.lora_rules.check(list(used.values()))
 
 
 def _referenced(job: Generation) -> list[ResolvedModel]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.contract.types.job import Generation
-    from worker.contract.types.model_ref import LoraRef
     from worker.models.store import ModelStore
     from worker.models.volume.layout import Volume
     from worker.models.volume.model import LocalModel
@@ -186,7 +185,7 @@ def loras(job: Generation, models: ByPath, catalog: Catalog) -> tuple[ChosenLora
         if not isinstance(model.row, Lora):
             raise _unlisted(model.path, "LoRA", model.name, [each.name for each in catalog.loras])
         default = model.file.default_scale if model.file is not None else None
-        scale = ref.scale if ref.scale is not None else default
+        scale = ref.fixed_scale if ref.fixed_scale is not None else default
         chosen.append(ChosenLora(model.row.name, 1.0 if scale is None else scale, model.path))
     return tuple(chosen)
 
@@ -232,18 +231,41 @@ def _taken_for(model: LocalModel, catalog: Catalog, volume: Volume) -> str | Non
     return None if same_file else PurePath(place).relative_to(folder).as_posix()
 
 
-def trigger_words(job: Generation, models: ByPath) -> tuple[str, ...]:
-    """Return the trigger words that the job wants in its prompt, each once."""
-    words: list[str] = []
+def lora_files(volume: Volume, catalog: Catalog) -> list[str]:
+    """Return the LoRA files that can be drawn: those on the volume, and the names of those that the WebUI alone has."""
+    own = volume.names("lora")
+    known = {PurePath(file).stem for file in own}
+    elsewhere = [row.name for row in catalog.loras if row.name not in known and not _is_below(row.path, "lora", volume)]
+    return [*own, *sorted(elsewhere)]
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerWords:
+    """The trigger words that a job wants around its prompt, each once."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def trigger_words(job: Generation, models: ByPath) -> TriggerWords:
+    """Return the trigger words of the job's LoRAs, placed as the job says, else as the operator's rules do."""
+    before: list[str] = []
+    after: list[str] = []
     for index, ref in enumerate(job.loras or ()):
-        words += _words_of(ref, models[f"{job.path('loras')}[{index}]"].file)
-    return tuple(dict.fromkeys(words))
-
-
-def _words_of(ref: LoraRef, model: LocalModel | None) -> list[str]:
-    if isinstance(ref.trigger_words, list):
-        return list(ref.trigger_words)
-    return list(model.trigger_words) if ref.trigger_words and model is not None else []
+        model = models[f"{job.path('loras')}[{index}]"].file
+        if isinstance(ref.trigger_words, list):
+            after += ref.trigger_words
+            continue
+        place = ref.trigger_words
+        if place is None and model is not None:
+            place = model.put_words
+        words = model.trigger_words if model is not None and place else ()
+        if place == "before":
+            before += words
+        else:
+            after += words
+    behind = dict.fromkeys(word for word in after if word not in before)
+    return TriggerWords(tuple(dict.fromkeys(before)), tuple(behind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from worker.errors import SettingsInvalid
 from worker.models.format.filenames import match_key, safe_stem
@@ -39,9 +39,10 @@ class CatalogEntry(BaseModel):
 
     Attributes:
         sources: Tried in order, in the forms that jobs use (`worker.models.sources.references`).
-        about_bytes: The publisher's rounded word, for people who read the catalog.
+        about_bytes: Rounded, as the publisher or a public list says, for people who read the catalog.
         size: Bytes, exact; None until measured.
         sha256: Hex, 64 digits; None until measured.
+        stated_by: The public source of the size, the hash or the trigger words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class CatalogEntry(BaseModel):
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     default_scale: float | None = Field(None, ge=-10, le=10)
     trigger_words: tuple[str, ...] = ()
+    stated_by: str | None = None
     recommended: Recommended | None = None
     licence: str | None = None
     note: str | None = None
@@ -67,6 +69,12 @@ class CatalogEntry(BaseModel):
             if parse_locator(source) is None:  # BadReference is a ValueError: pydantic reports it as it is
                 raise ValueError(f"{source!r} is no address")
         return sources
+
+    @model_validator(mode="after")
+    def _says_its_source(self) -> CatalogEntry:
+        if self.sha256 is not None and self.stated_by is None:
+            raise ValueError(f"{self.name!r} has a hash, so stated_by must say who states it")
+        return self
 
     @property
     def stem(self) -> str:

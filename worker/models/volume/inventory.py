@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged
-from worker.models.format.detect import Facts, detect, split_words
+from worker.models.format.detect import Facts, detect
 from worker.models.format.filenames import match_key
+from worker.models.format.lora_notes import SideNotes, read_side_notes
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.sources.catalog import CATALOG_PATH
 from worker.models.volume.availability import Availability
@@ -45,6 +46,7 @@ _LOOKED_THROUGH = 20_000
 """Files whose names are compared when one is not where it should be."""
 _TOLD = 3
 _MAX_WORDS_FILE = 16 * 1024
+_MAX_NOTES_FILE = 1024 * 1024
 
 
 def registry_path(root: Path, catalog: Path = CATALOG_PATH) -> Path:
@@ -58,6 +60,15 @@ def _kind_at(path: Path) -> ModelKind | None:
     try:
         return detect(read_header(path)).kind if path.suffix.lower() == SAFETENSORS else None
     except (BrokenHeader, OSError):
+        return None
+
+
+def _beginning_of(path: Path, most: int) -> bytes | None:
+    """Return the first bytes of a file, None where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError:
         return None
 
 
@@ -176,13 +187,11 @@ class Inventory:
                 found.append(f"{shown}{f' (a {seen})' if seen else ''}")
         return found[:_TOLD]
 
-    def words_beside(self, file: ModelFile) -> tuple[str, ...]:
-        """Return the trigger words in the ``.txt`` file beside a model."""
-        try:
-            with file.path.with_suffix(".txt").open("rb") as text:
-                return split_words(text.read(_MAX_WORDS_FILE).decode("utf-8", "replace"))
-        except OSError:
-            return ()
+    def notes_beside(self, file: ModelFile) -> SideNotes:
+        """Return what the ``.txt`` and, of a LoRA, the ``.json`` beside a model tell."""
+        text = _beginning_of(file.path.with_suffix(".txt"), _MAX_WORDS_FILE)
+        webui_json = _beginning_of(file.path.with_suffix(".json"), _MAX_NOTES_FILE) if file.kind == "lora" else None
+        return read_side_notes(text, webui_json)
 
     def scan(self) -> Entries:
         """Return an entry for every file of the volume; reads only headers of files that the registry does not know.

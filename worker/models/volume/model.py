@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from worker.models.format.lora_notes import SideNotes
+from worker.models.lora_rules import LoraRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +27,10 @@ class LocalModel:
         name: The file's stem: the tag or title by which the WebUI knows it.
         base_model: ``SD 1.5``, ``SDXL``, ``SDXL (Pony)`` …; None when nobody knows.
         sha256: 64 hex digits when it was measured, else None.
-        default_scale: The catalog's, for LoRAs.
-        trigger_words: From the catalog, a ``.txt`` beside the file, its source or its own metadata: the first with any.
+        default_scale: For LoRAs: from the operator's rules, the notes beside the file or the catalog.
+        trigger_words: From the operator's rules, the notes beside the file, the catalog, its source or its own
+            metadata: the first with any.
+        put_words: Where the operator wants the trigger words when a job does not say.
         fetched: It was downloaded for this call.
         size: Bytes.
         key: Its name in the registry, ``kind/file``.
@@ -47,6 +52,12 @@ class LocalModel:
     title: str
     source: str | None = None
     recommended: Recommended | None = None
+    put_words: Literal["before", "after"] | None = None
+
+    @property
+    def file(self) -> str:
+        """Its path below the folder of its kind."""
+        return self.key.partition("/")[2]
 
 
 def describe(
@@ -54,23 +65,37 @@ def describe(
     entry: Entry,
     catalog: CatalogEntry | None,
     *,
-    words_beside: tuple[str, ...] = (),
+    rule: LoraRule | None = None,
+    notes: SideNotes | None = None,
     fetched: bool = False,
 ) -> LocalModel:
-    """Return the model at `path`; the catalog's word counts more than what was measured or told elsewhere."""
+    """Return the model at `path`; people of this endpoint count more than the catalog, the catalog more than the rest.
+
+    Args:
+        path: Absolute.
+        entry: The registry's.
+        catalog: The catalog's, where it knows the model.
+        rule: The operator's, for a LoRA.
+        notes: Told by files beside it.
+        fetched: It was downloaded for this call.
+    """
     name = PurePosixPath(entry.file).stem
+    rule, notes = rule or LoraRule(), notes or SideNotes()
+    listed_words = catalog.trigger_words if catalog else ()
+    scales = (rule.scale, notes.scale, catalog.default_scale if catalog else None)
     return LocalModel(
         kind=entry.kind,
         path=path,
         name=name,
-        base_model=(catalog.base_model if catalog else None) or entry.base_model,
+        base_model=rule.base_model or (catalog.base_model if catalog else None) or entry.base_model or notes.base_model,
         sha256=entry.sha256,
-        default_scale=catalog.default_scale if catalog else None,
-        trigger_words=(catalog.trigger_words if catalog else ()) or words_beside or entry.trigger_words,
+        default_scale=next((scale for scale in scales if scale is not None), None),
+        trigger_words=rule.trigger_words or notes.trigger_words or listed_words or entry.trigger_words,
         fetched=fetched,
         size=entry.size,
         key=entry.key,
         title=(catalog.name if catalog else None) or entry.name or name,
         source=entry.source,
         recommended=catalog.recommended if catalog else None,
+        put_words=rule.put_words,
     )

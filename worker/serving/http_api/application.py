@@ -27,11 +27,13 @@ class Api:
         router: Its routes, with the dependency that checks the key.
         prefix: The beginning of its paths.
         error_body: Words a refused request as the API's clients expect; None: ``{"error": "…"}``.
+        error_prefixes: Beginnings of the paths whose errors it words, unknown paths included; default: `prefix`.
     """
 
     router: APIRouter
     prefix: str = ""
     error_body: ErrorBody | None = None
+    error_prefixes: tuple[str, ...] = ()
 
 
 def create_app(apis: Sequence[Api], *, probes: Sequence[BaseRoute] = ()) -> FastAPI:
@@ -44,6 +46,12 @@ def create_app(apis: Sequence[Api], *, probes: Sequence[BaseRoute] = ()) -> Fast
     app.router.routes.extend(probes)
     for api in apis:
         app.include_router(api.router, prefix=api.prefix)
-    install_error_handlers(app, [ErrorForm(api.prefix, api.error_body) for api in apis if api.error_body is not None])
+    forms = [
+        ErrorForm(prefix, api.error_body)
+        for api in apis
+        if api.error_body is not None
+        for prefix in api.error_prefixes or (api.prefix,)
+    ]
+    install_error_handlers(app, forms)
     describe(app)
     return app

@@ -15,8 +15,9 @@ from worker.serving.http_api.api_errors import RequestRefused
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY_HEADER = "X-API-Key"
-KEY_PARAMETER = "api_key"
+KEY_HEADERS = ("X-API-Key", "api-key")
+"""Ours, and Azure OpenAI's."""
+KEY_PARAMETERS = ("api_key", "key")
 _CHALLENGES = [("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="worker", charset="UTF-8"')]
 
 
@@ -28,7 +29,7 @@ class ApiKey:
 
     Args:
         key: The key; None: every request passes.
-        in_url: Whether ``?api_key=`` counts; addresses end up in logs of proxies.
+        in_url: Whether ``?api_key=`` and ``?key=`` count; addresses end up in logs of proxies.
     """
 
     def __init__(self, key: str | None, *, in_url: bool) -> None:
@@ -51,11 +52,13 @@ class ApiKey:
                 yield credentials.strip().encode()
             elif scheme.lower() == "basic":
                 yield _password(credentials.strip())
-        for header in request.headers.getlist(KEY_HEADER):
-            yield header.strip().encode()
+        for name in KEY_HEADERS:
+            for header in request.headers.getlist(name):
+                yield header.strip().encode()
         if self._in_url:
-            for value in request.query_params.getlist(KEY_PARAMETER):
-                yield value.encode()
+            for name in KEY_PARAMETERS:
+                for value in request.query_params.getlist(name):
+                    yield value.encode()
 
 
 def _password(credentials: str) -> bytes:

@@ -47,6 +47,7 @@ class Chosen:
     vae: str | None = None
     loras: tuple[ChosenLora, ...] = ()
     tagged: tuple[ChosenLora, ...] = ()
+    words_before: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     refiner: Checkpoint | None = None

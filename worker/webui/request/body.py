@@ -211,9 +211,15 @@ def with_baseline(request: Request, baseline: Baseline) -> Request:
     return replace(request, body={**request.body, "override_settings": {**held, **asked}})
 
 
+def with_words(prompt: str, chosen: Chosen) -> str:
+    """Return `prompt` with its tags as the WebUI knows them, between the trigger words."""
+    parts = (*chosen.words_before, lora_tags.renamed(prompt, chosen.renamed), *chosen.words)
+    return ", ".join(part for part in parts if part)
+
+
 def _with_loras(prompt: str, chosen: Chosen) -> str:
-    """Return `prompt` with its tags as the WebUI knows them, the trigger words, and the tags of the job's LoRAs."""
-    text = ", ".join(part for part in (lora_tags.renamed(prompt, chosen.renamed), *chosen.words) if part)
+    """Return `prompt` with the trigger words and the tags of the job's LoRAs."""
+    text = with_words(prompt, chosen)
     written = (lora_tags.write(lora.name, lora.scale) for lora in chosen.loras)
     return " ".join(part for part in (text, *written) if part)
 

@@ -1,0 +1,1 @@
+"""OpenAI's image API, as its clients send and read it."""

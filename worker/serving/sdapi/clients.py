@@ -1,0 +1,146 @@
+"""The clients of A1111's API: whose job a progress, an interrupt or a remembered option belongs to.
+
+A1111 has one user; its API names neither jobs nor clients. Here a client is told by its ``Authorization`` header, its
+address, and the ``X-Forwarded-For`` of a proxy in front. Two programs of one person at one machine are therefore one
+client, as they would be at a WebUI of their own, and so are the several connections of one program. People who share an
+address and a key are told apart by the user name they send before the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from worker.telemetry.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.requests import Request
+
+    from worker.serving.gateway import GatewayJob, JobSnapshot
+
+MAX_CLIENTS = 1000
+"""Whose options are remembered; those who have been quiet longest are forgotten first."""
+
+
+def client_key(request: Request) -> bytes:
+    """Return the name of the client that sent `request`: a hash, because it holds a credential."""
+    address = request.client.host if request.client is not None else ""
+    parts = [
+        address,
+        *request.headers.getlist("Authorization"),
+        "\n",
+        *request.headers.getlist("X-Forwarded-For"),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+@dataclass(slots=True, eq=False)
+class ClientJob:
+    """A job that makes pictures for a client.
+
+    Attributes:
+        job: The job.
+        batches: Its `n_iter`, as A1111 counts in ``job_count``.
+        batch_size: Pictures of a batch.
+        started_at: Seconds since the epoch.
+        preview: The unfinished picture that came last, base64.
+        is_interrupted: Whether the client has interrupted it.
+        is_skipped: Whether it did so by ``/skip``.
+    """
+
+    job: GatewayJob
+    batches: int = 1
+    batch_size: int = 1
+    started_at: float = field(default_factory=time.time)
+    preview: str | None = field(default=None, repr=False)
+    is_interrupted: bool = False
+    is_skipped: bool = False
+
+    def snapshot(self) -> JobSnapshot:
+        """Return its state."""
+        return self.job.snapshot()
+
+    async def follow(self) -> None:
+        """Keep its newest preview, which is told only once, until it is over."""
+        async for event in self.job.events():
+            if isinstance(event, Progress) and event.preview is not None:
+                self.preview = event.preview
+
+
+@dataclass(slots=True, eq=False)
+class ApiClient:
+    """What is known of one client.
+
+    Attributes:
+        options: Options of the WebUI that it has set, which go with its jobs.
+        jobs: Its jobs that are not over, oldest first.
+        wants_previews: Whether it has asked for the unfinished picture before.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    jobs: list[ClientJob] = field(default_factory=list)
+    wants_previews: bool = False
+
+    @property
+    def current_job(self) -> ClientJob | None:
+        """The job that A1111 would be working on: the oldest that is not over."""
+        return next((job for job in self.jobs if not job.snapshot().is_over), None)
+
+    @contextlib.contextmanager
+    def working_on(self, job: ClientJob) -> Iterator[None]:
+        """Count `job` among the client's jobs for the time of the context."""
+        self.jobs.append(job)
+        following = asyncio.ensure_future(job.follow())
+        following.add_done_callback(_consume_exception)
+        try:
+            yield
+        finally:
+            following.cancel()
+            self.jobs.remove(job)
+
+    async def interrupt(self, *, is_skip: bool = False) -> None:
+        """Stop the current job, if there is one."""
+        current = self.current_job
+        if current is not None:
+            current.is_interrupted, current.is_skipped = not is_skip, is_skip
+            await current.job.cancel()
+
+
+class ClientRegistry:
+    """All clients, by `client_key`; lives in one event loop.
+
+    Args:
+        key_of: Names the client of a request.
+        max_clients: Most that are remembered.
+    """
+
+    def __init__(self, key_of: Callable[[Request], bytes] = client_key, *, max_clients: int = MAX_CLIENTS) -> None:
+        self._key_of = key_of
+        self._max_clients = max_clients
+        self._clients: OrderedDict[bytes, ApiClient] = OrderedDict()
+
+    def of(self, request: Request) -> ApiClient:
+        """Return the client that sent `request`."""
+        key = self._key_of(request)
+        client = self._clients.setdefault(key, ApiClient())
+        self._clients.move_to_end(key)
+        while len(self._clients) > self._max_clients:
+            quiet = next(
+                (name for name, known in self._clients.items() if not known.jobs and known is not client), None
+            )
+            if quiet is None:
+                break
+            del self._clients[quiet]
+        return client
+
+
+def _consume_exception(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # a job's failure is told by its result
