@@ -85,7 +85,7 @@ class WorkerError(Exception):
     fault: ClassVar[Fault] = "worker"
     retryable: ClassVar[bool] = False
     http_status: ClassVar[int] = 500
-    """That says the same, for HTTP APIs in front of a worker."""
+    """Status that says the same, for HTTP APIs in front of a worker."""
     about: ClassVar[str] = ""
     """One line for the table of errors in the docs."""
 

@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODULES = [path for folder in ("worker", "standin", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
-CLAUSES = {"what", "whatever", "who", "whoever", "whose", "how", "where", "when", "which", "whether", "why", "see"}
+CLAUSES = {
+    "that",
+    "what",
+    "whatever",
+    "who",
+    "whoever",
+    "whose",
+    "how",
+    "where",
+    "when",
+    "which",
+    "whether",
+    "why",
+    "see",
+}
 """First words of clauses, and of references to another docstring."""
 
 

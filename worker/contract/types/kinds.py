@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_PICTURES = 16
 Role = Literal["character", "scene", "style", "quality", "size"]
-"""What a preset describes; presets of different roles add up."""
+"""Subject of a preset; presets of different roles add up."""
 _TARGET = Whole(1, 8192)
 _RESIZE_WORDS = {"just resize": 0, "stretch": 0, "crop and resize": 1, "crop": 1, "resize and fill": 2, "fill": 2}
 _FILL_WORDS = {"fill": 0, "original": 1, "latent noise": 2, "noise": 2, "latent nothing": 3, "nothing": 3}

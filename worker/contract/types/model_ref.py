@@ -257,7 +257,7 @@ class LoraRef(ModelRef):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the picture's seed has to draw the LoRA or its scale."""
+        """True if the picture's seed has to draw the LoRA or its scale."""
         return self.one_of is not None or isinstance(self.scale, tuple)
 
     @property
