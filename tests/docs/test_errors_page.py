@@ -161,6 +161,7 @@ def test_an_example_is_what_the_worker_says(worker: Worker, code: str) -> None:
 def test_a_worker_that_can_not_start_says_so_in_its_log(code: str, variables: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "webui").mkdir()
     (tmp_path / "webui" / "launch.py").touch()
+    (tmp_path / "test_input.json").write_text('{"prompt": "x"}', encoding="utf-8")
     with WorkerProcess([str(ROOT / "handler.py")], {"LOG_FORMAT": "json", **variables}, tmp_path) as process:
         assert process.wait() == 1
         said = json.loads(process.log.splitlines()[-1])
