@@ -15,6 +15,12 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 README_LINES = 150
 
 
+def anchors(page: Path) -> set[str]:
+    """The names by which a page's headings can be linked to, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_generated_tables_have_not_drifted(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -43,9 +49,11 @@ def test_the_start_page_leads_to_every_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} → {target}"
+            other = page.parent / target if target else page
+            assert other.exists(), f"{page.name} → {target}"
+            assert not anchor or anchor in anchors(other), f"{page.name} → {target}#{anchor}"
 
 
 def test_every_folder_and_file_in_the_architecture_picture_exists() -> None:
