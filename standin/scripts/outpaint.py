@@ -23,7 +23,7 @@ STEP = 64
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Pixels added on each side."""
+    """How many pixels are added on each side."""
 
     left: int
     right: int
@@ -32,7 +32,7 @@ class Sides:
 
 
 def sides(size: tuple[int, int], pixels: int, direction: Any) -> tuple[Sides, tuple[int, int]]:
-    """Return the pixels added on the named sides so that the new size, given too, is a multiple of 64."""
+    """What is added on the named sides so that the new size, given too, is a multiple of 64."""
     left, right, up, down = (pixels if name in direction else 0 for name in ("left", "right", "up", "down"))
     width = math.ceil((size[0] + left + right) / STEP) * STEP
     height = math.ceil((size[1] + up + down) / STEP) * STEP

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """The tiles of a picture: their upper left corners, row by row."""
+    """Where the tiles of a picture lie: their upper left corners, row by row."""
 
     size: tuple[int, int]
     tile: tuple[int, int]

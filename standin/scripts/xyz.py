@@ -42,7 +42,7 @@ class Axis:
     fixed: bool
 
     def facts(self) -> dict[str, Any]:
-        """Return the grid's part of the infotext."""
+        """What the grid's infotext says about it."""
         if self.label == "Nothing":
             return {}
         told: dict[str, Any] = {f"{self.letter} Type": self.label, f"{self.letter} Values": self.text}

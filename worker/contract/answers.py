@@ -1,4 +1,4 @@
-"""Answers to jobs, as types. The service returns plain dictionaries of exactly these shapes."""
+"""What a job answers with, as types. The service returns plain dictionaries of exactly these shapes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class AppliedADetailer(TypedDict, total=False):
 
 
 class Applied(TypedDict):
-    """The facts of a picture, by the WebUI's answer and the pictures' bytes; null where neither says."""
+    """What the WebUI really used, by its own answer and by the pictures' bytes; null where it does not say."""
 
     checkpoint: str | None
     checkpoint_hash: str | None
@@ -89,7 +89,7 @@ class Applied(TypedDict):
 
 
 class DeviceInfo(TypedDict):
-    """The device that the WebUI computes on, and the limit that follows from it."""
+    """What the WebUI computes on, and the limit that follows from it."""
 
     name: Literal["cuda", "cpu"]
     gpu: str | None
@@ -99,7 +99,7 @@ class DeviceInfo(TypedDict):
 
 
 class WorkerInfo(TypedDict):
-    """The worker that answered."""
+    """Who answered."""
 
     version: str
     backend: Literal["a1111", "stand-in"]
@@ -127,7 +127,7 @@ class ErrorAnswer(TypedDict):
 
 
 class PartAnswer(TypedDict):
-    """The outcome of one of several prompts: its pictures' places in `images`, or its error."""
+    """What became of one of several prompts: its pictures' places in `images`, or its error."""
 
     path: str
     images: list[int]
@@ -139,7 +139,7 @@ class PartAnswer(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """The image check's findings in one picture, and the action taken."""
+    """What the endpoint's image check saw in one picture, and what was done."""
 
     path: NotRequired[str]
     """Of a job with several prompts or seeds: which."""
@@ -204,13 +204,13 @@ class JobAnswer(TypedDict):
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds: what became of each."""
     checks: NotRequired[list[CheckAnswer]]
-    """Findings of the endpoint's image check, where it has one. Empty: none."""
+    """Where the endpoint has an image check: what it saw. Empty: nothing."""
     streamed: NotRequired[int]
     """Of a job with `stream`: how many pictures were told on `/stream` before this answer."""
 
 
 class StreamedPiece(TypedDict):
-    """A piece of a job's `/stream`: one picture, or the reason why there is none."""
+    """What `/stream` tells of a job with `stream`: one picture, or why there is none."""
 
     index: NotRequired[int]
     """Its place in the answer's `images`; of a prompt that failed there is none."""
@@ -228,7 +228,7 @@ class StreamedPiece(TypedDict):
 
 
 class AppliedUpscale(TypedDict):
-    """The means by which a picture was made larger."""
+    """What made a picture larger."""
 
     upscalers: list[str]
     size: AppliedSize
@@ -291,9 +291,9 @@ class PngInfoAnswer(TypedDict):
     job: dict[str, Any]
     """A job that makes the picture again, as far as the file tells."""
     lost: list[str]
-    """Names in the file's parameters that `job` does not carry, and fields that have to be added."""
+    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
     program: NotRequired[str]
-    """The program that wrote the notes, if it is not the WebUI."""
+    """Who wrote the notes, where it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]
@@ -327,7 +327,7 @@ class ValidateAnswer(TypedDict):
     valid: bool
     type: str
     requests: list[dict[str, Any]]
-    """The requests that would be sent to the WebUI, without pictures."""
+    """What would be sent to the WebUI, without pictures."""
     fetch: list[dict[str, Any]]
     """Models that would be fetched first."""
     cost: dict[str, Any]

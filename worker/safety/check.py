@@ -19,7 +19,7 @@ class ImageCheck(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels that it can give."""
+        """What it can tell."""
 
     def look(self, image: Image.Image) -> Mapping[str, float]:
         """Return a score from 0 to 1 for each label. Whatever it raises keeps the picture from being delivered."""

@@ -1,4 +1,4 @@
-"""Actions on the findings of a check: flag, blur, or refuse."""
+"""What is done about what a check sees: flag, blur, or refuse."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _WHOLE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """The conversion of a picture into the classifier's input."""
+    """How a picture becomes the classifier's input."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ class Preparation:
 
 
 class OnnxCheck:
-    """Image check by an ONNX classifier.
+    """See the module's docstring.
 
     Args:
         path: The ONNX file.

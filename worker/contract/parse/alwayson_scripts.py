@@ -1,4 +1,4 @@
-"""Requests through `alwayson_scripts` and `script_name`, as the typed units that the contract has for them.
+"""What clients send through `alwayson_scripts` and `script_name`, as the typed units that the contract has for it.
 
 Nothing of a client's lists is passed on: the WebUI lays them over its defaults by position, cuts what is too long and
 switches on what is missing. A script that has no typed unit is refused.

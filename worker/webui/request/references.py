@@ -1,4 +1,4 @@
-"""References of a job beyond its own fields: models and sizes of a plot, models of lines and detectors. Pure."""
+"""What a job reaches beside its own fields: models and sizes of a plot, models of lines and detectors. Pure."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MATRIX, FROM_FILE = "prompt matrix", "prompts from file or textbox"
 _MANY_PARTS = 30
 _PLACES = ("start", "end")
-"""Places of the job's prompt in prompts from file."""
+"""Where prompts from file puts the job's prompt."""
 OFFERED = (
     "img2img alternative test",
     "loopback",

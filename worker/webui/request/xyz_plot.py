@@ -1,4 +1,4 @@
-"""Values of an axis of the script x/y/z plot, checked before it is sent. Pure.
+"""What an axis of the script x/y/z plot goes through, checked before it is sent. Pure.
 
 The script ends in a 500 for a sampler or checkpoint that it does not know, and takes Automatic in silence for an
 unknown VAE or schedule, the first checkpoint whose title contains the text, false for what is not ``true``, and
