@@ -34,7 +34,7 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """What lists and options show (without hashes, as under `--no-hashing`)."""
+        """The title in lists and options (without hashes, as under `--no-hashing`)."""
         return self.name
 
     @property
@@ -67,7 +67,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What matters of a loaded checkpoint."""
+    """The properties of a loaded checkpoint that matter here."""
 
     architecture: str
     header: Header
@@ -152,7 +152,7 @@ class Checkpoints:
         return self._by_alias.get(name) if isinstance(name, str) else None
 
     def closest(self, text: str) -> Checkpoint | None:
-        """What the refiner and hires fix take for `text`: an alias, else the shortest title that contains it."""
+        """Return the checkpoint that refiner and hires fix take for `text`: an alias, else the shortest title."""
         found = self.named(text)
         for wanted in (text, re.sub(r"\s*\[[^]]+]\s*$", "", text)):
             if found is None:

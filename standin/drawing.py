@@ -41,11 +41,11 @@ class Look:
     """Anything else by name: eta, refiner, subseed, tiling …"""
 
     def key(self) -> bytes:
-        """What the drawing's randomness comes from."""
+        """The seed of the drawing's randomness."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).digest()
 
     def lines(self) -> list[str]:
-        """What is written on the picture, the prompt first."""
+        """Return the lines written on the picture, the prompt first."""
         loras = f"LoRA {', '.join(self.loras)}" if self.loras else ""
         facts = f"seed {self.seed} · {self.width}x{self.height} · {self.sampler}/{self.scheduler} · {self.steps} steps"
         model = f"{self.model} · cfg {self.cfg_scale:g} · clip skip {self.clip_skip}" + (

@@ -1,4 +1,4 @@
-"""What the stand-in raises, in the shape the real WebUI reports it."""
+"""Exceptions of the stand-in, in the shape in which the real WebUI reports them."""
 
 from __future__ import annotations
 

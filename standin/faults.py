@@ -146,7 +146,7 @@ class Faults:
         return fault.text("prompt", "") in getattr(self._job, "prompt", "")
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is on, as JSON."""
+        """Return the faults that are on, as JSON."""
         with self._lock:
             return [{"fault": f.name, "count": f.count, "path": f.path, **f.parameters} for f in self._on]
 

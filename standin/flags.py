@@ -184,7 +184,7 @@ def parse_flags(arguments: list[str], *, working_folder: Path, extensions: tuple
 
 
 def shown(flags: argparse.Namespace) -> dict[str, object]:
-    """What `GET /sdapi/v1/cmd-flags` answers: every flag of the real program (not the stand-in's own), port as text."""
+    """Return the answer of `GET /sdapi/v1/cmd-flags`: every flag of the real program, port as text."""
     values = {name: value for name, value in vars(flags).items() if name != "demo_models"}
     return values | {"port": None if flags.port is None else str(flags.port)}
 

@@ -22,7 +22,7 @@ Box = tuple[int, int, int, int]
 
 
 class ImageToImage:
-    """What the img2img tab does before and during sampling."""
+    """The work of the img2img tab before and during sampling."""
 
     def __init__(self, webui: WebUI) -> None:
         self._webui = webui

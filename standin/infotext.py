@@ -33,7 +33,7 @@ WHEN_MISSING: dict[str, Any] = {
     "FP8 weight": "Disable",
     "Refiner switch by sampling steps": False,
 }
-"""What reading a text adds for everything it does not name."""
+"""Values that reading a text adds for everything it does not name."""
 
 
 def compose(prompt: str, negative_prompt: str, parameters: dict[str, Any]) -> str:

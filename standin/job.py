@@ -1,4 +1,4 @@
-"""What travels through a generation: the request with what becomes of it, and the result."""
+"""The state of a generation: the request with its changes on the way, and the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Processing:
-    """What the WebUI calls `p`: the request, and what becomes of it on the way."""
+    """The WebUI's `p`: the request, and its state on the way."""
 
     request: dict[str, Any]
     tab: str
@@ -48,7 +48,7 @@ class Processing:
     alwayson: dict[str, list[Any]] = field(default_factory=dict)
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     extra_look: dict[str, str] = field(default_factory=dict)
-    """What extensions change in the picture."""
+    """Changes that extensions make to the picture."""
     extra_images: list[Image.Image] = field(default_factory=list)
     """Pictures that extensions add behind the generated ones (control maps)."""
     sd_model_name: str | None = None
@@ -63,7 +63,7 @@ class Processing:
     start: Callable[[Processing], None] | None = None
     """Sets the next two for a fresh run: scripts run the same request several times."""
     prepare: Callable[[Processing], None] | None = None
-    """What the tab does after the prompts are known and before the first step."""
+    """The tab's work after the prompts are known and before the first step."""
     paint: Callable[[Processing, range], list[Image.Image]] | None = None
     """Makes the pictures of these indexes: one batch."""
 

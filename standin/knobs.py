@@ -13,7 +13,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """How long things take and what is switched on; all times in seconds."""
+    """Durations and switches; all times in seconds."""
 
     import_seconds: float = 0.0
     """Before the port opens (the real one imports torch meanwhile)."""
@@ -34,7 +34,7 @@ class Knobs:
     port_file: str = ""
     """A file that gets the port number once the port is open."""
     vram_gib: float = 0.0
-    """What `GET /memory` says the GPU has; 0: no GPU, as on a machine without one."""
+    """GPU memory in `GET /memory`; 0: no GPU, as on a machine without one."""
 
 
 def read_knobs(environment: Mapping[str, str]) -> Knobs:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """What the WebUI calls `shared.sd_model` with everything around it.
+    """The WebUI's `shared.sd_model` with everything around it.
 
     `poisoned` is the state after a switch to a file that cannot be read: the old model stays, half taken apart.
     Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before,
@@ -133,7 +133,7 @@ class Model:
 
 
 def print_failure(task: str, error: WebUIError) -> None:
-    """What the real program prints when something failed without ending it."""
+    """Print the real program's lines about something that failed without ending it."""
     print(f"{task}: {error.name}", file=sys.stderr)
     print("Traceback (most recent call last):", file=sys.stderr)
     for line in traceback.format_tb(error.__traceback__):

@@ -149,7 +149,7 @@ def _display(task: str, error: str, message: str) -> None:
 
 
 def fits(header: Header, weights: Weights) -> bool:
-    """Whether a LoRA changes this model: a common layer has its width; without common layers, the same base."""
+    """Return whether a LoRA changes this model: a common layer has its width; without common layers, the same base."""
     layers = {_layer_name(key): shape for key, shape in weights.header.shapes.items() if key.endswith(".weight")}
     compared = [
         layers[layer][1] == shape[1]

@@ -24,7 +24,7 @@ def default_options() -> dict[str, Any]:
 
 
 class Options:
-    """What the WebUI calls `opts`.
+    """The WebUI's `opts`.
 
     `data` holds only what was loaded from `config.json` or set since. A key that is not in there is not restored
     after an
@@ -85,7 +85,7 @@ class Options:
         return True
 
     def listed(self) -> dict[str, Any]:
-        """What `GET /sdapi/v1/options` answers: whole numbers come as floats once they were set."""
+        """Return the answer of `GET /sdapi/v1/options`: whole numbers come as floats once they were set."""
         return {key: self._shown(key, default) for key, default in self.defaults.items()}
 
     def _shown(self, key: str, default: Any) -> Any:

@@ -49,7 +49,7 @@ def strip_comments(text: str) -> str:
 
 
 def uses_weights(text: str) -> bool:
-    """Whether the prompt has attention brackets."""
+    """Return whether the prompt has attention brackets."""
     return WEIGHTED.search(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What was asked of the stand-in, for tests: `GET /standin/requests`."""
+"""Record of the requests to the stand-in, for tests: `GET /standin/requests`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a safetensors file says about itself, without its numbers."""
+    """The contents of a safetensors file, without its numbers."""
 
     metadata: dict[str, str]
     shapes: dict[str, tuple[int, ...]]

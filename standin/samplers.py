@@ -119,7 +119,7 @@ def requested(sampler: str | None, scheduler: str | None) -> tuple[str, str | No
 
 
 def resolve(sampler: str | None, scheduler: str | None) -> tuple[Sampler, Scheduler]:
-    """What the generation uses: an unknown sampler is the first of the list, an unknown scheduler Automatic."""
+    """Return the sampler and scheduler in use: for an unknown one the first of the list, and Automatic."""
     return _split(sampler, scheduler)
 
 

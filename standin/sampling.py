@@ -66,7 +66,7 @@ class Sampling:
         """Set by a CUDA error: nothing works any more until restart."""
 
     def allocate(self, pixels: int) -> None:
-        """What a batch needs first; raises WebUIError where memory or the device fail it."""
+        """Allocate a batch's memory; raises WebUIError where memory or the device fail it."""
         faults = self._webui.faults
         if faults.take("cuda-error"):
             self._dead.set()

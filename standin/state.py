@@ -1,4 +1,4 @@
-"""What runs now: the queue's lock, and the state that `GET /sdapi/v1/progress` reads."""
+"""The current work: the queue's lock, and the state that `GET /sdapi/v1/progress` reads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class State:
         self.shown_step = 0
         self.hires_counted = False
         self.spans: deque[tuple[float, float]] = deque(maxlen=SPANS)
-        """When jobs began and ended (Unix seconds), oldest first."""
+        """Beginnings and ends of jobs (Unix seconds), oldest first."""
         self._started = 0.0
         self._began = 0.0
 

@@ -52,7 +52,7 @@ def second_pass(width: int, height: int, scale: float, resize_x: int, resize_y: 
 
 
 class TextToImage:
-    """What the txt2img tab does before and during sampling."""
+    """The work of the txt2img tab before and during sampling."""
 
     def __init__(self, webui: WebUI) -> None:
         self._webui = webui

@@ -53,7 +53,7 @@ class WebUI:
         self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, self._load)
         self.sampling = Sampling(self, knobs.step_seconds, knobs.grain)
         self.ballast: list[bytes] = []
-        """What the fault `memory-growth` holds on to."""
+        """Memory held by the fault `memory-growth`."""
         self._first_load = True
         self.refresh_checkpoints()
         self.vaes.refresh()
@@ -67,7 +67,7 @@ class WebUI:
             self.options.data["sd_model_checkpoint"] = chosen
 
     def has_upscaler(self, name: object) -> bool:
-        """Whether the list has an upscaler of this name."""
+        """Return whether the list has an upscaler of this name."""
         return any(upscaler.name == name for upscaler in self.upscalers)
 
     def settle(self) -> None:
@@ -77,7 +77,7 @@ class WebUI:
             self.ballast.append(b"\1" * int(growth.number("mb", 50) * 2**20))
 
     def memory(self) -> dict[str, Any]:
-        """What `GET /sdapi/v1/memory` answers."""
+        """Return the answer of `GET /sdapi/v1/memory`."""
         page = {
             name: int(value.split()[0]) * 1024
             for name, _, value in (line.partition(":") for line in _meminfo())

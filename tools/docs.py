@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import json
 import re
 import sys
@@ -12,14 +13,35 @@ from typing import TYPE_CHECKING
 
 from tools import error_page, hub
 from worker.errors import all_errors
-from worker.settings import variables
+from worker.settings import Settings, variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from worker.env_fields import Variable
 
 ROOT = Path(__file__).resolve().parents[1]
 HUB = ROOT / ".runpod" / "hub.json"
 OPENAPI = ROOT / "docs" / "openapi.json"
+COMMON_SETTINGS = (
+    "DEFAULT_CHECKPOINT",
+    "CIVITAI_API_KEY",
+    "HF_TOKEN",
+    "BUCKET_ENDPOINT_URL",
+    "BUCKET_ACCESS_KEY_ID",
+    "BUCKET_SECRET_ACCESS_KEY",
+    "MAX_PIXELS",
+    "JOB_TIMEOUT_S",
+    "CONCURRENCY",
+    "WEBUI_ARGS",
+)
+"""Environment variables that most endpoints set."""
+_TOPIC_OR_FIELD = re.compile(r"(?:^|\n)\n    # (?P<topic>[^\n]+)|\n    (?P<field>[a-z]\w*): ")
+BUSY_BARS = {
+    "sync handler": "busy.against_synchronous",
+    "async handler": "busy.against_asynchronous",
+}
+"""Label of each alternative in the chart, and the figure that it was measured for."""
 
 
 def main(argv: list[str]) -> int:
@@ -75,9 +97,35 @@ def table(name: str) -> str:
 
 
 def settings_table() -> str:
-    """Return the table of every environment variable."""
+    """Return the tables of every environment variable, a heading and a table for each topic of `Settings`."""
+    topics = settings_topics()
+    lines: list[str] = []
+    for topic in dict.fromkeys(topics.values()):
+        lines += [f"## {topic}", "", *_variable_rows(one for one in variables() if topics[one.attribute] == topic), ""]
+    return "\n".join(lines).strip()
+
+
+def settings_topics() -> dict[str, str]:
+    """Return the topic of each field of `Settings`: the comment that heads its group in the source."""
+    topics: dict[str, str] = {}
+    topic = ""
+    for found in _TOPIC_OR_FIELD.finditer(inspect.getsource(Settings)):
+        if found["topic"]:
+            topic = found["topic"]
+        elif found["field"] in Settings.model_fields:
+            topics[found["field"]] = topic
+    return topics
+
+
+def common_settings_table() -> str:
+    """Return the table of `COMMON_SETTINGS`."""
+    by_name = {name: variable for variable in variables() for name in variable.names}
+    return "\n".join(_variable_rows(by_name[name] for name in COMMON_SETTINGS))
+
+
+def _variable_rows(shown: Iterable[Variable]) -> list[str]:
     lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]
-    for variable in variables():
+    for variable in shown:
         names = " or ".join(f"`{name}`" for name in variable.names)
         kind = " \\| ".join(variable.choices) or variable.kind
         kind = f"{kind}, {variable.unit}" if variable.unit else kind
@@ -85,7 +133,7 @@ def settings_table() -> str:
         value = value.lower() if variable.kind == "bool" else value
         default = f"`{value}`" if value else ""
         lines.append(f"| {names} | {kind} | {default} | {variable.description} |")
-    return "\n".join(lines)
+    return lines
 
 
 def errors_table() -> str:
@@ -115,6 +163,25 @@ def figures_table() -> str:
     return "\n".join([*lines, "", f"Measured {machine['measured']} on {where}."])
 
 
+def busy_chart() -> str:
+    """Return a chart of the share of time in which the GPU is busy: this worker and the alternatives."""
+    figures = json.loads((ROOT / "benchmarks" / "results" / "latest.json").read_text(encoding="utf-8"))
+    bars = {label: figures[name]["reference"] for label, name in BUSY_BARS.items()}
+    bars["this worker"] = figures["busy.against_synchronous"]["value"]
+    labels = ", ".join(f'"{label}"' for label in bars)
+    values = ", ".join(f"{100 * share:.0f}" for share in bars.values())
+    lines = [
+        "```mermaid",
+        "xychart-beta",
+        '    title "Time in which the GPU is busy, %"',
+        f"    x-axis [{labels}]",
+        "    y-axis 0 --> 100",
+        f"    bar [{values}]",
+        "```",
+    ]
+    return "\n".join(lines)
+
+
 def modules_table() -> str:
     """Return every module with the first sentence of its docstring, folder by folder."""
     lines: list[str] = []
@@ -136,7 +203,9 @@ def _first_line(module: Path) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "figures": figures_table,
+    "busy_chart": busy_chart,
     "settings": settings_table,
+    "common_settings": common_settings_table,
     "errors": errors_table,
     "modules": modules_table,
 }

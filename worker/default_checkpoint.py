@@ -1,4 +1,4 @@
-"""Which checkpoint a worker starts with."""
+"""The choice of the checkpoint that a worker starts with."""
 
 from __future__ import annotations
 

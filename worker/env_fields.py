@@ -90,7 +90,7 @@ class Variable:
 
     @property
     def secret(self) -> bool:
-        """Whether its value is never shown."""
+        """True for a value that is never shown."""
         return self.kind == "secret"
 
     @property

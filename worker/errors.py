@@ -43,7 +43,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 MOST_PROBLEMS = 100
-"""That one error lists, and one more that counts the rest."""
+"""Problems that one error lists; one more counts the rest."""
 
 Fault = Literal["client", "worker", "platform"]
 
@@ -87,7 +87,7 @@ class WorkerError(Exception):
     fault: ClassVar[Fault] = "worker"
     retryable: ClassVar[bool] = False
     http_status: ClassVar[int] = 500
-    """That says the same, for HTTP APIs in front of a worker."""
+    """Status that says the same, for HTTP APIs in front of a worker."""
     about: ClassVar[str] = ""
     """One line for the table of errors in the docs."""
 

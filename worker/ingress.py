@@ -1,4 +1,4 @@
-"""How jobs reach this worker, and the limits that come with it. Pure."""
+"""The ways in which jobs reach this worker, and their limits. Pure."""
 
 from __future__ import annotations
 

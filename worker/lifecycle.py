@@ -57,7 +57,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.STOPPED: frozenset(),
     State.FAILED: frozenset(),
 }
-"""Which state may follow which; staying is always allowed."""
+"""Successors of each state; staying is always allowed."""
 
 
 class ImpossibleEventError(ValueError):

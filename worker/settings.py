@@ -1,6 +1,7 @@
 """The worker's configuration: every environment variable, with its type, bounds, default and description.
 
-README's table is generated from here. Secrets are `SecretStr`: only `get_secret_value` returns them in clear.
+The tables of docs/settings.md are generated from here, one for each comment that heads a group of fields. Secrets are
+`SecretStr`: only `get_secret_value` returns them in clear.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 VOLUME = Path("/runpod-volume")
 IMAGE_WEBUI_DIR = Path("/opt/webui")
-"""Where the image keeps A1111 when WEBUI_DIR says nothing."""
+"""Folder of A1111 in the image, used when WEBUI_DIR says nothing."""
 
 ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler"]
 MODEL_KINDS: tuple[ModelKind, ...] = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    # Where the WebUI is
+    # The WebUI
     webui_dir: Path | None = Field(None, description="Folder of an A1111 v1.10 checkout that the worker starts.")
     webui_url: Url | None = Field(None, description="Address of an A1111 that is already running; nothing is started.")
     webui_python: Path | None = Field(
@@ -430,7 +431,7 @@ class Settings(BaseSettings):
         ),
     )
 
-    # What the operator offers
+    # Presets, wildcards, image check and previews
     presets_file: Path | None = Field(
         None, description="Presets (YAML) over those that ship; default: presets.yaml in MODELS_DIR."
     )
@@ -492,7 +493,7 @@ class Settings(BaseSettings):
     )
     live_preview_every_s: Seconds = Field(2, ge=0.5, le=60, description="Least time between two previews of a job.")
 
-    # Operating
+    # Metrics and probes
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Serve figures for Prometheus at /metrics on this port; 0: not at all."
     )
@@ -513,7 +514,7 @@ class Settings(BaseSettings):
         "/ping", description="One more path that is answered as /ping is; RunPod sets it."
     )
 
-    # HTTP mode (`python -m worker serve`)
+    # Plain HTTP (`worker serve`)
     http_port: int = Field(
         8000,
         validation_alias=AliasChoices("HTTP_PORT", "PORT"),
@@ -561,7 +562,7 @@ class Settings(BaseSettings):
         None, description="Signs what it posts to a job's `webhook`, by Standard Webhooks (`whsec_…`)."
     )
 
-    # For people
+    # Logs and local runs
     log_level: LogLevel = Field("info", description="Least level that is logged.")
     log_format: LogFormat = Field(
         "auto", description="json: a line per event; pretty: for a terminal; auto: pretty on a terminal, else json."
@@ -569,7 +570,7 @@ class Settings(BaseSettings):
     log_prompts: bool = Field(default=True, description="Prompts may appear in logs.")
     out_dir: Path = Field(Path("out"), description="Where local runs leave their pictures and answer.json.")
 
-    # What the platform sets
+    # Set by the platform
     runpod_get_job: str | None = Field(
         None,
         validation_alias="RUNPOD_WEBHOOK_GET_JOB",
@@ -608,12 +609,12 @@ class Settings(BaseSettings):
 
     @property
     def in_production(self) -> bool:
-        """Whether RunPod's job environment is present."""
+        """True in RunPod's job environment."""
         return bool(self.runpod_get_job)
 
     @property
     def results_root(self) -> Path | None:
-        """Where answers are kept, None: nowhere."""
+        """Folder in which answers are kept; None: they are not kept."""
         if self.results_dir is not None:
             return self.results_dir
         return VOLUME / "worker-results" if self.in_production and VOLUME.is_dir() else None
@@ -652,7 +653,7 @@ class Settings(BaseSettings):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the WebUI is told to do without a GPU."""
+        """True if the WebUI is told to do without a GPU."""
         return self.device == "cpu" or "--use-cpu" in shlex.split(self.webui_args)
 
     @property
@@ -664,11 +665,11 @@ class Settings(BaseSettings):
 
     @property
     def gpu_promised(self) -> bool:
-        """Whether whoever started the container says that there is a GPU."""
+        """True if the container runtime promises a GPU."""
         return (self.nvidia_visible_devices or "void").lower() not in {"void", "none"}
 
     def logs_as_json(self, stream: TextIO) -> bool:
-        """Whether logs written to `stream` are JSON."""
+        """Return whether logs written to `stream` are JSON."""
         return self.log_format == "json" or (self.log_format == "auto" and not stream.isatty())
 
     def secrets(self) -> list[str]:
@@ -711,13 +712,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     replaced = [f"{old} is not a setting any more: {new}" for old, new in REPLACED.items() if environment.get(old)]
     if replaced:
-        raise SettingsInvalid("; ".join(replaced), hint="README lists every variable, its type and default.")
+        raise SettingsInvalid("; ".join(replaced), hint="docs/settings.md lists every variable, its type and default.")
     try:
         return Settings.model_validate(EnvironmentSource(Settings, environment)())
     except ValidationError as error:
         raise SettingsInvalid(
             "; ".join(complaints(error, Settings, environment)),
-            hint="README lists every variable, its type and default.",
+            hint="docs/settings.md lists every variable, its type and default.",
         ) from None
 
 

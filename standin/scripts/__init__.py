@@ -63,7 +63,7 @@ class Extensions:
             self._runs.update(extension.runs())
 
     def listed(self) -> list[dict[str, Any]]:
-        """What `GET /sdapi/v1/extensions` answers."""
+        """Return the answer of `GET /sdapi/v1/extensions`."""
         return [
             {
                 "name": extension.folder,
@@ -97,12 +97,12 @@ class Extensions:
             extension.before_process(webui, p)
 
     def process(self, webui: WebUI, p: Processing) -> None:
-        """When prompts and seeds are known."""
+        """Run the extensions' step after prompts and seeds are known."""
         for extension in self._active:
             extension.process(webui, p)
 
     def postprocess(self, webui: WebUI, p: Processing, processed: Processed) -> None:
-        """When the pictures are there."""
+        """Run the extensions' step after the pictures are made."""
         for extension in self._active:
             extension.postprocess(webui, p, processed)
 

@@ -180,7 +180,7 @@ def check(raw: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def told(one: dict[str, Any], place: int) -> dict[str, Any]:
-    """What the infotext says about a pass."""
+    """Return the infotext's fields about a pass."""
     hidden = {"ad_tab_enable"} | {name for name in HIDDEN_AT_DEFAULT if one[name] == RULES[name][1]}
     for switch, names in GROUPS.items():
         if not one[switch]:

@@ -75,11 +75,11 @@ class Catalog:
             self._tabs[tab] = [*first, *added, *(script for script in built_in if script.name in LAST)]
 
     def names(self) -> dict[str, list[str]]:
-        """What `GET /sdapi/v1/scripts` answers."""
+        """Return the answer of `GET /sdapi/v1/scripts`."""
         return {tab: [script.name for script in scripts] for tab, scripts in self._tabs.items()}
 
     def info(self, lists: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-        """What `GET /sdapi/v1/script-info` answers."""
+        """Return the answer of `GET /sdapi/v1/script-info`."""
         known = {**self.lists, **lists}
         return [
             {

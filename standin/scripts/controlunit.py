@@ -25,7 +25,7 @@ CONTROL_MODES = {
 HIRES_OPTIONS = {"BOTH": "Both", "LOW_RES_ONLY": "Low res only", "HIGH_RES_ONLY": "High res only"}
 OLD_NAMES = {"input_image": "image", "lowvram": "low_vram", "guidance": "guidance_end", "mask_image": "mask"}
 NO_SLIDER = 0.5
-"""What the infotext shows for a control that a module does not have."""
+"""The infotext's value for a control that a module does not have."""
 TRUE = ("true", "1", "yes", "on")
 
 
@@ -52,7 +52,7 @@ class Unit:
     said_module: str
 
     def infotext(self) -> str:
-        """What the infotext says about it, whether it works or not."""
+        """Return the infotext's text about the unit, whether it works or not."""
         return (
             f"Module: {self.said_module}, Model: {self.model}, Weight: {self.weight}, Resize Mode: {self.resize_mode}, "
             f"Processor Res: {self.processor_res}, Threshold A: {self.threshold_a}, Threshold B: {self.threshold_b}, "

@@ -1,4 +1,4 @@
-"""What an extension is: its scripts, options and paths, and the moments of a generation at which it acts."""
+"""An extension: its scripts, options and paths, and the moments of a generation at which it acts."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Extension:
         return {}
 
     def runs(self) -> dict[str, Callable[[WebUI, Processing, list[Any]], Processed]]:
-        """What its selectable scripts do."""
+        """Runners of its selectable scripts."""
         return {}
 
     def before_process(self, webui: WebUI, p: Processing) -> None:
         """Before the overrides are applied; what raises here is a 500."""
 
     def process(self, webui: WebUI, p: Processing) -> None:
-        """When prompts and seeds are known."""
+        """Act when prompts and seeds are known."""
 
     def postprocess(self, webui: WebUI, p: Processing, processed: Processed) -> None:
-        """When the pictures are there."""
+        """Act when the pictures are made."""
 
 
 def scripts_of(extension: str) -> list[Script]:

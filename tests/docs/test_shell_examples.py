@@ -68,10 +68,12 @@ class Reader:
         if example.keeps_running:
             self.start(text)
             return
+        exported = self.folder / "exported"
         command = (
-            ["bash", "-euo", "pipefail", "-c", text] if example.language == "bash" else [sys.executable, "-c", text]
+            ["bash", "-euo", "pipefail", "-c", f'{text}\nenv -0 >"{exported}"']
+            if example.language == "bash"
+            else [sys.executable, "-c", text]
         )
-        self.variables.update(re.findall(r"^export (\w+)=(\S+)", text, re.MULTILINE))
         terminal, mine = pty.openpty()
         os.write(terminal, b"y\n" * 9)  # to whatever is asked
         done = subprocess.run(
@@ -87,11 +89,14 @@ class Reader:
         os.close(terminal)
         os.close(mine)
         assert done.returncode == 0, f"{example}:\n{text}\n{done.stdout}\n{done.stderr}"
+        if example.language == "bash":
+            pairs = exported.read_text(encoding="utf-8").rstrip("\0").split("\0")
+            self.variables = dict(pair.split("=", 1) for pair in pairs)
 
     def start(self, text: str) -> None:
-        assigned, _, arguments = text.partition("python ")
+        assigned, _, arguments = text.removeprefix("python -m ").replace(" python -m ", " ").partition("worker ")
         variables = dict(word.split("=", 1) for word in assigned.split())
-        process = WorkerProcess(arguments.split(), {**self.variables, **variables}, self.folder)
+        process = WorkerProcess(["-m", "worker", *arguments.split()], {**self.variables, **variables}, self.folder)
         self.servers.enter_context(process)
         session = requests.Session()
         patient = Retry(total=20, connect=20, backoff_factor=0.1, backoff_max=1, status_forcelist=(503,))
@@ -101,10 +106,11 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    (bin_ / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
-    (bin_ / "python").chmod(0o755)
+    bin_ = tmp_path / ".venv" / "bin"  # as `make run` leaves it
+    bin_.mkdir(parents=True)
+    for name, arguments in (("python", ""), ("worker", " -m worker")):
+        (bin_ / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{arguments} "$@"\n', encoding="utf-8")
+        (bin_ / name).chmod(0o755)
     variables = environment(tmp_path) | {
         "PATH": f"{bin_}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
@@ -131,6 +137,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             **{f"PORT={port}": f"PORT={mine}" for port, mine in ports.items()},
             **{f"HEALTH={port}": f"HEALTH={mine}" for port, mine in ports.items()},
             **{f"--port {port}": f"--port {mine}" for port, mine in ports.items()},
+            **{f"port={port}": f"port={mine}" for port, mine in ports.items()},
         }
         one = Reader(tmp_path, variables, places)
         with one.servers:
@@ -146,7 +153,12 @@ def test_a_page_s_commands_and_programs_run(reader: Reader, page: Path) -> None:
 
 def test_every_command_that_a_page_names_exists() -> None:
     for page in PAGES:
-        for name in re.findall(r"python -m worker ([a-z]+)", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        typed = "\n".join(example.text for example in examples(page) if example.language == "bash")
+        for name in [
+            *re.findall(r"(?:python -m |`)worker ([a-z]+)", text),
+            *re.findall(r"^worker ([a-z]+)", typed, re.MULTILINE),
+        ]:
             assert name in COMMANDS, f"{page.name}: {name}"
 
 

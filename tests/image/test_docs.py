@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(?: *)(?:python|\.venv/bin/python) -m worker (deploy .*--image.*)$", DEPLOY, re.MULTILINE)
+COMMANDS = re.findall(r"^ *worker (deploy .*--image.*)$", DEPLOY, re.MULTILINE)
 NOT_OURS = {
     "RUNPOD_API_KEY",
     "RUNPOD_INIT_TIMEOUT",

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tools.docs import TABLES, fill
+from tools.docs import fill, settings_topics
+from worker.settings import Settings, variables
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+README_LINES = 150
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which a page's headings can be linked to, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -19,17 +27,33 @@ def test_generated_tables_have_not_drifted(page: Path) -> None:
     assert fill(text) == text, "run `make docs`"
 
 
-def test_the_readme_has_the_tables_that_it_promises() -> None:
+def test_the_readme_fits_on_a_few_screens() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- table: (\w+) -->", text)) >= {"settings", "errors"}
-    assert set(TABLES) >= {"settings", "errors"}
+    assert len(text.splitlines()) <= README_LINES
+    assert set(re.findall(r"<!-- table: (\w+) -->", text)) == {"common_settings"}
+
+
+def test_every_setting_stands_under_a_topic_of_the_settings_page() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert set(settings_topics()) == set(Settings.model_fields)
+    assert all(settings_topics().values())
+    assert [name for variable in variables() for name in variable.names if f"`{name}`" not in page] == []
+    headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    assert len(headings) == len(set(headings)) == len(set(settings_topics().values()))
+
+
+def test_the_start_page_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)", (ROOT / "docs/README.md").read_text(encoding="utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} → {target}"
+            other = page.parent / target if target else page
+            assert other.exists(), f"{page.name} → {target}"
+            assert not anchor or anchor in anchors(other), f"{page.name} → {target}#{anchor}"
 
 
 def test_every_folder_and_file_in_the_architecture_picture_exists() -> None:

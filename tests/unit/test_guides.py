@@ -14,8 +14,9 @@ from worker.cli.main import main
 from worker.contract.accept import accept
 from worker.contract.operator.presets import read_presets
 from worker.contract.types.kinds import LISTED
+from worker.jobs.operator_config import load_presets
 from worker.models.lora_rules import LoraRules
-from worker.settings import variables
+from worker.settings import read_settings, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = [ROOT / "docs" / name for name in ("jobs.md", "delivery.md")]
@@ -36,11 +37,11 @@ def blocks(language: str) -> list[Any]:
 def test_every_example_is_a_job_that_is_accepted(text: str) -> None:
     request = json.loads(text)
     assert set(request) <= {"input", "s3Config"}
-    accept(request["input"])
+    accept(request["input"], presets=load_presets(read_settings({})))
 
 
 def test_the_commands_about_models_are_the_ones_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = set(re.findall(r"^python -m worker models (\w+)", MODELS, re.MULTILINE))
+    commands = set(re.findall(r"^worker models (\w+)", MODELS, re.MULTILINE))
     assert commands >= {"list", "pull", "verify", "remove"}
     for command in commands:
         assert main(["models", command, "--help"]) == 0

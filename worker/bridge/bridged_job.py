@@ -72,7 +72,7 @@ class BridgedJob:
 
     @property
     def id(self) -> str:
-        """See `GatewayJob.id`."""
+        """The job's id, as `GatewayJob.id` has it."""
         return self._job.id
 
     def when_over(self, callback: Callable[[], Any]) -> None:
@@ -80,7 +80,7 @@ class BridgedJob:
         self._callbacks.append(callback)
 
     def snapshot(self) -> JobSnapshot:
-        """See `GatewayJob.snapshot`."""
+        """Return the job's state, as `GatewayJob.snapshot` has it."""
         if self._failure is not None:
             return JobSnapshot("failed")
         phase = _PHASES.get(self._state.status, "running")
@@ -89,7 +89,7 @@ class BridgedJob:
         return JobSnapshot(phase, Progress.from_json(self._state.progress) if self._state.progress else None)
 
     async def events(self) -> AsyncIterator[Progress | StreamedPiece]:
-        """See `GatewayJob.events`."""
+        """Yield the job's events, as `GatewayJob.events` has them."""
         told = 0
         while True:
             changed = self._changed
@@ -101,14 +101,14 @@ class BridgedJob:
             await changed.wait()
 
     async def result(self) -> Any:
-        """See `GatewayJob.result`; pictures behind links are in it as base64."""
+        """Return the answer, as `GatewayJob.result` has it; pictures behind links are in it as base64."""
         await asyncio.shield(self._watching)
         if self._failure is not None:
             raise self._failure
         return await embed_pictures(_answer(self._state), keep_openai_links=self._keeps_links)
 
     async def cancel(self) -> None:
-        """See `GatewayJob.cancel`."""
+        """Cancel the job, as `GatewayJob.cancel` has it."""
         if self._watching.done():
             return
         try:

@@ -61,7 +61,7 @@ class EndpointGateway:
         self._running: set[BridgedJob] = set()
 
     async def submit(self, job_input: Mapping[str, Any]) -> BridgedJob:
-        """See `JobGateway.submit`."""
+        """Take a job, as `JobGateway.submit` has it."""
         job = await self._run(deliverable(job_input))
         if _changes_models(job_input):
             job.when_over(self.listings.expire)
@@ -69,12 +69,12 @@ class EndpointGateway:
         return job
 
     async def listing(self, path: str) -> Any:
-        """See `JobGateway.listing`; one that is known is answered without asking the endpoint."""
+        """Return a listing, as `JobGateway.listing` has it; a known one is answered without asking the endpoint."""
         return await self.listings.get(path)
 
     @property
     def waiting(self) -> int:
-        """How many of this bridge's jobs no worker has taken yet."""
+        """Number of this bridge's jobs that no worker has taken yet."""
         return sum(job.snapshot().phase == "queued" for job in self._running)
 
     async def close(self) -> None:

@@ -21,7 +21,7 @@ _PIECE_BYTES = 1 << 16
 
 
 def is_link(value: object) -> bool:
-    """Whether a picture in an answer is a link."""
+    """Return whether a picture in an answer is a link."""
     return isinstance(value, str) and value.startswith(("https://", "http://"))
 
 

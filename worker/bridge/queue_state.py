@@ -1,4 +1,4 @@
-"""Why a job waits at an endpoint, in words for the person who waits. Pure."""
+"""Reasons why a job waits at an endpoint, in words for the person who waits. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: text and JSON on a standard output whose reader may go at any time."""
+"""Output of the commands: text and JSON on a standard output whose reader may go at any time."""
 
 from __future__ import annotations
 

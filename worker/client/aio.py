@@ -26,19 +26,19 @@ class AsyncEndpoint:
         self.sync = Endpoint(where, **options)
 
     async def run(self, job: Mapping[str, Any], **more: Any) -> AsyncJob:
-        """See `Endpoint.run`."""
+        """Send a job and return at once, like `Endpoint.run`."""
         return AsyncJob(await asyncio.to_thread(self.sync.run, job, **more))
 
     async def runsync(self, job: Mapping[str, Any], *, timeout: float | None = None, **more: Any) -> Answer:
-        """See `Endpoint.runsync`. A task that is cancelled meanwhile stops asking; the job goes on."""
+        """Send a job and return its answer, like `Endpoint.runsync`. A cancelled task stops asking; the job goes on."""
         return await (await self.run(job, **more)).wait(timeout)
 
     async def job(self, job_id: str, *, worker: str | None = None) -> AsyncJob:
-        """See `Endpoint.job`."""
+        """Return the job with an id, like `Endpoint.job`."""
         return AsyncJob(await asyncio.to_thread(self.sync.job, job_id, worker=worker))
 
     async def health(self) -> dict[str, Any]:
-        """See `Endpoint.health`."""
+        """Return the endpoint's health, like `Endpoint.health`."""
         return await asyncio.to_thread(self.sync.health)
 
 
@@ -59,7 +59,7 @@ class AsyncJob:
         return self.sync.state
 
     async def stream(self, timeout: float | None = None) -> AsyncIterator[JobState]:
-        """See `Job.stream`."""
+        """Yield the job's states, like `Job.stream`."""
         polling = Polling(self.id, timeout, self.sync.now())
         while True:
             if polling.is_news(self.state):
@@ -72,17 +72,17 @@ class AsyncJob:
             await asyncio.to_thread(self.sync.look_why_it_waits, polling)
 
     async def pictures(self, timeout: float | None = None) -> AsyncIterator[ResultPicture]:
-        """See `Job.pictures`."""
+        """Yield the job's pictures, like `Job.pictures`."""
         pictures = self.sync.pictures(timeout)
         while (picture := await asyncio.to_thread(next, pictures, None)) is not None:
             yield picture
 
     async def wait(self, timeout: float | None = None) -> Answer:
-        """See `Job.wait`."""
+        """Return the job's answer, like `Job.wait`."""
         async for _ in self.stream(timeout):
             continue
         return self.state.answer()
 
     async def cancel(self) -> JobState:
-        """See `Job.cancel`."""
+        """Cancel the job, like `Job.cancel`."""
         return await asyncio.to_thread(self.sync.cancel)

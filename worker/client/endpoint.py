@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import requests
 
 RUNPOD = "https://api.runpod.ai/v2"
-"""Where endpoints are; RUNPOD_ENDPOINT_BASE_URL, which RunPod's own SDK reads too, names another place."""
+"""Address of all endpoints; RUNPOD_ENDPOINT_BASE_URL, which RunPod's own SDK reads too, names another one."""
 
 SHORTEST_RUNSYNC_S, RUNSYNC_S = 1.0, 90.0
 """For how long ``/runsync`` may be told to wait, on RunPod at least a second."""

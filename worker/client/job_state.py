@@ -1,4 +1,4 @@
-"""What an endpoint says about a job, as types. Pure but for `Answer.save`."""
+"""An endpoint's words about a job, as types. Pure but for `Answer.save`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class JobState:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True once nothing more will happen to the job."""
         return self.status in OVER
 
     def answer(self) -> Answer:
@@ -148,7 +148,7 @@ class ResultPicture:
 
     @property
     def error(self) -> JobFailed | None:
-        """What kept the picture from being made or told."""
+        """The error that kept the picture from being made or streamed."""
         error = self.told.get("error")
         return JobFailed(str(error.get("error", "")), error) if isinstance(error, dict) else None
 
@@ -198,7 +198,7 @@ class Answer(dict[str, Any]):
 
     @property
     def warnings(self) -> list[str]:
-        """What the client should know."""
+        """Warnings for the client."""
         return list(self.get("warnings") or ())
 
     def pictures(self, fetch: Callable[[str], bytes] | None = None) -> list[bytes]:

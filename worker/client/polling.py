@@ -16,7 +16,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 2.0
 PATIENCE_S = 30.0
 BUSY = (429, 502, 503, 504)
 FIRST_LOOK_S, NEXT_LOOK_S = 8.0, 15.0
-"""When an endpoint is asked for its health while a job stays in its queue."""
+"""Times at which an endpoint is asked for its health while a job stays in its queue."""
 
 
 class Polling:

@@ -1,1 +1,1 @@
-"""What clients may send and what they get: types, rules and error texts, written once. Pure: no I/O."""
+"""The contract with clients: types, rules and error texts, written once. Pure: no I/O."""

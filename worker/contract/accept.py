@@ -32,7 +32,7 @@ _COMPAT = (webui_body.COMPAT, diffusers.COMPAT)
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What the model folders hold, for the form that tells its clients: numbers of files, and bytes of all."""
+    """The contents of the model folders, for the form that reports them: numbers of files, and bytes of all."""
 
     checkpoints: int = 0
     loras: int = 0
@@ -207,7 +207,7 @@ def _api(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> Accepte
 
 @dataclass(frozen=True, slots=True)
 class _Shell:
-    """What a client's form puts around a job."""
+    """The frame that a client's form puts around a job."""
 
     form: Form
     call: webui_api.Call | None = None

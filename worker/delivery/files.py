@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What the answer carries.
+    """The delivered part of an answer.
 
     Attributes:
         images: base64 or URLs, in order; empty where the client wants none.
@@ -62,7 +62,7 @@ class PictureMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """What is handed over.
+    """The files of a result.
 
     Attributes:
         id: The job's, which names its folder in a store.

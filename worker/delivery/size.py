@@ -25,7 +25,7 @@ _SEPARATOR = 2  # the platform's SDK writes ", "
 
 @dataclass(frozen=True, slots=True)
 class SizeBudget:
-    """What one answer may hold.
+    """The limits of one answer.
 
     Attributes:
         limit: Bytes of the whole answer as JSON.

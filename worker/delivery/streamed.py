@@ -28,7 +28,7 @@ class StreamedPicture:
 
 @dataclass(slots=True)
 class Streamed:
-    """What is done of a job's delivery while the job still runs.
+    """The part of a job's delivery that is done while the job still runs.
 
     Attributes:
         keeps: Whether what is converted is remembered: where the same pictures are delivered again.

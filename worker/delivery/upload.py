@@ -20,7 +20,7 @@ _CLEAN_UP_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is stored under one key."""
+    """A file to be stored under one key."""
 
     key: str
     data: bytes = field(repr=False)

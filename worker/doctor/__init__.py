@@ -1,1 +1,1 @@
-"""What is configured, found, missing, slow or wrong on this machine; every finding with what to do about it."""
+"""The state of this machine: settings, missing parts, slow or wrong ones; every finding with a remedy."""

@@ -10,7 +10,7 @@ Grade = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it stands, what was seen, and what to do when it is not well."""
+    """A finding: its subject, its state, the observation, and the remedy if there is a problem."""
 
     what: str
     state: Grade

@@ -1,4 +1,4 @@
-"""What lies outside this machine: the store for pictures, and whether tokens are taken."""
+"""Checks beyond this machine: the store for pictures, and whether tokens are accepted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROUND_TRIP_S = 30.0
 ASK_S = 5.0
 WHO = {"CivitAI": "https://civitai.com/api/v1/me", "Hugging Face": "https://huggingface.co/api/whoami-v2"}
-"""Where each says whose token it is."""
+"""Addresses that tell the owner of a token."""
 REFUSED = (401, 403)
 FINE = 200
 

@@ -1,4 +1,4 @@
-"""What can be told within milliseconds, and makes a start hopeless when it is wrong: looked at before every start."""
+"""Checks that take milliseconds and make a start hopeless when they fail: made before every start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_SPACE = 100 * 2**20
 
 
 ANSWERS = {"WEBUI_PORT": "/sdapi/v1/cmd-flags", "METRICS_PORT": "/health", "PORT_HEALTH": "/health"}
-"""What is asked of who has a port, to know the worker's own."""
+"""Requests that tell the worker's own server from others on the same port."""
 
 ASK_S = 3.0
 

@@ -74,7 +74,7 @@ class _Line(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Which picture a line of the journal is about.
+    """A line of the journal, about one picture.
 
     Attributes:
         name: The picture's at that time.

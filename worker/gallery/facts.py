@@ -1,4 +1,4 @@
-"""What is known of a picture: from the JSON beside it, else from the infotext in the file. Pure.
+"""Facts about a picture: from the JSON beside it, else from the infotext in the file. Pure.
 
 Both come from strangers, so that every value is checked for its type and cut to a length.
 """
@@ -30,7 +30,7 @@ _SEED_IN_NAME = re.compile(r"(?:^|[_-])s?(\d{1,20})(?=_|$)")
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """How a picture was made.
+    """Facts about the making of a picture.
 
     Attributes:
         prompt: As drawn; empty where unknown.

@@ -1,4 +1,4 @@
-"""What the gallery asks of an endpoint: take a job, tell how it goes. `worker.client.Endpoint` does both."""
+"""The gallery's view of an endpoint: it takes a job and tells how it goes. `worker.client.Endpoint` does both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JobStatus(Protocol):
 
     @property
     def progress(self) -> Mapping[str, Any]:
-        """What is known of a running job: `percent`, `stage`, `eta_s`."""
+        """Return the progress of a running job: `percent`, `stage`, `eta_s`."""
 
     def answer(self) -> Mapping[str, Any]:
         """Return the answer of a job that is over; raises where it has none."""

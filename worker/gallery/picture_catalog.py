@@ -76,7 +76,7 @@ class PictureCatalog:
 
     @property
     def size(self) -> int:
-        """How many pictures there are."""
+        """Number of pictures."""
         with self._lock:
             return sum(not entry.is_gone for entry in self._entries.values())
 

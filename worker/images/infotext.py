@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 _NEGATIVE = "Negative prompt:"
 _FIRST_FIELD = "Steps: "
 _BEGIN_INSIDE = re.compile(r"(?:^|\s)(Steps: ?\d+, ?(?:Sampler|Schedule type|CFG scale|Seed|Size|Model)\b)")
-"""Where the fields begin within a line."""
+"""Start of the fields within a line."""
 _TEMPLATES = ("Template", "Negative Template")
 _NOTHING = frozenset({"", "none", "null", "undefined", "{}", "[]", "nan"})
 """Texts that programs write where there is nothing to write."""
@@ -30,7 +30,7 @@ _BARE = re.compile(r"[^,]*")
 
 @dataclass(frozen=True, slots=True)
 class Infotext:
-    """What an infotext says.
+    """The contents of an infotext.
 
     Attributes:
         prompt: As written, without the line break that ends it.

@@ -239,7 +239,7 @@ def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -
 
 
 def _is_put_back(job: Inpaint) -> bool:
-    """Whether what is made anew is put back into the picture, which keeps its size then (inpaint_full_res)."""
+    """Return whether the repainted part is put back into the picture, which then keeps its size (inpaint_full_res)."""
     return job.inpaint_full_res is not False and (job.override_settings or {}).get("overlay_inpaint") is not False
 
 

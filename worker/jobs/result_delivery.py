@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ENVELOPE_BYTES = 2048
 """The platform's envelope around an answer, and the warnings and phases that delivery itself adds."""
 LAST_POSTS_S = 60.0
-"""How long the answer waits for pieces that are on their way."""
+"""Time that the answer waits for pieces that are on their way."""
 
 
 class ResultDelivery:

@@ -1,4 +1,4 @@
-"""Which addresses a client-chosen URL may lead to: pure decisions, no network.
+"""Addresses that a client-chosen URL may lead to: pure decisions, no network.
 
 An address is *public* when it is globally routable unicast and belongs to nobody's inside: the IANA special-purpose
 registries (RFC 6890 and successors) are refused, and so are IPv4 addresses wrapped in IPv6 ones (mapped, NAT64) whose

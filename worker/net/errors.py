@@ -1,4 +1,4 @@
-"""What can go wrong when a URL is read.
+"""Failures of reading a URL.
 
 Not errors of a job: whoever fetches knows which field of the job the URL came from, and says so.
 """

@@ -1,4 +1,4 @@
-"""Where connections may go.
+"""The guard of outgoing connections.
 
 Every connection is made to an address that was checked a moment before, with no second look-up, so DNS can't change
 its mind in between. TLS is verified against the *name*; SNI and `Host` are untouched. Works below any client that

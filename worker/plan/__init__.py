@@ -1,1 +1,1 @@
-"""How many workers, how long idle, how many jobs at once: an endpoint played through before it is paid for."""
+"""Planning of an endpoint (workers, idle time-out, jobs at once) by simulating it before it is paid for."""

@@ -1,4 +1,4 @@
-"""What to set for a given load: a few endpoints are played through, the cheapest that is fast enough is named. Pure."""
+"""Recommended settings for a given load: a few endpoints are simulated, the cheapest that is fast enough wins. Pure."""
 
 from __future__ import annotations
 

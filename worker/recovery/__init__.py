@@ -1,1 +1,1 @@
-"""What is done when a generation goes wrong: decided by pure functions, carried out by `keeper` and `making`."""
+"""Recovery from failed generations: decided by pure functions, carried out by `supervisor` and `retry`."""

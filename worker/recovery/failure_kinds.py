@@ -70,7 +70,7 @@ class Failure:
 
     @property
     def breaks_process(self) -> bool:
-        """Whether nothing that the WebUI makes from now on can be trusted."""
+        """Return whether nothing that the WebUI makes from now on can be trusted."""
         return self.kind in BREAKS_PROCESS
 
 

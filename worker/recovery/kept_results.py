@@ -79,7 +79,7 @@ class KeptResults:
 
     @property
     def on(self) -> bool:
-        """Whether anything is kept."""
+        """True where answers are kept."""
         return self._root is not None
 
     def find(self, wanted: ResultKey) -> Any:

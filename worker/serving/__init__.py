@@ -1,1 +1,1 @@
-"""How jobs reach the worker and how answers leave it; independent of RunPod's SDK."""
+"""The ways of jobs to the worker and of answers out of it; independent of RunPod's SDK."""

@@ -8,7 +8,7 @@ from worker.errors import InternalError, OutputTooLarge
 from worker.strict_json import encoded_size, find_flaw
 
 _ENVELOPE_BYTES = 64
-"""What the platform's client wraps around an answer: ``{"output": …, "error": …}``."""
+"""Bytes that the platform's client wraps around an answer: ``{"output": …, "error": …}``."""
 
 
 class SealedAnswer(dict[str, Any]):

@@ -1,4 +1,4 @@
-"""How long a job may take: whatever is least of what the operator, the client and the platform allow. Pure."""
+"""The deadline of a job: the least of the operator's, the client's and the platform's limits. Pure."""
 
 from __future__ import annotations
 

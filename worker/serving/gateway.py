@@ -49,7 +49,7 @@ class JobError(RequestRefused):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same job may succeed later."""
+        """True if the same job may succeed later."""
         return bool(self.answer.get("retryable"))
 
     @property
@@ -73,7 +73,7 @@ class JobSnapshot:
 
     @property
     def is_over(self) -> bool:
-        """Whether the job has ended, with pictures or without."""
+        """True once the job has ended, with pictures or without."""
         return self.phase in {"completed", "failed", "cancelled"}
 
 

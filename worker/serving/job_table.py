@@ -87,7 +87,7 @@ class JobRecord:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True once nothing more will happen to the job."""
         return self.status in OVER
 
     def change(self, **fields: Any) -> None:

@@ -51,7 +51,7 @@ class LocalGateway:
         self._takes_jobs = takes_jobs
 
     async def submit(self, job_input: Mapping[str, Any]) -> LocalJob:
-        """See `JobGateway.submit`."""
+        """Take a job, as `JobGateway.submit` has it."""
         self._check_that_jobs_are_taken()
         body = (await asyncio.to_thread(json.dumps, {"input": dict(job_input)})).encode()
         self._check_that_jobs_are_taken()
@@ -61,7 +61,7 @@ class LocalGateway:
             raise busy("too many jobs wait; try again later") from None
 
     async def listing(self, path: str) -> Any:
-        """See `JobGateway.listing`."""
+        """Return a listing, as `JobGateway.listing` has it."""
         self._check_that_jobs_are_taken()
         answer = await self._handle({"id": uuid.uuid4().hex, "input": listing_job(path)})
         if isinstance(answer, dict) and "error_code" in answer:
@@ -82,16 +82,16 @@ class LocalJob:
 
     @property
     def id(self) -> str:
-        """See `GatewayJob.id`."""
+        """The job's id, as `GatewayJob.id` has it."""
         return self._record.id
 
     def snapshot(self) -> JobSnapshot:
-        """See `GatewayJob.snapshot`."""
+        """Return the job's state, as `GatewayJob.snapshot` has it."""
         updates = self._record.updates
         return JobSnapshot(_PHASES[self._record.status], Progress.from_json(updates[-1][1]) if updates else None)
 
     async def events(self) -> AsyncIterator[Progress | StreamedPiece]:
-        """See `GatewayJob.events`."""
+        """Yield the job's events, as `GatewayJob.events` has them."""
         last = 0
         while True:
             changed = self._record.changed
@@ -103,7 +103,7 @@ class LocalJob:
             await changed.wait()
 
     async def result(self) -> Any:
-        """See `GatewayJob.result`."""
+        """Return the answer, as `GatewayJob.result` has it."""
         while not self._record.over:
             await self._record.changed.wait()
         if self._record.status == "CANCELLED":
@@ -113,5 +113,5 @@ class LocalJob:
         return self._record.answer
 
     async def cancel(self) -> None:
-        """See `GatewayJob.cancel`."""
+        """Cancel the job, as `GatewayJob.cancel` has it."""
         self._table.cancel(self._record)

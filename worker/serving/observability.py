@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Observability:
-    """What operators see of one worker.
+    """The operator's view of one worker.
 
     Args:
         settings: Say what is asked for.

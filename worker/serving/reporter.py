@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = get_logger("serving")
 
 LAST_POST_S = 2.0
-"""How long the result waits for an update that is on its way before that one is dropped."""
+"""Time that the result waits for an update on its way before that update is dropped."""
 
 
 class Reporter:

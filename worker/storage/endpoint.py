@@ -48,7 +48,7 @@ class BadEndpoint(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a bucket is.
+    """The place of a bucket.
 
     Attributes:
         endpoint: The service's own address, without the bucket.

@@ -43,7 +43,7 @@ _HINTS = {
     "Redirect": "Give the address that it leads to (https:// in place of http://, or another host).",
 }
 _BY_STATUS = {401: "AccessDenied", 403: "AccessDenied", 404: "NoSuchBucket", 413: "EntityTooLarge"}
-"""What a status means where whoever stands before the store gives no code."""
+"""Meanings of a status when a proxy in front of the store gives no code."""
 _LINK_HINT = (
     'Links need s3:GetObject for the key, or a public bucket under BUCKET_PUBLIC_URL; `return: "none"` gives keys '
     "without links, and BUCKET_LINK_CHECK=off is for links that open for your clients only."
@@ -77,7 +77,7 @@ class StoreFailure:
 
     @property
     def hint(self) -> str:
-        """What a person should do about it."""
+        """Advice for a person."""
         if self.dead_link:
             return _LINK_HINT
         known = self.code if self.code in _HINTS else _BY_STATUS.get(self.status or 0, "")

@@ -1,4 +1,4 @@
-"""Whether the links to a store's pictures open, as whoever gets one would find out.
+"""Verification of the links to a store's pictures: each is opened as a client would open it.
 
 That an upload succeeded says nothing about it: the key may write and not read, the base of plain URLs may be wrong or
 its bucket private, the region or the way of addressing may fit uploads only. What all links of a store have in common
@@ -44,7 +44,7 @@ class DeadLink(Exception):
 
 
 class LinkVerifier:
-    """What is known of one store's links; thread-safe.
+    """The verified state of one store's links; thread-safe.
 
     Args:
         guard: Where they may lead.

@@ -1,4 +1,4 @@
-"""How long each phase of a job took."""
+"""Duration of each phase of a job."""
 
 from __future__ import annotations
 

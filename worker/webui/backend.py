@@ -43,7 +43,7 @@ EXTERNAL_WAIT_S = 10.0
 
 
 class Backend:
-    """See the module's docstring.
+    """The WebUI as a backend: its process, its listings and its generations.
 
     Args:
         plan: What to start or to find.
@@ -81,7 +81,7 @@ class Backend:
 
     @cached_property
     def probe(self) -> Probe:
-        """What tiny pictures have shown."""
+        """The findings of tiny test pictures."""
         from worker.webui.result.probe import Probe  # noqa: PLC0415 - after the WebUI was spawned
 
         return Probe()
@@ -166,7 +166,7 @@ class Backend:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
     def began_with(self, checkpoint: Checkpoint) -> bool:
-        """Whether it started with this checkpoint."""
+        """Return whether it started with this checkpoint."""
         return self.default in {checkpoint.title, checkpoint.stem}
 
     @property
@@ -211,7 +211,7 @@ class Backend:
 
     @property
     def catalog(self) -> Catalog:
-        """What the WebUI lists, as last learnt."""
+        """The WebUI's listings, as last read."""
         if self._catalog is None:
             raise AssertionError("learnt in wait_ready")
         return self._catalog
@@ -326,7 +326,7 @@ class Backend:
         self._on_exit(why)
 
     def _has_to_load(self, request: Request) -> bool:
-        """Whether the request may begin with a model being loaded, which takes long and shows no progress."""
+        """Return whether the request may begin with loading a model, which takes long and shows no progress."""
         found, self._last_title = self._last_title, request.expect.checkpoint.title
         return found != self._last_title
 

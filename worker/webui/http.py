@@ -209,7 +209,7 @@ class WebUIClient:
         self._pool.close()
 
     def _may_ask_again(self, error: BaseException) -> bool:
-        """Whether a question is worth repeating: not after silence, which would last as long again."""
+        """Return whether a question is worth repeating: not after silence, which would last as long again."""
         return isinstance(error, WebUIUnreachable) and not error.details.get("timeout") and not self._closed.is_set()
 
     def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float | None) -> Any:

@@ -1,4 +1,4 @@
-"""Whether the WebUI still answers: its progress is asked for, which it answers at once, also during a job."""
+"""Liveness of the WebUI: it is asked for its progress, which it answers at once, also during a job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Client(Protocol):
 
 
 class Heard(Enum):
-    """How the WebUI took a request that it should answer at once."""
+    """The WebUI's reaction to a request that it should answer at once."""
 
     ANSWERED = "answered"
     REFUSED = "refused"

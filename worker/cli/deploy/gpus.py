@@ -36,7 +36,7 @@ class GpuType:
 
     @property
     def blackwell(self) -> bool:
-        """Whether it needs CUDA 12.8: the image's default variant ends with "no kernel image" on it."""
+        """True for a GPU that needs CUDA 12.8: the image's default variant ends with "no kernel image" on it."""
         return _BLACKWELL.search(f"{self.id} {self.name}") is not None
 
 

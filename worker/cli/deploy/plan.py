@@ -1,4 +1,4 @@
-"""What ``deploy`` would do: a comparison of the wanted resources with those of the account. Pure."""
+"""The plan of ``deploy``: a comparison of the wanted resources with those of the account. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNORDERED = frozenset({"pools", "excludedTypes", "allowedCudaVersions", "dataCe
 
 
 class PlanRefused(Exception):
-    """What is wanted can't be reached from what is there."""
+    """The wanted resources can't be reached from those that are there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ MARGIN_S = 60
 """RunPod's own deadlines lie this much behind the worker's, so that the worker's answer comes first."""
 
 LOAD_BALANCER_PORT = 80
-"""Where RunPod's load balancer reaches a worker unless PORT says otherwise."""
+"""Port on which RunPod's load balancer reaches a worker unless PORT says otherwise."""
 
 _ELSEWHERE = {"RUN_AS", "RUNPOD_INIT_TIMEOUT"}
 """Variables that start.sh and RunPod read, not the worker."""

@@ -42,7 +42,7 @@ _MEANING = {
     401: " (the key in RUNPOD_API_KEY is missing, malformed, expired or revoked)",
     403: " (the key is valid but lacks the right for this; console: Settings, API keys)",
 }
-"""What follows RunPod's own words."""
+"""Explanations that follow RunPod's own words."""
 
 _MEANING_ELSEWHERE = {
     401: "the key in RUNPOD_API_KEY is not accepted",
@@ -50,7 +50,7 @@ _MEANING_ELSEWHERE = {
     404: "nothing answers there; is this RunPod's API v2?",
     410: "that API has ended; this command speaks RunPod's API v2",
 }
-"""What an answer without problem details means."""
+"""Meanings of answers without problem details."""
 
 
 class RestFailed(Exception):

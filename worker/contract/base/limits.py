@@ -1,4 +1,4 @@
-"""How much a job may ask for."""
+"""Limits on jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What says nothing changes nothing: empty values leave a job before anything reads it, under whatever name.
+"""Removal of empty values: they leave a job, under whatever name, before anything reads it.
 
 Clients send the whole state of their screens: nulls, empty texts and lists, switches that are off. The WebUI does
 without such a value what it does with it, so a job is read as if it had not been sent. Lists that are read by position

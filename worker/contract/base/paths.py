@@ -1,4 +1,4 @@
-"""Where the client wrote what stands elsewhere after normalising."""
+"""Places in the client's own input of fields that normalising has moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs put around the base64 of a picture by mistake."""
+"""Wrappings that programs put around the base64 of a picture by mistake."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ _SECOND = {"prompt_2": "prompt", "prompt_3": "prompt", "negative_prompt_2": "neg
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` says that it has this form."""
+    """Return whether `raw` says that it has this form."""
     return raw.get("compat") == COMPAT
 
 

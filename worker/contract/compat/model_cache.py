@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` names a model as an object with an address, as these clients do."""
+    """Return whether `raw` names a model as an object with an address, as these clients do."""
     models = raw.get("loras")
     named = [raw.get("checkpoint"), *(models[:50] if isinstance(models, list) else [])]
     return any(isinstance(model, dict) and "url" in model and "name" in model for model in named)

@@ -35,7 +35,7 @@ _KINDS: dict[Route, Kind] = {
 }
 _ROUTES: tuple[Route, ...] = (*_KINDS, "models")
 _SIGNATURES = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
-"""How base64 of a picture begins."""
+"""First characters of a picture's base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ class OpenAICall:
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` has this form."""
+    """Return whether `raw` has this form."""
     return ROUTE in raw or INPUT in raw
 
 
 def wants_stream(fields: Mapping[str, Any]) -> bool:
-    """Whether a request asks for its answer as a stream of events."""
+    """Return whether a request asks for its answer as a stream of events."""
     return bool(OpenAIRequest(fields).take_as(Flag(), "stream"))
 
 

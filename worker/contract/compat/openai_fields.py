@@ -17,7 +17,7 @@ Kind = Literal["generation", "edit", "variation"]
 
 FORMATS = ("png", "jpeg", "webp", "avif")
 QUALITY_PRESET = "quality-"
-"""How the name of the operator's preset for a word in `quality` begins."""
+"""First part of the name of the operator's preset for a word in `quality`."""
 
 _SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})", re.ASCII)
 _SIDE_STEP, _SHORTEST_SIDE, _LONGEST_SIDE = 8, 64, 2048

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a field with this value says as much as one that was not sent."""
+    """Return whether a field with this value says as much as one that was not sent."""
     return value is None or value in ("", [], {})
 
 
@@ -61,7 +61,7 @@ class OpenAIRequest:
         return self._places.get(name, name)
 
     def says(self, name: str) -> bool:
-        """Whether the field says anything, and has not been read yet."""
+        """Return whether the field says anything, and has not been read yet."""
         return not is_nothing(self.given.get(name))
 
     def take(self, name: str) -> Any:

@@ -91,7 +91,7 @@ ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_R
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What such a job means: a job of ours in `fields`, or a listing to be read at `listing`."""
+    """The meaning of such a job: a job of ours in `fields`, or a listing to be read at `listing`."""
 
     endpoint: str
     fields: dict[str, Any] | None
@@ -99,7 +99,7 @@ class Call:
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` has this form."""
+    """Return whether `raw` has this form."""
     return "api" in raw
 
 

@@ -92,12 +92,12 @@ WEBUI_FIELDS = frozenset(
 
 
 def is_bare(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` has only fields that the WebUI's own API has."""
+    """Return whether `raw` has only fields of the WebUI's own API."""
     return raw.keys() <= WEBUI_FIELDS
 
 
 def matches(raw: Mapping[str, Any]) -> bool:
-    """Whether `raw` asks for the WebUI's own shape of answer."""
+    """Return whether `raw` asks for the WebUI's own shape of answer."""
     return raw.get("compat") == COMPAT
 
 

@@ -1,4 +1,4 @@
-"""What other programs write into their pictures, as far as their parameters mean the same here. Pure.
+"""Notes that other programs write into their pictures, as far as their parameters mean the same here. Pure.
 
 SwarmUI and Fooocus write JSON where A1111 writes its infotext; NovelAI, InvokeAI and ComfyUI have texts of their own.
 """
@@ -19,7 +19,7 @@ _PAIR = re.compile(r"\(?\s*(\d{2,5})\s*[,x\u00d7]\s*(\d{2,5})\s*\)?")
 
 @dataclass(frozen=True, slots=True)
 class OtherNotes:
-    """What another program's notes say.
+    """The notes of another program.
 
     Attributes:
         program: Who wrote them.

@@ -117,12 +117,12 @@ def _candidates(one_of: Sequence[str], files: Sequence[str], path: str) -> list[
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name stands for several files."""
+    """Return whether a name stands for several files."""
     return "*" in name or "?" in name
 
 
 def matches(file: str, pattern: str) -> bool:
-    """Whether a model file, a path below its folder, matches a pattern; its ending and case do not count.
+    """Return whether a model file, a path below its folder, matches a pattern; its ending and case do not count.
 
     ``*`` reaches into sub-folders; a pattern without a folder is compared with the file's own name.
     """

@@ -103,7 +103,7 @@ def _seeded(piece: Piece, draw: Callable[[], int]) -> Piece:
 
 
 def draws_loras(job: Generation) -> bool:
-    """Whether some picture of `job` draws a LoRA from the folder."""
+    """Return whether some picture of `job` draws a LoRA from the folder."""
     every = [*(job.loras or ()), *(lora for part in job.prompts or () for lora in part.loras or ())]
     return any(lora.one_of is not None for lora in every)
 

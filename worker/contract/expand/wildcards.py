@@ -128,7 +128,7 @@ def _innermost(text: str) -> tuple[int, int] | None:
 
 
 def _is_counted_list(name: re.Match[str]) -> bool:
-    """Whether a list's name is a whole option of a choice of several: ``{2$$__name__|…}``."""
+    """Return whether a list's name is a whole option of a choice of several: ``{2$$__name__|…}``."""
     text, depth = name.string, 0
     for place in range(name.start() - 1, -1, -1):
         depth += {"}": 1, "{": -1}.get(text[place], 0)

@@ -64,7 +64,7 @@ class PresetResult:
 
 
 def names_presets(raw: Mapping[str, Any]) -> bool:
-    """Whether a raw job names any preset."""
+    """Return whether a raw job names any preset."""
     return any(raw.get(name) is not None for name in FIELDS)
 
 

@@ -61,7 +61,7 @@ class PresetPrompt(_PresetPart):
 
     @property
     def is_set(self) -> bool:
-        """Whether there are any."""
+        """True where there are any."""
         return bool(self.before or self.after)
 
 
@@ -72,7 +72,7 @@ class PresetNegative(_PresetPart):
 
 
 class Consistency(_PresetPart):
-    """How closely a face has to resemble the references.
+    """The likeness to its references that a face has to have.
 
     Attributes:
         threshold: Least similarity, 0 to 1.

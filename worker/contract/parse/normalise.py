@@ -42,7 +42,7 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
 """Fields of the WebUI's API that mean nothing to a worker: values that pass silently, and the warning for others."""
 
 _ECHOED_SAMPLER = "Euler"
-"""What the WebUI's own echo has in `sampler_index`, whatever the job's sampler was."""
+"""The value of `sampler_index` in the WebUI's own echo, whatever the job's sampler was."""
 
 _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
     "firstphase_width": ((0,), "is read by the WebUI otherwise than it was; set width and hr_resize_x"),

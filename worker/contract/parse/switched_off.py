@@ -1,4 +1,4 @@
-"""What is switched off is not checked: its fields leave the job, whatever they name and whether it is there.
+"""Removal of units that are switched off: their fields leave the job unchecked, whatever models they name.
 
 Clients keep the settings of a part of their screen while that part is off, and the WebUI reads none of them.
 """

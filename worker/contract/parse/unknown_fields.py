@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.contract.parse.validation_errors import UnknownField
 
 UnknownFields = Literal["refuse", "warn"]
-"""What becomes of a field that has a value and that nobody here reads."""
+"""Treatment of a field that has a value but no reader here."""
 _GUESSED = 8
 """Unknown fields that get a suggestion; a job with more of them is not a typing mistake."""
 _NAMED = 20
@@ -28,7 +28,7 @@ _NAMED = 20
 
 @dataclass(slots=True)
 class UnknownFieldReport:
-    """What is said about the unknown fields of one job.
+    """Problems and warnings about the unknown fields of one job.
 
     Attributes:
         policy: Whether a value that nobody reads is a mistake.

@@ -50,7 +50,7 @@ class UnknownField:
 
     @property
     def path(self) -> str:
-        """Where it stands, as the client would write it."""
+        """The place of the mistake, as the client would write it."""
         return _joined(self.steps)
 
     @property

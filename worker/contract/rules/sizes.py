@@ -1,4 +1,4 @@
-"""How many pixels a job means, and how a batch that is too large for the GPU is split."""
+"""Sizes in pixels that a job means, and the splitting of a batch that is too large for the GPU."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def split(width: int, height: int, batch_size: int, n_iter: int, max_pixels: int
 
 @dataclass(frozen=True, slots=True)
 class HiresSize:
-    """What hires fix works on (`work`) and what it returns (`final`, cropped when both sides were given)."""
+    """Sizes of hires fix: of its work (`work`) and of its result (`final`, cropped when both sides were given)."""
 
     work: Size
     final: Size

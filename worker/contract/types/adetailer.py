@@ -82,7 +82,7 @@ class ADetailerUnit(Part):
 
     @property
     def is_on(self) -> bool:
-        """Whether this pass runs."""
+        """True for a pass that runs."""
         return self.enabled is not False and self.model not in {None, "None"}
 
 

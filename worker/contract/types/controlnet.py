@@ -154,7 +154,7 @@ class ControlNetUnit(Part):
 
     @property
     def is_on(self) -> bool:
-        """Whether this unit runs."""
+        """True for a unit that runs."""
         return self.enabled is not False
 
 

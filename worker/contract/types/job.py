@@ -1,4 +1,4 @@
-"""What every job has, and what every job that diffuses a picture has.
+"""Fields of every job, and of every job that diffuses a picture.
 
 Field names are those of the WebUI's own API wherever it has one. Every field is optional in the type (None: not sent)
 because a default that is restated changes pictures; only `model_fields_set` is ever forwarded.
@@ -37,7 +37,7 @@ Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
 
 
 class Output(Part):
-    """How the pictures come back."""
+    """Format and delivery of the pictures."""
 
     format: Annotated[Literal["png", "jpeg", "webp", "avif"], Choice({"jpg": "jpeg"})] | None = knob(
         "Picture format; default png.", group="output"
@@ -92,7 +92,7 @@ _NOTHING = _Remarks()
 
 
 class Job(Part):
-    """What every kind of job has."""
+    """Fields of every kind of job."""
 
     kind: ClassVar[str] = ""
 
@@ -130,7 +130,7 @@ class Job(Part):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the client should know although the job is accepted, for the answer's `warnings`."""
+        """Warnings for the client of an accepted job, for the answer's `warnings`."""
         return self._remarked().warnings
 
     @property
@@ -218,7 +218,7 @@ class Refiner(Part):
 
 
 class Generation(Job):
-    """What jobs that diffuse a picture have in common."""
+    """Fields of the jobs that diffuse a picture."""
 
     prompt: Prompt = Field("", description="What to draw.", json_schema_extra={"group": "picture", "plain": True})
     negative_prompt: Prompt | None = knob("What to keep out.")

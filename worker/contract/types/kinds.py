@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_PICTURES = 16
 MOST_JUDGED = 100
 Role = Literal["character", "scene", "style", "quality", "size"]
-"""What a preset describes; presets of different roles add up."""
+"""Subject of a preset; presets of different roles add up."""
 _TARGET = Whole(1, 8192)
 _RESIZE_WORDS = {"just resize": 0, "stretch": 0, "crop and resize": 1, "crop": 1, "resize and fill": 2, "fill": 2}
 _FILL_WORDS = {"fill": 0, "original": 1, "latent noise": 2, "noise": 2, "latent nothing": 3, "nothing": 3}
@@ -54,7 +54,7 @@ class Img2Img(Generation):
 
 
 class Outpaint(Part):
-    """How far the picture grows on each side, in pixels."""
+    """Pixels by which the picture grows on each side."""
 
     left: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
     right: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
@@ -178,7 +178,7 @@ class ControlMaps(Job):
 
 
 class PngInfo(Job):
-    """What a picture file says about how it was made."""
+    """Read from a picture file how it was made."""
 
     kind: ClassVar[str] = "png_info"
 

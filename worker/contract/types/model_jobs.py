@@ -22,7 +22,7 @@ class KindedRef(ModelRef):
 
 
 class ModelsList(Job):
-    """What is on the volume, and what the catalog could fetch."""
+    """List the models on the volume, and those that the catalog could fetch."""
 
     kind: ClassVar[str] = "models.list"
 

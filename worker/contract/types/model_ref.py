@@ -1,4 +1,4 @@
-"""How a job names a model: a string, or an object with a name, an address, a hash and a scale.
+"""References to models in jobs: a string, or an object with a name, an address, a hash and a scale.
 
 What the string may be: a name or alias of the catalog, a file name on the volume, an http(s) URL, a CivitAI version,
 model, page or AIR, ``hf:org/repo/file``, ``s3://bucket/key``. `worker.models.sources.references` reads it.
@@ -140,7 +140,7 @@ class ModelRef(BaseModel):
 
     @property
     def ref(self) -> str:
-        """What a person would call it: the name, else the address; may hold a secret, so it is never shown."""
+        """The model in a person's words: its name, else its address; may hold a secret, so it is never shown."""
         return self.name or self.url or ""
 
     @property
@@ -257,7 +257,7 @@ class LoraRef(ModelRef):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the picture's seed has to draw the LoRA or its scale."""
+        """True if the picture's seed has to draw the LoRA or its scale."""
         return self.one_of is not None or isinstance(self.scale, tuple)
 
     @property

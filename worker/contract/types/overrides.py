@@ -166,7 +166,7 @@ def _unknown(name: str, path: str) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What a job's override settings say.
+    """The meaning of a job's override settings.
 
     Attributes:
         kept: Options with their values read.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 MOST_LINES = 50
-"""That one picture draws from one pool."""
+"""Lines that one picture draws from one pool."""
 _PAIR = 2
 
 

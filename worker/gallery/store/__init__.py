@@ -1,1 +1,1 @@
-"""Where pictures lie: a folder, a bucket."""
+"""Places of pictures: a folder, a bucket."""

@@ -1,4 +1,4 @@
-"""Where pictures lie: the protocol that the gallery asks of a folder and of a bucket."""
+"""The interface of a place for pictures, which a folder and a bucket have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see the gallery and change it: the key, a cookie for pictures, and guards against foreign pages."""
+"""Access to the gallery: the key, a cookie for pictures, and guards against foreign pages."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Access:
 
     @property
     def token(self) -> str:
-        """What has to be in a header of every request that changes something."""
+        """The token that has to be in a header of every request that changes something."""
         return self._sign("write")
 
     def _has_cookie(self, request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""What can be taken along from a review: names, seeds, jobs, a table, XMP. Pure."""
+"""Exports of a review: names, seeds, jobs, a table, XMP. Pure."""
 
 from __future__ import annotations
 

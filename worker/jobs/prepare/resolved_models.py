@@ -65,7 +65,7 @@ ByPath: TypeAlias = "Mapping[str, ResolvedModel]"
 
 
 def is_listed(want: ResolvedModel, catalog: Catalog, volume: Volume) -> bool:
-    """Whether the WebUI has, in folders of its own, the model that a plain name means.
+    """Return whether the WebUI has, in folders of its own, the model that a plain name means.
 
     A file of ours that the store did not take for it is not meant; an address or a hash says more than a name.
     """
@@ -78,14 +78,14 @@ def is_listed(want: ResolvedModel, catalog: Catalog, volume: Volume) -> bool:
 
 
 def _has_hash(want: ResolvedModel, catalog: Catalog) -> bool:
-    """Whether the WebUI lists a checkpoint of that name with the hash that the reference gives."""
+    """Return whether the WebUI lists a checkpoint of that name with the hash that the reference gives."""
     row = catalog.checkpoint_meant(want.ref.ref) if want.kind == "checkpoint" else None
     digits = want.ref.sha256 or ""
     return row is not None and row.short_hash is not None and digits.startswith(row.short_hash)
 
 
 def is_gone(name: str, kind: ModelKind, catalog: Catalog, volume: Volume) -> bool:
-    """Whether the WebUI lists a file of ours that is not there any more: removed by people, or by another worker."""
+    """Return whether the WebUI lists a file of ours that is gone: removed by people, or by another worker."""
     place = _place(name, kind, catalog)
     if kind == "embedding":
         return place is not None and not _has_embedding(name, volume)
@@ -115,7 +115,7 @@ def _has_embedding(name: str, volume: Volume) -> bool:
 
 
 def is_seen(model: LocalModel, catalog: Catalog) -> bool:
-    """Whether the WebUI lists a file that is on the volume."""
+    """Return whether the WebUI lists a file that is on the volume."""
     if model.kind == "checkpoint":
         return _checkpoint_row(model, catalog) is not None
     if model.kind == "lora":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DownloadRules:
-    """What may be fetched, and how hard is tried.
+    """Rules for downloads: permitted files, and limits on the effort.
 
     Attributes:
         allow_pickle: Formats that can run code are allowed.
@@ -77,7 +77,7 @@ class DownloadJob:
 
     @property
     def at(self) -> str:
-        """How an error's message begins."""
+        """Return the beginning of an error's message."""
         return f"{self.path}: " if self.path else ""
 
 
@@ -92,7 +92,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How hard a transfer tries.
+    """Retries and time limits of a transfer.
 
     Attributes:
         connections: At most, at once.

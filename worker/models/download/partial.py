@@ -98,7 +98,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is known of a leftover: which ranges were flushed, and which are there for this machine."""
+    """The record of a leftover: flushed ranges, and those that are there for this machine alone."""
 
     version: Version = field(default_factory=lambda: Version(None, None))
     flushed: Spans = field(default_factory=Spans)

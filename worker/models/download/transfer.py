@@ -95,7 +95,7 @@ class Transfer:
 
     @property
     def _at_once(self) -> bool:
-        """Whether all has to come in one answer: once may be an upload, twice are servers that don't agree."""
+        """Return whether all has to come in one answer: one mismatch may be an upload, two mean that servers differ."""
         return self._changes >= _CHANGES
 
     def _attempt(self) -> DownloadedFile:

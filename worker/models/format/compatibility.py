@@ -1,4 +1,4 @@
-"""Whether an add-on (LoRA, embedding, VAE) fits a checkpoint; pure."""
+"""Compatibility of an add-on (LoRA, embedding, VAE) with a checkpoint; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model file is, from its header alone: kind and base model; pure.
+"""Kind and base model of a model file, from its header alone; pure.
 
 Told apart by the names and shapes of tensors, which tools have kept stable for years, and by the metadata that trainers
 leave (kohya's ``ss_*``, ``modelspec.*``). The offspring of SDXL (Pony, Illustrious, NoobAI) have SDXL's shapes: only
@@ -75,7 +75,7 @@ _LORA_MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a header tells: None where it does not."""
+    """The facts in a header; None where it says nothing."""
 
     kind: ModelKind | None
     base_model: str | None

@@ -1,4 +1,4 @@
-"""How the names people give become file names that are safe everywhere; pure.
+"""File names that are safe everywhere, made from the names that people give; pure.
 
 The WebUI refers to a LoRA or embedding by its file name without ending, so a file's stem is also its tag: it must hold
 nothing that the prompt's syntax (``<lora:stem:1.0>``, parentheses, commas) or a shell or a file system reads otherwise.

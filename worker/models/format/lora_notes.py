@@ -17,7 +17,7 @@ _LARGEST_SCALE = 10
 
 @dataclass(frozen=True, slots=True)
 class SideNotes:
-    """What the files beside a model tell: None where they do not.
+    """The facts in the files beside a model: None where they do not tell.
 
     Attributes:
         scale: The preferred weight.

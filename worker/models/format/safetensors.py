@@ -44,7 +44,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a safetensors file says about itself.
+    """The contents of a safetensors header.
 
     Attributes:
         tensors: By name.

@@ -25,7 +25,7 @@ _SHARE_OF_MEMORY = 0.6
 
 @dataclass(frozen=True, slots=True)
 class ReadDone:
-    """How a read-ahead went.
+    """The outcome of a read-ahead.
 
     Attributes:
         bytes: Read.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Locator(ABC):
-    """Where the bytes of a file come from.
+    """The place that the bytes of a file come from.
 
     Its `key` identifies the source in the registry, in leases and in logs: it never holds a secret (a URL's query is
     represented by a hash), and the same source always has the same key.
@@ -31,11 +31,11 @@ class Locator(ABC):
     __slots__ = ()
 
     access_hint = "If the address needs a login, give the model a token (sent as a bearer token) or use a signed URL."
-    """What to do when the source denies access."""
+    """Advice when the source denies access."""
     absent_hint = "Check the id or address; the author may have removed the model."
-    """What to do when the source has no such file."""
+    """Advice when the source has no such file."""
     refused_hint = "Check the address."
-    """What to do when the source refuses for another reason."""
+    """Advice when the source refuses for another reason."""
 
     @property
     @abstractmethod
@@ -54,7 +54,7 @@ class Locator(ABC):
 
     @property
     def suffix(self) -> str:
-        """What stands for the source in file names."""
+        """The part of file names that stands for the source."""
         return short_hash(self.key)
 
     @property
@@ -110,7 +110,7 @@ class Source(Protocol[L_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What sources are built from.
+    """The parts that sources are built from.
 
     Attributes:
         settings: Tokens and addresses.

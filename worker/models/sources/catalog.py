@@ -24,7 +24,7 @@ SCHEMA = "a1111-worker/catalog/1"
 
 
 class Recommended(BaseModel):
-    """What the model's publisher recommends; None where nothing is said."""
+    """The publisher's recommendations for a model; None where there is none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,7 +83,7 @@ class CatalogEntry(BaseModel):
 
     @property
     def locators(self) -> tuple[Locator, ...]:
-        """Where to fetch it from, in order."""
+        """The places to fetch the model from, in order."""
         return tuple(found for source in self.sources if (found := parse_locator(source)) is not None)
 
 

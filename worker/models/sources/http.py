@@ -39,7 +39,7 @@ _MESSAGE_LETTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a source says about the file it offers.
+    """The version of a file, in its source's words.
 
     Attributes:
         size: Bytes; None when it does not say.
@@ -51,7 +51,7 @@ class Version:
 
     @property
     def resumable(self) -> bool:
-        """Whether a later answer can be recognised as the same file."""
+        """True if a later answer can be recognised as the same file."""
         return self.size is not None and self.tag is not None
 
 
@@ -156,7 +156,7 @@ class HttpFile:
 
     @contextmanager
     def open(self, start: int, end: int | None) -> Iterator[RangeResponse]:
-        """See `RemoteFile.open`."""
+        """Open a range of the file, as `RemoteFile.open` has it."""
         direct = self._direct
         if direct is not None:
             with self._request(*direct, start, end) as body:

@@ -59,14 +59,14 @@ class HuggingFace(Locator):
 
     @property
     def refused_hint(self) -> str:  # type: ignore[override]  # depends on whether it names a file
-        """What to do when the hub's library refuses, or the reference names no file."""
+        """Advice when the hub's library refuses, or the reference names no file."""
         if not self.path:
             return f"Name one file: {self.key}/<file>."
         return "Unset HF_HUB_OFFLINE for the worker, or put the file on the volume."
 
     @property
     def access_hint(self) -> str:  # type: ignore[override]  # names the repository
-        """What to do when the hub denies access."""
+        """Advice when the hub denies access."""
         return (
             f"Accept the model's terms on huggingface.co/{self.repo} and set HF_TOKEN or give the model a token of "
             "that account."
@@ -183,7 +183,7 @@ def connect(connection: Connection) -> HuggingFaceSource:
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """What the hub says about a file.
+    """The hub's facts about a file.
 
     Attributes:
         url: Where its bytes are, behind the hub's own redirect.

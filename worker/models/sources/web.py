@@ -63,7 +63,7 @@ class Web(Locator):
 
     @property
     def page_hint(self) -> str:
-        """What works at sites that are known to send a page in place of the file; "" for others."""
+        """Advice for sites that are known to send a page in place of the file; "" for others."""
         host = (urlsplit(self.url).hostname or "").lower()
         return next((hint for site, hint in _PAGES.items() if host == site or host.endswith(f".{site}")), "")
 

@@ -1,4 +1,4 @@
-"""Whether the folders of models are still there: a volume can vanish under a worker, and a mount point then is empty.
+"""Availability of the model folders: a volume can vanish under a worker, and a mount point then is empty.
 
 A name that is not found on a volume that is gone is no mistake of whoever sent it.
 """
@@ -34,7 +34,7 @@ _BROKEN = frozenset(
         errno.ESHUTDOWN,
     }
 )
-"""What calls on a file system fail with whose disk, server or mount is gone."""
+"""Errors of calls on a file system whose disk, server or mount is gone."""
 
 
 def is_broken(error: OSError) -> bool:
@@ -43,7 +43,7 @@ def is_broken(error: OSError) -> bool:
 
 
 class Availability:
-    """What was there of one volume, and whether it still is.
+    """The availability of one volume: its contents when it was last seen, and whether it is still there.
 
     Args:
         volume: Where the folders are.

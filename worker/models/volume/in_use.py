@@ -1,4 +1,4 @@
-"""Which models each worker is using, so that no other one removes them.
+"""Markers of the models that each worker is using, so that no other one removes them.
 
 One small file per worker names what it holds. It is written when a model is held that it does not name yet, and touched
 now and then while anything is held; models linger in it for a while, so switching between two models writes nothing.
@@ -33,7 +33,7 @@ _ENDING = ".uses"
 
 
 class UsageMarkers:
-    """What this worker holds, and what the others do.
+    """The models held by this worker and by the others.
 
     Args:
         folder: Where the files are.

@@ -80,7 +80,7 @@ def complaint(path: Path, *, sha256: str | None) -> str | None:
 
 
 FETCHED, OWN = ".corrupt", ".set-aside"
-"""How files that can be fetched again end there, and those that people put on the volume."""
+"""Suffixes of quarantined files that can be fetched again, and of those that people put on the volume."""
 _LONGEST = 180
 
 

@@ -73,7 +73,7 @@ def _beginning_of(path: Path, most: int) -> bytes | None:
 
 
 def _is_measured(entry: Entry) -> bool:
-    """Whether the worker that fetched the file has looked at all of it; registries of other programs say less."""
+    """Return whether the worker that fetched the file has read all of it; registries of other programs say less."""
     return entry.source is not None and entry.sha256 is not None
 
 
@@ -282,7 +282,7 @@ class Inventory:
 
 
 class ListedModels:
-    """See the module's docstring. Every job asks, and a look into the folder takes 0.4 ms, on a volume more.
+    """Cache of the volume's listing. Every job asks, and a look into the folder takes 0.4 ms, on a volume more.
 
     Args:
         find: The store's; reads folders.

@@ -63,7 +63,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Where the models of each kind are."""
+    """The folders of each kind of model."""
 
     root: Path
     folders: Mapping[ModelKind, Path]
@@ -204,7 +204,7 @@ def _walk(folder: Path, below: str, depth: int, changed: dict[str, int]) -> Iter
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file's name is Unicode: one in another encoding comes with lone surrogates."""
+    """Return whether a file's name is Unicode: one in another encoding comes with lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:

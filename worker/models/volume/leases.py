@@ -31,7 +31,7 @@ _START_TICKS = 19  # of /proc/<pid>/stat, counted after the name in parentheses
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """How far the holder of a lease is.
+    """The progress of a lease's holder.
 
     Attributes:
         done: Bytes that it has downloaded.

@@ -1,4 +1,4 @@
-"""What is on the volume: `cache_registry.json`, merged by every worker, trusted as far as the folder agrees.
+"""The registry of a volume: `cache_registry.json`, merged by every worker, trusted as far as the folder agrees.
 
 Pure part: entries, encoding, decoding, migration, merging. `registry_file` does the reading and writing.
 """

@@ -42,7 +42,7 @@ _HASH_LENGTHS = (10, 64)
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a reference means.
+    """The meaning of a reference.
 
     Attributes:
         file: Path below the kind's folder when the file is there, else None.
@@ -63,7 +63,7 @@ class Resolution:
 
     @property
     def identity(self) -> str:
-        """What one fetch at a time is about: the target file, or the source where that names the file."""
+        """The subject of one fetch at a time: the target file, or the source where that names the file."""
         return f"{self.kind}/{self.stem}" if self.stem else f"{self.kind}/-{self.suffix}"
 
 
@@ -166,7 +166,7 @@ def _by_locator(
 
 
 def _may_be(entry: Entry | None, keys: Iterable[str], ref: ModelRef) -> bool:
-    """Whether a file of the right name can be what the source offers: nothing known speaks against it."""
+    """Return whether a file of the right name may be the one that the source offers: nothing known contradicts."""
     if entry is None:
         return True
     if ref.sha256 is not None and entry.sha256 is not None:

@@ -40,7 +40,7 @@ JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class JobApi:
-    """What the routes stand on.
+    """The state behind the routes.
 
     Attributes:
         table: The jobs.

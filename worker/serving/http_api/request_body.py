@@ -23,7 +23,7 @@ WHOLE_S = 300.0
 """For a body as a whole."""
 MAX_TOTAL_BYTES = 500_000_000
 MOST_DIGITS = 15
-"""That are read of a Content-Length: enough to be beyond any limit."""
+"""Digits that are read of a Content-Length: enough to be beyond any limit."""
 MAX_SEPARATORS = 500_000
 """Commas, colons and opening brackets. Each may stand for a value, and a value of two bytes takes 60 in memory."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.serving.http_api.request_body import BodyReader
 
 FIRST_EVENT_S = 10.0
-"""How long a stream's HTTP status is kept open for an early failure; after that failures are events."""
+"""Time that a stream's HTTP status is kept open for an early failure; after that failures are events."""
 _EDITS: openai.Route = "images/edits"
 
 

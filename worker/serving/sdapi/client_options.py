@@ -118,7 +118,7 @@ def kept_afterwards(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unlisted(changes: OptionChanges, models: Sequence[Mapping[str, Any]], vaes: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether `changes` name a model that the WebUI does not list, so that it takes a dry run to know it."""
+    """Return whether `changes` name a model that the WebUI does not list, so that it takes a dry run to know it."""
     checkpoint, vae = changes.remembered.get(CHECKPOINT), changes.remembered.get(VAE)
     known = {str(row.get("model_name")) for row in vaes}
     if vae is not None and vae not in known and str(vae).lower() not in _VAE_WORDS:

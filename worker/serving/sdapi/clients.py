@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from worker.serving.gateway import GatewayJob, JobSnapshot
 
 MAX_CLIENTS = 1000
-"""Whose options are remembered; those who have been quiet longest are forgotten first."""
+"""Clients whose options are remembered; the one that has been quiet longest is forgotten first."""
 
 
 def client_key(request: Request) -> bytes:
@@ -76,7 +76,7 @@ class ClientJob:
 
 @dataclass(slots=True, eq=False)
 class ApiClient:
-    """What is known of one client.
+    """The state of one client.
 
     Attributes:
         options: Options of the WebUI that it has set, which go with its jobs.

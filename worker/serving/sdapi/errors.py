@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PAYLOAD = "payload."
-"""Where the contract's form of such requests has the body: no client wrote it."""
+"""Place of the body in the contract's form of such requests: no client wrote it."""
 _NAMES = {"out_of_memory": "OutOfMemoryError", "nan_image": "NansException"}
 """Error code → A1111's name for the same failure."""
 _BARE: dict[int, str] = {HTTPStatus.NOT_FOUND: "Not Found", HTTPStatus.METHOD_NOT_ALLOWED: "Method Not Allowed"}

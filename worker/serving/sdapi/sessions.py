@@ -1,4 +1,4 @@
-"""What the routes of A1111's API share: the body of a request, its client, and the way to a job's answer."""
+"""Shared parts of the routes of A1111's API: the body of a request, its client, and the way to a job's answer."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class GenerationCall:
             raise hidden
 
     def _was_cut_short(self) -> bool:
-        """Whether a WebUI without a log of ours says that its last request was interrupted or skipped. Blocking."""
+        """Return whether a WebUI without a log of ours reports its last request as interrupted or skipped. Blocking."""
         try:
             return interrupts.was_cut_short(self._client)
         except WorkerError:  # the answer came whole, and the next request will see what is wrong
@@ -297,7 +297,7 @@ class GenerationCall:
         return idle
 
     def _is_idle(self, sending: asyncio.Future[Any]) -> bool:
-        """Whether the WebUI has nothing to do, now that the request has ended in some way. Blocking."""
+        """Return whether the WebUI has nothing to do, now that the request has ended in some way. Blocking."""
         failure = sending.exception()
         if isinstance(failure, WebUIUnreachable) and self._window.end is None:
             return wait_idle(self._client, limit_s=self._plan.idle_timeout, silence_s=self._plan.silence_patience)

@@ -66,7 +66,7 @@ async def _end(
 
 
 class Patience:
-    """How long a WebUI is waited for: less long when it is silent, not at all when nothing listens any more.
+    """Time limits of waiting for a WebUI: shorter when it is silent, none when nothing listens any more.
 
     Args:
         limit_s: Seconds in all.
@@ -89,7 +89,7 @@ class Patience:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to wait for any more."""
+        """Return whether there is nothing left to wait for."""
         now = self._clock()
         return now >= self._end or now - self._answered >= self._silence_s or self._refusals >= REFUSALS
 

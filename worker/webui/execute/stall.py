@@ -18,14 +18,14 @@ MEGAPIXEL = 1024 * 1024
 PACE_LIMIT_S = 30.0
 """Shortest limit for a step whose pace is known, unless the operator's own is shorter."""
 PACE_STEPS = 10.0
-"""How many times as long as the slowest step so far a step may take."""
+"""Factor by which a step may take longer than the slowest one so far."""
 _BEGAN = re.compile(r" INFO \[modules\.shared_state\] Starting job scripts_")
 _ENDED = re.compile(r" INFO \[modules\.shared_state\] Ending job scripts_")
 
 
 @dataclass(frozen=True, slots=True)
 class StallLimits:
-    """How long a generation may show no sign of life, in seconds.
+    """Time limits for a generation without a sign of life, in seconds.
 
     Attributes:
         progress: Without progress, for a batch of one megapixel or less; larger ones get more.
@@ -61,7 +61,7 @@ class StallDetector:
         self._steps_seen = False
         self._over = False
         self.done: dict[str, int] = {}
-        """What was done when it was last heard of: step, steps, batch, batches."""
+        """The last known position: step, steps, batch, batches."""
 
     def hear(self, state: Mapping[str, Any], now: float) -> None:
         """Take in an answer of ``GET /sdapi/v1/progress``."""
@@ -117,7 +117,7 @@ class StallDetector:
 
     @property
     def _is_paced(self) -> bool:
-        """Whether the next thing to come is a step like those before it, not decoding, upscaling or another model."""
+        """Return whether a step like those before comes next, not decoding, upscaling or another model."""
         return bool(self._slowest_step) and self._step < self._steps - 1 and not self._switches_models
 
 

@@ -1,4 +1,4 @@
-"""What the running WebUI lists: the only names that it will not silently replace by something else."""
+"""Listings of the running WebUI: the only names that it will not silently replace by something else."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Why the WebUI would not do what a tag says, and the tag to write instead."""
+    """The reason why the WebUI would not follow a tag, and the tag to write instead."""
 
     why: str
     instead: str | None = None
@@ -147,7 +147,7 @@ def renamed(prompt: str, names: Mapping[str, str]) -> str:
 
 
 def can_name(lora: str) -> bool:
-    """Whether a tag can name this LoRA: A1111 parts tags at colons and takes a part with one ``=`` for a setting."""
+    """Return whether a tag can name this LoRA: A1111 splits at colons, and a part with one ``=`` is a setting."""
     return not set(":>#") & set(lora) and lora.count("=") != 1
 
 

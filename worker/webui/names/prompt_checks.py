@@ -1,4 +1,4 @@
-"""What a prompt means to the WebUI that its writer may not know: its length, and embeddings that are skipped. Pure."""
+"""Effects of a prompt that its writer may not know: its length, and embeddings that are skipped. Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LATENT_DIFFUSION = "LDSR"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What was found.
+    """The weights that were found.
 
     Attributes:
         files: Names of weight files.

@@ -269,7 +269,7 @@ def default_checkpoint(plan: Plan, catalog: Catalog) -> Checkpoint | None:
 
 
 class FirstPicture(NamedTuple):
-    """What a first picture tells: the name of the model that made it, and the WebUI's version."""
+    """The facts of a first picture: the name of the model that made it, and the WebUI's version."""
 
     model: str
     version: str | None

@@ -22,7 +22,7 @@ class Launch:
         settings_file: The options file that the WebUI reads before anything else.
         checkpoint: The model file it has to load; None: it finds out by itself.
         xformers: Whether xformers can be imported where the WebUI runs.
-        disable_safe_unpickle: Let pickled models run code (see README, settings).
+        disable_safe_unpickle: Let pickled models run code (see docs/settings.md).
         device: Flags for the device and its memory.
         extra: The operator's own arguments, as in a shell; they come last, so they win.
     """

@@ -25,7 +25,7 @@ LEAST_FULL_GIB, LEAST_MEDIUM_GIB = 10.0, 5.0
 MEGAPIXEL = 1 << 20
 DEFAULT_PIXELS = 4 * MEGAPIXEL
 _MODEL_GIB, _MEGAPIXEL_GIB = 8.0, 3.0
-"""What an SDXL model takes, and each megapixel of a batch beside it."""
+"""Memory for an SDXL model, and for each megapixel of a batch beside it."""
 _MOST_MEGAPIXELS = 16.0
 
 

@@ -144,7 +144,7 @@ OVERRIDABLE: dict[str, Any] = {
     "sd_hypernetwork": "None",
     "sd_lora": "None",
 }
-"""What a job may override (or leave behind), with A1111's default; the option is restored after every job."""
+"""Options that a job may override (or leave behind), with A1111's default; each is restored after every job."""
 
 
 def options(

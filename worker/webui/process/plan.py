@@ -59,7 +59,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a WebUI is started, or found where somebody else has started it.
+    """The plan for starting a WebUI, or for finding one that somebody else has started.
 
     Attributes:
         name: ``a1111`` or ``stand-in``, told in every answer.
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def is_external(self) -> bool:
-        """Whether somebody else runs it: there is no process to watch, to kill or to start anew, and no log."""
+        """True if somebody else runs it: there is no process to watch, to kill or to start anew, and no log."""
         return self.program is None
 
     @property
@@ -109,7 +109,7 @@ class Plan:
 
     @property
     def kept_models(self) -> int:
-        """How many checkpoints and LoRAs the WebUI may keep in memory beside those of the job."""
+        """Return how many checkpoints and LoRAs the WebUI may keep in memory beside those of the job."""
         told = self.options or {}
         return int(told.get("sd_checkpoints_limit", 1)) + int(told.get("lora_in_memory_limit", 0))
 

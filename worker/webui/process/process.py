@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is run: arguments, working folder and the whole environment."""
+    """A program to run: arguments, working folder and the whole environment."""
 
     arguments: tuple[str, ...]
     cwd: Path
@@ -63,7 +63,7 @@ class WebUIProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: LogTail | None = None
         self.told_to_end = False
-        """Whether `stop` was called."""
+        """True once `stop` was called."""
         self.spawned_at = time.monotonic()
         self._owner = threading.Thread(target=self._own, name="webui-owner", daemon=True)
         self._owner.start()

@@ -28,7 +28,7 @@ NOISE = "initial_noise_multiplier"
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an answer has to show to be the picture that was asked for.
+    """The marks of an answer that show the picture that was asked for.
 
     Attributes:
         count: Pictures, grids and maps not counted.
@@ -71,7 +71,7 @@ class Expectation:
 
     @property
     def models(self) -> list[str]:
-        """What the WebUI has to have in memory, by names that tell them apart."""
+        """The models that the WebUI has to have in memory, by names that tell them apart."""
         return [self.checkpoint.title, *(lora.name for lora in self.loras)]
 
 
@@ -91,7 +91,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What an img2img request starts from.
+    """The start of an img2img request.
 
     Attributes:
         images: base64 of PNGs.

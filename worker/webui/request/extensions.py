@@ -43,7 +43,7 @@ _PASSTHROUGH = "Passthrough"
 
 @dataclass(slots=True)
 class _Attached:
-    """What is put into a request, and what its answer then has to show."""
+    """Parts of a request, and the traces that they have to leave in its answer."""
 
     body: dict[str, Any] = field(default_factory=dict)
     alwayson: dict[str, Any] = field(default_factory=dict)

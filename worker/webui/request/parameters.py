@@ -33,7 +33,7 @@ _IN_INFO = {
 }
 """Name in the infotext → key of `info`."""
 _PROMPT = "{prompt}"
-"""Where a style wants the prompt to stand."""
+"""The place of the prompt in a style."""
 _LEAVES_PROMPTS = frozenset(
     {
         "adetailer",

@@ -44,7 +44,7 @@ _NO_MEMORY = (
     "unable to find a valid cudnn algorithm",
     "could not create a primitive",
 )
-"""What torch, its libraries and the kernel say, on a GPU and on a CPU; the last two, when there is no room to work."""
+"""Messages of torch, its libraries and the kernel on a GPU and on a CPU; the last two mean no room to work."""
 
 _LOST_GPU = ("cuda error", "cudnn error", "cublas error", "device-side assert", "hip error", "nccl error")
 

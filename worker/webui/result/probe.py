@@ -77,7 +77,7 @@ class Probe:
         return idle
 
     def _works(self, title: str, lora: str, post: Post) -> bool:
-        """Whether a LoRA changes a picture of the checkpoint with this title."""
+        """Return whether a LoRA changes a picture of the checkpoint with this title."""
         if (title, lora) in self._effective:
             return True
         if title not in self._plain:

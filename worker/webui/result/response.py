@@ -18,7 +18,7 @@ _SCHEDULE = re.compile(r"\bSchedule type: ([^,\n]+)")
 
 @dataclass(frozen=True, slots=True)
 class WebUIResponse:
-    """What ``/sdapi/v1/txt2img`` and ``img2img`` return.
+    """The response of ``/sdapi/v1/txt2img`` and ``img2img``.
 
     Attributes:
         images: Base64 texts as they came, grids and maps included.

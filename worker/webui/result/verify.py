@@ -166,7 +166,7 @@ def seed_of(picture: Picture) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class LogFindings:
-    """What the WebUI's log says went wrong during a job that was answered with 200.
+    """Failures in the WebUI's log during a job that was answered with 200.
 
     Attributes:
         unfit: Layers that a LoRA could not be applied to, by LoRA.
@@ -179,7 +179,7 @@ class LogFindings:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What tiny pictures showed to have no effect (`worker/webui/result/probe.py`).
+    """Models that had no effect on tiny test pictures (`worker/webui/result/probe.py`).
 
     Attributes:
         unfit: LoRAs; how many of their layers do not fit is not known, hence 0.

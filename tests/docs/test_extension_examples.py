@@ -1,0 +1,122 @@
+"""The examples of CONTRIBUTING's "Add one of each kind", each registered in a real worker and used by a job."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.conftest import Worker
+from tests.support import models
+from tests.support.loopback_http import Reply, Request, serve
+from tests.support.pages import ROOT, examples
+from tests.support.webui_dir import running_host
+from worker.contract.accept import accept
+from worker.contract.types import kinds
+from worker.errors import InvalidInput
+from worker.jobs.kinds import dispatch
+from worker.models.sources import references
+from worker.storage import stores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = {
+    one.text.splitlines()[0].removeprefix("# "): one.text
+    for one in examples(ROOT / "CONTRIBUTING.md")
+    if one.language == "python"
+}
+SMALL: dict[str, Any] = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 1}
+
+
+def load(path: str, monkeypatch: pytest.MonkeyPatch, **replaced: str) -> Any:
+    """Return the example for `path` as a module that can be imported; `replaced` are texts that this machine lacks."""
+    text = EXAMPLES[path]
+    for there, here in replaced.items():
+        text = text.replace(there, here)
+    name = path.removesuffix(".py").replace("/", ".")
+    module = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(text, path, "exec"), module.__dict__)
+    return module
+
+
+def test_a_source_brings_a_job_s_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = models.checkpoint(tmp_path / "served.safetensors").read_bytes()
+    with serve(lambda _: Reply(200, data)) as site:
+        mirror = load("worker/models/sources/mirror.py", monkeypatch, **{"https://example.com": site.url})
+        monkeypatch.setattr(references, "SOURCES", (mirror.MIRROR, *references.SOURCES))
+        with running_host(tmp_path, {"ALLOW_HOSTS": "127.0.0.1", "MODEL_FREE_BYTES": "0"}) as host:
+            answer = Worker(host).run(checkpoint="mirror:sd15/mine.safetensors")
+    assert answer["applied"]["checkpoint"].startswith("mine"), answer
+    assert {request.path for request in site.seen} == {"/models/sd15/mine.safetensors"}
+
+
+def test_a_store_keeps_a_job_s_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    webdav = load("worker/storage/webdav.py", monkeypatch)
+    monkeypatch.setitem(stores.STORES, "dav", webdav.WEBDAV)
+    stored: dict[str, bytes] = {}
+
+    def answer(request: Request) -> Reply:
+        if request.method == "PUT":
+            stored[request.path] = request.body
+        return Reply(201)
+
+    with serve(answer) as site, running_host(tmp_path, {"ALLOW_HOSTS": "127.0.0.1"}) as host:
+        place = {
+            "accessId": "me",
+            "accessSecret": "sesame",
+            "bucketName": "pics",
+            "endpointUrl": site.url.replace("http", "dav"),
+        }
+        job = {"input": {**SMALL, "output": {"delivery": "s3"}}, "s3Config": place}
+        told = Worker(host).run_job(job)
+    assert told["images"] == [f"{site.url}/pics/job-1/0-1.png"], told
+    assert [data[:4] for data in stored.values()] == [b"\x89PNG"]
+
+
+def test_a_check_of_one_s_own_refuses_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load("studio_checks.py", monkeypatch)
+    check = {"IMAGE_CHECK": "studio_checks:flatness", "IMAGE_CHECK_LABELS": "flat", "RERUNS": "0"}
+    with running_host(tmp_path, {**check, "IMAGE_CHECK_THRESHOLD": "0.0001"}) as host:
+        refused = Worker(host).run()
+    with running_host(tmp_path, {**check, "IMAGE_CHECK_THRESHOLD": "1"}) as host:
+        passed = Worker(host).run()
+    assert refused["error_code"] == "image_refused", refused
+    assert "images" in passed, passed
+
+
+def test_a_kind_of_job_is_answered_and_its_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roll = load("worker/jobs/kinds/roll.py", monkeypatch)
+    monkeypatch.setitem(kinds.KINDS, "roll", roll.Roll)
+    monkeypatch.setitem(kinds.TYPE_WORDS, "roll", "roll")  # made of KINDS when the module is imported
+    monkeypatch.setitem(dispatch.KINDS, roll.Roll, roll.roll)
+    with running_host(tmp_path) as host:
+        answer = Worker(host).run_job({"input": {"type": "roll", "count": 3}})
+        mistake = Worker(host).run_job({"input": {"type": "roll", "count": 300}})
+    assert len(set(answer["seeds"])) == 3, answer
+    assert mistake["details"]["problems"][0]["path"] == "count", mistake
+
+
+def test_a_form_is_read_by_the_contract_of_all_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = load("worker/contract/compat/bot.py", monkeypatch)
+    raw = {"text": "a fox", "shape": "wide", "steps": 20}
+    assert bot.matches(raw)
+    assert not bot.matches({"prompt": "a fox"})
+    job: Any = accept(bot.to_job(raw)).job
+    assert (job.prompt, job.width, job.height, job.steps) == ("a fox", 768, 512, 20)
+    with pytest.raises(InvalidInput, match="steps"):
+        accept(bot.to_job({**raw, "steps": 9000}))
+    assert bot.to_answer({"images": ["aGk="], "seeds": [7], "applied": {}}) == {"picture": "aGk=", "seed": 7}
+
+
+def test_every_example_of_a_kind_is_used_here() -> None:
+    assert {path.rsplit("/", 1)[-1] for path in EXAMPLES} == {
+        "mirror.py",
+        "webdav.py",
+        "studio_checks.py",
+        "roll.py",
+        "bot.py",
+    }
