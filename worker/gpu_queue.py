@@ -105,7 +105,7 @@ class GpuQueue:
 
     @property
     def is_reserved_here(self) -> bool:
-        """Whether the job that asks keeps others from the GPU: it must not wait for one of them."""
+        """Return whether the job that asks keeps others from the GPU: it must not wait for one of them."""
         return self._reserved is not None and self._reserved is _reservation.get()
 
     async def take(self, model: str, *, deadline: float) -> Turn:

@@ -83,7 +83,9 @@ def test_every_threat_is_held_by_tests_that_are_there(threat: str, places: list[
 
 
 def test_the_files_in_the_studio_page_are_read() -> None:
-    rules, presets = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/studio.md").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/studio.md").read_text(encoding="utf-8"), re.DOTALL)
+    rules = next(block for block in blocks if "character/" in block)
+    presets = next(block for block in blocks if "role: character" in block)
     assert LoraRules.model_validate(yaml.safe_load(rules)).rule("character/luca.safetensors").scale == 0.85
     found = read_presets(presets)
     accepted = accept({"character": "luca", "scene": "beach", "prompt": "running"}, presets=found)

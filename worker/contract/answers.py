@@ -1,4 +1,4 @@
-"""What a job answers with, as types. The service returns plain dictionaries of exactly these shapes."""
+"""Answers to jobs, as types. The service returns plain dictionaries of exactly these shapes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class AppliedTiles(TypedDict):
 
 
 class Applied(TypedDict):
-    """What the WebUI really used, by its own answer and by the pictures' bytes; null where it does not say."""
+    """The facts of a picture, by the WebUI's answer and the pictures' bytes; null where neither says."""
 
     checkpoint: str | None
     checkpoint_hash: str | None
@@ -106,7 +106,7 @@ class Applied(TypedDict):
 
 
 class DeviceInfo(TypedDict):
-    """What the WebUI computes on, and the limit that follows from it."""
+    """The device that the WebUI computes on, and the limit that follows from it."""
 
     name: Literal["cuda", "cpu"]
     gpu: str | None
@@ -116,7 +116,7 @@ class DeviceInfo(TypedDict):
 
 
 class WorkerInfo(TypedDict):
-    """Who answered."""
+    """The worker that answered."""
 
     version: str
     backend: Literal["a1111", "stand-in"]
@@ -144,7 +144,7 @@ class ErrorAnswer(TypedDict):
 
 
 class CachedAnswer(TypedDict):
-    """Where pictures were made before and come from the result cache."""
+    """The origin of pictures that come from the result cache."""
 
     key: str
     """Of the entry."""
@@ -155,7 +155,7 @@ class CachedAnswer(TypedDict):
 
 
 class PartAnswer(TypedDict):
-    """What became of one of several prompts, or of a plot's cell: its pictures' places in `images`, or its error."""
+    """The outcome of one of several prompts, or of a plot's cell: its pictures' places in `images`, or its error."""
 
     path: str
     images: list[int]
@@ -170,7 +170,7 @@ class PartAnswer(TypedDict):
 
 
 class CheckAnswer(TypedDict):
-    """What the endpoint's image check saw in one picture, or a judge of the job, and what was done."""
+    """Findings of the endpoint's image check, or of a judge of the job, in one picture, and the action taken."""
 
     path: NotRequired[str]
     """Of a job with several prompts or seeds: which."""
@@ -238,7 +238,7 @@ class JobAnswer(TypedDict):
     parts: NotRequired[list[PartAnswer]]
     """Of a job with several prompts or seeds, or of a plot: what became of each."""
     checks: NotRequired[list[CheckAnswer]]
-    """Where the endpoint has an image check: what it saw. Empty: nothing."""
+    """Findings of the endpoint's image check, where it has one. Empty: none."""
     judged: NotRequired[list[JudgedAnswer]]
     """Of a job with `accept`: every picture that was made, in order."""
     accepted: NotRequired[int]
@@ -268,7 +268,7 @@ class JudgeAnswer(TypedDict):
 
 
 class StreamedPiece(TypedDict):
-    """What `/stream` tells of a job with `stream`: one picture, or why there is none."""
+    """A piece of a job's `/stream`: one picture, or the reason why there is none."""
 
     index: NotRequired[int]
     """Its place in the answer's `images`; of a prompt that failed there is none."""
@@ -288,7 +288,7 @@ class StreamedPiece(TypedDict):
 
 
 class AppliedUpscale(TypedDict, total=False):
-    """What made a picture larger; with `tiles` also what redrew them, as in `Applied`."""
+    """The means by which a picture was made larger; with `tiles` also those of redrawing them, as in `Applied`."""
 
     upscalers: Required[list[str]]
     size: Required[AppliedSize]
@@ -365,9 +365,9 @@ class PngInfoAnswer(TypedDict):
     job: dict[str, Any]
     """A job that makes the picture again, as far as the file tells."""
     lost: list[str]
-    """What the file says and `job` does not carry: names in the parameters, and fields that have to be added."""
+    """Names in the file's parameters that `job` does not carry, and fields that have to be added."""
     program: NotRequired[str]
-    """Who wrote the notes, where it is not the WebUI."""
+    """The program that wrote the notes, if it is not the WebUI."""
     size: AppliedSize
     format: str
     phase_ms: dict[str, float]
@@ -401,7 +401,7 @@ class ValidateAnswer(TypedDict):
     valid: bool
     type: str
     requests: list[dict[str, Any]]
-    """What would be sent to the WebUI, without pictures."""
+    """The requests that would be sent to the WebUI, without pictures."""
     fetch: list[dict[str, Any]]
     """Models that would be fetched first."""
     cost: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What judges say about pictures, as types of the answer."""
+"""Opinions of judges on pictures, as types of the answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class JudgedQuality(TypedDict):
 
 
 class JudgedAnswer(TypedDict):
-    """What the judges said about one picture; other judges stand in it by their name, ``{"score": …}``."""
+    """The judges' opinions on one picture; other judges stand in it by their name, ``{"score": …}``."""
 
     seed: NotRequired[int]
     """Of a job with `accept`."""

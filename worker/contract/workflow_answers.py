@@ -1,4 +1,4 @@
-"""What workflows and their continuations answer with, as types; see `worker.contract.answers`."""
+"""Answers of workflows and their continuations, as types; see `worker.contract.answers`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.contract.answers import (  # noqa: TC001 - pydantic reads the annota
 
 
 class StageAnswer(TypedDict):
-    """What one stage of a workflow has made."""
+    """The results of one stage of a workflow."""
 
     name: str
     type: str
@@ -60,7 +60,7 @@ class WorkflowAnswer(TypedDict):
 
 
 class ContinuedAnswer(TypedDict):
-    """What became of one chosen picture."""
+    """The outcome for one chosen picture."""
 
     key: str
     """Of the picture that was chosen."""

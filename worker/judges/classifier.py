@@ -27,7 +27,7 @@ _WHOLE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How a picture becomes the classifier's input."""
+    """The conversion of a picture into the classifier's input."""
 
     width: int
     height: int

@@ -45,7 +45,7 @@ class LeastScore:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the judges say about one picture, without regard to the others.
+    """The judges' opinions on one picture, without regard to the others.
 
     Attributes:
         verdicts: By the judge's name, in the order of the panel.

@@ -54,7 +54,7 @@ class ReportedPicture:
 
     @property
     def similarity(self) -> float | None:
-        """How much its face is like the references, None where no judge said."""
+        """Similarity of its face to the references, None where no judge gave one."""
         judged = self.document.get("judged")
         return _similarity(judged) if isinstance(judged, dict) else None
 

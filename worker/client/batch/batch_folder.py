@@ -74,7 +74,7 @@ class PictureRecord:
 
 
 class BatchFolder:
-    """See the module. Thread-safe.
+    """The folder of a batch. Thread-safe.
 
     Args:
         root: Made where it is not there.

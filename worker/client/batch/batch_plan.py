@@ -27,7 +27,7 @@ class InvalidPlan(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What a batch makes.
+    """The plan of a batch.
 
     Attributes:
         jobs: Inputs of jobs.

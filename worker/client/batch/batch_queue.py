@@ -101,7 +101,7 @@ class AttemptQueue:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """What follows from an attempt that failed.
+    """The consequence of a failed attempt.
 
     Attributes:
         message: Why.

@@ -1,4 +1,4 @@
-"""How a batch goes, or went."""
+"""State of a batch, running or ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BatchFailure:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """How a batch goes, or went.
+    """The course of a batch, running or ended.
 
     Attributes:
         jobs: How many there are; None: without end.

@@ -1,4 +1,4 @@
-"""Whether a job, sent again, makes the same pictures: its seed is fixed. Pure."""
+"""Reproducibility of a job: sent again, it makes the same pictures if its seed is fixed. Pure."""
 
 from __future__ import annotations
 

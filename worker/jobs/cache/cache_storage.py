@@ -49,7 +49,7 @@ class CacheEntry:
 
 
 class CacheStorage(Protocol):
-    """Where entries are. Every method blocks, and raises OSError or `StoreError`."""
+    """A place for entries. Every method blocks, and raises OSError or `StoreError`."""
 
     def read(self, key: str) -> bytes | None:
         """Return an entry, None where there is none."""

@@ -27,7 +27,7 @@ TIDY_EVERY_S = 30.0
 
 @dataclass(slots=True)
 class CacheFigures:
-    """How often results were found, made anew, and shared with an equal request that ran at the same time."""
+    """Counts of results that were found, made anew, and shared with an equal request at the same time."""
 
     hits: int = 0
     misses: int = 0

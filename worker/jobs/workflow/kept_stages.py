@@ -20,7 +20,7 @@ _SEED = "seed"
 
 
 class KeptStages:
-    """What is kept of one job: results by stage and number, for the very same input only. Blocking.
+    """Kept results of one job by stage and number, for the very same input only. Blocking.
 
     Args:
         kept: The folder of kept answers.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DRAWN = ("prompt", "negative_prompt", "loras")
 """Fields that may differ from picture to picture, and that later stages take over from the first."""
 _UPSCALE_STEPS = 2
-"""What an upscaler costs, as sampling steps of the picture that it makes."""
+"""Cost of an upscaler, as sampling steps of the picture that it makes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage has made.
+    """The results of a stage.
 
     Attributes:
         stage: As read.
@@ -151,7 +151,7 @@ class StageRun:
         return StageResult(stage, merged, tuple(pictures), context.phases, stream)
 
     def _has_many(self, planned: PlannedStage) -> bool:
-        """Whether a stage has so many pictures that each goes into the store as soon as it is made."""
+        """Return whether a stage has so many pictures that each goes into the store as soon as it is made."""
         return planned.pictures > self.services.limits.max_images
 
     async def _units(

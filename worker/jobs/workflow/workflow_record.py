@@ -43,7 +43,7 @@ class RecordedPicture:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRecord:
-    """What a workflow has stored.
+    """Record of the pictures that a workflow has stored.
 
     Attributes:
         stage: The last stage that was run.

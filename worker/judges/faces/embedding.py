@@ -24,7 +24,7 @@ TEMPLATE: NDArray[np.float32] = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)],
     dtype=np.float32,
 )
-"""Where the five landmarks lie in an aligned face of 112x112 pixels."""
+"""Places of the five landmarks in an aligned face of 112x112 pixels."""
 _MARGIN = 8
 """Pixels of an aligned face that are kept around it for the interpolation."""
 

@@ -91,7 +91,7 @@ class JudgeCriterion(Part):
 
 
 class Criteria(Part):
-    """What a picture has to meet."""
+    """Criteria that a picture has to meet."""
 
     face: FaceCriterion | None = knob("A face like that of the references.", group="judging", plain=False)
     quality: QualityCriterion | None = knob("Plain quality, without a model.", group="judging", plain=False)
@@ -104,7 +104,7 @@ class Criteria(Part):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Return whether nothing is asked for."""
         return not (self.face or self.quality or self.judges or self.distinct)
 
 

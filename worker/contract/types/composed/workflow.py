@@ -68,7 +68,7 @@ class Stage:
 
 
 class _Staged(Job):
-    """What workflows and their continuations have in common."""
+    """Fields that workflows and their continuations have in common."""
 
     model_config = ConfigDict(json_schema_extra={"description": _DEFAULTS, "additionalProperties": True})
 
