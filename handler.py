@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from worker.allocator import return_large_blocks
 from worker.app import Worker
+from worker.common.malloc import return_large_blocks
 from worker.errors import WorkerError
 from worker.ingress import refuse_sdk_workers, serves_http
 from worker.settings import read_settings

@@ -36,7 +36,7 @@ import asyncio, json, re, sys, time
 began = time.perf_counter()
 from worker.contract.types.model_ref import ModelRef
 from worker.contract.types.model_ref import ModelRef
-from worker.models.sources.catalog import ModelCatalog
+from worker.models.sources.model_catalog import ModelCatalog
 from worker.models.store import ModelStore
 from worker.settings import read_settings
 url, folder = sys.argv[1:]

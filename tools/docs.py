@@ -18,7 +18,7 @@ from worker.settings import Settings, variables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from worker.env_fields import Variable
+    from worker.common.env_fields import Variable
 
 ROOT = Path(__file__).resolve().parents[1]
 HUB = ROOT / ".runpod" / "hub.json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.deploy.presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
+from worker.cli.deploy.deployment_presets import CUDA_VERSIONS, INIT_TIMEOUT_S, PRESETS
 from worker.settings import variables
 
 if TYPE_CHECKING:
-    from worker.env_fields import Variable
+    from worker.common.env_fields import Variable
 
 _OF_THE_IMAGE = {"webui_dir", "webui_url", "webui_python", "webui_port", "out_dir"}
 _BASIC = {

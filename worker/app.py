@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker import default_checkpoint
-from worker.clock import running
+from worker.common.clock import running
 from worker.doctor.quick import refuse_the_hopeless
 from worker.settings import AUTO_PIXELS, MODEL_KINDS
 from worker.telemetry.logs import get_logger
 from worker.webui.backend import Backend
-from worker.webui.process import plan as launch
+from worker.webui.process import launch_plan as launch
 from worker.webui.process.device import fitting_pixels
 from worker.webui.process.environment import disk_errors
 

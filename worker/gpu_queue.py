@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import DeadlineExceeded
 
 if TYPE_CHECKING:

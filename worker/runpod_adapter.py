@@ -41,15 +41,15 @@ from aiohttp.payload import BytesIOPayload
 from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
-from worker.aio import unless_set
-from worker.serving.handler import JobHandler
-from worker.strict_json import encode
+from worker.common.cancellation import unless_set
+from worker.common.strict_json import encode
+from worker.serving.job_handler import JobHandler
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from worker.serving.handler import WorkerProtocol
+    from worker.serving.job_handler import WorkerProtocol
     from worker.settings import Settings
 
 _sdk_transmit = rp_http._transmit  # noqa: SLF001 - see `_transmit`

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker import __version__
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.accept import Accepted, Cache, accept
 from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from worker.jobs.result_delivery import ResultStream
     from worker.jobs.results import Generated
     from worker.settings import Settings
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
     from worker.telemetry.observer import JobObserver
     from worker.telemetry.progress import PieceSink, ProgressSink
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.env_fields import (
+from worker.common.env_fields import (
     AnyCase,
     Bytes,
     EnvironmentSource,
@@ -27,9 +27,9 @@ from worker.env_fields import (
     complaints,
     variables_of,
 )
+from worker.common.redaction import hide_url_credentials, is_secret_name, url_credentials
+from worker.common.suggestions import nearest
 from worker.errors import SettingsInvalid
-from worker.redaction import hide_url_credentials, is_secret_name, url_credentials
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,7 +15,7 @@ from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_sc
 from tests.support.echo_worker import EchoHost
 from tests.support.loopback_http import Reply, serve
 from worker import runpod_adapter
-from worker.serving.handler import JobHandler
+from worker.serving.job_handler import JobHandler
 from worker.settings import read_settings
 
 

@@ -19,7 +19,7 @@ from tests.support.pictures import png
 from tests.support.webui_dir import running_host
 from worker.contract.answers import ErrorAnswer, JobAnswer
 from worker.contract.workflow_answers import WorkflowAnswer
-from worker.models.sources.catalog import read_catalog
+from worker.models.sources.model_catalog import read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from worker.cli.deploy.deployment_presets import PRESETS
 from worker.cli.deploy.gpus import DOCUMENTED
-from worker.cli.deploy.presets import PRESETS
 from worker.cli.deploy.request import Options, wanted
 from worker.cli.main import main
 from worker.errors import all_errors

@@ -15,7 +15,7 @@ from tests.support.webui_dir import environment, running_host
 from worker.errors import BootFailed
 from worker.settings import read_settings
 from worker.webui.backend import Backend
-from worker.webui.process import plan as launch
+from worker.webui.process import launch_plan as launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

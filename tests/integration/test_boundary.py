@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from worker.common.strict_json import find_flaw
 from worker.contract.types.job import Txt2Img
 from worker.errors import all_errors
-from worker.strict_json import find_flaw
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker

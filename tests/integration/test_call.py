@@ -14,7 +14,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from worker.errors import DeadlineExceeded
 from worker.webui.backend import Backend
 from worker.webui.call import call_webui
-from worker.webui.process.plan import Plan
+from worker.webui.process.launch_plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ import pytest
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.tls import server_context
 from worker.net.addresses import AllowList
-from worker.net.errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
 from worker.net.fetch import Fetcher, FetchLimits
+from worker.net.fetch_errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
 from worker.net.guard import Guard
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tests.support.loopback_http import Reply, Request, Server
-from worker.storage.base import StoreTarget
+from worker.storage.object_store import StoreTarget
 
 if TYPE_CHECKING:
     import ssl

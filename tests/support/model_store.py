@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.loopback_http import Reply, Request
 from worker.models.download.context import RetrySettings
-from worker.models.sources.catalog import ModelCatalog
 from worker.models.sources.civitai import Civitai, CivitaiSource
 from worker.models.sources.huggingface import HuggingFace, HuggingFaceSource
+from worker.models.sources.model_catalog import ModelCatalog
 from worker.models.sources.references import Sources
-from worker.models.sources.s3 import S3Object, S3Source
+from worker.models.sources.s3_file import S3Object, S3Source
 from worker.models.sources.web import Web, WebSource
 from worker.models.store import ModelStore
 from worker.net.addresses import AllowList

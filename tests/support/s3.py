@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.storage.base import StoreTarget
+from worker.storage.object_store import StoreTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.aio import shielded
+from worker.common.cancellation import shielded
 
 
 def test_shielded_work_finishes_however_often_its_caller_is_cancelled() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import os, sys
-from worker.allocator import return_large_blocks
+from worker.common.malloc import return_large_blocks
 
 def resident():
     with open("/proc/self/statm") as file:

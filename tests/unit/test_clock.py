@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.clock import LONGEST_GAP_S, TICK_S, RunningClock
+from worker.common.clock import LONGEST_GAP_S, TICK_S, RunningClock
 
 ROOT = Path(__file__).resolve().parents[2]
 
 FROZEN = """
 import sys
-from worker.clock import running
+from worker.common.clock import running
 running.start()
 began = running()
 print("ready", flush=True)
@@ -89,7 +89,7 @@ def test_a_process_that_was_stopped_has_not_lived_meanwhile() -> None:
         assert float(frozen.stdout.readline()) < LONGEST_GAP_S
 
 
-DEADLINES_OF_THEIR_OWN = {"worker/net/fetch.py", "worker/clock.py"}
+DEADLINES_OF_THEIR_OWN = {"worker/net/fetch.py", "worker/common/clock.py"}
 """Modules whose deadlines nobody else sees."""
 
 

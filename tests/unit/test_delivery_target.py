@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from worker.errors import InvalidInput, SettingsInvalid
 from worker.settings import read_settings
-from worker.storage.base import StoreTarget
-from worker.storage.endpoint import BadEndpoint, parse_endpoint
 from worker.storage.keys import BadTemplate, KeyFields, KeyTemplate, public_url, safe
+from worker.storage.location import BadEndpoint, parse_endpoint
+from worker.storage.object_store import StoreTarget
 from worker.storage.target import from_job, from_settings, key_template
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.files import temporary_pattern, write_atomically
+from worker.common.atomic_files import temporary_pattern, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

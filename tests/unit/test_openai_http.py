@@ -10,9 +10,9 @@ import pytest
 from worker.errors import DeliveryFailed, ImageRefused, InvalidInput, NoSpace, WorkerStopping, WrongResult
 from worker.serving.gateway import JobError
 from worker.serving.http_api.api_errors import RequestRefused, busy
-from worker.serving.openai.errors import OpenAIError, error_body
 from worker.serving.openai.events import JobEvents
 from worker.serving.openai.form import fields_of
+from worker.serving.openai.openai_errors import OpenAIError, error_body
 from worker.telemetry.progress import Progress
 
 

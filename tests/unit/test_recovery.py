@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.rules.sizes import Size
 from worker.errors import (
     DeadlineExceeded,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.redaction import hide_url_credentials
+from worker.common.redaction import hide_url_credentials
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from worker.serving.gateway import JobError, JobSnapshot
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob, ClientRegistry
-from worker.serving.sdapi.errors import WebUIJobError, error_body
-from worker.serving.sdapi.progress import idle_progress, job_progress
+from worker.serving.sdapi.sdapi_errors import WebUIJobError, error_body
+from worker.serving.sdapi.sdapi_progress import idle_progress, job_progress
 from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:

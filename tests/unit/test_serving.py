@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.aio import cancel_and_wait, unless_set
+from worker.common.cancellation import cancel_and_wait, unless_set
+from worker.common.strict_json import encoded_size, find_flaw
 from worker.serving.answer import SealedAnswer, seal
 from worker.serving.background import run_in_background
 from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
 from worker.serving.local_result import save_locally
 from worker.serving.reporter import Reporter
-from worker.strict_json import encoded_size, find_flaw
 from worker.telemetry.progress import Progress, Throttle
 
 if TYPE_CHECKING:

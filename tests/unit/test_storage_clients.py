@@ -9,8 +9,8 @@ import pytest
 
 from worker.net.guard import Guard
 from worker.storage import stores
-from worker.storage.base import StoreKind, StoreTarget
-from worker.storage.endpoint import BadEndpoint, Location
+from worker.storage.location import BadEndpoint, Location
+from worker.storage.object_store import StoreKind, StoreTarget
 from worker.storage.stores import StoreClients, parse_location
 
 TARGET = StoreTarget("memory://here", "pics", "", "path", "key", "secret")

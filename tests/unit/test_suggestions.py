@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.suggestions import nearest
+from worker.common.suggestions import nearest
 
 SAMPLERS = ["DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM"]
 

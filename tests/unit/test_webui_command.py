@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.settings import read_settings
-from worker.webui.process.command import Launch, command_line
+from worker.webui.process.command_line import Launch, command_line
 from worker.webui.process.environment import use_xformers
 
 LAUNCH = Launch(

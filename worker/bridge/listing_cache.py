@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.serving.gateway import JobError
 from worker.telemetry.logs import get_logger
 

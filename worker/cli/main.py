@@ -24,16 +24,16 @@ COMMANDS = {
     "submit": "worker.cli.submit",
     "serve": "worker.cli.serve",
     "batch": "worker.cli.batch.batch_command",
-    "bridge": "worker.bridge.command",
+    "bridge": "worker.bridge.bridge_command",
     "gallery": "worker.cli.gallery",
     "check": "worker.cli.check",
     "models": "worker.cli.models",
     "cache": "worker.cli.cache.cache_commands",
-    "faces": "worker.cli.faces.command",
-    "deploy": "worker.cli.deploy.command",
+    "faces": "worker.cli.faces.faces_command",
+    "deploy": "worker.cli.deploy.deploy_command",
     "presets": "worker.cli.show_presets",
     "plan": "worker.cli.plan",
-    "schema": "worker.cli.schema",
+    "schema": "worker.cli.schema_command",
 }
 """The module of each command; its ``app`` is the command."""
 

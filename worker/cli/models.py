@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from worker.models.download.progress import FetchProgress
+    from worker.models.download.download_progress import FetchProgress
     from worker.models.volume.model import LocalModel
 
 FAILED = 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.allocator import return_large_blocks
 from worker.app import Worker
+from worker.common.malloc import return_large_blocks
 from worker.errors import BootFailed, WorkerError
 from worker.ingress import LOOPBACK, http_settings, is_load_balanced
 from worker.settings import Settings, read_settings
@@ -90,8 +90,8 @@ class HttpWorker:
     """
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        from worker.serving.handler import JobHandler  # noqa: PLC0415 - not before the port is open
         from worker.serving.http_api.request_body import parse_json  # noqa: PLC0415 - as above
+        from worker.serving.job_handler import JobHandler  # noqa: PLC0415 - not before the port is open
         from worker.serving.job_table import JobTable  # noqa: PLC0415 - as above
 
         self._settings = settings
@@ -150,7 +150,7 @@ class HttpWorker:
 
     async def _has_started(self, starting: Future[None]) -> bool:
         """Wait for the start; return False if the worker was stopped before."""
-        from worker.aio import unless_set  # noqa: PLC0415 - not before the port is open
+        from worker.common.cancellation import unless_set  # noqa: PLC0415 - not before the port is open
 
         async def started() -> bool:
             await asyncio.wrap_future(starting)

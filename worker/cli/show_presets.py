@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.printing import complain, write, write_json
+from worker.common.suggestions import nearest
 from worker.contract.operator.apply_presets import apply_presets
 from worker.contract.types.kinds import Role  # noqa: TC001 - typer reads the annotations
 from worker.errors import SettingsInvalid
 from worker.jobs.operator_config import load_presets
 from worker.settings import read_settings
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from worker.contract.operator.presets import Preset

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from worker.clock import running
-from worker.delivery.files import Delivered, PictureMetadata, ResultFiles, picture_file, preview_answer
+from worker.common.clock import running
+from worker.delivery.result_files import Delivered, PictureMetadata, ResultFiles, picture_file, preview_answer
 from worker.delivery.size import SizeBudget, inline_bytes, plan, shrink
 from worker.delivery.streamed import Streamed, StreamedPicture
 from worker.delivery.upload import Uploader
@@ -21,7 +21,7 @@ from worker.images.convert import available, convert
 from worker.images.formats.picture import BrokenPicture
 from worker.images.grid import grid
 from worker.images.preview import Preview, preview
-from worker.net.errors import Refused
+from worker.net.fetch_errors import Refused
 from worker.storage.keys import KeyFields, KeyTemplate
 from worker.storage.stores import StoreClients
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.delivery.size import Wish
     from worker.images.formats.picture import Picture
     from worker.net.guard import Guard
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
 PIECE_BYTES = 1_000_000
 """Of one streamed piece's JSON: the platform takes no larger ones."""

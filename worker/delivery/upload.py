@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.errors import DeliveryFailed
-from worker.storage.errors import StoreError, StoreFailure
+from worker.storage.store_errors import StoreError, StoreFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.storage.base import Store
+    from worker.storage.object_store import Store
 
 _CLEAN_UP_S = 5.0
 

@@ -12,7 +12,7 @@ from worker.doctor.finding import Finding
 from worker.errors import WorkerError
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
-from worker.storage.errors import StoreError
+from worker.storage.store_errors import StoreError
 from worker.storage.stores import StoreClients
 from worker.storage.target import from_settings
 

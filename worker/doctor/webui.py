@@ -12,7 +12,7 @@ from worker.errors import WorkerError
 from worker.settings import without_secrets
 from worker.telemetry.gpu import Gpus
 from worker.webui.http import WebUIClient
-from worker.webui.process import plan
+from worker.webui.process import launch_plan
 from worker.webui.process.environment import find_python
 from worker.webui.process.process import environment_for
 
@@ -39,11 +39,11 @@ print("@" + json.dumps(told))
 def webui(settings: Settings) -> Iterator[Finding]:
     """Yield whether there is one, and how it will run."""
     try:
-        kind = plan.kind(settings)
+        kind = launch_plan.kind(settings)
     except WorkerError as error:
         yield Finding("WebUI", "fail", error.message, error.hint or "")
         return
-    folder = plan.webui_dir(settings)
+    folder = launch_plan.webui_dir(settings)
     if settings.webui_url is not None:
         yield from _running(settings.webui_url)
     elif folder is None:

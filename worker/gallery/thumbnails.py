@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.gallery.picture_reading import UnreadablePicture, make_thumbnail
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Job
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.picture_source import PictureSource
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
 SMALLEST_SIDE = 64
 LONGEST_ASKED = 2048

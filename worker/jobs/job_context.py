@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.rules.reproducible import is_reproducible
 from worker.errors import DeadlineExceeded, InvalidInput
 from worker.telemetry.progress import Progress, within
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from worker.contract.types.job import Job
-    from worker.models.download.progress import FetchProgress
-    from worker.storage.base import StoreTarget
+    from worker.models.download.download_progress import FetchProgress
+    from worker.storage.object_store import StoreTarget
     from worker.telemetry.phases import Phases
     from worker.telemetry.progress import PieceSink, ProgressSink
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.aio import shielded
+from worker.common.cancellation import shielded
 from worker.jobs.job_context import download_progress
 from worker.models.local_disk.readahead import Warmer
 from worker.recovery.failure_kinds import FailureKind

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.jobs.prepare.prepare import PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.jobs.results import Generated
-    from worker.webui.names.resolve import Chosen
+    from worker.webui.names.name_resolver import Chosen
 
 SCHEMA = "a1111-worker/picture/1"
 _LEFT_OUT = frozenset(

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.types.picture_ref import source_of
 from worker.errors import InvalidInput
-from worker.net.errors import FetchError
 from worker.net.fetch import Fetcher, FetchLimits
-from worker.storage.errors import StoreError
+from worker.net.fetch_errors import FetchError
 from worker.storage.keys import safe_prefix
+from worker.storage.store_errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.net.guard import Guard
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
     from worker.storage.stores import StoreClients
 
 LARGEST_FILE = 32 * 1024 * 1024

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.delivery.files import PictureMetadata
+from worker.common.strict_json import encoded_size
+from worker.delivery.result_files import PictureMetadata
 from worker.delivery.streamed import Streamed
 from worker.errors import DeliveryFailed, InvalidInput, WorkerError
-from worker.strict_json import encoded_size
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Progress
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from worker.contract.types.composed.workflow import Continue, Workflow
     from worker.contract.types.job import Generation, Job
     from worker.delivery.deliver import Delivery
-    from worker.delivery.files import Delivered
+    from worker.delivery.result_files import Delivered
     from worker.delivery.streamed import StreamedPicture
     from worker.images.formats.picture import Picture
     from worker.jobs.job_context import JobContext, JobThreads
     from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
-    from worker.storage.base import Store, StoreTarget
+    from worker.storage.object_store import Store, StoreTarget
     from worker.telemetry.progress import PieceSink
 
 ENVELOPE_BYTES = 2048

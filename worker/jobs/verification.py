@@ -10,7 +10,7 @@ from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.jobs.results import Generated
 from worker.webui.names import lora_tags
-from worker.webui.names.resolve import ChosenLora
+from worker.webui.names.name_resolver import ChosenLora
 from worker.webui.request.parameters import DEFAULT_STEPS, refiner_takes_over
 from worker.webui.result import verify as answer_checks
 from worker.webui.result.applied import extras_of

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import closest
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.format.filenames import match_key
@@ -22,7 +23,6 @@ from worker.models.volume.integrity import measure as measured
 from worker.models.volume.layout import KINDS
 from worker.models.volume.leases import LeaseTable
 from worker.models.volume.model import LocalModel, describe
-from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.contract.types.model_jobs import KindedRef, ModelJob
     from worker.contract.types.model_ref import ModelRef
     from worker.errors import WorkerError
-    from worker.models.download.progress import ProgressSink
+    from worker.models.download.download_progress import ProgressSink
     from worker.models.store import ModelStore
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind

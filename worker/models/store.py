@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.download.context import DownloadContext, DownloadRules, RetrySettings
-from worker.models.download.progress import DownloadState, SpeedMeter, tell
+from worker.models.download.download_progress import DownloadState, SpeedMeter, tell
 from worker.models.download.queue import DownloadQueue
 from worker.models.format.detect import is_usable_as
 from worker.models.format.filenames import BadReference
 from worker.models.lora_rules import read_lora_rules
-from worker.models.sources.catalog import read_catalog
+from worker.models.sources.model_catalog import read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import cached_models, link_cached
@@ -26,7 +26,7 @@ from worker.models.volume.inventory import Inventory, ListedModels
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
 from worker.models.volume.model import LocalModel, describe
-from worker.models.volume.resolve import (
+from worker.models.volume.model_resolver import (
     Resolution,
     damaged,
     not_found,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.download.progress import ProgressSink
-    from worker.models.sources.catalog import ModelCatalog
+    from worker.models.download.download_progress import ProgressSink
+    from worker.models.sources.model_catalog import ModelCatalog
     from worker.models.sources.references import Sources
 
 _REMEMBERED = 1024

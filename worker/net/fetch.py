@@ -19,7 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 from urllib3.util import Timeout
 
 from worker.net.adapter import GuardedAdapter
-from worker.net.errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
+from worker.net.fetch_errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -208,7 +208,7 @@ class Fetcher:
             limits: Time, size and number of redirects.
 
         Raises:
-            FetchError: one of its kinds (`worker.net.errors`). The status is not judged; see `Body.raise_for_status`.
+            FetchError: one of its kinds, see `fetch_errors`. The status is not judged; see `Body.raise_for_status`.
         """
         bounds = limits or FetchLimits()
         deadline = None if bounds.total_s is None else self._now() + bounds.total_s

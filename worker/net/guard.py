@@ -14,7 +14,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from worker.net.addresses import AllowList, admitted
-from worker.net.errors import Refused
+from worker.net.fetch_errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

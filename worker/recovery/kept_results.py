@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from worker.common.atomic_files import TEMPORARY_ENDING, write_atomically
 from worker.delivery.expiry import links_end
-from worker.files import TEMPORARY_ENDING, write_atomically
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

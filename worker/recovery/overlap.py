@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import DeadlineExceeded, WebUICrashed
 
 if TYPE_CHECKING:

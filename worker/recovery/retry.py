@@ -10,8 +10,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from worker.aio import shielded
-from worker.clock import running
+from worker.common.cancellation import shielded
+from worker.common.clock import running
 from worker.errors import DeadlineExceeded, WebUIUnreachable, WorkerError
 from worker.gpu_queue import GpuQueue
 from worker.recovery.failure_history import FailureHistory, fingerprint

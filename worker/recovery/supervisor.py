@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import BootFailed, DeadlineExceeded, WebUICrashed, WebUIUnreachable, WorkerError
 from worker.lifecycle import Event, State, WorkerState
 from worker.telemetry.logs import get_logger

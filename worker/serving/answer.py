@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from worker.common.strict_json import encoded_size, find_flaw
 from worker.errors import InternalError, OutputTooLarge
-from worker.strict_json import encoded_size, find_flaw
 
 _ENVELOPE_BYTES = 64
 """Bytes that the platform's client wraps around an answer: ``{"output": …, "error": …}``."""

@@ -16,12 +16,12 @@ import certifi
 import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
+from worker.common.strict_json import encode
 from worker.net.addresses import AllowList, url_host
-from worker.net.errors import Refused, passes
+from worker.net.fetch_errors import Refused, passes
 from worker.net.guard import Guard
 from worker.net.resolver import GuardedResolver
 from worker.serving.webhook_signature import signature_headers
-from worker.strict_json import encode
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from worker.clock import running
-from worker.net.errors import FetchError
+from worker.common.clock import running
 from worker.net.fetch import Fetcher, FetchLimits
-from worker.storage.errors import StoreFailure, passes
+from worker.net.fetch_errors import FetchError
+from worker.storage.store_errors import StoreFailure, passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,19 +19,19 @@ from urllib.parse import urlsplit
 
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
-from worker.storage.base import StoredFile, StoreKind
-from worker.storage.endpoint import parse_endpoint
-from worker.storage.errors import StoreError, StoreFailure, read_failure
 from worker.storage.keys import public_url
 from worker.storage.links import LinkVerifier
+from worker.storage.location import parse_endpoint
+from worker.storage.object_store import StoredFile, StoreKind
+from worker.storage.store_errors import StoreError, StoreFailure, read_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
     T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class ReadBackDiffers(Exception):
 
 
 class S3Account:
-    """boto3's client for one endpoint and one pair of keys; see `worker.storage.base.Connect` for its arguments."""
+    """boto3's client for one endpoint and one pair of keys; see `Connect` for its arguments."""
 
     def __init__(
         self, target: StoreTarget, guard: Guard, *, connections: int = 8, now: Callable[[], float] = running

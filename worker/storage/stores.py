@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from worker.clock import running
-from worker.storage.endpoint import BadEndpoint
+from worker.common.clock import running
+from worker.storage.location import BadEndpoint
 from worker.storage.s3 import S3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.net.guard import Guard
-    from worker.storage.base import Account, Store, StoreKind, StoreTarget
-    from worker.storage.endpoint import Location
+    from worker.storage.location import Location
+    from worker.storage.object_store import Account, Store, StoreKind, StoreTarget
 
 STORES: dict[str, StoreKind] = {"https": S3, "http": S3}
 """By the scheme of the endpoint's address."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.common.suggestions import nearest
 from worker.errors import InvalidInput, Problem, SettingsInvalid
-from worker.storage.base import DAY_S, StoreTarget
-from worker.storage.endpoint import BadEndpoint
 from worker.storage.keys import BadTemplate, KeyTemplate
+from worker.storage.location import BadEndpoint
+from worker.storage.object_store import DAY_S, StoreTarget
 from worker.storage.stores import parse_location
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

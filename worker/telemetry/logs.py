@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from worker.redaction import hide_url_credentials
+from worker.common.redaction import hide_url_credentials
 from worker.settings import misspelt, secrets_in
 from worker.telemetry import output
 from worker.telemetry.lines import hide, json_line

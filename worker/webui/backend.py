@@ -14,8 +14,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.aio import shielded
-from worker.clock import running
+from worker.common.cancellation import shielded
+from worker.common.clock import running
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui.execute.interrupt import wait_idle
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.webui.execute.generate import GenerationCall, GenerationResponse, OnState
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Catalog, Checkpoint
-    from worker.webui.process.plan import Plan, View
+    from worker.webui.process.launch_plan import Plan, View
     from worker.webui.request.body import Request
     from worker.webui.result.probe import Probe
 

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.aio import shielded
+from worker.common.cancellation import shielded
 from worker.errors import DeadlineExceeded, WebUIFailed, WebUIUnreachable
 from worker.webui.execute.generate import EXIT_SEEN_S
 from worker.webui.result import failures

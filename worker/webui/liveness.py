@@ -6,7 +6,7 @@ import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import WebUIUnreachable, WorkerError
 
 if TYPE_CHECKING:

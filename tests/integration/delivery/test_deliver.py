@@ -27,8 +27,8 @@ from worker.images.grid import LONGEST_SIDE, grid
 from worker.images.inspect import decode_base64, inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
-from worker.storage.errors import StoreError
 from worker.storage.s3 import ATTEMPTS
+from worker.storage.store_errors import StoreError
 from worker.storage.stores import StoreClients
 from worker.storage.target import from_job
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.s3 import Store
-    from worker.delivery.files import Delivered
+    from worker.delivery.result_files import Delivered
     from worker.images.formats.picture import Picture
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
     Make = Callable[..., Delivery]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.s3 import Store
-    from worker.delivery.files import Delivered
-    from worker.storage.base import StoreTarget
+    from worker.delivery.result_files import Delivered
+    from worker.storage.object_store import StoreTarget
 
 DENIED = error(403, "AccessDenied")
 CLOSED = "http://127.0.0.1:9"

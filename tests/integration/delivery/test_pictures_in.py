@@ -19,7 +19,7 @@ from worker.storage.target import from_job
 
 if TYPE_CHECKING:
     from tests.support.s3 import Store
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
 
 def source(*allow: str, store: StoreTarget | None = None, fetch_s: float = 20) -> PictureSource:

@@ -12,7 +12,7 @@ from tests.support.model_store import ranged, store
 from worker.contract.parse.job_parser import parse_job
 from worker.errors import InvalidInput, ModelNotFound
 from worker.models.admin import perform
-from worker.models.sources.catalog import read_catalog
+from worker.models.sources.model_catalog import read_catalog
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from worker.errors import (
     NoSpace,
     WorkerError,
 )
-from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.model_catalog import CatalogEntry, ModelCatalog
 from worker.models.sources.web import Web
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.registry import Entry
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
-    from worker.models.download.progress import FetchProgress
+    from worker.models.download.download_progress import FetchProgress
     from worker.settings import ModelKind
 
 SMALL = make.safetensors(make.SDXL_LORA, metadata={"modelspec.trigger_phrase": "ohwx"})

@@ -12,7 +12,7 @@ import pytest
 from tests.support import safetensors as make
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelDamaged
-from worker.models.sources.catalog import CATALOG_PATH
+from worker.models.sources.model_catalog import CATALOG_PATH
 from worker.models.store import ModelStore
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.inventory import Inventory, registry_path

@@ -15,8 +15,8 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
-from worker.models.sources.catalog import CatalogEntry, ModelCatalog
-from worker.models.sources.http import suggested_name
+from worker.models.sources.http_file import suggested_name
+from worker.models.sources.model_catalog import CatalogEntry, ModelCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.models.download.partial import DiskFull, Partial
-from worker.models.sources.http import Version
+from worker.models.sources.http_file import Version
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,11 +16,11 @@ from tests.support.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
 from worker.default_checkpoint import checkpoint
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
-from worker.models.download.errors import fetch_error
+from worker.models.download.download_errors import fetch_error
 from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai_listing import UnknownModel, read_answer
 from worker.models.sources.references import locate
-from worker.models.sources.s3 import S3Source
+from worker.models.sources.s3_file import S3Source
 from worker.models.store import ModelStore
 from worker.models.volume.hf_cache import only_cached
 from worker.net.fetch import FetchLimits

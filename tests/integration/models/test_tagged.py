@@ -10,7 +10,7 @@ import pytest
 from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.jobs.prepare import resolved_models
-from worker.models.sources.catalog import read_catalog
+from worker.models.sources.model_catalog import read_catalog
 from worker.webui.names.catalog import Catalog, parse
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from worker.models.download.progress import FetchProgress
+    from worker.models.download.download_progress import FetchProgress
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 

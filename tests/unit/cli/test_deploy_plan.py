@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from worker.cli.deploy import gpus
+from worker.cli.deploy.deployment_plan import NEW, ExistingResources, PlanRefused, Wanted, plan
+from worker.cli.deploy.deployment_presets import PRESETS
 from worker.cli.deploy.gpus import DOCUMENTED, GpuType, NoGpus, choose
-from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Wanted, plan
-from worker.cli.deploy.presets import PRESETS
 from worker.cli.deploy.request import Misuse, Options, wanted
 
 ENDPOINT: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from tools import hub
-from worker.cli.deploy.presets import CUDA_VERSIONS, PRESETS, SDXL
+from worker.cli.deploy.deployment_presets import CUDA_VERSIONS, PRESETS, SDXL
 from worker.contract.parse.job_parser import parse_job
 from worker.settings import read_settings, variables
 

@@ -7,9 +7,9 @@ import pytest
 
 from worker.errors import SettingsInvalid
 from worker.models.format.filenames import PICKLE_ENDINGS
-from worker.models.sources.catalog import read_catalog
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.huggingface import HuggingFace
+from worker.models.sources.model_catalog import read_catalog
 
 if TYPE_CHECKING:
     from pathlib import Path

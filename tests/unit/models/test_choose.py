@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from worker.contract.types.model_ref import ModelRef
-from worker.models.sources.catalog import read_catalog
 from worker.models.sources.civitai import Civitai
+from worker.models.sources.model_catalog import read_catalog
 from worker.models.sources.web import Web
+from worker.models.volume.model_resolver import Resolution, resolve
 from worker.models.volume.registry import Entry
-from worker.models.volume.resolve import Resolution, resolve
 
 _URL = "https://h.example/model.safetensors"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.common.suggestions import closest
 from worker.models.format.filenames import MAX_STEM, match_key, safe_stem
-from worker.suggestions import closest
 
 
 @pytest.mark.parametrize(

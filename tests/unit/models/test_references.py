@@ -11,11 +11,11 @@ from worker.models.format.filenames import BadReference, relative_path
 from worker.models.sources.civitai import Civitai
 from worker.models.sources.huggingface import HuggingFace
 from worker.models.sources.references import locate, own_token, parse_locator, plain_name, token_for
-from worker.models.sources.s3 import S3Object
+from worker.models.sources.s3_file import S3Object
 from worker.models.sources.web import Web
 
 if TYPE_CHECKING:
-    from worker.models.sources.base import Locator
+    from worker.models.sources.model_source import Locator
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.support.model_store import store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import HashMismatch, IncompatibleModel, InvalidInput, ModelNotFound
 from worker.models import admin
-from worker.models.sources.catalog import CatalogEntry, ModelCatalog
+from worker.models.sources.model_catalog import CatalogEntry, ModelCatalog
 from worker.models.volume.integrity import complaint
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from worker.webui.process.inspect import is_ours, resident_bytes
+from worker.webui.process.process_stats import is_ours, resident_bytes
 
 
 def test_a_port_of_this_process_group_is_told_from_another_groups() -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.webui.names import resolve
+from worker.webui.names import name_resolver
 from worker.webui.names.catalog import Catalog, Lora, Upscaler
-from worker.webui.names.resolve import ChosenLora
+from worker.webui.names.name_resolver import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
 from worker.webui.names.weights import Weights
 
@@ -48,13 +48,13 @@ def paths(problems: list[Problem]) -> dict[str, str | None]:
 def test_an_unknown_style_is_a_mistake(
     styles: list[str], chosen: tuple[str, ...], problems: dict[str, str | None]
 ) -> None:
-    found, said = resolve.styles(job(styles=styles), CATALOG)
+    found, said = name_resolver.styles(job(styles=styles), CATALOG)
     assert found == chosen
     assert paths(said) == problems
 
 
 def test_no_styles_are_no_mistake() -> None:
-    assert resolve.styles(job(), CATALOG) == (None, [])
+    assert name_resolver.styles(job(), CATALOG) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -73,22 +73,22 @@ def test_a_face_restorer_without_its_weights_is_refused(
     override: str | None, weights: Weights | None, problems: list[str]
 ) -> None:
     options = {"override_settings": {"face_restoration_model": override}} if override else {}
-    found = resolve.face_restorer(job(restore_faces=True, **options), CATALOG, weights)
+    found = name_resolver.face_restorer(job(restore_faces=True, **options), CATALOG, weights)
     assert [problem.path for problem in found] == problems
-    assert resolve.face_restorer(job(**options), CATALOG, weights) == []
+    assert name_resolver.face_restorer(job(**options), CATALOG, weights) == []
 
 
 def test_a_default_face_restorer_that_the_webui_lacks_is_refused() -> None:
     bare = Catalog(CATALOG.names, face_restorers=("GFPGAN",))
-    (problem,) = resolve.face_restorer(job(restore_faces=True), bare, FACES)
+    (problem,) = name_resolver.face_restorer(job(restore_faces=True), bare, FACES)
     assert problem.path == "restore_faces"
     assert "unknown face restorer 'CodeFormer'" in problem.message
 
 
 def test_whether_faces_are_restored_by_a_webui_elsewhere_is_doubted() -> None:
-    assert len(resolve.unproven_faces(job(restore_faces=True), None)) == 1
-    assert resolve.unproven_faces(job(restore_faces=True), NOTHING) == []
-    assert resolve.unproven_faces(job(), None) == []
+    assert len(name_resolver.unproven_faces(job(restore_faces=True), None)) == 1
+    assert name_resolver.unproven_faces(job(restore_faces=True), NOTHING) == []
+    assert name_resolver.unproven_faces(job(), None) == []
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_an_upscaler_is_known_and_has_its_weights(
     name: str | None, found: str | None, problems: dict[str, str | None]
 ) -> None:
     fields = {} if name is None else {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": name}
-    chosen, said = resolve.upscaler(job(**fields), CATALOG, NOTHING)
+    chosen, said = name_resolver.upscaler(job(**fields), CATALOG, NOTHING)
     assert (chosen, paths(said)) == (found, problems)
 
 
 def test_an_unknown_upscaler_is_offered_those_with_weights_alone() -> None:
     fields = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "nobody has it"}
-    _, (problem,) = resolve.upscaler(job(**fields), CATALOG, NOTHING)
+    _, (problem,) = name_resolver.upscaler(job(**fields), CATALOG, NOTHING)
     ready = [row.name for row in CATALOG.upscalers if NOTHING.of_upscaler(row) is None]
     without = [row.name for row in CATALOG.upscalers if row.name not in ready]
     assert without
@@ -120,18 +120,18 @@ def test_an_unknown_upscaler_is_offered_those_with_weights_alone() -> None:
 
 
 def test_a_hypernetwork_is_told_apart_from_a_typing_error() -> None:
-    _, (problem,) = resolve.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
+    _, (problem,) = name_resolver.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
     assert "hypernetwork, which are not offered by tag" in problem.message
 
 
 def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
     both = job(sampler_name="Eulr", enable_hr=True, denoising_strength=0.5, hr_sampler_name="Eulr a", hr_scheduler="x")
-    first, second, problems = resolve.samplings(both, CATALOG)
+    first, second, problems = name_resolver.samplings(both, CATALOG)
     assert (first.sampler, second.sampler) == (None, None)
     assert paths(problems) == {"sampler_name": "Euler", "hr_sampler_name": "Euler a", "hr_scheduler": None}
-    assert resolve.samplings(job(), CATALOG) == (Sampling(None, None), Sampling(None, None), [])
+    assert name_resolver.samplings(job(), CATALOG) == (Sampling(None, None), Sampling(None, None), [])
     alone = job(enable_hr=True, denoising_strength=0.5, hr_scheduler="karras")
-    assert resolve.samplings(alone, CATALOG)[1] == Sampling(None, "Karras")
+    assert name_resolver.samplings(alone, CATALOG)[1] == Sampling(None, "Karras")
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
     ],
 )
 def test_a_tag_that_would_do_nothing_is_a_mistake(text: str, suggestion: str | None) -> None:
-    chosen, problems = resolve.tagged_loras([("prompt", text)], CATALOG, {})
+    chosen, problems = name_resolver.tagged_loras([("prompt", text)], CATALOG, {})
     assert chosen == ()
     assert paths(problems) == {"prompt": suggestion}
 
 
 def test_a_tag_is_a_lora_by_the_webuis_name() -> None:
-    chosen, problems = resolve.tagged_loras(
+    chosen, problems = name_resolver.tagged_loras(
         [("prompt", "<lora:mine:0.5> <lyco:style:1>")], CATALOG, {"mine": "add_detail"}
     )
     assert chosen == (ChosenLora("add_detail", 0.5, "prompt"), ChosenLora("style", 1.0, "prompt"))
@@ -166,14 +166,14 @@ def test_a_lora_of_the_list_is_for_both_passes_and_a_tag_for_its_own() -> None:
     def lora(path: str) -> ChosenLora:
         return ChosenLora("add_detail", 1.0, path)
 
-    assert resolve.twice([lora("prompt"), lora("hr_prompt")], []) == []
-    assert [each.path for each in resolve.twice([lora("prompt"), lora("prompt")], [])] == ["prompt"]
-    assert [each.path for each in resolve.twice([lora("hr_prompt")], [lora("loras[0]")])] == ["loras[0]"]
-    assert [each.path for each in resolve.twice([], [lora("loras[0]"), lora("loras[1]")])] == ["loras[1]"]
+    assert name_resolver.twice([lora("prompt"), lora("hr_prompt")], []) == []
+    assert [each.path for each in name_resolver.twice([lora("prompt"), lora("prompt")], [])] == ["prompt"]
+    assert [each.path for each in name_resolver.twice([lora("hr_prompt")], [lora("loras[0]")])] == ["loras[0]"]
+    assert [each.path for each in name_resolver.twice([], [lora("loras[0]"), lora("loras[1]")])] == ["loras[1]"]
 
 
 def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
-    assert resolve.crowded([("prompt", "<lora:x:1>" * 100)]) == []
-    assert [each.path for each in resolve.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
-    assert [each.path for each in resolve.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
-    assert len(resolve.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1
+    assert name_resolver.crowded([("prompt", "<lora:x:1>" * 100)]) == []
+    assert [each.path for each in name_resolver.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
+    assert [each.path for each in name_resolver.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
+    assert len(name_resolver.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1

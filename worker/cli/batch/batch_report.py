@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cli.batch.gallery_decisions import REJECT
 from worker.client.batch.batch_folder import FINALS
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.gallery.picture_reading import UnreadablePicture, make_thumbnail
 
 if TYPE_CHECKING:

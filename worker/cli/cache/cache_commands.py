@@ -16,7 +16,7 @@ from worker.jobs.cache.cache_storage import cache_storage, expired
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
 from worker.settings import read_settings
-from worker.storage.errors import StoreError
+from worker.storage.store_errors import StoreError
 from worker.storage.stores import StoreClients
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.cli.deploy import gpus
-from worker.cli.deploy.plan import Wanted
-from worker.cli.deploy.presets import INIT_TIMEOUT_S, PRESETS, PresetName
+from worker.cli.deploy.deployment_plan import Wanted
+from worker.cli.deploy.deployment_presets import INIT_TIMEOUT_S, PRESETS, PresetName
 from worker.errors import WorkerError
 from worker.settings import Settings, read_settings, variables
 

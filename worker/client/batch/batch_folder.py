@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from worker.client.batch.batch_items import SEEDS, BatchItem, item_key
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
 from worker.contract.compat.openai_fields import FORMATS, MOST_PREVIEWS, translate
 from worker.contract.compat.openai_request import OpenAIRequest, parsed
 from worker.contract.types.fields import Flag, Whole
 from worker.errors import InvalidInput
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

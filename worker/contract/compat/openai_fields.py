@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
 from worker.contract.compat.openai_request import OpenAIRequest, is_nothing
 from worker.contract.types.fields import Flag, Whole
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
 from worker.errors import InvalidInput
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

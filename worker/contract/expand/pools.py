@@ -6,16 +6,16 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from worker.common.suggestions import nearest
 from worker.contract.expand.draw import number_between, scale_between, shuffled
 from worker.contract.expand.wildcards import expand_text
 from worker.errors import InvalidInput
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from worker.contract.types.composed.pool import Pool
     from worker.contract.types.model_ref import LoraRef
-    from worker.contract.types.pool import Pool
 
 _LISTED = 20
 """Names that an error lists at most."""

@@ -11,8 +11,8 @@ import random
 import re
 from typing import TYPE_CHECKING
 
+from worker.common.suggestions import nearest
 from worker.errors import InvalidInput
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
 from worker.contract.base.paths import as_written
 from worker.contract.operator.compose import added_loras, composed_negative, composed_prompt
 from worker.contract.parse.normalise import Normal, in_one_spelling, normalise
 from worker.contract.types.fields import Number
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import are_off, is_empty, is_off, says_nothing
 from worker.contract.parse.selected_script import read_selected
 from worker.contract.types.fields import Flag
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from worker.common.suggestions import nearest
 from worker.contract.base.aliases import FOREIGN_NAMES
 from worker.contract.base.json_guard import problems_of, shown, word
 from worker.contract.base.limits import Limits
@@ -22,7 +23,6 @@ from worker.contract.rules.field_rules import problems_between, warnings_between
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, infer
 from worker.errors import InvalidInput, Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest, plain
 from worker.contract.base.json_guard import shown, word
 from worker.contract.parse.xyz_axes import read_xyz_plot
 from worker.errors import Problem
-from worker.suggestions import nearest, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.common.suggestions import nearest
 from worker.contract.base.aliases import FOREIGN_NAMES
 from worker.contract.base.neutral import says_nothing
 from worker.contract.base.other_programs import OtherField, other_field
@@ -12,7 +13,6 @@ from worker.contract.parse.normalise import SPELLINGS
 from worker.contract.types.kinds import KINDS
 from worker.contract.types.model_ref import lora_shape
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import root_of
@@ -13,7 +14,6 @@ from worker.contract.types.composed.workflow import Continue, Stage, StageFields
 from worker.contract.types.job import Generation, Job
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.errors import InvalidInput, Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from worker.contract.parse.unknown_fields import UnknownFields

@@ -7,9 +7,9 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import word
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

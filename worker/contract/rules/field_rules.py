@@ -6,13 +6,13 @@ import re
 from math import prod
 from typing import TYPE_CHECKING
 
+from worker.common.suggestions import plain
 from worker.contract.rules import brackets, comments, foreign_syntax, judging, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint, JudgeImages, Listing, Prefetch, Upscale
 from worker.errors import Problem
-from worker.suggestions import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

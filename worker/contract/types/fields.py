@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticCustomError, core_schema
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

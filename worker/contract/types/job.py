@@ -17,11 +17,11 @@ from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydan
 from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
 from worker.contract.types.composed.acceptance import Acceptance  # noqa: TC001 - as above
 from worker.contract.types.composed.plot import Plot  # noqa: TC001 - as above
+from worker.contract.types.composed.pool import Pool  # noqa: TC001 - as above
 from worker.contract.types.controlnet import ControlNetUnit  # noqa: TC001 - as above
 from worker.contract.types.extensions import TiledDiffusion, TiledVae  # noqa: TC001 - as above
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.model_ref import LoraRef, ModelRef  # noqa: TC001 - as above
-from worker.contract.types.pool import Pool  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

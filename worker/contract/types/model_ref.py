@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from worker.contract.types.composed.pool import Range
 from worker.contract.types.fields import Number, mistake
-from worker.contract.types.pool import Range
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler

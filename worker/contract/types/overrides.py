@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import says_nothing
 from worker.contract.base.other_programs import other_field
 from worker.contract.types.fields import Flag, Number, Text, Whole, mistake
 from worker.contract.types.other_options import AT_DEFAULT, WITHOUT_EFFECT
 from worker.errors import Problem
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

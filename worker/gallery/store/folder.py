@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.gallery.decisions import compacted, read_journal
 from worker.gallery.store.picture_store import (
     SIDECAR,

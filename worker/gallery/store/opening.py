@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from worker.gallery.store.bucket import Bucket, connect
 from worker.gallery.store.folder import Folder
 from worker.gallery.store.picture_store import StoreUnavailable
-from worker.storage.endpoint import BadEndpoint, parse_endpoint
+from worker.storage.location import BadEndpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.gallery.picture_reading import UnreadablePicture
 from worker.gallery.store.picture_store import PictureGone
 from worker.gallery.web.routes import static_files

@@ -13,11 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from worker.clock import running
+from worker.common.atomic_files import TEMPORARY_ENDING, write_atomically
+from worker.common.clock import running
 from worker.errors import SettingsInvalid
-from worker.files import TEMPORARY_ENDING, write_atomically
-from worker.storage.errors import StoreError
 from worker.storage.keys import safe_prefix
+from worker.storage.store_errors import StoreError
 from worker.storage.target import from_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.settings import Settings
-    from worker.storage.base import Store
+    from worker.storage.object_store import Store
     from worker.storage.stores import StoreClients
 
 ENDING = ".zip"

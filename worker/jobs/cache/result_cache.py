@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from worker.errors import NotCached
 from worker.jobs.cache.cache_storage import expired
 from worker.jobs.cache.packed_results import BrokenResult, pack, unpack
-from worker.storage.errors import StoreError
+from worker.storage.store_errors import StoreError
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.jobs.prepare.prepare import PreparedModels
     from worker.models.store import ModelStore
     from worker.settings import ModelKind, Settings
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
     from worker.webui.backend import Backend
     from worker.webui.request.body import Request
 

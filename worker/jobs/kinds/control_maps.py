@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.errors import InvalidInput, WebUIRejected, WrongResult
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
 from worker.jobs.kinds.webui_call import call_with_gpu
-from worker.suggestions import nearest
 
 if TYPE_CHECKING:
     from worker.contract.types.kinds import ControlMaps

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.rules.sizes import Size
 from worker.errors import InvalidInput, ModelDamaged, WebUIFailed, WrongResult
 from worker.images.degenerate import is_one_colour

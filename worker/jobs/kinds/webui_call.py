@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.webui.call import call_webui
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from worker.errors import InvalidInput
 from worker.jobs.inputs import LARGEST_SIDE
 from worker.telemetry.progress import Progress
 from worker.webui.request import body
-from worker.webui.request.extensions import attach
+from worker.webui.request.extension_units import attach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.execute.generate import OnState
-    from worker.webui.names.resolve import Chosen
+    from worker.webui.names.name_resolver import Chosen
     from worker.webui.request.body import Request
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.job import Txt2Img
 from worker.errors import InvalidInput
-from worker.webui.names import options, prompt_checks, resolve
+from worker.webui.names import name_resolver, options, prompt_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,17 +35,23 @@ class JobNames:
 def resolve_names(job: Generation, backend: Backend) -> JobNames:
     """Return the job's names. Raises InvalidInput where its prompts have too many tags to look at."""
     catalog, weights = backend.catalog, backend.plan.weights
-    sampling, hr_sampling, problems = resolve.samplings(job, catalog)
-    styles, wrong_styles = resolve.styles(job, catalog)
+    sampling, hr_sampling, problems = name_resolver.samplings(job, catalog)
+    styles, wrong_styles = name_resolver.styles(job, catalog)
     spelt, wrong_options = options.settled(job, catalog, weights)
-    _, wrong_tags = resolve.style_loras(job, styles or (), catalog)
-    problems = [*problems, *wrong_styles, *wrong_tags, *wrong_options, *resolve.face_restorer(job, catalog, weights)]
+    _, wrong_tags = name_resolver.style_loras(job, styles or (), catalog)
+    problems = [
+        *problems,
+        *wrong_styles,
+        *wrong_tags,
+        *wrong_options,
+        *name_resolver.face_restorer(job, catalog, weights),
+    ]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
-        hr_upscaler, wrong_upscaler = resolve.upscaler(job, catalog, weights)
+        hr_upscaler, wrong_upscaler = name_resolver.upscaler(job, catalog, weights)
         problems += wrong_upscaler
     positive, negative = texts_of(job)
-    if crowd := resolve.crowded([*positive, *negative]):
+    if crowd := name_resolver.crowded([*positive, *negative]):
         raise InvalidInput([*problems, *crowd])
     return JobNames(sampling, hr_sampling, hr_upscaler, styles, spelt, tuple(problems))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.jobs.prepare.resolved_models import ByPath, ResolvedModel
     from worker.models.store import ModelStore
     from worker.webui.names.catalog import Catalog, Checkpoint
-    from worker.webui.names.resolve import Chosen
+    from worker.webui.names.name_resolver import Chosen
 
 LOOKED_THROUGH = 1000
 """Files whose headers are read for a refusal's `fitting`."""

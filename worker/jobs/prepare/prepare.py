@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from worker.common.suggestions import nearest
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
@@ -17,10 +18,9 @@ from worker.jobs.prepare import model_compatibility, resolved_models
 from worker.jobs.prepare.job_names import JobNames, prompt_warnings, resolve_names, texts_of
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
-from worker.suggestions import nearest
-from worker.webui.names import lora_tags, resolve
-from worker.webui.names.resolve import Chosen
-from worker.webui.request import references
+from worker.webui.names import lora_tags, name_resolver
+from worker.webui.names.name_resolver import Chosen
+from worker.webui.request import indirect_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,8 +168,8 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     checkpoint = resolved_models.checkpoint(job, models, catalog, backend.default or backend.loaded)
     loras = resolved_models.loras(job, models, catalog)
     tags_known = plan.tagged.names(models)
-    in_prompts, problems = resolve.tagged_loras(positive, catalog, tags_known)
-    problems += resolve.twice(in_prompts, loras)
+    in_prompts, problems = name_resolver.tagged_loras(positive, catalog, tags_known)
+    problems += name_resolver.twice(in_prompts, loras)
     problems += resolved_models.ambiguous_files(files, catalog, store.volume)
     if problems:
         raise InvalidInput(problems)
@@ -189,7 +189,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
-        styled=resolve.style_loras(job, names.styles or (), catalog)[0],
+        styled=name_resolver.style_loras(job, names.styles or (), catalog)[0],
     )
     base, digest = model_compatibility.facts_of(checkpoint, store)
     bases = model_compatibility.bases_of(chosen, files, catalog, store)
@@ -204,8 +204,8 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     )
     warnings = (
         *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
-        *resolve.unproven_faces(job, backend.plan.weights),
-        *resolve.negative_tags(negative),
+        *name_resolver.unproven_faces(job, backend.plan.weights),
+        *name_resolver.negative_tags(negative),
         *model_compatibility.small_size(job, base),
         *kindred,
         *against_rule,
@@ -250,7 +250,7 @@ def _referenced(job: Generation) -> list[ResolvedModel]:
 def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[ResolvedModel]:
     """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
     found: list[ResolvedModel] = []
-    for named in references.models(job, catalog):
+    for named in indirect_models.models(job, catalog):
         place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
         if place.is_relative_to(folder):
             with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
@@ -278,7 +278,7 @@ def _tags_without_effect(
     texts: list[tuple[str, str]], tagged: TaggedLoras, store: ModelStore, catalog: Catalog
 ) -> list[Problem]:
     """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
-    problems = resolve.tagged_loras(texts, catalog, tagged.expected())[1]
+    problems = name_resolver.tagged_loras(texts, catalog, tagged.expected())[1]
     if problems:
         store.availability.require("lora")
     return problems

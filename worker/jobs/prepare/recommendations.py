@@ -10,7 +10,7 @@ from worker.errors import WorkerError
 
 if TYPE_CHECKING:
     from worker.contract.types.job import Generation
-    from worker.models.sources.catalog import Recommended
+    from worker.models.sources.model_catalog import Recommended
     from worker.models.store import ModelStore
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.expand.from_infotext import job_from
 from worker.contract.parse.workflow_parser import CONTINUED, parse_workflow
 from worker.contract.rules.sizes import Size
@@ -22,8 +22,8 @@ from worker.jobs.workflow.stage_run import StageRun
 from worker.jobs.workflow.workflow_job import describe
 from worker.jobs.workflow.workflow_plan import plan_stages, stages_to_run
 from worker.jobs.workflow.workflow_record import RecordedPicture, drawn_from_json, read_record
-from worker.storage.errors import StoreError
 from worker.storage.keys import safe_prefix
+from worker.storage.store_errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.workflow_record import WorkflowRecord
-    from worker.storage.base import Store
+    from worker.storage.object_store import Store
 
 _LARGEST_FACTS = 4 * 1024 * 1024
 _LARGEST_PICTURE = 64 * 1024 * 1024

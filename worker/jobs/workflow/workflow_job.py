@@ -10,7 +10,7 @@ from worker.errors import InvalidInput, WorkerError
 from worker.jobs.workflow.stage_run import StageRun, first_cache_use
 from worker.jobs.workflow.workflow_plan import plan_stages
 from worker.jobs.workflow.workflow_record import record_of, write_record
-from worker.storage.errors import StoreError
+from worker.storage.store_errors import StoreError
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.contract.parse.workflow_parser import pictures_left_out
 from worker.contract.types.model_ref import LoraRef
-from worker.storage.errors import StoreError
 from worker.storage.keys import folder
+from worker.storage.store_errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.contract.types.composed.workflow import Continue, Workflow
     from worker.jobs.workflow.stage_jobs import StagePicture
-    from worker.storage.base import Store
+    from worker.storage.object_store import Store
 
 _NAME = "workflow.json"
 _LARGEST = 16 * 1024 * 1024

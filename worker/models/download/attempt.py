@@ -13,21 +13,21 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from worker.errors import DownloadRefused, HashMismatch, NoSpace, VolumeUnavailable, WorkerError
 from worker.models.download import library
 from worker.models.download.context import Stopped, pause
-from worker.models.download.errors import fetch_error
+from worker.models.download.download_errors import fetch_error
 from worker.models.download.partial import DiskFull, Partial
 from worker.models.download.transfer import Transfer
 from worker.models.format.detect import Facts, detect, finer_base, is_usable_as
 from worker.models.format.filenames import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, is_fine_so_far, read_header
-from worker.models.sources.http import Busy, Version
+from worker.models.sources.http_file import Busy, Version
 from worker.models.sources.references import token_for
 from worker.models.volume.availability import is_broken
 from worker.models.volume.registry import Entry, as_measured
-from worker.net.errors import FetchError, Unreachable
+from worker.net.fetch_errors import FetchError, Unreachable
 
 if TYPE_CHECKING:
     from worker.models.download.context import DownloadContext, DownloadedFile, DownloadJob
-    from worker.models.sources.base import Locator, Offer
+    from worker.models.sources.model_source import Locator, Offer
     from worker.settings import ModelKind
 
 log = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.download.progress import DownloadState
+    from worker.models.download.download_progress import DownloadState
     from worker.models.sources.references import Sources
     from worker.models.volume.eviction import Evictor
     from worker.models.volume.in_use import UsageMarkers
     from worker.models.volume.inventory import Inventory
     from worker.models.volume.leases import Lease
-    from worker.models.volume.resolve import Resolution
-    from worker.net.errors import FetchError
+    from worker.models.volume.model_resolver import Resolution
+    from worker.net.fetch_errors import FetchError
 
 
 @dataclass(frozen=True, slots=True)

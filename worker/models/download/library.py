@@ -11,15 +11,15 @@ from worker.models.download.context import DownloadedFile, Stopped
 from worker.models.download.partial import DiskFull
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.integrity import FrontHash
-from worker.net.errors import Unreachable
+from worker.net.fetch_errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from worker.models.download.download_progress import DownloadState
     from worker.models.download.partial import Partial
-    from worker.models.download.progress import DownloadState
-    from worker.models.sources.base import Offer
+    from worker.models.sources.model_source import Offer
 
 
 def download(

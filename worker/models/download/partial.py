@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.models.format.filenames import short_hash
-from worker.models.sources.http import Version
+from worker.models.sources.http_file import Version
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.leases import this_boot
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from worker.errors import InvalidInput, WorkerError
 from worker.models.download.attempt import TakenOver, bring
 from worker.models.download.context import DownloadJob, Stopped
-from worker.models.download.progress import DownloadState
+from worker.models.download.download_progress import DownloadState
 from worker.models.sources.references import own_token
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.contract.types.model_ref import ModelRef
     from worker.models.download.context import DownloadContext
     from worker.models.volume.leases import Lease, LeaseTable
-    from worker.models.volume.resolve import Resolution
+    from worker.models.volume.model_resolver import Resolution
 
 _LOOK_S = 0.2
 _THREADS = 16

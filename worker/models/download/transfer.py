@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from worker.models.download.context import MIN_PIECE, DownloadedFile, RetrySettings, Stopped, pause, pieces
 from worker.models.download.partial import DiskFull, Partial, Spans
-from worker.models.sources.http import Busy, Changed, RangeResponse, RemoteFile, Version
+from worker.models.sources.http_file import Busy, Changed, RangeResponse, RemoteFile, Version
 from worker.models.volume.integrity import FrontHash
-from worker.net.errors import FetchError, TooLarge, Unreachable
+from worker.net.fetch_errors import FetchError, TooLarge, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,17 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from worker.models.format.filenames import BadReference, short_hash
-from worker.models.sources.base import Locator, Offer, SourceKind, bearer
 from worker.models.sources.civitai_listing import CHOICES, VALUES, CivitaiFile, UnknownModel, read_answer
-from worker.models.sources.http import Busy, Denied, HttpFile, refusal
+from worker.models.sources.http_file import Busy, Denied, HttpFile, refusal
+from worker.models.sources.model_source import Locator, Offer, SourceKind, bearer
 from worker.models.sources.web import split_url
-from worker.net.errors import FetchError
 from worker.net.fetch import FetchLimits
+from worker.net.fetch_errors import FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.models.sources.base import Connection
+    from worker.models.sources.model_source import Connection
     from worker.net.fetch import Fetcher
 
 BASE = "https://civitai.com"

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from worker.models.format.filenames import BadReference, relative_path, split_ending
-from worker.models.sources.base import Locator, Offer, SourceKind, bearer
-from worker.models.sources.http import Busy, Denied, HttpFile, retry_after
+from worker.models.sources.http_file import Busy, Denied, HttpFile, retry_after
+from worker.models.sources.model_source import Locator, Offer, SourceKind, bearer
 from worker.models.sources.web import split_url
 from worker.net.addresses import AllowList
-from worker.net.errors import FetchError, Unreachable, passes
 from worker.net.fetch import Fetcher
+from worker.net.fetch_errors import FetchError, Unreachable, passes
 from worker.net.guard import Guard
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub.errors import HfHubHTTPError
 
-    from worker.models.sources.base import Connection
+    from worker.models.sources.model_source import Connection
     from worker.net.fetch import FetchLimits
 
 BASE = "https://huggingface.co"

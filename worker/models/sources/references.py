@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.models.format.filenames import BadReference
-from worker.models.sources.base import AnyKind, Connection, Locator, Offer, Source
 from worker.models.sources.civitai import CIVITAI
 from worker.models.sources.huggingface import HUGGING_FACE
-from worker.models.sources.s3 import S3
+from worker.models.sources.model_source import AnyKind, Connection, Locator, Offer, Source
+from worker.models.sources.s3_file import S3
 from worker.models.sources.web import WEB
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, FetchLimits

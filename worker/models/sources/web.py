@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from worker.models.format.filenames import BadReference, short_hash
-from worker.models.sources.base import Locator, Offer, SourceKind, bearer
-from worker.models.sources.http import HttpFile
+from worker.models.sources.http_file import HttpFile
+from worker.models.sources.model_source import Locator, Offer, SourceKind, bearer
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-    from worker.models.sources.base import Connection
+    from worker.models.sources.model_source import Connection
     from worker.net.fetch import Fetcher, FetchLimits
 
 _SIGNATURES = {

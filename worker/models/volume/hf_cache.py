@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from worker.models.volume.layout import Volume
-    from worker.models.volume.resolve import Resolution
+    from worker.models.volume.model_resolver import Resolution
     from worker.settings import ModelKind
 
 _FOLDER_PREFIX = "models--"

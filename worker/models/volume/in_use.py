@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.models.volume.availability import SPACE_ERRORS
 from worker.models.volume.leases import ProcessIdentity, is_process_dead
 

@@ -22,7 +22,7 @@ from worker.models.format.detect import Facts, detect
 from worker.models.format.filenames import match_key
 from worker.models.format.lora_notes import SideNotes, read_side_notes
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
-from worker.models.sources.catalog import CATALOG_PATH
+from worker.models.sources.model_catalog import CATALOG_PATH
 from worker.models.volume.availability import Availability
 from worker.models.volume.layout import KINDS, STORE
 from worker.models.volume.registry import Entries, Entry, Use, as_measured, used

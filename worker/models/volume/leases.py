@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 from worker.models.format.filenames import short_hash
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from worker.models.lora_rules import LoraRule
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from worker.models.sources.catalog import CatalogEntry, Recommended
+    from worker.models.sources.model_catalog import CatalogEntry, Recommended
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind
 

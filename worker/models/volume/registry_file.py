@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from worker.files import temporary_pattern, write_atomically
+from worker.common.atomic_files import temporary_pattern, write_atomically
 from worker.models.volume.registry import MAX_REGISTRY_BYTES, BrokenRegistry, Entries, decode, encode
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from worker.common.strict_json import encode
 from worker.errors import WorkerError
-from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,13 +15,13 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from worker.aio import unless_set
+from worker.common.cancellation import unless_set
+from worker.common.strict_json import encode
 from worker.net.addresses import url_host
 from worker.serving.http_api.api_document import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.api_errors import RequestRefused, busy
 from worker.serving.http_api.request_body import parse_json
 from worker.serving.job_table import JobIdTaken, JobRequest, QueueFull
-from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.requests import ClientDisconnect
 
-from worker.aio import unless_set
-from worker.clock import running
+from worker.common.cancellation import unless_set
+from worker.common.clock import running
 from worker.serving.http_api.api_errors import RequestRefused, busy
 
 if TYPE_CHECKING:

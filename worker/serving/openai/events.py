@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import StreamingResponse
 
-from worker.aio import shielded
+from worker.common.cancellation import shielded
+from worker.common.strict_json import encode
 from worker.contract.compat.openai import NO_USAGE, format_of
 from worker.serving.gateway import JobError
-from worker.serving.openai.errors import OpenAIError, error_body
-from worker.strict_json import encode
+from worker.serving.openai.openai_errors import OpenAIError, error_body
 from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from worker.common.strict_json import encode
 from worker.contract.base.json_guard import shown
 from worker.contract.compat import openai
 from worker.serving.gateway import MODELS, JobError, cancelled_with_client, result_or_cancel
 from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.http_api.application import Api
-from worker.serving.openai.errors import OpenAIError, error_body
 from worker.serving.openai.events import EventResponse, JobEvents
 from worker.serving.openai.form import read_fields
-from worker.strict_json import encode
+from worker.serving.openai.openai_errors import OpenAIError, error_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

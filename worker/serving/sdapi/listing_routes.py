@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from worker.common.strict_json import encode
 from worker.contract.compat.webui_api import EXTENSION_LISTINGS, LISTINGS
 from worker.serving.gateway import JobError
 from worker.serving.http_api.api_errors import RequestRefused
-from worker.strict_json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,8 +11,8 @@ from worker.contract.accept import accept
 from worker.errors import InvalidInput
 from worker.serving.gateway import JobError
 from worker.serving.sdapi import client_options, shapes
-from worker.serving.sdapi.errors import WebUIJobError
 from worker.serving.sdapi.listing_routes import json_response
+from worker.serving.sdapi.sdapi_errors import WebUIJobError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

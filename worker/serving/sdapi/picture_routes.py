@@ -10,9 +10,9 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI reads the anno
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob
-from worker.serving.sdapi.errors import WebUIJobError, unprocessable
 from worker.serving.sdapi.listing_routes import json_response
-from worker.serving.sdapi.progress import idle_progress, job_progress
+from worker.serving.sdapi.sdapi_errors import WebUIJobError, unprocessable
+from worker.serving.sdapi.sdapi_progress import idle_progress, job_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

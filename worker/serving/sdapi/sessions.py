@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.http_api.request_body import parse_json
 from worker.serving.sdapi.clients import ClientRegistry
-from worker.serving.sdapi.errors import WebUIJobError, unprocessable
+from worker.serving.sdapi.sdapi_errors import WebUIJobError, unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Depends
 
 from worker.serving.http_api.application import Api
-from worker.serving.sdapi.errors import error_body
 from worker.serving.sdapi.listing_routes import gradio_router, listing_router
 from worker.serving.sdapi.option_routes import options_router
 from worker.serving.sdapi.picture_routes import generation_router, own_job_router
+from worker.serving.sdapi.sdapi_errors import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable

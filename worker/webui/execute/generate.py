@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from worker.aio import shielded
-from worker.clock import running
+from worker.common.cancellation import shielded
+from worker.common.clock import running
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from worker.webui.http import WebUIClient
-    from worker.webui.process.plan import Plan
+    from worker.webui.process.launch_plan import Plan
     from worker.webui.process.process import WebUIProcess
     from worker.webui.request.body import Request
 

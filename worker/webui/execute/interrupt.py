@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import WorkerError
 from worker.webui.liveness import ANSWER_S, Heard, heard_of, progress
 

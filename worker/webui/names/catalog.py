@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker.common.suggestions import plain
 from worker.contract.types.model_ref import split_title
-from worker.suggestions import plain
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 
 if TYPE_CHECKING:

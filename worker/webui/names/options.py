@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import Problem
-from worker.webui.names.resolve import known, missing_upscaler
+from worker.webui.names.name_resolver import known, missing_upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

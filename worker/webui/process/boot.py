@@ -17,7 +17,7 @@ from worker.errors import BootFailed, WebUIFailed, WebUIRejected, WebUIUnreachab
 from worker.telemetry.logs import get_logger
 from worker.webui.names.catalog import LISTINGS, Baseline, Catalog, parse
 from worker.webui.process import external, options_file
-from worker.webui.process.inspect import is_ours
+from worker.webui.process.process_stats import is_ours
 from worker.webui.result.response import read_info
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Checkpoint
-    from worker.webui.process.plan import Plan
+    from worker.webui.process.launch_plan import Plan
 
 _log = get_logger("webui")
 POLL_S = 0.05

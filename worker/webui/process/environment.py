@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import BootFailed
-from worker.webui.process.command import LOOPBACK
+from worker.webui.process.command_line import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from worker.clock import running
+from worker.common.clock import running
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui.liveness import Heard, ask_progress

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from worker.files import write_atomically
+from worker.common.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.sizes import LATENT, Size
 from worker.errors import ModelNotFound, Problem, WrongResult
-from worker.webui.names.resolve import missing_upscaler, upscaler_meant
+from worker.webui.names.name_resolver import missing_upscaler, upscaler_meant
 
 if TYPE_CHECKING:
     from worker.contract.types.kinds import Interrogate, Upscale

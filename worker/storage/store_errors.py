@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.net.errors import Refused
+from worker.net.fetch_errors import Refused
 
 _RETRYABLE_CODES = frozenset(
     {

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.models.format.filenames import BadReference
-from worker.models.sources.base import Locator, Offer, SourceKind
-from worker.models.sources.http import Denied, HttpFile
+from worker.models.sources.http_file import Denied, HttpFile
+from worker.models.sources.model_source import Locator, Offer, SourceKind
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher
 from worker.net.guard import Guard
@@ -20,9 +20,9 @@ from worker.storage.stores import StoreClients
 from worker.storage.target import from_settings
 
 if TYPE_CHECKING:
-    from worker.models.sources.base import Connection
+    from worker.models.sources.model_source import Connection
     from worker.net.fetch import FetchLimits
-    from worker.storage.base import StoreTarget
+    from worker.storage.object_store import StoreTarget
 
 _URL_LIFE_S = 3600
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

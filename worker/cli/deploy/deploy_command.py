@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from worker.cli.deploy import gpus, request, workers
-from worker.cli.deploy.plan import NEW, ExistingResources, PlanRefused, Step, named, plan
-from worker.cli.deploy.presets import PresetName  # noqa: TC001 - typer reads the annotations
+from worker.cli.deploy.deployment_plan import NEW, ExistingResources, PlanRefused, Step, named, plan
+from worker.cli.deploy.deployment_presets import PresetName  # noqa: TC001 - typer reads the annotations
 from worker.cli.deploy.request import EndpointType, Misuse, Options, VolumeType
 from worker.cli.deploy.rest import ADDRESS, Rest, RestFailed
 from worker.cli.printing import complain, write

@@ -17,7 +17,7 @@ from worker.settings import ModelKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.models.sources.base import Locator
+    from worker.models.sources.model_source import Locator
 
 CATALOG_PATH = Path(__file__).resolve().parents[3] / "models" / "cache_registry.json"
 SCHEMA = "a1111-worker/catalog/1"

@@ -12,8 +12,8 @@ import typer
 from rich.table import Column, Table
 
 from worker.cli.printing import complain, console, write, write_json
+from worker.common.atomic_files import write_atomically
 from worker.errors import WorkerError
-from worker.files import write_atomically
 from worker.images.formats.picture import BrokenPicture
 from worker.images.incoming import opaque, read_picture
 from worker.judges.judge_catalog import JudgeCatalog, JudgeUnavailable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import AliasChoices, BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from worker.redaction import HIDDEN, hide_url_credentials
+from worker.common.redaction import HIDDEN, hide_url_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

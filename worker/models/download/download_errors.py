@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from worker.errors import DownloadFailed, DownloadRefused, ModelNotFound, WorkerError
 from worker.models.format.safetensors import BrokenHeader
-from worker.models.sources.http import Busy, Denied
-from worker.net.errors import FetchError, Refused, TooLarge
+from worker.models.sources.http_file import Busy, Denied
+from worker.net.fetch_errors import FetchError, Refused, TooLarge
 
 if TYPE_CHECKING:
-    from worker.models.sources.base import Locator
+    from worker.models.sources.model_source import Locator
     from worker.settings import ModelKind
 
 _NOT_LET_IN = {401, 403}

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 import orjson
 
-from worker.net.errors import FetchError, passes
 from worker.net.fetch import as_utf8
+from worker.net.fetch_errors import FetchError, passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from worker.common.suggestions import closest
 from worker.errors import HashMismatch, IncompatibleModel, ModelDamaged, ModelNotFound
 from worker.models.format.compatibility import fits
 from worker.models.format.filenames import (
@@ -19,18 +20,17 @@ from worker.models.format.filenames import (
     safe_stem,
     split_ending,
 )
-from worker.models.sources.catalog import ModelCatalog
 from worker.models.sources.civitai import Civitai
+from worker.models.sources.model_catalog import ModelCatalog
 from worker.models.sources.references import locate, plain_name
 from worker.models.volume.registry import by_source
-from worker.suggestions import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from worker.contract.types.model_ref import ModelRef
-    from worker.models.sources.base import Locator
-    from worker.models.sources.catalog import CatalogEntry
+    from worker.models.sources.model_catalog import CatalogEntry
+    from worker.models.sources.model_source import Locator
     from worker.models.volume.model import LocalModel
     from worker.models.volume.registry import Entry
     from worker.settings import ModelKind

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from worker.net.guard import Guard
     from worker.settings import LinkCheck
-    from worker.storage.endpoint import Addressing, Location
+    from worker.storage.location import Addressing, Location
 
 DAY_S = 86400
 

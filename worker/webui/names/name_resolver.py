@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.errors import Problem
-from worker.suggestions import nearest
 from worker.webui.names import lora_tags
 from worker.webui.names.samplers import NO_SAMPLING, Sampling
 

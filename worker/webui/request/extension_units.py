@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.contract.types.model_ref import split_title
 from worker.errors import Problem
-from worker.suggestions import nearest
-from worker.webui.names.resolve import known, missing_upscaler
+from worker.webui.names.name_resolver import known, missing_upscaler
 from worker.webui.request import extension_args
 from worker.webui.request.parameters import asked_for, marked
 

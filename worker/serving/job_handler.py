@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.aio import cancel_and_wait
+from worker.common.cancellation import cancel_and_wait
 from worker.errors import InternalError, WorkerError
 from worker.serving.answer import SealedAnswer, SealedItems, seal
 from worker.serving.local_result import save_locally

@@ -15,7 +15,7 @@ import orjson
 from worker.errors import BootFailed
 from worker.settings import IMAGE_WEBUI_DIR, VOLUME, without_secrets
 from worker.webui.names import weights
-from worker.webui.process import command
+from worker.webui.process import command_line
 from worker.webui.process.device import Device, choose_device
 from worker.webui.process.environment import (
     checkpoints_in_memory,
@@ -186,8 +186,8 @@ def plan(
         port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python, on_cpu=device.name == "cpu")
         must_be_free(port)
     options_file = _own_folder() / "config.json"
-    arguments = command.command_line(
-        command.Launch(
+    arguments = command_line.command_line(
+        command_line.Launch(
             program=program,
             port=port,
             checkpoint_dir=_made(checkpoint_dir or settings.folder("checkpoint")),
@@ -210,7 +210,7 @@ def plan(
     memory = memory_bytes()
     return Plan(
         chosen,
-        f"http://{command.LOOPBACK}:{port}",
+        f"http://{command_line.LOOPBACK}:{port}",
         program=Program(tuple(arguments), cwd, child),
         options_file=options_file,
         options=webui_options(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from worker.models.sources.http import RemoteFile
+    from worker.models.sources.http_file import RemoteFile
     from worker.net.fetch import Fetcher, FetchLimits
     from worker.settings import Settings
 

@@ -1,0 +1,1 @@
+"""Parts that every layer may use: clocks, files, cancellation, JSON, suggestions."""
