@@ -49,7 +49,6 @@ HOSTILE: tuple[dict[str, Any], ...] = (
     {**_CAT, "checkpoint": "file:///etc/passwd"},
     {**_CAT, "loras": ["s3://somebody-elses/x.safetensors"]},
     {**_CAT, "override_settings": {"outdir_samples": "/tmp", "samples_save": True}},
-    {**_CAT, "override_settings": {"sd_checkpoint_cache": 10}},
     # past a check
     {**_CAT, "prompt": "a cat <lora:add_detail:1e30>"},
     {**_CAT, "loras": [f"{DEPOT}/nobody.safetensors?fileId=1"]},

@@ -25,7 +25,8 @@ from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.workerproc import WorkerProcess
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from http import HTTPStatus
+from pathlib import Path
 
 OPTIONAL = {"numpy", "onnxruntime"}
 """Of the check on pictures, which says so where they are missing; an extra of the package."""
@@ -59,7 +60,10 @@ def search_path(packages: Path) -> dict[str, str]:
 
 def patient_session() -> requests.Session:
     session = requests.Session()
-    session.mount("http://", HTTPAdapter(max_retries=Retry(total=300, backoff_factor=0.1, backoff_max=0.1)))
+    session.mount(
+        "http://",
+        HTTPAdapter(max_retries=Retry(total=300, backoff_factor=0.1, backoff_max=0.1, status_forcelist=[503])),
+    )
     return session
 
 
@@ -72,7 +76,8 @@ def imports() -> set[str]:
                 found |= {f"{alias.name}:" for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found |= {f"{node.module}:{alias.name}" for alias in node.names}
-    known = {"__future__", "_typeshed", *OPTIONAL, *sys.stdlib_module_names}
+    older = {"async_timeout"} if sys.version_info >= (3, 11) else set()  # only Python 3.10 lacks asyncio.timeout
+    known = {"__future__", "_typeshed", *OPTIONAL, *older, *sys.stdlib_module_names}
     return {name for name in found if name.partition(":")[0].partition(".")[0] not in known}
 
 
@@ -148,8 +153,9 @@ def test_it_serves_jobs_over_http(packages: Path, tmp_path: Path) -> None:
     port = str(free_port())
     more = {**search_path(packages), "HTTP_PORT": port}
     with WorkerProcess(["-S", "-m", "worker", "serve"], webui_dir.environment(tmp_path, more), tmp_path) as process:
-        url = f"http://127.0.0.1:{port}/runsync"
-        answer = patient_session().post(url, json={"input": JOB}, timeout=60).json()
+        url, session = f"http://127.0.0.1:{port}", patient_session()
+        assert session.get(f"{url}/ready", timeout=60).status_code == HTTPStatus.OK
+        answer = session.post(f"{url}/runsync", json={"input": JOB}, timeout=60).json()
         assert answer["status"] == "COMPLETED"
         process.terminate()
         assert process.wait(30) == 0

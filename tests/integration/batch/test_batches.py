@@ -145,7 +145,7 @@ def test_candidates_picked_in_the_gallery_are_finished(drawing: tuple[DrawingEnd
         assert {one["stage"] for one in facts} == {"base"}
         assert {one["seed"] for one in facts} == {"100", "101", "102", "103"}
         assert gallery.mark(f"stage1/{names[1]}", flag="pick").status_code == 200
-    done = command("--continue", "b", cwd=tmp_path)
+    done = command("--continue", "b", "--endpoint", url, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [document["source"] for document in documents(tmp_path / "b") if "source" in document] == [
         f"stage1/{names[1]}"

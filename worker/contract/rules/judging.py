@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.contract.types.composed.acceptance import Criteria
     from worker.contract.types.job import Generation
 
-_ALONE = ("seeds", "prompts", "n_iter", "script")
+_ALONE = ("seeds", "prompts", "n_iter", "plot")
 
 
 def problems_of(job: Generation, limits: Limits) -> Iterator[Problem]:
