@@ -48,7 +48,6 @@ HOSTILE: tuple[dict[str, Any], ...] = (
     {**_CAT, "loras": ["../../../etc/passwd"]},
     {**_CAT, "checkpoint": "file:///etc/passwd"},
     {**_CAT, "loras": ["s3://somebody-elses/x.safetensors"]},
-    {**_CAT, "override_settings": {"outdir_samples": "/tmp", "samples_save": True}},
     # past a check
     {**_CAT, "prompt": "a cat <lora:add_detail:1e30>"},
     {**_CAT, "loras": [f"{DEPOT}/nobody.safetensors?fileId=1"]},

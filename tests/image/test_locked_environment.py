@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +26,7 @@ from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.workerproc import WorkerProcess
 
 if TYPE_CHECKING:
-    from http import HTTPStatus
-from pathlib import Path
+    from pathlib import Path
 
 OPTIONAL = {"numpy", "onnxruntime"}
 """Of the check on pictures, which says so where they are missing; an extra of the package."""
@@ -70,14 +70,22 @@ def patient_session() -> requests.Session:
 def imports() -> set[str]:
     """Return what the worker's code imports anywhere, in functions too, as ``module:name``."""
     found: set[str] = set()
-    for file in (*(ROOT / "worker").rglob("*.py"), ROOT / "handler.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    files = (*(ROOT / "worker").rglob("*.py"), ROOT / "handler.py")
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    extra = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for file, tree in trees.items()
+        if any(isinstance(node, ast.Import) and node.names[0].name in OPTIONAL for node in tree.body)
+    }
+    for tree in trees.values():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 found |= {f"{alias.name}:" for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found |= {f"{node.module}:{alias.name}" for alias in node.names}
     older = {"async_timeout"} if sys.version_info >= (3, 11) else set()  # only Python 3.10 lacks asyncio.timeout
     known = {"__future__", "_typeshed", *OPTIONAL, *older, *sys.stdlib_module_names}
+    found = {name for name in found if name.partition(":")[0] not in extra and name.replace(":", ".") not in extra}
     return {name for name in found if name.partition(":")[0].partition(".")[0] not in known}
 
 

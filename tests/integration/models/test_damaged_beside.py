@@ -47,7 +47,7 @@ def test_they_are_refused_by_name(cut: Worker, case: str) -> None:
     cut.reset()
     pid = cut.host.backend.pid
     answer = cut.run(**NAMED[case])
-    failed = answer if "error" in answer else next(part for part in answer["parts"] if "error" in part)
+    failed = answer if "error" in answer else next(part["error"] for part in answer["parts"] if part.get("error"))
     assert failed["error_code"] == "model_damaged", answer
     assert "cut" in failed["details"]["model"].lower()
     assert all("cut" not in json.dumps(body).lower() for body in cut.sent())

@@ -49,7 +49,7 @@ def test_it_is_refused_by_name(own_worker: tuple[Worker, Path], case: str) -> No
     (folder / file).unlink()
     worker.run()
     answer = worker.run(**job)
-    failed = answer if "error" in answer else next(part for part in answer["parts"] if "error" in part)
+    failed = answer if "error" in answer else next(part["error"] for part in answer["parts"] if part.get("error"))
     assert failed["error_code"] in {"invalid_input", "model_not_found"}, answer
     assert worker.host.backend.pid == pid
     assert worker.run()["images"]

