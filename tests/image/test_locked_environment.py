@@ -67,16 +67,34 @@ def patient_session() -> requests.Session:
     return session
 
 
+def _needing_extras(trees: dict[Path, ast.Module]) -> set[str]:
+    """Return the modules that can be imported with the extras alone, directly or through each other."""
+    names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in trees}
+    extra: set[str] = set()
+    while True:
+        more = {names[file] for file, tree in trees.items() if names[file] not in extra and _needs(tree, extra)}
+        if not more:
+            return extra
+        extra |= more
+
+
+def _needs(tree: ast.Module, extra: set[str]) -> bool:
+    for node in tree.body:
+        if isinstance(node, ast.Import) and node.names[0].name in OPTIONAL:
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            wanted = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            if wanted & extra or node.module.partition(".")[0] in OPTIONAL:
+                return True
+    return False
+
+
 def imports() -> set[str]:
     """Return what the worker's code imports anywhere, in functions too, as ``module:name``."""
     found: set[str] = set()
     files = (*(ROOT / "worker").rglob("*.py"), ROOT / "handler.py")
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
-    extra = {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts)
-        for file, tree in trees.items()
-        if any(isinstance(node, ast.Import) and node.names[0].name in OPTIONAL for node in tree.body)
-    }
+    extra = _needing_extras(trees)
     for tree in trees.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

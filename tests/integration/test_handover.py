@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def test_a_cancelled_job_keeps_the_gpu_until_its_answer_has_come(worker: Worker)
     assert answer["images"] == worker.run(seed=43)["images"]
 
 
+@pytest.mark.slow  # the moment that it needs is missed on a loaded machine
 def test_what_fails_late_is_not_blamed_on_the_next_job(worker: Worker) -> None:
     worker.fault("error", error="ValueError", message="too late")
 
