@@ -100,7 +100,8 @@ def imports() -> set[str]:
             if isinstance(node, ast.Import):
                 found |= {f"{alias.name}:" for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found |= {f"{node.module}:{alias.name}" for alias in node.names}
+                own = node.module.partition(".")[0] == "worker"  # mypy has looked at the names in our modules
+                found |= {f"{node.module}:"} if own else {f"{node.module}:{alias.name}" for alias in node.names}
     older = {"async_timeout"} if sys.version_info >= (3, 11) else set()  # only Python 3.10 lacks asyncio.timeout
     known = {"__future__", "_typeshed", *OPTIONAL, *older, *sys.stdlib_module_names}
     found = {name for name in found if name.partition(":")[0] not in extra and name.replace(":", ".") not in extra}
