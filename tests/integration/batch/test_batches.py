@@ -199,7 +199,6 @@ def test_a_row_that_is_refused_is_not_sent_with_other_seeds(
     assert [job["prompt"] for job in endpoint.jobs.values()].count("bad") == 1
 
 
-@pytest.mark.slow  # beside a second test process the signal is sometimes not heard in time
 def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
     drawing: tuple[DrawingEndpoint, str], tmp_path: Path
 ) -> None:

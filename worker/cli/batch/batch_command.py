@@ -145,13 +145,14 @@ def _endpoint(where: str) -> Endpoint:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the batch as Ctrl-C does."""
+    """Let SIGTERM end the batch as Ctrl-C does, and Ctrl-C also where a shell has it ignored in the background."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -85,6 +85,8 @@ class Batch:
         self._refused = set[int]()
         self._in_a_row = 0
         self._queue: AttemptQueue | None = None
+        self._at_work = 0
+        self._ended = threading.Event()
 
     def run(
         self, plan: BatchPlan | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, count: int | None = 1
@@ -154,15 +156,14 @@ class Batch:
                 for _ in range(self._in_flight)
             ]
         threads = [thread for place in places for thread in place.threads]
+        self._at_work, self._ended = len(threads), threading.Event()
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
-                thread.join()
+            self._ended.wait()  # a `join` that a signal interrupts takes its thread for ended from then on
         except KeyboardInterrupt:
             self.cancel()
-            for thread in threads:
-                thread.join()
+            self._ended.wait()
         return self._state
 
     def _missing(self, items: Iterator[BatchItem]) -> Iterator[BatchItem]:
@@ -173,6 +174,15 @@ class Batch:
                 yield item
 
     def _work(self, place: _Place, places: Sequence[_Place]) -> None:
+        try:
+            self._take_attempts(place, places)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if self._at_work == 0:
+                    self._ended.set()
+
+    def _take_attempts(self, place: _Place, places: Sequence[_Place]) -> None:
         assert self._queue is not None  # noqa: S101 - set before the threads are started
         while not place.is_unusable and (attempt := self._queue.take()) is not None:
             rest_s = place.rested_until - self._clock()
