@@ -354,3 +354,11 @@ def outcome(raw: dict[str, Any]) -> Any:
 def test_a_job_is_read_as_if_its_empty_values_had_not_been_sent(fields: dict[str, Any]) -> None:
     raw = {"prompt": "a", **fields}
     assert outcome(raw) == outcome(without_empty(raw).fields)
+
+
+@pytest.mark.parametrize("options", [{"outdir_samples": "/tmp", "samples_save": True}, {"sd_checkpoint_cache": 10}])
+def test_options_about_saving_and_memory_pass_with_a_warning_and_go_no_further(options: dict[str, Any]) -> None:
+    job = accept({**CAT, "override_settings": options}).job
+    assert isinstance(job, Generation)
+    assert not (job.override_settings or {})
+    assert all(any(name in warning for warning in job.warnings) for name in options)
