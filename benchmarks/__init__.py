@@ -1,1 +1,1 @@
-"""What the worker costs, each figure against a named alternative in the same run: ``python -m benchmarks [NAME]``."""
+"""Costs of the worker, each figure against a named alternative in the same run: ``python -m benchmarks [NAME]``."""

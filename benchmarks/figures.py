@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """The verdict on the target; None without one."""
         if not self.target:
             return None
         words = self.target.split()

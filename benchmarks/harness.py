@@ -1,4 +1,4 @@
-"""What benchmarks run against: the stand-in WebUI, a real S3 server behind a lag, workers under RunPod's real SDK."""
+"""Surroundings of benchmarks: the stand-in WebUI, a real S3 server behind a lag, workers under RunPod's real SDK."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How workers usually serve jobs, for comparison: as simple as can be, and fair: nothing is slowed down."""
+"""Usual ways to serve jobs, for comparison: as simple as can be, and fair: nothing is slowed down."""

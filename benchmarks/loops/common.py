@@ -1,4 +1,4 @@
-"""What both reference loops do: start the WebUI, ask it for a picture, upload it."""
+"""Common part of both reference loops: start the WebUI, ask it for a picture, upload it."""
 
 from __future__ import annotations
 
