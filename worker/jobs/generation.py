@@ -233,7 +233,7 @@ class ImageGeneration:
         Raises:
             InvalidInput: the operator's rules refuse a prompt.
         """
-        warnings = self._operator.check(job)
+        warnings = await self._threads.run(self._operator.check, job) if self._operator.rules else []
         if not job.recommended:
             return job, warnings
         found = await self._threads.run(recommended_for, job, self._store, self._backend.loaded)

@@ -11,6 +11,8 @@ Texts are judged as the model is given them: cleaned by ftfy and without HTML en
 without case, accents, control and invisible characters and the WebUI's own marks. Terms match whole words, whatever
 digits or marks stand beside or between them. The rules see the prompts after wildcards were filled in. A refused job is
 told the rule's name, never its terms.
+
+Patterns are matched by `regex`, which reads what `re` reads and can be told when to stop, in any thread.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import ftfy
+import regex
 import yaml
 
-from worker.contract.operator.time_limit import TimeIsUp, time_limit
+from worker.common.clock import running
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ class Rule:
 
     name: str
     action: Action
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[regex.Pattern[str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,19 @@ def _read_rule(index: int, body: Any) -> Rule:
     try:
         compiled = [
             *(_whole_words(str(term)) for term in terms),
-            *(re.compile(str(pattern), re.IGNORECASE) for pattern in patterns),
+            *(regex.compile(str(pattern), regex.IGNORECASE) for pattern in patterns),
         ]
-    except re.error as error:
+    except regex.error as error:
         raise PolicyInvalid(f"{name}: a bad pattern: {error}") from None
     return Rule(name, action, tuple(compiled))
 
 
-def _whole_words(term: str) -> re.Pattern[str]:
+def _whole_words(term: str) -> regex.Pattern[str]:
     """Return the pattern of a term that begins and ends as words do: a digit or ``_`` beside it is no part of it."""
     plain = simplified(term)
     begin = rf"(?<!{_LETTER})" if plain[:1].isalpha() else ""
     end = rf"(?!{_LETTER})" if plain[-1:].isalpha() else ""
-    return re.compile(f"{begin}{re.escape(plain)}{end}")
+    return regex.compile(f"{begin}{re.escape(plain)}{end}")
 
 
 def cleaned(text: str) -> str:
@@ -143,20 +146,36 @@ def judge(
 ) -> list[PolicyMatch]:
     """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text.
 
-    Where the rules take longer than `limit_s` altogether, the one that did not end is found too.
+    Where the rules take longer than `limit_s` altogether, the one that did not end is found too, in any thread.
     """
+    if not rules:
+        return []
     found: list[PolicyMatch] = []
-    path, rule = "", None
-    try:
-        with time_limit(limit_s):
-            for path, text in texts:
-                readings = _readings(text) if rules and text else set()
-                for rule in rules:
-                    if any(pattern.search(plain) for pattern in rule.patterns for plain in readings):
-                        found.append(PolicyMatch(rule.name, rule.action, path))
-    except TimeIsUp:
-        found.append(PolicyMatch(rule.name if rule is not None else "", "refuse", path, unjudged=True))
+    end = running() + limit_s
+    for path, text in texts:
+        readings = _readings(text) if text else set()
+        for rule in rules:
+            try:
+                if _meets(rule, readings, end):
+                    found.append(PolicyMatch(rule.name, rule.action, path))
+            except TimeoutError:
+                return [*found, PolicyMatch(rule.name, "refuse", path, unjudged=True)]
     return found
+
+
+def _meets(rule: Rule, readings: Iterable[str], end: float) -> bool:
+    """Return whether a pattern of the rule is found. Raises TimeoutError where that is not known at `end`.
+
+    Other threads run meanwhile, unlike with `re`.
+    """
+    for pattern in rule.patterns:
+        for plain in readings:
+            left = end - running()
+            if left <= 0:
+                raise TimeoutError
+            if pattern.search(plain, timeout=left, concurrent=True):
+                return True
+    return False
 
 
 _VERDICTS = {False: "is refused by", True: "takes too long to be judged by"}
