@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
+from tests.support.ports import free_port
 from tests.support.tls import server_context
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, FetchLimits
@@ -281,10 +282,8 @@ def test_a_silent_server_is_given_up_after_the_read_limit(fetcher: Make) -> None
 
 
 def test_a_refused_connection_is_unreachable(fetcher: Make) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     with pytest.raises(Unreachable, match="Connection refused"):
-        read(fetcher("127.0.0.1"), f"http://127.0.0.1:{port}/?token=t0ken")
+        read(fetcher("127.0.0.1"), f"http://127.0.0.1:{free_port()}/?token=t0ken")
 
 
 def test_a_bad_status_tells_when_to_come_back(fetcher: Make) -> None:

@@ -63,6 +63,8 @@ def served_worker(folder: Path, more: Mapping[str, str] | None = None) -> Iterat
     variables = environment(folder, {"HTTP_PORT": str(port), "HTTP_API_KEY": KEY, **(more or {})})
     with WorkerProcess(["-m", "worker", "serve"], variables, folder) as process:
         process.wait_line(r'"event":"ready"|ready  ')
+        process.assert_own(port)
+        process.assert_own(int(variables["WEBUI_PORT"]))
         url = f"http://127.0.0.1:{port}"
         session = requests.Session()
         session.mount(

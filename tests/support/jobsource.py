@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
@@ -217,7 +219,7 @@ class JobSource:
         app.router.add_get("/v2/loopback/ping/{pod}", self._ping)
         runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", free_port())
         await site.start()
         self.port = runner.addresses[0][1]
         self._started.set()

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -55,12 +57,12 @@ class Proxy:
         connections: How many were made so far.
     """
 
-    def __init__(self, host: str, port: int, plan: Callable[[int], Fault], listen_at: int = 0) -> None:
+    def __init__(self, host: str, port: int, plan: Callable[[int], Fault], listen_at: int | None = None) -> None:
         self.connections = 0
         self._target = (host, port)
         self.plan = plan
         self._loop = asyncio.new_event_loop()
-        self._listener = socket.create_server(("127.0.0.1", listen_at))
+        self._listener = socket.create_server(("127.0.0.1", free_port() if listen_at is None else listen_at))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._stop = asyncio.Event()
@@ -161,9 +163,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @contextmanager
 def proxy(
-    host: str, port: int, plan: Callable[[int], Fault] = lambda _number: Fault(), *, listen_at: int = 0
+    host: str, port: int, plan: Callable[[int], Fault] = lambda _number: Fault(), *, listen_at: int | None = None
 ) -> Iterator[Proxy]:
-    """`listen_at`: the proxy's own port; 0: one that the system chooses."""
+    """`listen_at`: the proxy's own port; None: one that no other test has."""
     hop = Proxy(host, port, plan, listen_at)
     hop.start()
     try:

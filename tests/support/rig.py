@@ -42,7 +42,8 @@ class Rig:
             **settings,
         }
         self.environment.pop("PATH")
-        self.url = f"http://127.0.0.1:{self.environment['WEBUI_PORT']}"
+        self._port = int(self.environment["WEBUI_PORT"])
+        self._known: psutil.Process | None = None
         self.worker = WorkerProcess([str(ROOT / "handler.py")], self.environment, folder)
 
     def __enter__(self) -> Self:
@@ -51,6 +52,13 @@ class Rig:
 
     def __exit__(self, *why: object) -> None:
         self.worker.__exit__(*why)
+
+    @property
+    def url(self) -> str:
+        """The WebUI's address, where nobody but the worker's own WebUI listens."""
+        if self._known is None or not self._known.is_running():
+            self._known = self.worker.assert_own(self._port)
+        return f"http://127.0.0.1:{self._port}"
 
     def run(self, **fields: Any) -> dict[str, Any]:
         """Run one small job with these fields and return its answer."""

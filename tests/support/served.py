@@ -93,6 +93,8 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
     variables = environment(folder, more)
     with WorkerProcess(["-m", "worker", "serve"], variables, folder) as process:
         process.wait_line(r'"event":"ready"|ready  ')
+        process.assert_own(port)
+        process.assert_own(int(variables["WEBUI_PORT"]))
         served = Served(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{variables['WEBUI_PORT']}", process)
         deadline = time.monotonic() + 30
         while served.get("/ready").status_code != 200:

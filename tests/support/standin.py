@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tests.support import models as model_files
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,12 +74,12 @@ class StandIn:
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    """The command line that starts a stand-in on a port that the system chooses."""
+    """The command line that starts a stand-in on a port that no other test has."""
     return [
         sys.executable,
         "-m",
         "standin",
-        *["--api", "--nowebui", "--server-name", "127.0.0.1", "--port", "0"],
+        *["--api", "--nowebui", "--server-name", "127.0.0.1", "--port", str(free_port())],
         *arguments,
     ]
 

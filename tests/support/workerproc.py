@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.support.ports import listener
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -147,6 +149,13 @@ class WorkerProcess:
             psutil.wait_procs(left, timeout=0.05)
             left = self.family()
         assert not left, f"left running: {[(process.pid, process.cmdline()) for process in left]}; the log:\n{self.log}"
+
+    def assert_own(self, port: int) -> psutil.Process | None:
+        """Fail where a stranger listens on a port; return its own process that does, None where nobody does."""
+        found = listener(port)
+        ours = found is None or found.pid == self.pid or self._is_ours(found)
+        assert ours, f"a stranger listens on port {port}: {found}; the log:\n{self.log}"
+        return found
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:

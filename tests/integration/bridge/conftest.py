@@ -50,6 +50,7 @@ def bridge(folder: Path, endpoint: QueueEndpoint, *arguments: str) -> Iterator[B
     command = ["-m", "worker", "bridge", "--endpoint", ENDPOINT, "--port", str(port), "--listings", str(listings)]
     with WorkerProcess([*command, *arguments], environment, folder) as process:
         process.wait_line("webui")
+        process.assert_own(port)
         yield Bridged(f"http://127.0.0.1:{port}", endpoint, process, listings)
         process.terminate()
         assert process.wait(30) == 0, process.log

@@ -39,8 +39,9 @@ def client(bridged: Bridged) -> openai.OpenAI:
 
 
 def test_webuiapi_draws_the_picture_that_the_webui_itself_draws(webui: webuiapi.WebUIApi, rig: Rig) -> None:
+    bridged = webui.txt2img(prompt="a cat", **DRAWN)  # the worker's WebUI is there from now on
     direct = webuiapi.WebUIApi(port=int(rig.url.rpartition(":")[2]))
-    bridged, expected = (api.txt2img(prompt="a cat", **DRAWN) for api in (webui, direct))
+    expected = direct.txt2img(prompt="a cat", **DRAWN)
     assert bridged.image.tobytes() == expected.image.tobytes()
     assert bridged.info["all_seeds"] == expected.info["all_seeds"] == [42]
 
