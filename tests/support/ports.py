@@ -1,9 +1,9 @@
 """Ports of the loopback that no other test can have: each is given once, to one process.
 
-A port that the system chooses (bind to 0) comes from a range of its own, which outgoing connections take theirs from
-too. Between the look at such a port and the start of the program that is to listen there anybody may get it, and whoever
-asks there afterwards asks a stranger. So these ports lie below that range, in blocks; a process owns a block as long as
-it holds the block's first port.
+A port that the system chooses (bind to 0) comes from a range of its own, which outgoing connections take theirs from.
+Between the look at such a port and the start of the program that is to listen there, anybody may get it; a request
+then reaches a stranger. So these ports lie below that range, in blocks; a process owns a block as long as it holds the
+block's first port.
 """
 
 from __future__ import annotations
