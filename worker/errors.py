@@ -66,6 +66,10 @@ class Problem:
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{self.path}: {self.message}{hint}" if self.path else f"{self.message}{hint}"
 
+    def moved(self, path: str) -> Problem:
+        """Return the same mistake at another place."""
+        return Problem(path, self.message, self.suggestion)
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{path, message, suggestion?}``."""
         answer: dict[str, Any] = {"path": self.path, "message": self.message}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.common.clock import running
-from worker.contract.accept import Accepted, Cache, accept
+from worker.contract.accept import Accepted, accept
+from worker.contract.compat.client_form import Cache
 from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Upscale
@@ -102,7 +103,7 @@ class Service:
         answer["phase_ms"] = phases.to_json()
         if accepted.preset and "applied" in answer:
             answer["applied"] = {**answer["applied"], "preset": dict(accepted.preset)}
-        held = await services.threads.run(self._held) if accepted.form == "cached" else None
+        held = await services.threads.run(self._held) if accepted.form.reports_cache else None
         return accepted.answer(answer, cache=held)
 
     async def _accept(

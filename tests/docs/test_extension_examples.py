@@ -6,22 +6,22 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.integration.conftest import Worker
 from tests.support import models
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pages import ROOT, examples
 from tests.support.webui_dir import running_host
 from worker.contract.accept import accept
+from worker.contract.compat import forms
 from worker.contract.types import kinds
-from worker.errors import InvalidInput
 from worker.jobs.kinds import dispatch
 from worker.models.sources import references
 from worker.storage import stores
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 EXAMPLES = {
     one.text.splitlines()[0].removeprefix("# "): one.text
@@ -100,16 +100,17 @@ def test_a_kind_of_job_is_answered_and_its_mistakes_are_told(tmp_path: Path, mon
     assert mistake["details"]["problems"][0]["path"] == "count", mistake
 
 
-def test_a_form_is_read_by_the_contract_of_all_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_is_read_and_answered_in_its_clients_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bot = load("worker/contract/compat/bot.py", monkeypatch)
-    raw = {"text": "a fox", "shape": "wide", "steps": 20}
-    assert bot.matches(raw)
-    assert not bot.matches({"prompt": "a fox"})
-    job: Any = accept(bot.to_job(raw)).job
+    monkeypatch.setattr(forms, "FORMS", (*forms.FORMS, bot.BOT))
+    job: Any = accept({"text": "a fox", "shape": "wide", "steps": 20}).job
     assert (job.prompt, job.width, job.height, job.steps) == ("a fox", 768, 512, 20)
-    with pytest.raises(InvalidInput, match="steps"):
-        accept(bot.to_job({**raw, "steps": 9000}))
-    assert bot.to_answer({"images": ["aGk="], "seeds": [7], "applied": {}}) == {"picture": "aGk=", "seed": 7}
+    with running_host(tmp_path) as host:
+        small = {name: value for name, value in SMALL.items() if name != "prompt"}
+        answer = Worker(host).run_job({"input": {"text": "a fox", **small}})
+        mistake = Worker(host).run_job({"input": {"text": 7, "steps": 9000}})
+    assert (set(answer), answer["seed"]) == ({"picture", "seed"}, 1), answer
+    assert {problem["path"] for problem in mistake["details"]["problems"]} == {"text", "steps"}, mistake
 
 
 def test_every_example_of_a_kind_is_used_here() -> None:

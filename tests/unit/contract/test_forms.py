@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.contract.accept import Accepted, Cache, accept
+from worker.contract.accept import Accepted, accept
+from worker.contract.compat.client_form import Cache
 from worker.contract.types.job import Generation, Txt2Img
 from worker.contract.types.kinds import Inpaint, Prefetch, Refresh, WebUIGet
 from worker.errors import InvalidInput, Problem
@@ -69,7 +70,7 @@ def test_models_by_address_get_the_state_of_the_cache() -> None:
 @pytest.mark.parametrize("endpoint", ["/sdapi/v1/txt2img", "sdapi/v1/txt2img", "txt2img"])
 def test_an_api_call_is_the_same_job_and_is_answered_raw(endpoint: str) -> None:
     found = accepted(call(endpoint, BARE), Txt2Img)
-    assert found.form == "api"
+    assert found.form.name == "api"
     assert found.job.plain_fields() == BARE
     assert json.loads(found.answer(ANSWER)["info"]) == {"seed": 1}
 
@@ -163,7 +164,7 @@ def test_the_operator_may_have_every_bare_body_answered_in_the_webuis_own_shape(
 def test_img2img_of_the_api_form_needs_a_picture_to_start_from() -> None:
     assert problem(call("/sdapi/v1/img2img", {"prompt": "a"})).path == "payload.init_images"
     found = accepted(call("/sdapi/v1/img2img", {"prompt": "a", "init_images": [PICTURE], "mask": PICTURE}), Inpaint)
-    assert found.form == "api"
+    assert found.form.name == "api"
 
 
 def test_a_payload_does_not_choose_the_kind_of_job() -> None:

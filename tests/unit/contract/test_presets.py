@@ -144,7 +144,7 @@ def test_a_default_gives_way_to_what_the_client_says_in_another_spelling(
 
 def test_a_presets_defaults_are_for_translated_jobs_too() -> None:
     accepted = accept({"compat": "diffusers", "prompt": "a", "num_inference_steps": 7, "preset": "first"}, presets=BOTH)
-    assert (accepted.form, accepted.job.plain_fields()["steps"]) == ("diffusers", 7)
+    assert (accepted.form.name, accepted.job.plain_fields()["steps"]) == ("diffusers", 7)
 
 
 ROLES = read_presets(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.base.neutral import without_empty
+from worker.contract.compat.client_form import Form, Translation
 from worker.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-COMPAT = "diffusers"
+    from collections.abc import Collection, Mapping
 
 NAMES: dict[str, str] = {
     "num_inference_steps": "steps",
@@ -69,24 +68,22 @@ _SECOND = {"prompt_2": "prompt", "prompt_3": "prompt", "negative_prompt_2": "neg
 """Texts for further encoders, which A1111 gives the same text."""
 
 
-def matches(raw: Mapping[str, Any]) -> bool:
-    """Return whether `raw` says that it has this form."""
-    return raw.get("compat") == COMPAT
+class DiffusersForm(Form):
+    """The arguments of a diffusers pipeline."""
+
+    name = "diffusers"
+    marks = frozenset({"compat"})
+
+    def matches(self, raw: Mapping[str, Any]) -> bool:
+        """Return whether `raw` says that it has this form."""
+        return bool(raw["compat"] == self.name)
+
+    def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
+        """Return `raw` in our names."""
+        return to_job(without_empty(raw).fields)
 
 
-@dataclass(slots=True)
-class Translation:
-    """A pipeline's call in our names.
-
-    Attributes:
-        fields: The job.
-        written: Our field → the argument it came from.
-        warnings: What the client should know about it.
-    """
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    written: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+DIFFUSERS = DiffusersForm()
 
 
 def to_job(raw: Mapping[str, Any]) -> Translation:

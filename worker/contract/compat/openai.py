@@ -7,21 +7,21 @@ does not have (`seed`, `steps`, `loras`, …) are those of our jobs, at the top 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
+from worker.contract.compat.client_form import Form, Translation
 from worker.contract.compat.openai_fields import FORMATS, MOST_PREVIEWS, translate
 from worker.contract.compat.openai_request import OpenAIRequest, parsed
 from worker.contract.types.fields import Flag, Whole
 from worker.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
+    from worker.contract.compat.client_form import Cache
     from worker.contract.compat.openai_fields import Kind
-    from worker.errors import Problem
 
 Route = Literal["images/generations", "images/edits", "images/variations", "models"]
 
@@ -38,30 +38,22 @@ _SIGNATURES = (("iVBORw0KGgo", "png"), ("/9j/", "jpeg"), ("UklGR", "webp"))
 """First characters of a picture's base64."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAICall:
-    """A request to OpenAI's API in our terms.
+class OpenAIForm(Form):
+    """A request to OpenAI's image API: route and fields."""
 
-    Attributes:
-        route: The path, without its root.
-        fields: The job; None: a question for the models.
-        written: Field of ours → the place where the client wrote it, below `openai_input`.
-        problems: Mistakes in fields that are OpenAI's own.
-        warnings: What the client should know although the request is accepted.
-        presets: Names of the operator's presets, which are models to OpenAI's clients.
-    """
+    name = "openai"
+    marks = frozenset({ROUTE, INPUT})
 
-    route: Route
-    fields: Mapping[str, Any] | None
-    written: Mapping[str, str] = field(default_factory=dict)
-    problems: Sequence[Problem] = ()
-    warnings: Sequence[str] = ()
-    presets: Sequence[str] = ()
+    def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
+        """Return `raw` in our terms."""
+        return to_job(raw, presets)
+
+    def answer(self, call: Translation, answer: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
+        """Return `answer` as OpenAI's."""
+        return to_answer(call, answer)
 
 
-def matches(raw: Mapping[str, Any]) -> bool:
-    """Return whether `raw` has this form."""
-    return ROUTE in raw or INPUT in raw
+OPENAI = OpenAIForm()
 
 
 def wants_stream(fields: Mapping[str, Any]) -> bool:
@@ -74,12 +66,12 @@ def previews_wanted(fields: Mapping[str, Any]) -> int:
     return OpenAIRequest(fields).take_as(Whole(0, MOST_PREVIEWS), "partial_images") or 0
 
 
-def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> OpenAICall:
-    """Return `raw` in our terms; mistakes in the request's own fields are in `OpenAICall.problems`.
+def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> Translation:
+    """Return `raw` in our terms; mistakes in the request's own fields are in `Translation.problems`.
 
     Args:
-        raw: A job's input that `matches`.
-        presets: Names of the operator's presets.
+        raw: A job's input of this form.
+        presets: Names of the operator's presets, which are models to OpenAI's clients.
 
     Raises:
         InvalidInput: a route that is not offered, or no request.
@@ -89,20 +81,22 @@ def to_job(raw: Mapping[str, Any], presets: Collection[str] = ()) -> OpenAICall:
         raise InvalidInput.at(more, f"is not a field of this form; its fields are {ROUTE} and {INPUT}")
     route = _route(raw.get(ROUTE))
     if route == "models":
-        return OpenAICall(route, None, presets=sorted(presets))
+        return Translation(listing=MODELS_LISTING, request=sorted(presets))
     request = translate(_fields(raw.get(INPUT)), _KINDS[route], presets)
-    return OpenAICall(route, request.fields, request.written, request.problems, request.warnings)
+    return Translation(
+        request.fields, root=INPUT, written=request.written, problems=request.problems, warnings=request.warnings
+    )
 
 
-def to_answer(call: OpenAICall, answer: Mapping[str, Any], *, now: Callable[[], float] = time.time) -> dict[str, Any]:
+def to_answer(call: Translation, answer: Mapping[str, Any], *, now: Callable[[], float] = time.time) -> dict[str, Any]:
     """Return `answer` (ours) as OpenAI's answer to `call`; `seed`, `applied` and `warnings` are additions."""
-    if call.fields is None:
+    if call.listing is not None:
         rows = answer.get("raw")
         names = [str(row.get("model_name") or row.get("title")) for row in (rows if isinstance(rows, list) else ())]
         return {
             "object": "list",
             "data": [
-                *({"id": name, "object": "model", "created": 0, "owned_by": "preset"} for name in call.presets),
+                *({"id": name, "object": "model", "created": 0, "owned_by": "preset"} for name in call.request),
                 *({"id": name, "object": "model", "created": 0, "owned_by": "worker"} for name in names),
             ],
         }

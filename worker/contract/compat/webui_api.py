@@ -5,17 +5,20 @@ What makes pictures goes through the same typed jobs as everything else; listing
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
-from worker.errors import InvalidInput
+from worker.contract.compat.client_form import Form, Translation
+from worker.contract.compat.webui_body import generation_answer
+from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
+from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from worker.contract.compat.client_form import Cache
 
 _LONGEST_PATH = 500
 LISTINGS = frozenset(
@@ -89,21 +92,29 @@ ENDPOINTS = frozenset({*LISTINGS, *EXTENSION_LISTINGS, *_KINDS, *_DIFFUSING, *_R
 """Every endpoint that is known, without ``/sdapi/v1/``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The meaning of such a job: a job of ours in `fields`, or a listing to be read at `listing`."""
+class WebUIApiForm(Form):
+    """A request to the WebUI's API: method, endpoint and payload."""
 
-    endpoint: str
-    fields: dict[str, Any] | None
-    listing: str | None = None
+    name = "api"
+    marks = frozenset({"api"})
+    unknown_fields = "warn"
+
+    def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
+        """Return what `raw` means."""
+        return to_job(raw)
+
+    def answer(self, call: Translation, answer: Mapping[str, Any], cache: Cache) -> Any:
+        """Return `answer` as the WebUI's own; `warnings`, where there are any, are added to it."""
+        if "raw" in answer:
+            return answer["raw"]
+        warnings = answer.get("warnings")
+        return {**_own_shape(call.request, answer), **({"warnings": list(warnings)} if warnings else {})}
 
 
-def matches(raw: Mapping[str, Any]) -> bool:
-    """Return whether `raw` has this form."""
-    return "api" in raw
+WEBUI_API = WebUIApiForm()
 
 
-def to_job(raw: Mapping[str, Any]) -> Call:
+def to_job(raw: Mapping[str, Any]) -> Translation:
     """Return what `raw` means.
 
     Raises:
@@ -124,7 +135,7 @@ def to_job(raw: Mapping[str, Any]) -> Call:
         raise InvalidInput.at("payload", f"must be an object, not {shown(payload)}")
     if method == "GET" and endpoint in LISTINGS | EXTENSION_LISTINGS:
         root = "" if endpoint in EXTENSION_LISTINGS else "sdapi/v1/"
-        return Call(endpoint, None, f"/{root}{endpoint}{query}")
+        return Translation(listing=f"/{root}{endpoint}{query}", request=endpoint)
     if endpoint in _NOT_OFFERED and method == "POST":
         raise InvalidInput.at("api.endpoint", f"is not offered: it {_NOT_OFFERED[endpoint]}")
     if method != "POST" or endpoint in LISTINGS | EXTENSION_LISTINGS:
@@ -133,31 +144,23 @@ def to_job(raw: Mapping[str, Any]) -> Call:
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
         raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
-    return Call(endpoint, _fields(endpoint, payload))
+    fields = _fields(endpoint, payload)
+    ours = [name for name in PRESET_FIELDS if fields.get(name)]
+    if ours:
+        message = "is not a field of the WebUI's API; send the job itself as the input"
+        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
+    return Translation(fields, root="payload", request=endpoint)
 
 
-def to_answer(call: Call, answer: Mapping[str, Any]) -> Any:
-    """Return `answer` (ours) as the WebUI's own answer to `call`; `warnings`, where there are any, are added to it."""
-    if "raw" in answer:
-        return answer["raw"]
-    warnings = answer.get("warnings")
-    return {**_own_shape(call, answer), **({"warnings": list(warnings)} if warnings else {})}
-
-
-def _own_shape(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
-    if call.endpoint in _DIFFUSING:
-        info = answer.get("info", {})
-        return {
-            "images": answer.get("images", []),
-            "parameters": answer.get("parameters", {}),
-            "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
-        }
-    if call.endpoint == "extra-single-image":
+def _own_shape(endpoint: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    if endpoint in _DIFFUSING:
+        return generation_answer(answer)
+    if endpoint == "extra-single-image":
         said = answer.get("info", {}).get("html_info", "")
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
-    if call.endpoint in _ANSWERED:
-        return {name: answer[name] for name in _ANSWERED[call.endpoint] if name in answer}
-    return {} if call.endpoint in _REFRESHED else dict(answer)
+    if endpoint in _ANSWERED:
+        return {name: answer[name] for name in _ANSWERED[endpoint] if name in answer}
+    return {} if endpoint in _REFRESHED else dict(answer)
 
 
 def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:

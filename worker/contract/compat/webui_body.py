@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from worker.contract.compat.client_form import Form, Translation
 
-COMPAT = "a1111"
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from worker.contract.compat.client_form import Cache
+
 WEBUI_FIELDS = frozenset(
     [
         "alwayson_scripts",
@@ -96,23 +99,33 @@ def is_bare(raw: Mapping[str, Any]) -> bool:
     return raw.keys() <= WEBUI_FIELDS
 
 
-def matches(raw: Mapping[str, Any]) -> bool:
-    """Return whether `raw` asks for the WebUI's own shape of answer."""
-    return raw.get("compat") == COMPAT
+class WebUIBodyForm(Form):
+    """The body of the WebUI's API, marked for an answer in the WebUI's own shape."""
+
+    name = "a1111"
+    marks = frozenset({"compat"})
+
+    def matches(self, raw: Mapping[str, Any]) -> bool:
+        """Return whether `raw` asks for the WebUI's own shape of answer."""
+        return bool(raw["compat"] == self.name)
+
+    def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
+        """Return `raw` without the mark."""
+        return Translation({name: value for name, value in raw.items() if name != "compat"})
+
+    def answer(self, call: Translation, answer: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
+        """Return `answer` in the WebUI's own shape."""
+        return generation_answer(answer) if "images" in answer else dict(answer)
 
 
-def to_job(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `raw` without the mark."""
-    return {name: value for name, value in raw.items() if name != "compat"}
+WEBUI_BODY = WebUIBodyForm()
 
 
-def to_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `answer` in the WebUI's own shape."""
-    if "images" not in answer:
-        return dict(answer)
+def generation_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the WebUI's answer to a request for pictures, by ours."""
     info = answer.get("info", {})
     return {
-        "images": answer["images"],
+        "images": answer.get("images", []),
         "parameters": answer.get("parameters", {}),
         "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
     }
