@@ -47,7 +47,7 @@ test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores
 
 test-all: $(VENV)/.dev ## everything, the long tests too
 	$(MAKE) --no-print-directory lint
-	$(PY) -m pytest $(SIDE_BY_SIDE)
+	$(PY) -m pytest $(SIDE_BY_SIDE) --hypothesis-profile explore
 
 lint: $(VENV)/.dev ## ruff, mypy strict and declared dependencies
 	$(PY) -m ruff check .

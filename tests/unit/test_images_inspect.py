@@ -273,7 +273,7 @@ def test_sniffing_goes_by_content() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
 @pytest.mark.parametrize("level", [1, 9])
 @given(pixels=st.lists(st.sampled_from([0, 0, 0, 1, 4, 5, 255]), min_size=12, max_size=12))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_quick_look_at_a_png_never_says_otherwise_than_its_pixels(mode: str, level: int, pixels: list[int]) -> None:
     small = Image.new("L", (4, 3))
     small.putdata(pixels)

@@ -39,6 +39,8 @@ PRIMED = (
     *(f"/{name}" for name in sorted(webui_api.EXTENSION_LISTINGS)),
 )
 """Listings that clients ask for when they open."""
+PRIMED_AT_ONCE = 4
+"""As few as keep an endpoint from waking a second worker over them."""
 
 
 class Bridge:
@@ -83,13 +85,17 @@ class Bridge:
             await serving
 
     async def _prime(self, paths: Sequence[str]) -> None:
-        log = get_logger("bridge")
-        for path in paths:
-            try:
-                await self._gateway.listing(path)
-            except RequestRefused as refusal:
-                log.warning("a listing is not to be had", path=path, why=refusal.message)
+        log, turns = get_logger("bridge"), asyncio.Semaphore(PRIMED_AT_ONCE)
+
+        async def ask(path: str) -> None:
+            async with turns:
+                try:
+                    await self._gateway.listing(path)
+                except RequestRefused as refusal:
+                    log.warning("a listing is not to be had", path=path, why=refusal.message)
+
         if paths:
+            await asyncio.gather(*(ask(path) for path in paths))
             log.info("the listings are there", listings=len(paths))
 
     def _application(self) -> Any:

@@ -149,7 +149,8 @@ class BridgedJob:
         """Say in the log why no worker takes the job, and end it when none has for too long."""
         began = time.monotonic()
         while True:
-            await asyncio.sleep(self._look_s)
+            left_s = began + self._give_up_s - time.monotonic()
+            await asyncio.sleep(max(0.0, min(self._look_s, left_s)))
             if self._state.status != "IN_QUEUE":
                 return
             try:
@@ -158,7 +159,7 @@ class BridgedJob:
                 self._waits_for = f"the endpoint does not say how its workers are: {error}"
             waited_s = time.monotonic() - began
             _log.info("a job waits for a worker", job_id=self.id, waited_s=round(waited_s), why=self._waits_for)
-            if waited_s > self._give_up_s:
+            if waited_s >= self._give_up_s:
                 self._fail(f"no worker took the job within {waited_s:.0f} s: {self._waits_for}", "no_worker")
                 await self.cancel()
                 return

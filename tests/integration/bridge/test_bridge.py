@@ -137,7 +137,7 @@ def test_all_listings_can_be_primed(bridged: Bridged, tmp_path: Path) -> None:
 def test_a_throttled_endpoint_is_told_in_the_log_and_then_in_the_error(tmp_path: Path) -> None:
     with JobSource() as nobody, queue_endpoint(nobody) as throttled:
         throttled.workers = {"idle": 0, "throttled": 3}
-        with bridge(tmp_path, throttled, "--patience", "12") as waiting:
+        with bridge(tmp_path, throttled, "--patience", "1") as waiting:
             answer = requests.post(f"{waiting.url}/sdapi/v1/txt2img", json={"prompt": "a cat"}, timeout=60)
             assert answer.status_code >= 500
             assert "3 workers are throttled" in answer.json()["detail"]

@@ -176,9 +176,7 @@ def test_any_sequence_keeps_the_volume_in_order(examples: int, steps: int) -> No
         checks = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
         run_state_machine_as_test(
             Volume,
-            settings=settings(
-                max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks
-            ),
+            settings=settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=checks),
         )
     finally:
         server.stop()

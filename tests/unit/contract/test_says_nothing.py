@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.contract.test_kinds import PICTURE
@@ -349,7 +349,6 @@ def outcome(raw: dict[str, Any]) -> Any:
     return found.kind, found.model_dump(exclude_unset=True)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # nested values, on a loaded machine
 @given(st.dictionaries(st.sampled_from([*KNOWN, "foo", "a.b", "[0]", "x[", ""]), ANYTHING, max_size=6))
 def test_a_job_is_read_as_if_its_empty_values_had_not_been_sent(fields: dict[str, Any]) -> None:
     raw = {"prompt": "a", **fields}

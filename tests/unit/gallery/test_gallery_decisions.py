@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.gallery.decisions import Change, PictureDecision, compacted, match, read_journal, write_line
@@ -53,7 +53,6 @@ changes = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first example waits for a busy machine
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), changes), max_size=20))
 def test_compacting_changes_nothing(steps: list[tuple[str, str, dict[str, object]]]) -> None:
     lines = [line(PictureFile(f"{name}.png", ord(content), 0.0), content, **change) for name, content, change in steps]
