@@ -152,19 +152,6 @@ def test_only_models_that_are_not_listed_need_a_dry_run(remembered: dict[str, An
 # Bodies and answers
 
 
-def test_types_are_read_as_pydantic_1_reads_them() -> None:
-    read, warnings = shapes.read_types({"hr_second_pass_steps": 12.5, "steps": 20.0, "prompt": 5, "cfg_scale": 7.5})
-    assert read == {"hr_second_pass_steps": 12, "steps": 20.0, "prompt": "5", "cfg_scale": 7.5}
-    assert warnings == ["hr_second_pass_steps: 12.5 is read as 12"]
-    same = {"steps": float("inf"), "seed": "-1", "width": "64", "enable_hr": True, "prompt": True}
-    assert shapes.read_types(same) == (same, [])
-
-
-def test_misspelt_names_of_known_programs_are_read_as_they_mean_them() -> None:
-    read, _ = shapes.read_types({"sampler_name": "Huen", "scheduler": "N/A", "hr_scheduler": "Karras"})
-    assert read == {"sampler_name": "Heun", "hr_scheduler": "Karras"}
-
-
 def test_pictures_are_asked_for_inline_without_touching_what_the_body_says() -> None:
     assert shapes.with_inline_pictures({})["output"] == {"delivery": "base64"}
     told = shapes.with_inline_pictures({"output": {"format": "jpeg"}})
@@ -187,11 +174,6 @@ def test_an_answer_has_a1111s_three_keys_with_info_as_text() -> None:
     nothing = shapes.picture_answer({}, {})
     assert (nothing["images"], nothing["info"]) == ([], "{}")
     assert nothing["parameters"].items() >= {"batch_size": 1, "n_iter": 1, "save_images": False}.items()
-
-
-def test_img2img_has_a1111s_size_where_the_body_says_none() -> None:
-    assert shapes.with_own_size({"width": None}) == {"width": 512, "height": 512}
-    assert shapes.with_own_size({"width": 64, "height": "96"}) == {"width": 64, "height": "96"}
 
 
 def test_warnings_are_one_ascii_header_of_bounded_length() -> None:

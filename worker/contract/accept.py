@@ -18,6 +18,7 @@ from worker.contract.compat.forms import form_of
 from worker.contract.compat.webui_body import WEBUI_BODY, is_bare
 from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.parse.switched_off import without_false
 from worker.contract.parse.workflow_parser import is_workflow, parse_workflow
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
@@ -128,22 +129,26 @@ class _Parser:
     workflows: Mapping[str, Definition] | None
     guarded: Mapping[str, Any]
 
-    def parse(self, fields: dict[str, Any], form: Form) -> Job:
-        """Return the job in `fields`; a workflow has no other form than ours."""
+    def parse(self, call: Translation, form: Form) -> Job:
+        """Return the job in `call`; a workflow has no other form than ours."""
+        fields = call.fields
         if form is NATIVE and is_workflow(fields):
             return parse_workflow(fields, limits=self.limits, named=self.workflows, unknown=self.unknown)
-        return parse_job(fields, limits=self.limits, guarded=fields is self.guarded, unknown=self.unknown)
+        guarded = fields is self.guarded
+        return parse_job(fields, limits=self.limits, guarded=guarded, unknown=self.unknown, empty=call.empty)
 
 
 def _parsed(call: Translation, form: Form, presets: Mapping[str, Preset], parser: _Parser) -> Accepted:
     """Return the job in `call`; its mistakes, and what can be read beside them, are placed as the form has them."""
     told, bases, applied = list(call.warnings), dict[str, str](), dict[str, Any]()
     if names_presets(call.fields):
-        result = apply_presets(without_empty(call.fields).fields, presets)
+        cleaned = without_empty(call.fields)
+        result = apply_presets(without_false(cleaned.fields), presets)
         if result.problems:
             raise InvalidInput(call.placed([*call.problems, *result.problems]))
         placed = {name: as_written(place, call.written) for name, place in result.written.items()}
-        call = replace(call, fields=result.fields, written={**call.written, **placed})
+        empty = (*call.empty, *cleaned.empty)
+        call = replace(call, fields=result.fields, written={**call.written, **placed}, empty=empty)
         told, bases, applied = [*told, *result.warnings], result.base_models, result.applied
 
     def around(job: Job) -> Accepted:
@@ -151,7 +156,7 @@ def _parsed(call: Translation, form: Form, presets: Mapping[str, Preset], parser
         return Accepted(job, form, applied, call)
 
     try:
-        job = parser.parse(call.fields, form)
+        job = parser.parse(call, form)
     except InvalidInput as error:
         rest = None if error.partial is None else around(cast("Job", error.partial))
         raise InvalidInput(call.placed([*call.problems, *error.problems]), hint=error.hint, partial=rest) from None

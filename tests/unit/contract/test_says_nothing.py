@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.contract.test_kinds import PICTURE
 from worker.contract.accept import accept
 from worker.contract.base.neutral import without_empty
+from worker.contract.operator.presets import Preset
 from worker.contract.types.job import Generation
 from worker.errors import InvalidInput, Problem
 
@@ -85,6 +86,27 @@ def test_an_empty_value_of_a_known_field_is_as_if_it_had_not_been_sent(name: str
     assert found.kind == "txt2img"
     assert found.model_dump(exclude_unset=True) == accept(without).job.model_dump(exclude_unset=True)
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if name not in {"prompt", "type"}])
+def test_false_says_that_a_part_is_not_wanted(name: str) -> None:
+    without = {key: part for key, part in CAT.items() if key != name}
+    for more in ({}, {"compat": "a1111"}):
+        found = accept({**without, name: False, **more}).job
+        assert found.model_dump(exclude_unset=True) == accept(without).job.model_dump(exclude_unset=True)
+        assert found.warnings == ()
+
+
+@pytest.mark.parametrize("form", [{"compat": "a1111"}, {"compat": "diffusers"}, {"preset": "quick"}])
+def test_empty_fields_of_unknown_names_are_told_in_every_form(form: dict[str, Any]) -> None:
+    presets = {"quick": Preset.model_validate({"name": "quick", "defaults": {"steps": 3}})}
+    found = accept({"prompt": "a cat", "foo": [], "bar": "", "vae": "", **form}, presets=presets).job
+    assert found.warnings == ("foo, bar are ignored: not a field that this worker reads",)
+
+
+def test_arguments_of_diffusers_that_say_nothing_are_known() -> None:
+    raw = {"compat": "diffusers", "prompt": "a cat", "negative_prompt_2": "", "mask_image": None, "generator": None}
+    assert accept(raw).job.warnings == ()
 
 
 @pytest.mark.parametrize("value", [*EMPTY, False, 0, 0.0, [False, 7, "x"], {"enabled": False, "x": 1}], ids=repr)

@@ -34,6 +34,7 @@ class Translation:
         problems: Mistakes in fields that only the other program has, in our terms.
         warnings: What the client should know although the request is accepted.
         request: The part of the request that the answer depends on.
+        empty: Names of fields that said nothing and are left out of `fields`.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Translation:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     request: Any = None
+    empty: tuple[str, ...] = ()
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return `problems` with their paths as the client wrote them, each mistake once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.base.neutral import without_empty
@@ -80,10 +81,17 @@ class DiffusersForm(Form):
 
     def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
         """Return `raw` in our names."""
-        return to_job(without_empty(raw).fields)
+        cleaned = without_empty(raw)
+        empty = tuple(name for name in cleaned.empty if not _reads(name))
+        return replace(to_job(cleaned.fields), empty=empty)
 
 
 DIFFUSERS = DiffusersForm()
+
+
+def _reads(name: str) -> bool:
+    """Return whether `name` is an argument that this form knows."""
+    return any(name in known for known in (NAMES, _IGNORED, _NOT_SENT, _UNIT, _SECOND))
 
 
 def to_job(raw: Mapping[str, Any]) -> Translation:

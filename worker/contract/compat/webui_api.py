@@ -12,6 +12,7 @@ from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
 from worker.contract.compat.client_form import Form, Translation
 from worker.contract.compat.webui_body import generation_answer
+from worker.contract.compat.webui_types import TypedBody, read_types
 from worker.contract.operator.apply_presets import FIELDS as PRESET_FIELDS
 from worker.errors import InvalidInput, Problem
 
@@ -70,6 +71,11 @@ _ANSWERED = {
     "png-info": ("info", "items", "parameters"),
 }
 _DIFFUSING = frozenset({"txt2img", "img2img"})
+_TYPED = frozenset({*_DIFFUSING, "extra-single-image"})
+"""Endpoints with fields of many types."""
+_IMG2IMG_SIDE = 512
+_OF_ANOTHER_SIZE = ("outpaint", "tiles")
+"""Fields of ours with which the picture's own size counts."""
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
     "refresh-embeddings": "embeddings",
@@ -144,12 +150,13 @@ def to_job(raw: Mapping[str, Any]) -> Translation:
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
         raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
-    fields = _fields(endpoint, payload)
+    body = read_types(payload) if endpoint in _TYPED else TypedBody(payload)
+    fields = _fields(endpoint, body.fields)
     ours = [name for name in PRESET_FIELDS if fields.get(name)]
     if ours:
         message = "is not a field of the WebUI's API; send the job itself as the input"
         raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
-    return Translation(fields, root="payload", request=endpoint)
+    return Translation(fields, root="payload", request=endpoint, warnings=body.warnings)
 
 
 def _own_shape(endpoint: str, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +193,17 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
-    return {"prompt": "", **payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
+    if endpoint == "txt2img":
+        return {"prompt": "", **payload, "type": "txt2img"}
+    return {"prompt": "", **_with_own_size(payload), "type": _from_picture(payload)}
+
+
+def _with_own_size(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an img2img `payload` with A1111's size where it says none: there the picture's own does not count."""
+    if any(payload.get(name) for name in _OF_ANOTHER_SIZE):
+        return dict(payload)
+    sides = {name: _IMG2IMG_SIDE for name in ("width", "height") if payload.get(name) in (None, "")}
+    return {**payload, **sides}
 
 
 def _from_picture(payload: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscal
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from worker.contract.parse.validation_errors import UnknownField
     from worker.contract.types.job import Job
@@ -36,7 +36,12 @@ _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate o
 
 
 def parse_job(
-    raw: object, *, limits: Limits | None = None, guarded: bool = False, unknown: UnknownFields = "refuse"
+    raw: object,
+    *,
+    limits: Limits | None = None,
+    guarded: bool = False,
+    unknown: UnknownFields = "refuse",
+    empty: Iterable[str] = (),
 ) -> Job:
     """Return the job in `raw` (a job's `input`, parsed JSON): an instance of one of `kinds.KINDS`.
 
@@ -45,6 +50,7 @@ def parse_job(
         limits: What it may ask for.
         guarded: It was found to be plain JSON of a bearable size before.
         unknown: What becomes of a field with a value that nobody reads.
+        empty: Names of fields that said nothing and have been taken out of `raw`.
 
     Raises:
         InvalidInput: lists every mistake, each with its path as the client wrote it; its `partial` is the job without
@@ -62,7 +68,7 @@ def parse_job(
     if doubled is not None:
         message = "is wrapped twice: the job is inside input.input; send that as the input"
         raise InvalidInput(_wrapped("input", message, doubled, limits))
-    job, problems = _read(raw, limits, unknown)
+    job, problems = _read(raw, limits, unknown, empty)
     if problems or job is None:
         raise InvalidInput(in_order(problems, raw, limits), partial=job)
     return job
@@ -94,7 +100,9 @@ def _wrapped(path: str, message: str, inner: dict[str, Any], limits: Limits) -> 
     return [Problem(path, message), *inside]
 
 
-def _read(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> tuple[Job | None, list[Problem]]:
+def _read(
+    raw: dict[str, Any], limits: Limits, unknown: UnknownFields, empty: Iterable[str] = ()
+) -> tuple[Job | None, list[Problem]]:
     normal = normalise(raw)
     read_scripts(normal, unknown)
     kind = _kind(normal)
@@ -106,7 +114,7 @@ def _read(raw: dict[str, Any], limits: Limits, unknown: UnknownFields) -> tuple[
     problems = normal.problems
     model = KINDS[kind]
     report = UnknownFieldReport(unknown)
-    report.add_empty(normal.empty)
+    report.add_empty([*empty, *normal.empty])
     job, found = _validated(model, normal, report, kind)
     found = report.not_caused_by_them(found)
     problems.extend((*report.problems, *(_elsewhere(problem, normal.written) for problem in found)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import without_empty
+from worker.contract.parse.switched_off import without_false
 from worker.contract.types.overrides import MOVED, read_overrides
 from worker.errors import Problem
 
@@ -133,7 +134,7 @@ class Normal:
 def normalise(raw: Mapping[str, Any]) -> Normal:
     """Return what `raw` says, in one spelling; `raw` is left as it is."""
     cleaned = without_empty(raw)
-    normal = in_one_spelling(cleaned.fields)
+    normal = in_one_spelling(without_false(cleaned.fields))
     normal.written = {**cleaned.written, **normal.written}
     normal.empty = cleaned.empty
     for name in cleaned.empty:

@@ -5,17 +5,18 @@ Clients keep the settings of a part of their screen while that part is off, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticCustomError
 
 from worker.contract.base.json_guard import word
 from worker.contract.base.neutral import is_off
-from worker.contract.types.fields import Flag
+from worker.contract.types.fields import Flag, Whole
 from worker.contract.types.kinds import KINDS, Img2Img, Inpaint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from worker.contract.parse.normalise import Normal
 
@@ -45,6 +46,30 @@ IDLE_START: dict[str, tuple[object, ...]] = {
 }
 """Settings of a start picture → the values that the WebUI's API and its screen give them unasked."""
 HIRES = "enable_hr"
+
+
+_NEVER_SWITCHES = frozenset({"alwayson_scripts", "override_settings", "script_args", "script_name", "sampler_index"})
+"""Names that no kind of job has a field of, and that say nothing where they are false."""
+
+
+def without_false(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `fields` without those that are false although they are no switches: such a part is not wanted."""
+    return {name: value for name, value in fields.items() if value is not False or name not in _no_switches()}
+
+
+@cache
+def _no_switches() -> frozenset[str]:
+    """Return the names of which false is no value in any kind of job."""
+    fields = [(name, field) for model in KINDS.values() for name, field in model.model_fields.items()]
+    switches = {name for name, field in fields if _is_switch(field.annotation, field.metadata)}
+    return _NEVER_SWITCHES | {name for name, _ in fields} - switches
+
+
+def _is_switch(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
+    """Return whether an annotation takes false for a value."""
+    return annotation is bool or any(
+        isinstance(part, Flag) or part == Whole(0, 1) or _is_switch(part) for part in (*metadata, *get_args(annotation))
+    )
 
 
 def leave_out(normal: Normal, kind: str) -> None:

@@ -120,7 +120,7 @@ class Flag:
         """Return the truth value in `value`; raise a `mistake` otherwise."""
         if isinstance(value, bool):
             return value
-        if type(value) is int and value in (0, 1):
+        if type(value) in {int, float} and value in (0, 1):
             return bool(value)
         if word(value) in _FLAGS:
             return _FLAGS[word(value)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads the annotation at run time
 
+from worker.contract.compat.webui_types import read_types
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob
@@ -41,10 +42,9 @@ def generation_router(api: WebUIApi) -> APIRouter:
 
     @router.post(f"{ROOT}/extra-single-image", openapi_extra=_JSON_BODY, summary="Upscale a picture.")
     async def extra_single_image(request: Request) -> Response:
-        body, warnings = shapes.read_types(await api.read_body(request))
-        answer = await api.run(request, _upscale(body))
+        answer = await api.run(request, _upscale(await api.read_body(request)))
         told = {"html_info": answer.get("html_info", ""), "image": answer.get("image", "")}
-        return json_response(told, shapes.warnings_header([*warnings, *answer.get("warnings", ())]))
+        return json_response(told, shapes.warnings_header(list(answer.get("warnings", ()))))
 
     @router.post(f"{ROOT}/extra-batch-images", openapi_extra=_JSON_BODY, summary="Upscale several pictures.")
     async def extra_batch_images(request: Request) -> Response:
@@ -96,10 +96,8 @@ def own_job_router(api: WebUIApi) -> APIRouter:
 
 
 async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
-    body = await api.read_body(request)
-    payload, warnings = shapes.read_types(body)
-    if endpoint == "img2img":
-        payload = shapes.with_own_size(payload)
+    body = read_types(await api.read_body(request))
+    payload = body.fields
     client = api.clients.of(request)
     sent = shapes.with_inline_pictures(client_options.with_remembered(payload, client.options))
     if client.wants_previews:
@@ -112,7 +110,7 @@ async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
     except JobError as failure:
         raise WebUIJobError(failure) from None
     client.options.update(client_options.kept_afterwards(payload))
-    headers = shapes.warnings_header([*warnings, *answer.get("warnings", ())])
+    headers = shapes.warnings_header([*body.warnings, *answer.get("warnings", ())])
     return json_response(shapes.picture_answer(answer, payload), headers)
 
 
@@ -121,7 +119,8 @@ def _upscale(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _upscale_all(api: WebUIApi, request: Request) -> Response:
-    body, warnings = shapes.read_types(await api.read_body(request))
+    body = await api.read_body(request)
+    warnings: list[str] = []
     pictures = body.pop("imageList", None)
     if not isinstance(pictures, list) or not all(isinstance(entry, dict) for entry in pictures):
         raise unprocessable("imageList: must be a list of objects with data and name")

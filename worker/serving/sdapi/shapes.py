@@ -1,13 +1,8 @@
-"""Bodies of A1111's API to jobs, and answers of jobs to A1111's shapes. Pure.
-
-A1111 reads a body's types as pydantic 1 does; the contract is stricter where a value would be changed in silence. What
-A1111 changes is changed here as well, and said in a warning.
-"""
+"""Bodies of A1111's API to jobs, and answers of jobs to A1111's shapes. Pure."""
 
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.compat.webui_body import WEBUI_FIELDS
@@ -18,45 +13,6 @@ if TYPE_CHECKING:
 WARNINGS_HEADER = "X-Worker-Warnings"
 LONGEST_HEADER = 4000
 """Characters; proxies refuse answers with headers above 8 KB."""
-
-INTEGERS = frozenset(
-    {
-        "batch_size",
-        "firstphase_height",
-        "firstphase_width",
-        "height",
-        "hr_resize_x",
-        "hr_resize_y",
-        "hr_second_pass_steps",
-        "inpaint_full_res_padding",
-        "inpainting_fill",
-        "inpainting_mask_invert",
-        "mask_blur",
-        "mask_blur_x",
-        "mask_blur_y",
-        "n_iter",
-        "resize_mode",
-        "seed",
-        "seed_resize_from_h",
-        "seed_resize_from_w",
-        "steps",
-        "subseed",
-        "upscaling_resize_h",
-        "upscaling_resize_w",
-        "width",
-    }
-)
-"""Fields that A1111 reads as integers: it cuts a fraction off."""
-TEXTS = frozenset({"hr_negative_prompt", "hr_prompt", "negative_prompt", "prompt"})
-"""Fields that A1111 reads as text: it takes a number for its digits."""
-_SPELLINGS: dict[str, Mapping[str, str | None]] = {
-    "sampler_name": {"huen": "Heun"},
-    "sampler_index": {"huen": "Heun"},
-    "scheduler": {"n/a": None},
-    "hr_scheduler": {"n/a": None},
-    "hr_upscaler": {"latent (bicubic, antialiased)": "Latent (bicubic antialiased)"},
-}
-"""Field → the misspelt names that known programs send, in lower case → what they mean; None: nothing."""
 
 _PICTURES = frozenset({"init_images", "mask", "latent_mask"})
 _INFO_TEXTS = frozenset({"sd_model_hash", "sd_model_name"})
@@ -75,37 +31,11 @@ _ECHO_DEFAULTS: dict[str, Any] = {
     "script_name": None,
 }
 """A1111's echo has all fields; these are not in that of a job that does not set them."""
-_IMG2IMG_SIDE = 512
-
-
-def read_types(body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return `body` with its values as A1111 reads them, and a warning for each that is another one now."""
-    read: dict[str, Any] = {}
-    warnings: list[str] = []
-    for name, value in body.items():
-        if name in INTEGERS and isinstance(value, float) and math.isfinite(value) and not value.is_integer():
-            read[name] = int(value)
-            warnings.append(f"{name}: {value:g} is read as {int(value)}")
-        elif name in TEXTS and isinstance(value, (int, float)) and not isinstance(value, bool):
-            read[name] = str(value)
-        elif isinstance(value, str) and value.lower() in _SPELLINGS.get(name, {}):
-            meant = _SPELLINGS[name][value.lower()]
-            if meant is not None:
-                read[name] = meant
-        else:
-            read[name] = value
-    return read, warnings
 
 
 def job_input(endpoint: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input of the job that a POST to `endpoint` means."""
     return {"api": {"method": "POST", "endpoint": endpoint}, "payload": dict(payload)}
-
-
-def with_own_size(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an img2img `payload` with A1111's size where it says none: there the picture's own does not count."""
-    sides = {name: _IMG2IMG_SIDE for name in ("width", "height") if payload.get(name) is None}
-    return {**payload, **sides}
 
 
 def with_inline_pictures(payload: Mapping[str, Any]) -> dict[str, Any]:
