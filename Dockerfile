@@ -24,6 +24,8 @@ ARG EXTENSIONS="controlnet adetailer"
 ARG BAKE=""
 # Upscalers to put in beside the volume's other models, separated by commas, named as in the catalog
 ARG UPSCALERS=""
+# ADetailer's detectors and the weights of ControlNet's preprocessors to put in likewise
+ARG ANNOTATORS=""
 
 ARG WEBUI_COMMIT=82a973c04367123ae98bd9abdf80d9eda9b910e2
 ARG ASSETS_COMMIT=6f7db241d2f8ba7457bac5ca9753331f0c266917
@@ -164,21 +166,22 @@ EOF
 # -------------------------------------------------------------------------------------------------------------- models
 
 FROM worker-env AS baked
-ARG BAKE UPSCALERS
+ARG BAKE UPSCALERS ANNOTATORS
 WORKDIR /app
 COPY models models
 COPY worker worker
 RUN --mount=type=cache,target=/cache --mount=type=secret,id=hf_token --mount=type=secret,id=civitai_token \
     --mount=type=bind,source=docker/bake.sh,target=/tmp/bake.sh \
     /tmp/bake.sh "${BAKE}" /cache /opt/models && \
-    /tmp/bake.sh "${UPSCALERS}" /cache /opt/extra
+    /tmp/bake.sh "${UPSCALERS}" /cache /opt/extra && \
+    /tmp/bake.sh "${ANNOTATORS}" /cache /opt/extra
 
 # -------------------------------------------------------------------------------------------------------------- worker
 
 # A stage of this file, not an image.
 # hadolint ignore=DL3006
 FROM webui-${WEBUI} AS worker
-ARG BAKE UPSCALERS
+ARG BAKE UPSCALERS ANNOTATORS
 COPY --link --from=baked --chown=10001:10001 /opt/models /opt/models
 COPY --link --from=baked --chown=10001:10001 /opt/extra /opt/extra
 COPY --link --from=worker-env /opt/worker-env /opt/worker-env
@@ -189,7 +192,8 @@ COPY worker worker
 RUN python -m compileall -q /app/worker /app/handler.py
 
 # Baked models live on the container's disk; without any, the volume's folders are used (MODELS_DIR empty: by default).
-ENV MODELS_DIR=${BAKE:+/opt/models} UPSCALER_DIR=${UPSCALERS:+/opt/extra/upscalers}
+ENV MODELS_DIR=${BAKE:+/opt/models} UPSCALER_DIR=${UPSCALERS:+/opt/extra/upscalers} \
+    DETECTOR_DIR=${ANNOTATORS:+/opt/extra/detectors} ANNOTATOR_DIR=${ANNOTATORS:+/opt/extra/annotators}
 
 ARG VERSION=0.1.0
 ARG REVISION=""

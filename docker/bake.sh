@@ -20,7 +20,7 @@ export HF_TOKEN CIVITAI_API_KEY
 
 # Kept between builds, a folder per list: a change of the worker's code does not download the models again.
 folder=$cache/$(printf '%s\n' "${names[@]}" | sha256sum | cut -c1-16)
-kinds='checkpoint|lora|embedding|vae|controlnet|upscaler'
+kinds='checkpoint|lora|embedding|vae|controlnet|upscaler|detector|annotator'
 named=()
 for name in "${names[@]}"; do
   if [[ $name =~ ^($kinds)=(.+)$ ]]; then

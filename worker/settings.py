@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, get_args
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -40,8 +40,10 @@ VOLUME = Path("/runpod-volume")
 IMAGE_WEBUI_DIR = Path("/opt/webui")
 """Folder of A1111 in the image, used when WEBUI_DIR says nothing."""
 
-ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler"]
-MODEL_KINDS: tuple[ModelKind, ...] = ("checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler")
+ModelKind = Literal["checkpoint", "lora", "embedding", "vae", "controlnet", "upscaler", "detector", "annotator"]
+MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
+LISTED_AT_START: frozenset[ModelKind] = frozenset({"controlnet", "upscaler", "detector", "annotator"})
+"""Kinds whose files the WebUI looks for once, when it starts: no job tells which of them it uses."""
 _FOLDERS: dict[str, str] = {
     "checkpoint": "checkpoints",
     "lora": "loras",
@@ -49,6 +51,8 @@ _FOLDERS: dict[str, str] = {
     "vae": "vae",
     "controlnet": "controlnet",
     "upscaler": "upscalers",
+    "detector": "detectors",
+    "annotator": "annotators",
 }
 
 A1111_FOLDERS: dict[str, tuple[str, ...]] = {
@@ -57,6 +61,7 @@ A1111_FOLDERS: dict[str, tuple[str, ...]] = {
     "vae": ("VAE",),
     "controlnet": ("ControlNet",),
     "upscaler": ("ESRGAN", "RealESRGAN"),
+    "detector": ("adetailer",),
 }
 """Names that A1111 itself gives the folders below its ``models``, by kind."""
 
@@ -184,6 +189,10 @@ class Settings(BaseSettings):
     vae_dir: Path | None = Field(None, description="VAEs; default: MODELS_DIR/vae.")
     controlnet_dir: Path | None = Field(None, description="ControlNets; default: MODELS_DIR/controlnet.")
     upscaler_dir: Path | None = Field(None, description="Upscalers (ESRGAN, R-ESRGAN); default: MODELS_DIR/upscalers.")
+    detector_dir: Path | None = Field(None, description="ADetailer's detectors; default: MODELS_DIR/detectors.")
+    annotator_dir: Path | None = Field(
+        None, description="Weights of ControlNet's preprocessors; default: MODELS_DIR/annotators."
+    )
     default_checkpoint: str = Field(
         "",
         description=(

@@ -44,7 +44,7 @@ class Extensions:
         if unknown:
             raise ValueError(f"STANDIN_EXTENSIONS: unknown {sorted(unknown)}; there are {', '.join(KNOWN)}")
         makers: dict[str, Callable[[], Extension]] = {
-            "adetailer": lambda: ADetailer(flags),
+            "adetailer": lambda: ADetailer(flags, options),
             "tiled-diffusion": TiledDiffusion,
             "dynamic-prompts": lambda: DynamicPrompts(flags),
             "controlnet": lambda: ControlNet(flags, annotators),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..job import Processed, Processing
+    from ..options import Options
     from ..webui import WebUI
 
 VERSION = "25.3.0"
@@ -93,7 +94,7 @@ SUFFIXES = ("", " 2nd", " 3rd")
 
 
 class ADetailer(Extension):
-    """The extension; its models are those that mediapipe brings, and the files in models/adetailer."""
+    """The extension; its models are those that mediapipe brings, and the files in its folders."""
 
     name, folder, version = "adetailer", "adetailer", VERSION
     options = {  # noqa: RUF012 # read, never written
@@ -107,10 +108,11 @@ class ADetailer(Extension):
         "ad_same_seed_for_each_tab": False,
     }
 
-    def __init__(self, flags: argparse.Namespace) -> None:
-        models = Path(flags.models_dir or Path(flags.data_dir) / "models")
-        files = [path.name for path in model_files(models / "adetailer", (".pt",))]
-        self.models = [*BUILT_IN, *files]
+    def __init__(self, flags: argparse.Namespace, options: Options) -> None:
+        own = Path(flags.models_dir or Path(flags.data_dir) / "models") / "adetailer"
+        extra = [Path(folder) for folder in str(options.get("ad_extra_models_dir")).split("|") if folder]
+        files = [path.name for folder in (own, *extra) for path in model_files(folder, (".pt",))]
+        self.models = [*BUILT_IN, *dict.fromkeys(files)]
 
     def gets(self) -> dict[str, Callable[[WebUI, dict[str, str]], Any]]:
         """Version, models and the schema of a pass."""

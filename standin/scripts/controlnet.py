@@ -73,6 +73,23 @@ FILE_MARKS = {
     "Tile": ("tile", "blur"),
     "OpenPose": ("openpose", "densepose"),
 }
+_OPENPOSE = ("openpose/body_pose_model.pth", "openpose/hand_pose_model.pth", "openpose/facenet.pth")
+WEIGHTS: dict[str, tuple[str, ...]] = {
+    "openpose": _OPENPOSE,
+    "openpose_full": _OPENPOSE,
+    "openpose_face": _OPENPOSE,
+    "openpose_faceonly": _OPENPOSE,
+    "openpose_hand": _OPENPOSE,
+    "hed": ("hed/ControlNetHED.pth",),
+    "hed_safe": ("hed/ControlNetHED.pth",),
+    "mlsd": ("mlsd/mlsd_large_512_fp32.pth",),
+    "lineart": ("lineart/sk_model.pth",),
+    "lineart_coarse": ("lineart/sk_model2.pth",),
+    "depth": ("midas/dpt_hybrid-midas-501f0c75.pt",),
+    "pidinet": ("pidinet/table5_pidinet.pth",),
+    "pidinet_safe": ("pidinet/table5_pidinet.pth",),
+}
+"""Files that some preprocessors need, below `--controlnet-annotator-models-path`."""
 
 
 class ControlNet(Extension):
@@ -101,6 +118,8 @@ class ControlNet(Extension):
         models = Path(flags.models_dir or Path(flags.data_dir) / "models")
         self._folders = [models / "ControlNet", *([Path(flags.controlnet_dir)] if flags.controlnet_dir else [])]
         self._annotators = annotators
+        weights = flags.controlnet_annotator_models_path
+        self._weights = Path(weights) if weights else None
         self._models: dict[str, Path] = {}
         self._loaded: set[Path] = set()
         self.refresh("")
@@ -220,7 +239,10 @@ class ControlNet(Extension):
         return image
 
     def _has_weights(self, module: str) -> bool:
-        return "all" in self._annotators or module in self._annotators
+        if "all" in self._annotators or module in self._annotators:
+            return True
+        files = WEIGHTS.get(module, ())
+        return bool(files) and self._weights is not None and all((self._weights / file).is_file() for file in files)
 
     def _model_list(self, webui: WebUI, query: dict[str, str]) -> dict[str, Any]:
         if query.get("update", "true").lower() not in ("false", "0", "no"):

@@ -20,6 +20,7 @@ from tests.support.webui_dir import running_host
 from worker.contract.answers import ErrorAnswer, JobAnswer
 from worker.contract.workflow_answers import WorkflowAnswer
 from worker.models.sources.model_catalog import read_catalog
+from worker.settings import LISTED_AT_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +59,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Ca
     root = folder / "models"
     models.model_folders(root)
     for entry in read_catalog().entries:
+        if entry.kind in LISTED_AT_START:
+            weights = root / f"{entry.kind}s" / f"{entry.stem}.pth"
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            weights.write_bytes(b"PK\x03\x04" + bytes(100))
+            continue
         architecture = "sd1" if entry.base_model == "SD 1.5" else "sdxl"
         make = models.checkpoint if entry.kind == "checkpoint" else models.lora
         make(root / f"{entry.kind}s" / f"{entry.stem}.safetensors", architecture)

@@ -33,6 +33,7 @@ NOT_OURS = {
     "EXTENSIONS",
     "BAKE",
     "UPSCALERS",
+    "ANNOTATORS",
     "WEBUI",
     "CUDA",
     "WEBUI_COMMIT",
@@ -91,7 +92,7 @@ def test_every_error_is_explained() -> None:
 def test_build_arguments_are_the_dockerfile_s() -> None:
     told = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\|", DEPLOY, re.MULTILINE))
     there = {name: value.strip('"') for name, value in re.findall(r"^ARG ([A-Z_]+)=(.*)$", DOCKERFILE, re.MULTILINE)}
-    for name in ("CUDA", "BAKE", "UPSCALERS", "EXTENSIONS", "WEBUI"):
+    for name in ("CUDA", "BAKE", "UPSCALERS", "ANNOTATORS", "EXTENSIONS", "WEBUI"):
         assert told[name] == there[name], name
 
 

@@ -55,7 +55,12 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     control = folder / "controlnet"
     control.mkdir()
     models.checkpoint(control / f"{CANNY}.safetensors")
+    for file in ("detectors/face_yolov8s.pt", "annotators/hed/ControlNetHED.pth"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).write_bytes(b"weights")
     more = {
+        "DETECTOR_DIR": str(folder / "detectors"),
+        "ANNOTATOR_DIR": str(folder / "annotators"),
         "STANDIN_EXTENSIONS": "controlnet,adetailer,tiled-diffusion,dynamic-prompts,ultimate-sd-upscale",
         "CONTROLNET_DIR": str(control),
     }
@@ -84,6 +89,19 @@ def test_a_controlnet_unit_runs_and_its_map_stays_apart(all_installed: Worker) -
     assert sent[0]["model"].startswith(CANNY)
     told = answer["parameters"]["alwayson_scripts"]["controlnet"]["args"][0]
     assert told["image"].startswith("<picture")
+
+
+def test_a_preprocessor_finds_its_weights_on_the_volume(all_installed: Worker) -> None:
+    answer = all_installed.run(controlnet=[unit(module="softedge_hed")])
+    assert len(answer["images"]) == 1, answer
+    assert answer["images"] != all_installed.run()["images"]
+
+
+def test_a_detector_of_the_volume_is_found_by_name(all_installed: Worker) -> None:
+    answer = all_installed.run(adetailer=[{"model": "face_yolov8s.pt"}])
+    assert len(answer["images"]) == 1, answer
+    missing = all_installed.run(adetailer=[{"model": "face_yolov9z.pt"}])
+    assert problems(missing) == {"adetailer[0].model": "face_yolov8s.pt"}
 
 
 def test_masks_of_a_unit_come_in_the_shape_that_the_extension_reads(all_installed: Worker) -> None:

@@ -57,6 +57,12 @@ def test_upscalers_are_found_under_their_files_names_and_under_those_that_the_we
     assert pairs["--esrgan-models-path"] == pairs["--realesrgan-models-path"] == "/m/upscalers"
 
 
+def test_preprocessors_weights_are_looked_for_in_a_folder_that_is_there() -> None:
+    assert not [flag for flag in command_line(LAUNCH) if "annotator" in flag]
+    pairs = dict(itertools.pairwise(command_line(replace(LAUNCH, annotator_dir=Path("/m/annotators")))))
+    assert pairs["--controlnet-annotator-models-path"] == "/m/annotators"
+
+
 def test_a_model_file_can_run_no_code_unless_the_operator_says_so() -> None:
     assert "--disable-safe-unpickle" not in command_line(LAUNCH)
     assert "--disable-safe-unpickle" in command_line(replace(LAUNCH, disable_safe_unpickle=True))

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from worker.contract.types.overrides import ALLOWED, MOVED
 from worker.webui.process import options_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_every_option_that_a_job_may_override_is_written_so_that_it_is_restored() -> None:
@@ -25,6 +22,19 @@ def test_the_operators_options_are_kept_but_correctness_wins() -> None:
     assert written["disable_mmap_load_safetensors"] is True
     assert written["sd_checkpoints_limit"] == 1
     assert written["lora_in_memory_limit"] == 4
+
+
+def test_our_folder_of_detectors_is_read_beside_the_operators() -> None:
+    def folders(own: dict[str, str], detectors: Path | None) -> object:
+        written = options_file.options(
+            disable_mmap=False, checkpoints_in_memory=1, loras_in_memory=0, own=own, detectors=detectors
+        )
+        return written.get("ad_extra_models_dir")
+
+    assert folders({}, None) is None
+    assert folders({}, Path("/m/detectors")) == "/m/detectors"
+    assert folders({"ad_extra_models_dir": "/own|/m/detectors"}, Path("/m/detectors")) == "/own|/m/detectors"
+    assert folders({"ad_extra_models_dir": "/own"}, None) == "/own"
 
 
 def test_nothing_is_saved_previewed_or_fetched_by_the_webui() -> None:

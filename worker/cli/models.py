@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worker.models.volume.model import LocalModel
 
 FAILED = 1
-_FOLDERS = ("checkpoint_dir", "lora_dir", "embedding_dir", "vae_dir", "controlnet_dir", "upscaler_dir")
+_FOLDERS = tuple(f"{kind}_dir" for kind in KINDS)
 _LINE_S = 10.0
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
-from worker.models.format.detect import detect, is_usable_as
+from worker.models.format.detect import detect, is_usable_as, with_article
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.volume.layout import Volume
 from worker.settings import A1111_FOLDERS, MODEL_KINDS
@@ -63,7 +63,7 @@ def _file(file: ModelFile) -> Iterator[Finding]:
     found = detect(read_header(file.path)).kind
     if not is_usable_as(found, file.kind):
         fix = f"Move it to where {found} files are; no job gets it from there."
-        yield Finding("model file", "warn", f"{file.key} is a {found}, not a {file.kind}", fix)
+        yield Finding("model file", "warn", f"{file.key} is {with_article(found)}, not {with_article(file.kind)}", fix)
 
 
 def _unread_folders(settings: Settings, volume: Volume) -> Iterator[Finding]:

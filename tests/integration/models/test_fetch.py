@@ -285,6 +285,32 @@ def test_a_pickle_of_the_catalog_is_fetched_where_its_hash_is_pinned(tmp_path: P
         where.close()
 
 
+def test_a_preprocessors_weights_come_into_the_folder_of_their_own(tmp_path: Path) -> None:
+    body, asked = b"PK\x03\x04\x14\x00" + bytes(5000), []
+
+    def script(request: Request) -> Reply:
+        asked.append(request.path)
+        return ranged(request, body)
+
+    with serve(script) as server:
+        entry = CatalogEntry(
+            name="EdgeNet",
+            kind="annotator",
+            folder="edges",
+            sources=(f"{server.url}/x/EdgeNet.pth",),
+            sha256=hashlib.sha256(body).hexdigest(),
+            stated_by="its publisher",
+        )
+        where = store(tmp_path, server.url, catalog=ModelCatalog((entry,)))
+        fetched = asyncio.run(fetch(where, ModelRef(name="EdgeNet"), "annotator"))
+        assert fetched.path == where.volume.path("annotator", "edges/EdgeNet.pth")
+        assert fetched.path.read_bytes() == body
+        before = len(asked)
+        assert asyncio.run(fetch(where, ModelRef(name="edgenet.pth"), "annotator")).path == fetched.path
+        assert len(asked) == before
+        where.close()
+
+
 def test_a_pinned_pickle_with_another_content_is_not_kept(tmp_path: Path) -> None:
     body = b"PK\x03\x04\x14\x00" + bytes(5000)
     with serve(lambda request: ranged(request, body)) as server:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_the_catalog_that_ships_knows_its_models_by_name_alias_and_source() -> None:
     catalog = read_catalog()
-    assert len(catalog.entries) == 18
+    assert len(catalog.entries) == 33
     scales = {entry.name: entry.default_scale for entry in catalog.of_kind("lora")}
     assert scales["Detail Tweaker XL"] == 1.5
     assert scales["Pony Realism Slider"] == 3.0
@@ -37,14 +37,37 @@ def test_the_file_names_of_the_catalog_are_the_tags_of_the_webui() -> None:
     }
 
 
-def test_every_pickle_that_the_catalog_fetches_has_its_hash_and_size_pinned() -> None:
+def test_every_pickle_that_the_catalog_fetches_has_its_hash_pinned() -> None:
     pickles = [
         entry
         for entry in read_catalog().entries
         if any(locator.file_name.lower().endswith(PICKLE_ENDINGS) for locator in entry.locators)
     ]
-    assert {entry.name for entry in pickles} == {"RealESRGAN_x4plus", "RealESRGAN_x4plus_anime_6B", "4x-UltraSharp"}
-    assert all(entry.sha256 is not None and entry.size is not None for entry in pickles)
+    assert {entry.kind for entry in pickles} == {"upscaler", "detector", "annotator"}
+    assert all(entry.sha256 is not None for entry in pickles)
+
+
+def test_a_detector_is_known_by_the_name_that_jobs_give_it() -> None:
+    catalog = read_catalog()
+    for name in ("face_yolov8n", "face_yolov8n.pt", "Face YOLOv8n"):
+        found = catalog.named(name, "detector")
+        assert found is not None, name
+        assert found.stem == "face_yolov8n"
+
+
+def test_a_preprocessors_weights_lie_where_the_extension_looks_for_them() -> None:
+    """`annotator/*/__init__.py` of sd-webui-controlnet 1.1.455."""
+    assert {entry.stem for entry in read_catalog().of_kind("annotator")} == {
+        "openpose/body_pose_model",
+        "openpose/hand_pose_model",
+        "openpose/facenet",
+        "hed/ControlNetHED",
+        "mlsd/mlsd_large_512_fp32",
+        "lineart/sk_model",
+        "lineart/sk_model2",
+        "midas/dpt_hybrid-midas-501f0c75",
+        "pidinet/table5_pidinet",
+    }
 
 
 def test_an_upscaler_gets_the_file_name_by_which_the_webui_knows_it() -> None:

@@ -14,6 +14,7 @@ from worker.models.volume.eviction import STALE_PARTIAL_S, Evictor
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.leases import this_process
 from worker.models.volume.registry import Entry
+from worker.settings import LISTED_AT_START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,13 @@ def test_a_measured_file_that_people_put_there_stays(where: ModelStore) -> None:
 
 def test_a_pinned_file_stays(where: ModelStore) -> None:
     path = placed(where, "pinned", pinned=True)
+    assert not room(where, SIZE)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", sorted(LISTED_AT_START))
+def test_a_file_that_the_webui_lists_once_when_it_starts_stays(where: ModelStore, kind: ModelKind) -> None:
+    path = placed(where, "listed", kind=kind)
     assert not room(where, SIZE)
     assert path.exists()
 

@@ -158,7 +158,7 @@ def test_a_file_of_another_kind_is_refused_wherever_it_lies(
 ) -> None:
     where = store(tmp_path, "http://127.0.0.1:9")
     make.write(where.volume.path(kind, "wrong.SafeTensors"), tensors)
-    with pytest.raises(IncompatibleModel, match=rf"loras\[0\]: .*wrong.* is a {found}, not a {kind}"):
+    with pytest.raises(IncompatibleModel, match=rf"loras\[0\]: .*wrong.* is an? {found}, not a {kind}"):
         where.find(ModelRef(name="wrong"), kind, path="loras[0]")
     assert where.listed.sound(str(where.volume.path(kind, "wrong.SafeTensors")), kind) is None
     where.close()

@@ -275,6 +275,12 @@ class Prefetch(Job):
     controlnets: list[ModelRef] | None = knob(
         "ControlNets; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
     )
+    detectors: list[ModelRef] | None = knob(
+        "ADetailer's detectors; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
+    )
+    annotators: list[ModelRef] | None = knob(
+        "Weights of ControlNet's preprocessors.", group="models", plain=False, max_length=50
+    )
 
 
 class WebUIGet(Job):

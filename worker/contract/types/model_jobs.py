@@ -29,7 +29,7 @@ class ModelsList(Job):
     type: Annotated[Literal["models.list"], Choice()] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    what: list[Annotated[ModelKind, Choice()]] | None = knob("Default: all.", group="models", plain=False, max_length=6)
+    what: list[Annotated[ModelKind, Choice()]] | None = knob("Default: all.", group="models", plain=False, max_length=8)
 
 
 class ModelsPrefetch(Job):

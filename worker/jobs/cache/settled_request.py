@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.webui.backend import Backend
     from worker.webui.request.body import Request
 
-_BY_NAME: tuple[ModelKind, ...] = ("embedding", "vae", "upscaler", "controlnet")
+_BY_NAME: tuple[ModelKind, ...] = ("embedding", "vae", "upscaler", "controlnet", "detector", "annotator")
 """Kinds that a request may use without naming a file: one that comes, goes or changes makes another digest."""
 
 

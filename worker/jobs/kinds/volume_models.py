@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
 
+_LISTS: dict[str, ModelKind] = {
+    "loras": "lora",
+    "embeddings": "embedding",
+    "upscalers": "upscaler",
+    "controlnets": "controlnet",
+    "detectors": "detector",
+    "annotators": "annotator",
+}
+"""The fields of a prefetch that are lists, and the kind of each."""
+
 
 async def prefetch(job: Prefetch, context: JobContext, services: JobServices) -> dict[str, Any]:
     """Fetch the models that a later job would need. Raises as `ModelStore.prepare` does."""
@@ -42,12 +52,11 @@ def wanted_of(job: Prefetch) -> list[tuple[str, ModelRef, ModelKind]]:
         found.append((job.path("checkpoint"), job.checkpoint, "checkpoint"))
     if job.vae is not None:
         found.append((job.path("vae"), job.vae, "vae"))
-    found += [(job.path(f"loras[{index}]"), ref, "lora") for index, ref in enumerate(job.loras or ())]
-    found += [(job.path(f"embeddings[{index}]"), ref, "embedding") for index, ref in enumerate(job.embeddings or ())]
-    found += [(job.path(f"upscalers[{index}]"), ref, "upscaler") for index, ref in enumerate(job.upscalers or ())]
-    found += [(job.path(f"controlnets[{index}]"), ref, "controlnet") for index, ref in enumerate(job.controlnets or ())]
+    for field, kind in _LISTS.items():
+        refs: Sequence[ModelRef] = getattr(job, field) or ()
+        found += [(job.path(f"{field}[{index}]"), ref, kind) for index, ref in enumerate(refs)]
     if not found:
-        raise InvalidInput.at("", "names no model: send checkpoint, vae, loras, embeddings, upscalers or controlnets")
+        raise InvalidInput.at("", f"names no model: send checkpoint, vae, {', '.join(_LISTS)}")
     return found
 
 

@@ -114,6 +114,11 @@ def is_usable_as(found: ModelKind | None, wanted: ModelKind) -> bool:
     return found is None or found == wanted or (wanted, found) in _INTERCHANGEABLE
 
 
+def with_article(kind: ModelKind | None) -> str:
+    """Return a kind with its article: ``a lora``, ``an upscaler``."""
+    return f"{'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}"
+
+
 def finer_base(said: str | None, seen: str | None) -> str | None:
     """Return the better word for a base model: the header is sure of the family, the source may know the branch."""
     if said is None or seen is None:

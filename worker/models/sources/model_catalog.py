@@ -38,6 +38,7 @@ class CatalogEntry(BaseModel):
     """One named model.
 
     Attributes:
+        folder: Below the kind's own folder, where the WebUI looks for this file alone.
         sources: Tried in order, in the forms that jobs use (`worker.models.sources.references`).
         about_bytes: Rounded, as the publisher or a public list says, for people who read the catalog.
         size: Bytes, exact; None until measured.
@@ -50,6 +51,7 @@ class CatalogEntry(BaseModel):
     name: str = Field(min_length=1)
     aliases: tuple[str, ...] = ()
     kind: ModelKind
+    folder: str | None = Field(None, pattern=r"^[a-z0-9_]+$")
     base_model: str | None = None
     sources: tuple[str, ...] = Field(min_length=1)
     size: int | None = Field(None, gt=0)
@@ -78,8 +80,8 @@ class CatalogEntry(BaseModel):
 
     @property
     def stem(self) -> str:
-        """The stem of the file on the volume, which is the tag that the WebUI knows."""
-        return safe_stem(self.name)
+        """The stem of the file's path on the volume; its last part is the name that the WebUI knows."""
+        return "/".join((*filter(None, (self.folder,)), safe_stem(self.name)))
 
     @property
     def locators(self) -> tuple[Locator, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from worker.models.volume.integrity import FETCHED
 from worker.models.volume.registry import as_measured
+from worker.settings import LISTED_AT_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,8 +179,11 @@ def free_bytes(folder: Path) -> int:
 
 
 def evictable(entry: Entry) -> bool:
-    """Return whether an entry may ever be removed without being asked: it can be fetched again and is not pinned."""
-    return entry.source is not None and not entry.pinned
+    """Return whether an entry may ever be removed without being asked: it can be fetched again, and nobody needs it.
+
+    Files that the WebUI has listed when it started are needed, used or not.
+    """
+    return entry.source is not None and not entry.pinned and entry.kind not in LISTED_AT_START
 
 
 def _device(folder: Path) -> int:

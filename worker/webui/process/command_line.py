@@ -35,6 +35,7 @@ class Launch:
     vae_dir: Path
     settings_file: Path
     controlnet_dir: Path | None = None
+    annotator_dir: Path | None = None
     upscaler_dir: Path | None = None
     checkpoint: Path | None = None
     xformers: bool = False
@@ -70,6 +71,8 @@ def command_line(launch: Launch) -> list[str]:
         arguments += ["--realesrgan-models-path", str(launch.upscaler_dir)]
     if launch.controlnet_dir is not None:
         arguments += ["--controlnet-dir", str(launch.controlnet_dir)]
+    if launch.annotator_dir is not None:
+        arguments += ["--controlnet-annotator-models-path", str(launch.annotator_dir)]
     if launch.checkpoint is not None:
         arguments += ["--ckpt", str(launch.checkpoint)]
     arguments += [

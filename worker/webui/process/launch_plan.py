@@ -194,8 +194,9 @@ def plan(
             lora_dir=_made(settings.folder("lora")),
             embedding_dir=_made(settings.folder("embedding")),
             vae_dir=_made(settings.folder("vae")),
-            controlnet_dir=_controlnet(settings, folder),
-            upscaler_dir=settings.folder("upscaler") if settings.folder("upscaler").is_dir() else None,
+            controlnet_dir=_made(settings.folder("controlnet")) if _has_controlnet(folder) else None,
+            annotator_dir=_there(settings.folder("annotator")) if _has_controlnet(folder) else None,
+            upscaler_dir=_there(settings.folder("upscaler")),
             settings_file=options_file,
             checkpoint=checkpoint.absolute() if checkpoint is not None else None,
             xformers=xformers,
@@ -217,6 +218,7 @@ def plan(
             disable_mmap=_sequential(settings),
             checkpoints_in_memory=checkpoints_in_memory(memory),
             loras_in_memory=loras_in_memory(memory),
+            detectors=_there(settings.folder("detector")),
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
@@ -271,10 +273,13 @@ def _own_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"{TEMPORARY}{os.getpid()}"
 
 
-def _controlnet(settings: Settings, folder: Path | None) -> Path | None:
-    """The flag exists only where the extension is installed; A1111 refuses unknown flags."""
-    installed = folder is not None and any((folder / "extensions").glob("*controlnet*"))
-    return _made(settings.folder("controlnet")) if installed else None
+def _has_controlnet(folder: Path | None) -> bool:
+    """Return whether ControlNet is installed, without which A1111 refuses its flags."""
+    return folder is not None and any((folder / "extensions").glob("*controlnet*"))
+
+
+def _there(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
 
 
 def _own_options(folder: Path | None) -> Mapping[str, Any]:

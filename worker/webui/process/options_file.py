@@ -145,10 +145,17 @@ OVERRIDABLE: dict[str, Any] = {
     "sd_lora": "None",
 }
 """Options that a job may override (or leave behind), with A1111's default; each is restored after every job."""
+_DETECTORS = "ad_extra_models_dir"
+"""ADetailer's folders of detectors beside models/adetailer, parted by ``|``."""
 
 
 def options(
-    *, disable_mmap: bool, checkpoints_in_memory: int, loras_in_memory: int, own: Mapping[str, Any]
+    *,
+    disable_mmap: bool,
+    checkpoints_in_memory: int,
+    loras_in_memory: int,
+    own: Mapping[str, Any],
+    detectors: Path | None = None,
 ) -> dict[str, Any]:
     """Return the whole options file.
 
@@ -158,11 +165,15 @@ def options(
         checkpoints_in_memory: How many checkpoints stay loaded (``sd_checkpoints_limit``), at least 1.
         loras_in_memory: How many LoRAs stay loaded; A1111's own 0 reads each again for every job.
         own: The operator's options file; what correctness rests on wins over it.
+        detectors: The folder of ADetailer's detectors, beside those that the operator's file names.
     """
+    named = own.get(_DETECTORS)
+    folders = [*(named.split("|") if isinstance(named, str) else ()), *([str(detectors)] if detectors else ())]
     return {
         **OVERRIDABLE,
         **own,
         **FORCED,
+        **({_DETECTORS: "|".join(dict.fromkeys(filter(None, folders)))} if folders else {}),
         "disable_mmap_load_safetensors": disable_mmap,
         "sd_checkpoints_limit": max(1, checkpoints_in_memory),
         "lora_in_memory_limit": max(0, loras_in_memory),

@@ -205,7 +205,7 @@ def detector(wanted: str, catalog: Catalog, path: str) -> tuple[str | None, list
         return found, problems
     part = next((part for part in ("face", "hand", "person") if part in wanted.casefold()), "")
     like = next((name for name in catalog.detectors if part and part in name.casefold()), None)
-    message = f"{problems[0].message}; a detector's file belongs in models/adetailer of the WebUI's data folder"
+    message = f"{problems[0].message}; its file belongs in DETECTOR_DIR, which the WebUI reads when it starts"
     return None, [Problem(path, message, like)]
 
 
