@@ -25,11 +25,11 @@ define install
 	else $(PY) -m pip install --disable-pip-version-check $(LOCKED) $(1); fi
 endef
 
-$(VENV)/.worker: requirements/uv.lock requirements/worker.lock
+$(VENV)/.worker: requirements/uv.lock requirements/worker.lock Makefile
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --disable-pip-version-check $(LOCKED) requirements/uv.lock 2>/dev/null || true
 	@$(call install,requirements/worker.lock)
-	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -c "from worker.cli.main import run; run()" "$$@"\n' \
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -c "from worker.__main__ import start; start()" "$$@"\n' \
 		"$(CURDIR)" "$(CURDIR)/$(PY)" >$(VENV)/bin/worker
 	@chmod +x $(VENV)/bin/worker
 	@touch $@

@@ -12,16 +12,41 @@ if TYPE_CHECKING:
     from worker.common.env_fields import Variable
 
 _OF_THE_IMAGE = {"webui_dir", "webui_url", "webui_python", "webui_port", "out_dir"}
+_OF_THE_PLATFORM = {"nvidia_visible_devices", "port_health", "health_check_path"}
 _BASIC = {
-    "default_checkpoint",
-    "civitai_token",
-    "hf_token",
-    "delivery",
-    "bucket_endpoint_url",
-    "bucket_access_key_id",
-    "bucket_secret_access_key",
-    "bucket_name",
+    "default_checkpoint": "Checkpoint loaded at start",
+    "civitai_token": "CivitAI token",
+    "hf_token": "Hugging Face token",
+    "delivery": "How pictures are returned",
+    "bucket_endpoint_url": "S3 endpoint URL",
+    "bucket_access_key_id": "S3 access key ID",
+    "bucket_secret_access_key": "S3 secret access key",
+    "bucket_name": "S3 bucket",
+    "webui_args": "More WebUI arguments",
+    "max_pixels": "Largest batch (pixels)",
+    "job_timeout_s": "Time limit for a job (seconds)",
+    "concurrency": "Jobs held at once",
 }
+"""The inputs that most people need, with the words that they use for them; all others are behind "advanced"."""
+_WORDS = {
+    "api": "API",
+    "args": "arguments",
+    "bucket": "S3",
+    "cors": "CORS",
+    "dir": "folder",
+    "gpu": "GPU",
+    "hf": "Hugging Face",
+    "hub": "Hugging Face",
+    "http": "HTTP",
+    "lora": "LoRA",
+    "max": "maximum",
+    "controlnet": "ControlNet",
+    "url": "URL",
+    "vae": "VAE",
+    "vram": "VRAM",
+    "webui": "WebUI",
+}
+_UNITS = {"s": "(seconds)", "bytes": "(bytes)", "pixels": "(pixels)"}
 
 
 def render() -> str:
@@ -49,18 +74,26 @@ def render() -> str:
 
 def environment() -> list[dict[str, Any]]:
     """Return one input per variable that an operator may set, everyday ones first."""
+    order = list(_BASIC)
     inputs = [
-        (variable.attribute not in _BASIC, _input(variable))
+        (order.index(variable.attribute) if variable.attribute in _BASIC else len(order), _input(variable))
         for variable in variables()
-        if variable.attribute not in _OF_THE_IMAGE and not variable.attribute.startswith("runpod_")
+        if variable.attribute not in _OF_THE_IMAGE | _OF_THE_PLATFORM and not variable.attribute.startswith("runpod_")
     ]
     return [row for _, row in sorted(inputs, key=lambda item: item[0])]
+
+
+def _label(key: str) -> str:
+    """Return a variable's name in words: ``Boot timeout (seconds)`` for ``BOOT_TIMEOUT_S``."""
+    *words, last = key.lower().split("_")
+    told = " ".join([*(_WORDS.get(word, word) for word in words), _UNITS.get(last) or _WORDS.get(last, last)])
+    return told[0].upper() + told[1:]
 
 
 def _input(variable: Variable) -> dict[str, Any]:
     key = variable.names[0]
     about: dict[str, Any] = {
-        "name": key.replace("_", " ").capitalize(),
+        "name": _BASIC.get(variable.attribute) or _label(key),
         "type": {"bool": "boolean", "integer": "number", "number": "number"}.get(variable.kind, "string"),
         "description": variable.description + (f" In {variable.unit}." if variable.unit else ""),
     }

@@ -1,16 +1,21 @@
-"""``python -m worker …``: the command line."""
+"""``worker …`` and ``python -m worker …``: the command line as a program."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
-MISSING_PACKAGE = 1
+FAILED = 1
 
-if __name__ == "__main__":
+
+def start(program: str = "worker") -> None:
+    """Run the command line of this process: the entry point of the installed command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is quiet from here on, while the commands are imported too
     try:
-        from worker.cli.main import main
+        from worker.cli.main import main  # noqa: PLC0415 - see above, and a package may be missing
 
-        code = main(sys.argv[1:], program="python -m worker")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main(sys.argv[1:], program=program)
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith(("worker", "standin")):
             raise
@@ -18,5 +23,9 @@ if __name__ == "__main__":
             f"worker: this Python ({sys.executable}) lacks the package {missing.name!r}. "
             "`make run` sets everything up; then use .venv/bin/worker.\n"
         )
-        code = MISSING_PACKAGE
+        code = FAILED
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    start("python -m worker")

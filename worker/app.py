@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker import default_checkpoint
 from worker.common.clock import running
-from worker.doctor.quick import refuse_the_hopeless
+from worker.doctor.quick import refuse_the_hopeless, refuse_unwritable
 from worker.settings import AUTO_PIXELS, MODEL_KINDS
 from worker.telemetry.logs import get_logger
 from worker.webui.backend import Backend
@@ -80,8 +80,10 @@ class Worker:
         """
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold every secret; the WebUI inherits this
         if self._kind == launch.STAND_IN:
-            self._log.warning("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
+            self._log.info("no WebUI here: the stand-in draws the pictures, it does not diffuse them")
         refuse_the_hopeless(self.settings, gpu=self.settings.gpu_promised)  # before gigabytes are fetched for nothing
+        if self._demo:
+            refuse_unwritable(self.settings.out_dir)
         checkpoint = default_checkpoint.checkpoint(self.settings, self._models, demo=self._demo)
         if checkpoint is not None:
             self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))

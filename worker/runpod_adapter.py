@@ -44,6 +44,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from worker.common.cancellation import unless_set
 from worker.common.strict_json import encode
 from worker.serving.job_handler import JobHandler
+from worker.serving.local_result import LocalRun
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -62,38 +63,49 @@ SERVER_FAILS, TOO_MANY = 500, 429
 POST_AGAIN_S = (0.2, 1.0, 2.0, 4.0, 8.0, 16.0)
 LAST_TAKE_S = 0.5
 """After SIGTERM: for a job that is already on its way."""
+INTERRUPTED = 130
+"""Exit code of a local run after Ctrl-C, as shells count it."""
 BUSY_S = 5.0
 GATE_S = 20.0
 """Longest wait for a free place within one take: the SDK gives a take 90 s, and most belong to the long poll."""
 
 
-def serve(worker: WorkerProtocol, settings: Settings) -> int:
+def serve(worker: WorkerProtocol, settings: Settings, local: LocalRun | None = None) -> int:
     """Take jobs in the way that command line and environment ask for, until the end; return the exit code.
 
     Production where RunPod's job environment is present, an HTTP server with ``--rp_serve_api``, else one job from
     ``--test_input`` or ``test_input.json``. Call it in the main thread, with the WebUI ready.
+
+    Args:
+        worker: Runs the jobs.
+        settings: The worker's.
+        local: Told of the one job of a local run; None: nobody is.
     """
     arguments, _ = runpod.serverless.parser.parse_known_args()
     serves_http = bool(arguments.rp_serve_api or os.environ.get("RUNPOD_REALTIME_PORT"))
     is_local = not serves_http and (bool(arguments.test_input) or not settings.in_production)
     if not {"RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"} & set(os.environ) and arguments.rp_log_level is None:
-        wanted = "WARN" if is_local or settings.log_level == "warning" else settings.log_level.upper()
+        wanted = "WARN" if settings.log_level == "warning" else settings.log_level.upper()
         if wanted == "DEBUG" and not settings.log_prompts:
             wanted = "INFO"  # its debug lines quote errors, and errors may quote prompts
+        if is_local:
+            wanted = "NOTSET"  # a local run's failure is told by us, once
         rp_logger.RunPodLogger().level = wanted
 
-    handler = JobHandler(worker, settings)
+    handler, run = JobHandler(worker, settings), local or LocalRun()
     rp_http._transmit = _transmit  # noqa: SLF001 - the SDK has no other place for it
     rp_http.json = _Json
     rp_job.send_result = partial(_send_result, handler)
     rp_scale.JobScaler = _Scaler
     rp_ping.Heartbeat.process_loop = staticmethod(_ping_while_parent_lives)
     places = settings.concurrency
+    if is_local:
+        runpod.serverless.print = _unprinted  # its banner, on a terminal where three lines matter
     try:
         worker.on_death(handler.fail)
         runpod.serverless.start(
             {
-                "handler": handler.handle_locally if is_local else handler.handle,
+                "handler": partial(handler.handle_locally, run=run) if is_local else handler.handle,
                 "concurrency_modifier": lambda _current: 2 * places + 1,  # it counts a queued job twice
                 "job_handler": handler,
             }
@@ -105,7 +117,13 @@ def serve(worker: WorkerProtocol, settings: Settings) -> int:
         code = 1
     else:
         code = 0
+    if is_local and code == 0 and not run.lines:
+        return INTERRUPTED  # the SDK ends with success at Ctrl-C
     return 1 if handler.failure is not None else code
+
+
+def _unprinted(*_: object) -> None:
+    """Print nothing: stands in for `print` in the SDK's `start`, which prints its version and nothing else."""
 
 
 class _Scaler(rp_scale.JobScaler):  # type: ignore[misc]  # the SDK ships no types

@@ -181,7 +181,11 @@ class Settings(BaseSettings):
 
     # Models
     models_dir: Path | None = Field(
-        None, description="Root of the model folders; default: /runpod-volume/models with a volume, else ./models."
+        None,
+        description=(
+            "Root of the model folders; default: /runpod-volume/models with a volume, else A1111's own folders in "
+            "WEBUI_DIR, else ./models."
+        ),
     )
     checkpoint_dir: Path | None = Field(None, description="Checkpoints; default: MODELS_DIR/checkpoints.")
     lora_dir: Path | None = Field(None, description="LoRAs; default: MODELS_DIR/loras.")
@@ -658,7 +662,15 @@ class Settings(BaseSettings):
         """The root of the model folders."""
         if self.models_dir is not None:
             return self.models_dir
-        return VOLUME / "models" if VOLUME.is_dir() else Path("models")
+        if VOLUME.is_dir():
+            return VOLUME / "models"
+        return self.webui_dir / "models" if self.webui_dir is not None and self.has_checkout_models else Path("models")
+
+    @property
+    def has_checkout_models(self) -> bool:
+        """True if the models are where A1111 itself keeps them: in a checkout of the user's, not in the image's."""
+        is_elsewhere = self.models_dir is not None or VOLUME.is_dir()
+        return not is_elsewhere and self.webui_dir is not None and self.webui_dir != IMAGE_WEBUI_DIR
 
     @property
     def on_cpu(self) -> bool:
@@ -695,15 +707,19 @@ class Settings(BaseSettings):
     def folder(self, kind: ModelKind) -> Path:
         """Return the folder of models of `kind`.
 
-        Where nothing is in the one of our name, it is the one of A1111's name that has something, if exactly one does.
+        It is the one of our name, or in a checkout of A1111 the one of A1111's. Where nothing is in there, it is the
+        one of the other names that has something, if exactly one does.
         """
         own: Path | None = getattr(self, f"{kind}_dir")
         if own is not None:
             return own
         ours = self.models_root / _FOLDERS[kind]
         theirs = [self.models_root / name for name in A1111_FOLDERS.get(kind, ())]
-        used = [] if _has_files(ours) else [folder for folder in theirs if _has_files(folder)]
-        return used[0] if len(used) == 1 else ours
+        if self.has_checkout_models and kind == "embedding":
+            theirs = [self.models_root.parent / _FOLDERS[kind]]
+        first, *others = [*theirs, ours] if self.has_checkout_models else [ours, *theirs]
+        used = [] if _has_files(first) else [folder for folder in others if _has_files(folder)]
+        return used[0] if len(used) == 1 else first
 
 
 def _has_files(folder: Path) -> bool:

@@ -45,7 +45,7 @@ def test_a_job_from_a_file_leaves_its_picture_and_prints_its_answer_and_nothing_
     with Image.open(tmp_path / answer["images"][0]) as picture:
         assert picture.size == (64, 64)
     assert (tmp_path / "pictures" / "answer.json").is_file()
-    assert "drawn by the stand-in" in done.stderr
+    assert "Drawn by the stand-in" in done.stderr
 
 
 def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_reader_of_the_models_that_goes_early_is_no_failure(tmp_path: Path) ->
 
 def test_a_shell_can_complete_the_commands(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from worker.cli.main import run; run()"],
+        [sys.executable, "-c", "from worker.__main__ import start; start()"],
         cwd=tmp_path,
         env={
             "PATH": "/usr/bin:/bin",

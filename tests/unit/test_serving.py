@@ -16,7 +16,7 @@ from worker.common.strict_json import encoded_size, find_flaw
 from worker.serving.answer import SealedAnswer, seal
 from worker.serving.background import run_in_background
 from worker.serving.job_table import JobIdTaken, JobRecord, JobRequest, JobTable, QueueFull
-from worker.serving.local_result import save_locally
+from worker.serving.local_result import lines_for_people, save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.progress import Progress, Throttle
 
@@ -226,16 +226,48 @@ PNG = b"\x89PNG\r\n\x1a\n and so on"
 def test_a_local_run_leaves_pictures_and_an_answer_that_names_them(tmp_path: Path) -> None:
     inline = base64.b64encode(PNG).decode()
     answer = {"images": [inline, "https://bucket/1.png", f"data:image/jpeg;base64,{base64.b64encode(b'x').decode()}"]}
-    lines = save_locally({**answer, "worker": {"backend": "stand-in"}}, tmp_path / "out")
+    drawn = {**answer, "worker": {"backend": "stand-in"}}
+    lines = lines_for_people(drawn, save_locally(drawn, tmp_path / "out"))
     assert (tmp_path / "out" / "001.png").read_bytes() == PNG
     assert json.loads((tmp_path / "out" / "answer.json").read_text())["images"] == [
         "001.png",
         "https://bucket/1.png",
         "003.bin",
     ]
-    assert str(tmp_path / "out" / "001.png") in lines[0]
-    assert "drawn by the stand-in" in lines[1]
-    assert len(lines) == 2
+    assert "Drawn by the stand-in" in lines[0]
+    assert lines[1] == f"Answer: {tmp_path / 'out' / 'answer.json'}"
+    assert lines[2].startswith(f"Pictures: {tmp_path / 'out' / '001.png'}, https://bucket/1.png, ")
+    assert len(lines) == 3
+
+
+def test_the_answers_line_of_a_local_run_says_what_made_the_picture(tmp_path: Path) -> None:
+    applied = {"checkpoint": "Deliberate_v6", "sampler": "DPM++ 2M", "scheduler": "Karras"}
+    answer = {
+        "images": [base64.b64encode(PNG).decode()],
+        "seeds": [7],
+        "applied": applied,
+        "phase_ms": {"total": 1342.0},
+        "warnings": ["the VAE was ignored"],
+    }
+    assert lines_for_people(answer, save_locally(answer, tmp_path)) == [
+        "Warning: the VAE was ignored",
+        f"Answer: {tmp_path / 'answer.json'} (Deliberate_v6, DPM++ 2M Karras, seed 7, 1.3 s)",
+        f"Picture: {tmp_path / '001.png'}",
+    ]
+
+
+def test_every_mistake_of_a_failed_local_run_has_a_line_and_none_is_said_twice(tmp_path: Path) -> None:
+    problems = [
+        {"path": "stepz", "message": "is not a field", "suggestion": "steps"},
+        {"path": "width", "message": "must be a multiple of 8, not 500"},
+    ]
+    answer = {"error": "invalid_input: …", "error_code": "invalid_input", "details": {"problems": problems}}
+    assert lines_for_people(answer, save_locally(answer, tmp_path)) == [
+        "The job failed: invalid_input, 2 mistakes",
+        "  stepz: is not a field (did you mean 'steps'?)",
+        "  width: must be a multiple of 8, not 500",
+        f"Answer: {tmp_path / 'answer.json'}",
+    ]
 
 
 def test_a_local_run_leaves_the_facts_about_a_picture_beside_it(tmp_path: Path) -> None:
@@ -250,13 +282,13 @@ def test_a_local_run_leaves_the_facts_about_a_picture_beside_it(tmp_path: Path) 
 
 
 def test_pictures_of_a_real_webui_are_not_called_drawn(tmp_path: Path) -> None:
-    assert len(save_locally({"images": [], "worker": {"backend": "a1111"}}, tmp_path)) == 1
+    answer = {"images": [base64.b64encode(PNG).decode()], "worker": {"backend": "a1111"}}
+    assert "stand-in" not in " ".join(lines_for_people(answer, save_locally(answer, tmp_path)))
 
 
 def test_a_failed_local_run_leaves_its_error(tmp_path: Path) -> None:
-    assert save_locally({"error": "invalid_input: steps"}, tmp_path)[0].startswith(
-        "The job failed (invalid_input: steps)"
-    )
+    answer = {"error": "invalid_input: steps"}
+    assert lines_for_people(answer, save_locally(answer, tmp_path))[0] == "The job failed: invalid_input: steps"
     assert json.loads((tmp_path / "answer.json").read_text())["error"] == "invalid_input: steps"
 
 

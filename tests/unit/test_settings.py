@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsInvalid
-from worker.settings import misspelt, read_settings, secrets_in, variables, without_secrets
+from worker.settings import MODEL_KINDS, misspelt, read_settings, secrets_in, variables, without_secrets
 
 
 def test_a_bad_value_names_variable_value_and_what_is_allowed() -> None:
@@ -218,3 +218,35 @@ def test_other_programs_see_nothing_of_runpod_s_and_no_url_with_a_password() -> 
 def test_passwords_of_proxies_and_tokens_of_others_are_known_to_be_secret() -> None:
     found = secrets_in({"HTTPS_PROXY": "http://me:sesame@proxy:3128", "GITHUB_TOKEN": "token", "PATH": "/bin"})
     assert found == ["sesame", "token"]
+
+
+def test_models_are_looked_for_where_a_checkout_of_a1111_has_them(tmp_path: Path) -> None:
+    settings = read_settings({"WEBUI_DIR": str(tmp_path)})
+    assert settings.models_root == tmp_path / "models"
+    assert {kind: str(settings.folder(kind).relative_to(tmp_path)) for kind in MODEL_KINDS} == {
+        "checkpoint": "models/Stable-diffusion",
+        "lora": "models/Lora",
+        "embedding": "embeddings",
+        "vae": "models/VAE",
+        "controlnet": "models/ControlNet",
+        "upscaler": "models/ESRGAN",
+        "detector": "models/adetailer",
+        "annotator": "models/annotators",
+    }
+
+
+def test_models_of_a_checkout_may_also_be_in_folders_of_our_names(tmp_path: Path) -> None:
+    (tmp_path / "models/Stable-diffusion").mkdir(parents=True)
+    (tmp_path / "models/checkpoints").mkdir()
+    (tmp_path / "models/checkpoints/one.safetensors").write_bytes(b"x")
+    assert read_settings({"WEBUI_DIR": str(tmp_path)}).folder("checkpoint") == tmp_path / "models/checkpoints"
+
+
+def test_the_images_own_webui_has_no_models_and_models_dir_counts_more(tmp_path: Path) -> None:
+    assert read_settings({"WEBUI_DIR": "/opt/webui"}).models_root == Path("models")
+    elsewhere = read_settings({"WEBUI_DIR": str(tmp_path), "MODELS_DIR": "/models"})
+    assert elsewhere.folder("lora") == Path("/models/loras")
+
+
+def test_the_shells_folders_are_no_secrets() -> None:
+    assert secrets_in({"PWD": "/home/me", "OLDPWD": "/", "DB_PWD": "sesame"}) == ["sesame"]

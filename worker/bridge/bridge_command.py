@@ -17,6 +17,7 @@ from worker.bridge.listing_cache import ListingsUnreadable
 from worker.client import AsyncEndpoint, EndpointError
 from worker.client.endpoint import key_name
 from worker.serving.http_api.server import listen, listening_problem
+from worker.serving.http_api.start_page import server_address
 from worker.telemetry import logs
 
 HOST = "127.0.0.1"
@@ -29,7 +30,7 @@ app = typer.Typer(add_completion=False)
 def bridge(
     *,
     endpoint: Annotated[str, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL.")],
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 7860 is the WebUI's own.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; 7860 is the WebUI's own.")] = 7860,
     listings: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where listings are kept between runs; default: in the user's folder."),
@@ -63,7 +64,8 @@ def bridge(
 
     async def serve() -> None:
         made = Bridge(client, file, QueuePatience(give_up_s=patience), origin or ())
-        log.info("bridge", endpoint=client.sync.url, webui=f"http://{HOST}:{port}", openai=f"http://{HOST}:{port}/v1")
+        address = server_address(HOST, port)
+        log.info("bridge", endpoint=client.sync.url, webui=address, openai=f"{address}/v1")
         await made.run(listener, prime=prime)
 
     try:

@@ -16,6 +16,7 @@ from worker.serving.http_api.application import create_app
 from worker.serving.http_api.auth import ApiKey
 from worker.serving.http_api.request_body import BodyReader
 from worker.serving.http_api.server import HttpServer
+from worker.serving.http_api.start_page import DOCS, OPENAI, WEBUI, start_page
 from worker.serving.openai.router import openai_apis
 from worker.serving.sdapi.browser_access import OriginGuard, PathNormalizer, with_browser_access
 from worker.serving.sdapi.sessions import WebUIApi
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from worker.bridge.endpoint_gateway import QueuePatience
     from worker.client import AsyncEndpoint
 
+WAYS_IN = (WEBUI, OPENAI, DOCS)
 LARGEST_REQUEST = 100_000_000
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 """Names by which clients on this computer reach the bridge. A page whose name leads here by DNS has another one."""
@@ -102,7 +104,8 @@ class Bridge:
         bodies = BodyReader(LARGEST_REQUEST, self._stopping)
         key = ApiKey(None, in_url=False)
         webui = webui_apis(WebUIApi(self._gateway, bodies), key, queue_size=lambda: self._gateway.waiting)
-        app = PathNormalizer(create_app([*webui, *openai_apis(self._gateway, bodies, key)]), None)
+        apis = [*webui, *openai_apis(self._gateway, bodies, key)]
+        app = PathNormalizer(create_app(apis, probes=[start_page(WAYS_IN, has_key=False)]), None)
         guarded = OriginGuard(app, self._origins)
         pages = with_browser_access(guarded, self._origins or None, has_key=False)
         return TrustedHostMiddleware(pages, allowed_hosts=list(LOOPBACK_NAMES))

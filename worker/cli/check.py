@@ -14,7 +14,7 @@ from worker.cli.printing import write, write_json
 from worker.doctor.finding import Finding
 from worker.doctor.quick import quick as quick_findings
 from worker.errors import WorkerError
-from worker.settings import Settings, read_settings
+from worker.settings import Settings, misspelt, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,9 @@ def check(
         findings = [Finding("settings", "fail", error.message, error.hint or "")]
     else:
         findings = list(examine(settings, thorough=not quick))
+    findings += [
+        Finding("settings", "warn", warning, "Correct its name, or remove it.") for warning in misspelt(os.environ)
+    ]
     if json:
         write_json([asdict(finding) for finding in findings])
     else:

@@ -43,7 +43,7 @@ def gallery(
         str | None, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL, that runs jobs.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets a phone in.")] = LOOPBACK[0],
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free.")] = 8100,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 8100,
     allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further name of this server.")] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Allow to move rejected pictures into .trash/.")] = False,
     page: Annotated[bool, typer.Option("--page", help="Write DIR/gallery.html, which needs no server.")] = False,

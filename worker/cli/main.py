@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from typer.core import TyperGroup
 
 from worker import __version__
 from worker.cli.printing import write
+from worker.common.dotenv_file import load_dotenv_file
+from worker.errors import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +23,8 @@ USAGE = 2
 """Exit code of a command line that cannot be followed; 1 means that the command failed, 0 that it did its work."""
 
 COMMANDS = {
-    "run": "worker.cli.run",
-    "submit": "worker.cli.submit",
+    "run": "worker.cli.single_job.run",
+    "submit": "worker.cli.single_job.submit",
     "serve": "worker.cli.serve",
     "batch": "worker.cli.batch.batch_command",
     "bridge": "worker.bridge.bridge_command",
@@ -68,14 +71,19 @@ app = typer.Typer(cls=CommandsOnDemand, no_args_is_help=True, pretty_exceptions_
 @app.callback()
 def worker(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback reads it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Serverless GPU worker for AUTOMATIC1111's WebUI: everything but RunPod's queue, which handler.py serves.
 
-    Exit codes: 0 done, 1 the command failed, 2 the command line cannot be followed.
+    A file .env in the working folder sets variables that the environment does not. Exit codes: 0 done, 1 the command
+    failed, 2 the command line cannot be followed.
     """
+    try:
+        load_dotenv_file(Path.cwd(), os.environ)
+    except WorkerError as error:
+        raise typer.BadParameter(f"{error.message}. {error.hint or ''}".strip()) from None
 
 
 def main(argv: Sequence[str], *, program: str = "worker") -> int:
@@ -85,8 +93,3 @@ def main(argv: Sequence[str], *, program: str = "worker") -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
-
-
-def run() -> None:
-    """Run the command line of this process: the entry point of the installed command."""
-    sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,18 @@ from worker.app import Worker
 from worker.common.malloc import return_large_blocks
 from worker.errors import BootFailed, WorkerError
 from worker.ingress import LOOPBACK, http_settings, is_load_balanced
+from worker.serving.http_api.start_page import (
+    DOCS,
+    GALLERY,
+    HEALTH,
+    JOBS,
+    OPENAI,
+    WEBUI,
+    curl,
+    ready_lines,
+    server_address,
+    start_page,
+)
 from worker.settings import Settings, read_settings
 from worker.telemetry import logs, output
 
@@ -40,9 +52,11 @@ app = typer.Typer(add_completion=False)
 def serve(
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on (HTTP_HOST, default 127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (HTTP_PORT, default 8000).")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on (HTTP_PORT, default 8000).")
+    ] = None,
 ) -> None:
-    """Answer jobs over HTTP, on RunPod's paths: /run, /runsync, /status, /stream, /cancel, /health.
+    """Answer over HTTP: RunPod's paths for jobs, A1111's API, OpenAI's image API. The address itself lists them.
 
     Runs until SIGTERM or Ctrl-C. Exit code 1 when the worker can't start or its WebUI is gone for good.
     """
@@ -63,7 +77,7 @@ def serve_http(*, host: str | None = None, port: int | None = None) -> int:
         if not balanced and settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
         listener = _listen(settings)
-        log.info("listening", host=settings.http_host, port=settings.http_port, load_balanced=balanced)
+        log.info("listening; starting the WebUI", host=settings.http_host, port=settings.http_port)
         return asyncio.run(HttpWorker(settings, os.environ).run(listener))
     except WorkerError as error:
         return logs.cannot_start(log, error)
@@ -108,6 +122,7 @@ class HttpWorker:
         )
         self._webhooks: WebhookSender | None = None
         self._gallery = _gallery(settings, environment)
+        self._ways = [JOBS, WEBUI, OPENAI, *([GALLERY] if self._gallery is not None else []), DOCS, HEALTH]
         self._stopping = asyncio.Event()
         self._started = False
 
@@ -129,6 +144,7 @@ class HttpWorker:
             await asyncio.sleep(0)  # the first probes need not wait for the start
             if await self._has_started(run_in_background(self._start)):
                 self._connect()
+                self._tell_ready()
                 await self._stopping.wait()
         finally:
             self._stopping.set()
@@ -176,6 +192,17 @@ class HttpWorker:
         self._worker.on_death(self._handler.fail)
         self._started = True
 
+    def _tell_ready(self) -> None:
+        """Say where this server is and what it offers, in the log's last line before its first job."""
+        address = server_address(self._settings.http_host, self._settings.http_port)
+        has_key = self._settings.http_api_key is not None
+        if self._settings.logs_as_json(sys.stderr):
+            example = curl(address, self._ways, has_key=has_key)
+            paths = [way.path for way in self._ways]
+            logs.get_logger("serve").info("ready", url=address, paths=paths, try_it=example)
+        else:
+            sys.stderr.write("\n".join([*ready_lines(address, self._ways, has_key=has_key), ""]))
+
     def _over(self, job: JobRecord) -> None:
         self._handler.streamed.discard(job.id)
         if job.webhook is not None and self._webhooks is not None:
@@ -204,7 +231,8 @@ class HttpWorker:
             *openai_apis(gateway, bodies, key),
             *webui_apis(WebUIApi(gateway, bodies), key, queue_size=lambda: self._table.counts()["inQueue"]),
         ]
-        app = create_app(apis, probes=probe_routes(self._health, check_path=settings.health_check_path))
+        probes = probe_routes(self._health, check_path=settings.health_check_path)
+        app = create_app(apis, probes=[start_page(self._ways, has_key=key_text is not None), *probes])
         if self._gallery is not None:
             from worker.gallery.web.access import Access  # noqa: PLC0415 - only where there is a gallery
             from worker.gallery.web.gallery_server import PATH  # noqa: PLC0415 - as above
@@ -242,8 +270,7 @@ def _gallery(settings: Settings, environment: Mapping[str, str]) -> Gallery | No
     from worker.gallery.store.picture_store import StoreUnavailable  # noqa: PLC0415 - as above
     from worker.gallery.thumbnails import cache_folder  # noqa: PLC0415 - as above
 
-    host = LOOPBACK[0] if settings.http_host in ("0.0.0.0", "::") else settings.http_host  # noqa: S104 - compared
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    url = server_address(settings.http_host, settings.http_port)
     try:
         store = open_store(settings.gallery, settings)
     except StoreUnavailable as error:

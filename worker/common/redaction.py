@@ -9,6 +9,8 @@ HIDDEN = "***"
 _CREDENTIAL_PATTERN = (
     r"[\w.-]*(?:key|token|secret|signature|password|passwd|pwd|credential|authorization)[\w.-]*|sig|auth|pass"
 )
+_NO_SECRETS = ("PWD", "OLDPWD")
+"""The shell's working folders, not passwords."""
 _CREDENTIAL_NAME = re.compile(_CREDENTIAL_PATTERN, re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/\s?#\"'<>]*@")
 _QUERY_VALUE = re.compile(rf"(?<=[?&;])({_CREDENTIAL_PATTERN})=[^&;#\s\"'<>]+", re.IGNORECASE)
@@ -37,4 +39,4 @@ def url_credentials(url: str) -> list[str]:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a variable or parameter of this name usually holds a secret: `…_TOKEN`, `api_key`, `sig`."""
-    return _CREDENTIAL_NAME.fullmatch(name) is not None
+    return name not in _NO_SECRETS and _CREDENTIAL_NAME.fullmatch(name) is not None

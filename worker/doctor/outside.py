@@ -31,7 +31,7 @@ FINE = 200
 
 def outside(settings: Settings) -> Iterator[Finding]:
     """Yield whether pictures can leave and models can come."""
-    yield _store(settings)
+    yield from _store(settings)
     tokens = {"CivitAI": settings.civitai_token, "Hugging Face": settings.hf_token}
     for name, token in tokens.items():
         if token is None:
@@ -40,13 +40,14 @@ def outside(settings: Settings) -> Iterator[Finding]:
             yield token_is_taken(name, WHO[name], token.get_secret_value())
 
 
-def _store(settings: Settings) -> Finding:
+def _store(settings: Settings) -> Iterator[Finding]:
     try:
         target = from_settings(settings)
-    except WorkerError as error:
-        return Finding("delivery", "fail", error.message, error.hint or "Correct the BUCKET_ variables.")
+    except WorkerError:  # the quick part has said so
+        return
     if target is None:
-        return Finding("delivery", "ok", f"inline, up to {settings.max_output_bytes / 1e6:.1f} MB an answer")
+        yield Finding("delivery", "ok", f"inline, up to {settings.max_output_bytes / 1e6:.1f} MB an answer")
+        return
     client = StoreClients(Guard(AllowList.of(settings.allowed_hosts))).of(target)
     key = "/".join(part for part in (target.prefix, f"doctor-{os.getpid()}-{time.time_ns()}.txt") if part)
     deadline = time.monotonic() + ROUND_TRIP_S
@@ -57,15 +58,15 @@ def _store(settings: Settings) -> Finding:
         client.delete(key, deadline=deadline)
     except StoreError as error:
         what = "links to it do not open: " if error.failure.dead_link else ""
-        return Finding("delivery", "fail", f"{target.host}: {what}{error.failure.message}", error.failure.hint or "")
+        yield Finding("delivery", "fail", f"{target.host}: {what}{error.failure.message}", error.failure.hint or "")
+        return
     doubt = client.unverified_links_warning()
     if doubt is not None and whole:
-        return Finding(
-            "delivery", "warn", f"bucket {target.bucket} at {target.host}: {doubt}", "Open one from outside."
-        )
+        yield Finding("delivery", "warn", f"bucket {target.bucket} at {target.host}: {doubt}", "Open one from outside.")
+        return
     took = f"put, read back and removed in {(time.perf_counter() - began) * 1000:.0f} ms"
     state, seen = ("ok", took) if whole else ("fail", "it gave back other bytes than were put")
-    return Finding("delivery", "ok" if state == "ok" else "fail", f"bucket {target.bucket} at {target.host}: {seen}")
+    yield Finding("delivery", "ok" if state == "ok" else "fail", f"bucket {target.bucket} at {target.host}: {seen}")
 
 
 def token_is_taken(name: str, url: str, token: str) -> Finding:

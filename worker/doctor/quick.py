@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
-from worker.errors import BootFailed
+from worker.errors import BootFailed, SettingsInvalid
 from worker.settings import VOLUME
+from worker.webui.process.launch_plan import wrong_checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 LEAST_SPACE = 100 * 2**20
 
 
-ANSWERS = {"WEBUI_PORT": "/sdapi/v1/cmd-flags", "METRICS_PORT": "/health", "PORT_HEALTH": "/health"}
+ANSWERS = {
+    "WEBUI_PORT": "/sdapi/v1/cmd-flags",
+    "METRICS_PORT": "/health",
+    "PORT_HEALTH": "/health",
+    "HTTP_PORT": "/health",
+}
 """Requests that tell the worker's own server from others on the same port."""
 
 ASK_S = 3.0
@@ -35,7 +41,12 @@ def quick(settings: Settings, *, gpu: bool = True, running: bool = False) -> Ite
         gpu: Look for one as well.
         running: A worker may run here already: its own ports are no failure.
     """
+    yield from _checkout(settings)
+    yield from _store(settings)
     yield from _ports(settings, running=running)
+    if running:
+        yield from _http_port(settings)
+        yield from _out_dir(settings)
     yield _space()
     yield from _mounted(settings)
     if gpu:
@@ -43,10 +54,22 @@ def quick(settings: Settings, *, gpu: bool = True, running: bool = False) -> Ite
 
 
 def refuse_the_hopeless(settings: Settings, *, gpu: bool) -> None:
-    """Raise BootFailed for the first finding that makes a start hopeless."""
-    for finding in quick(settings, gpu=gpu):
-        if finding.state == "fail":
-            raise BootFailed(f"{finding.what}: {finding.seen}", hint=finding.fix)
+    """Raise BootFailed with every finding that makes a start hopeless."""
+    failed = [finding for finding in quick(settings, gpu=gpu) if finding.state == "fail"]
+    if failed:
+        message = "; ".join(f"{finding.what}: {finding.seen}" for finding in failed)
+        raise BootFailed(message, hint=" ".join(dict.fromkeys(finding.fix for finding in failed)))
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse a local run whose pictures could not be written, before the WebUI is started for them.
+
+    Raises:
+        SettingsInvalid: Nothing can be written to `folder`, or it can't be made.
+    """
+    why = _unwritable(folder)
+    if why is not None:
+        raise SettingsInvalid(f"OUT_DIR: {why}", hint=_WRITABLE)
 
 
 def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
@@ -69,6 +92,64 @@ def gpus(settings: Settings, library: Gpus | None = None) -> Iterator[Finding]:
         )
     else:
         yield Finding("GPU", "warn", "no NVIDIA GPU here", "Pictures take minutes on a CPU.")
+
+
+def _checkout(settings: Settings) -> Iterator[Finding]:
+    wrong = wrong_checkout(settings)
+    if wrong is not None:
+        yield Finding("WebUI", "fail", *wrong)
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    """Yield what is wrong with the variables of the store; nothing is sent."""
+    if settings.bucket_endpoint_url is None:
+        return
+    from worker.storage.target import from_settings, key_template  # noqa: PLC0415 - not where there is no store
+
+    try:
+        from_settings(settings)
+        key_template(settings)
+    except SettingsInvalid as error:
+        yield Finding("delivery", "fail", error.message, error.hint or "Set it, or leave BUCKET_ENDPOINT_URL away.")
+
+
+_WRITABLE = "Make the folder writable, or set OUT_DIR (--out) to another one."
+
+
+def _out_dir(settings: Settings) -> Iterator[Finding]:
+    """Yield whether a local run can leave its pictures; other jobs write nothing there."""
+    if settings.in_production:
+        return
+    why = _unwritable(settings.out_dir)
+    if why is None:
+        yield Finding("OUT_DIR", "ok", f"{settings.out_dir} can be written to")
+    else:
+        yield Finding("OUT_DIR", "fail" if "out_dir" in settings.model_fields_set else "warn", why, _WRITABLE)
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Return why no picture can be written to `folder`, which need not be there yet; None: one can."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"nothing can be written to {folder} ({error.strerror})"
+
+
+def _http_port(settings: Settings) -> Iterator[Finding]:
+    """Yield whether `serve` can have its port; a worker that takes jobs from a queue does without."""
+    port = settings.http_port
+    if _is_free(port):
+        yield Finding("HTTP_PORT", "ok", f"{port} is free")
+    elif _answers(port, ANSWERS["HTTP_PORT"]):
+        yield Finding("HTTP_PORT", "ok", f"{port} is the one of the worker that runs here")
+    else:
+        fix = "End that program, or give `serve` another port: HTTP_PORT or --port."
+        was_asked_for = "http_port" in settings.model_fields_set
+        yield Finding("HTTP_PORT", "fail" if was_asked_for else "warn", f"{port} is taken by another program", fix)
 
 
 def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:

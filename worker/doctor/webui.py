@@ -48,9 +48,7 @@ def webui(settings: Settings) -> Iterator[Finding]:
         yield from _running(settings.webui_url)
     elif folder is None:
         yield Finding("WebUI", "warn", f"none; the {kind} draws pictures", "Set WEBUI_DIR or WEBUI_URL for real ones.")
-    elif not (folder / "launch.py").is_file():
-        yield Finding("WebUI", "fail", f"{folder} has no launch.py", "Point WEBUI_DIR at an A1111 checkout.")
-    else:
+    elif launch_plan.wrong_checkout(settings) is None:  # else the quick part has said so
         yield Finding("WebUI", "ok", f"A1111{_version(folder)} in {folder}, port {settings.webui_port}")
         yield from _python(settings, folder)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from worker.common.cancellation import cancel_and_wait
 from worker.errors import InternalError, WorkerError
 from worker.serving.answer import SealedAnswer, SealedItems, seal
-from worker.serving.local_result import save_locally
+from worker.serving.local_result import LocalRun, lines_for_people, save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Throttle
@@ -75,26 +74,30 @@ class JobHandler:
 
     async def handle(self, job: dict[str, Any]) -> SealedAnswer | SealedItems:
         """Return the answer to one job: strict JSON within the platform's limit; raises only CancelledError."""
+        throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
+        async with Reporter(lambda body: self._report(job, body), throttle) as sink:
+            return await self._answer(job, sink)
+
+    async def handle_locally(self, job: dict[str, Any], run: LocalRun) -> SealedAnswer | SealedItems:
+        """Answer the one job of a local run, save its pictures in OUT_DIR and note what a person is told."""
+        answer = await self._answer(job, run.on_progress)
+        told = answer if isinstance(answer, dict) else {"items": answer}
         try:
-            throttle = Throttle(min_interval_s=PROGRESS_INTERVAL_S, min_percent=PROGRESS_PERCENT, clock=time.monotonic)
-            async with Reporter(lambda body: self._report(job, body), throttle) as sink:
-                piece = partial(self._stream, job) if self.post_piece is not None else None
-                answer: object = await cancel_and_wait(self.worker.run(job, on_progress=sink, on_piece=piece))
+            run.lines = lines_for_people(told, save_locally(told, self.settings.out_dir))
+        except OSError as error:
+            message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
+            answer = SealedAnswer(InternalError(message, hint="Set OUT_DIR.").to_answer())
+            run.lines = lines_for_people(answer)
+        return answer
+
+    async def _answer(self, job: dict[str, Any], on_progress: ProgressSink) -> SealedAnswer | SealedItems:
+        try:
+            piece = partial(self._stream, job) if self.post_piece is not None else None
+            answer: object = await cancel_and_wait(self.worker.run(job, on_progress=on_progress, on_piece=piece))
             return seal(answer, limit_bytes=self.settings.max_output_bytes)
         except Exception:  # noqa: BLE001 - the boundary: the platform's client would post a traceback
             _log.exception("a job ended in a defect", job_id=job.get("id"))
             return SealedAnswer(InternalError("a defect in the worker; its log has the details").to_answer())
-
-    async def handle_locally(self, job: dict[str, Any]) -> SealedAnswer | SealedItems:
-        """Answer the one job of a local run, save its pictures in OUT_DIR and print where they are."""
-        answer = await self.handle(job)
-        try:
-            lines = save_locally(answer if isinstance(answer, dict) else {"items": answer}, self.settings.out_dir)
-        except OSError as error:
-            message = f"the answer can't be written to {self.settings.out_dir}: {error.strerror}"
-            return SealedAnswer(InternalError(message, hint="Set OUT_DIR.").to_answer())
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        return answer
 
     async def _stream(self, job: Mapping[str, Any], piece: dict[str, Any]) -> None:
         if self.post_piece is not None:

@@ -6,11 +6,14 @@ import base64
 import binascii
 import json
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from worker.telemetry.progress import Progress, ProgressSink
 
 _SIGNATURES = (
     ("png", 0, b"\x89PNG\r\n\x1a\n"),
@@ -22,8 +25,28 @@ _OWN_NAME = re.compile(r"\d{3}\.[a-z]+")
 """Pictures of a local run: nothing else in the folder is ever removed."""
 
 
-def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
-    """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return lines for a person to read.
+def _untold(_: Progress) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True)
+class LocalRun:
+    """One job of a local run: who is told of its progress, and afterwards what a person is told of its end."""
+
+    on_progress: ProgressSink = _untold
+    lines: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResult:
+    """The files of a local run: the answer's, and its pictures', or their URLs."""
+
+    answer: Path
+    images: tuple[str, ...] = ()
+
+
+def save_locally(answer: Mapping[str, Any], folder: Path) -> SavedResult:
+    """Write `answer` to ``answer.json`` in `folder`, its inline pictures beside it; return where they are.
 
     The facts about a picture, where the job asked for them, are beside it: ``001.json`` for ``001.png``. In
     ``answer.json`` what came inline is its file's name; a URL stays what it is. The files of an earlier run, as its
@@ -37,14 +60,57 @@ def save_locally(answer: Mapping[str, Any], folder: Path) -> list[str]:
         saved["pictures"] = [_save_facts(row, index, folder) for index, row in enumerate(answer["pictures"], start=1)]
     path = folder / "answer.json"
     path.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return SavedResult(path, tuple(image if "://" in image else str(folder / image) for image in images))
+
+
+def lines_for_people(answer: Mapping[str, Any], saved: SavedResult | None = None) -> list[str]:
+    """Return the lines that tell a person how a job went: warnings, mistakes, the answer's file, last the pictures."""
+    kept = [f"Answer: {saved.answer}{_summary(answer)}"] if saved is not None else []
     if "error" in answer:
-        return [f"The job failed ({answer['error']}); the answer is in {path}."]
-    places = ", ".join(image if "://" in image else str(folder / image) for image in images) or "nowhere: there is none"
-    lines = [f"Picture: {places} (answer: {path})"]
+        return [*_failure(answer), *kept]
+    lines = [f"Warning: {_sentence(warning)}" for warning in _list(answer.get("warnings"))]
     worker = answer.get("worker")
-    if isinstance(worker, dict) and worker.get("backend") == "stand-in":
-        lines.append("It was drawn by the stand-in WebUI, not diffused: neither WEBUI_DIR nor WEBUI_URL is set.")
-    return lines
+    images = saved.images if saved is not None else ()
+    if images and isinstance(worker, dict) and worker.get("backend") == "stand-in":
+        lines.append("Drawn by the stand-in, not diffused: set WEBUI_DIR or WEBUI_URL to use a real WebUI.")
+    shown = [f"Picture{'s' if len(images) > 1 else ''}: {', '.join(images)}"] if images else []
+    return [*lines, *kept, *shown]
+
+
+def _failure(answer: Mapping[str, Any]) -> list[str]:
+    details = answer.get("details")
+    told = details if isinstance(details, dict) else {}
+    problems = [problem for problem in _list(told.get("problems")) if isinstance(problem, dict)]
+    if len(problems) < 2:  # noqa: PLR2004 - one fits into its line
+        lines = [f"The job failed: {answer['error']}"]
+    else:
+        lines = [f"The job failed: {answer.get('error_code')}, {len(problems)} mistakes", *map(_mistake, problems)]
+    return [*lines, f"  {told['hint']}"] if told.get("hint") else lines
+
+
+def _mistake(problem: Mapping[str, Any]) -> str:
+    meant = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
+    return f"  {problem.get('path')}: {problem.get('message')}{meant}"
+
+
+def _sentence(warning: Any) -> str:
+    return str(warning.get("message", warning)) if isinstance(warning, dict) else str(warning)
+
+
+def _summary(answer: Mapping[str, Any]) -> str:
+    """Return what made the pictures, in brackets; nothing where there are none."""
+    applied, phases = answer.get("applied"), answer.get("phase_ms")
+    if not isinstance(applied, dict):
+        return ""
+    sampler = " ".join(str(applied[name]) for name in ("sampler", "scheduler") if applied.get(name))
+    seeds = _list(answer.get("seeds"))
+    facts = [
+        str(applied.get("checkpoint") or ""),
+        sampler,
+        f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds" if seeds else "",
+        f"{phases['total'] / 1000:.1f} s" if isinstance(phases, dict) and "total" in phases else "",
+    ]
+    return f" ({', '.join(fact for fact in facts if fact)})" if any(facts) else ""
 
 
 def _save_facts(row: Mapping[str, Any], index: int, folder: Path) -> dict[str, Any]:

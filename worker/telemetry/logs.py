@@ -29,6 +29,8 @@ _WORKER = "worker"
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
 _NOT_REPEATED = frozenset({"event", "level", "exception"})
+_LAST_LINES = 10
+"""Of the WebUI's log, that a person is shown where it did not start."""
 _SHORTEST_SECRET = 4
 """Characters; shorter values occur by chance."""
 _context: ContextVar[Mapping[str, Any]] = ContextVar("log", default={})  # noqa: B039 - never changed, only replaced
@@ -128,7 +130,8 @@ class _StderrHandler(logging.Handler):
         except Exception as error:  # noqa: BLE001 - a value that can't be shown must not end a job
             line = json_line({"event": "a log line can't be formatted", "part": record.name, "error": repr(error)})
         descriptor = output.descriptor_of(sys.stderr)
-        if descriptor is None:  # a stream in memory
+        # a stream in memory, or the one that rich puts there to keep lines and a progress bar apart
+        if descriptor is None or hasattr(sys.stderr, "rich_proxied_file"):
             sys.stderr.write(f"{line}\n")
             return
         writer = output.writer_for(descriptor)
@@ -159,16 +162,20 @@ def configure(*, level: str, json: bool, secrets: Iterable[str] = ()) -> None:
     logging.getLogger(_WORKER).setLevel(_number(level))
 
 
-def configure_from(settings: Settings, environment: Mapping[str, str], *, level: str | None = None) -> None:
+def configure_from(
+    settings: Settings, environment: Mapping[str, str], *, level: str | None = None, failed_jobs: bool = True
+) -> None:
     """Set logging up as the settings say, and warn of misspelt variables.
 
     Args:
         settings: Level, format and secrets.
         environment: Of this process; the secrets in it are hidden too.
         level: In place of the settings'.
+        failed_jobs: Log the failure of a job; False where a person is shown its answer.
     """
     secrets = [*settings.secrets(), *secrets_in(environment)]
     configure(level=level or settings.log_level, json=settings.logs_as_json(sys.stderr), secrets=secrets)
+    logging.getLogger(f"{_WORKER}.service").setLevel(logging.NOTSET if failed_jobs else logging.ERROR)
     log = get_logger("settings")
     for warning in misspelt(environment):
         log.warning(warning)
@@ -181,8 +188,18 @@ def get_logger(part: str) -> StructuredLogger:
 
 def cannot_start(log: StructuredLogger, error: WorkerError) -> int:
     """Log why a worker ends before it has taken a job, in one message; return the exit status."""
-    log.error("the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details)
+    if _is_for_people():
+        more = [str(line) for line in error.details.get("log", ())][-_LAST_LINES:]
+        hint = [error.hint] if error.hint else []
+        log.error("\n  ".join([f"the worker can't start: {error.message}", *hint, *more]))
+    else:
+        log.error("the worker can't start", code=error.code, error=error.message, hint=error.hint, **error.details)
     return 1
+
+
+def _is_for_people() -> bool:
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, _StderrHandler)]
+    return any(isinstance(each.formatter, TerminalFormatter) for each in handlers)
 
 
 @contextmanager

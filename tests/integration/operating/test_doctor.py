@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,10 @@ from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.webui_dir import environment, running_host
 from tests.support.workerproc import ROOT
 from worker.doctor import outside, volume, webui
-from worker.doctor.quick import gpus, refuse_the_hopeless
-from worker.errors import BootFailed
+from worker.doctor.quick import gpus, refuse_the_hopeless, refuse_unwritable
+from worker.errors import BootFailed, SettingsInvalid
 from worker.settings import read_settings
 from worker.telemetry.gpu import Driver, Gpu, Gpus
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def check(folder: Path, *arguments: str, **variables: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -56,7 +54,7 @@ def test_a_machine_without_torch_and_with_a_broken_model_is_told_so(tmp_path: Pa
 def test_the_quick_part_looks_at_nothing_slow(tmp_path: Path) -> None:
     code, found = check(tmp_path, "--quick")
     assert code == 0
-    assert set(found) == {"versions", "WEBUI_PORT", "container disk", "GPU"}
+    assert set(found) == {"versions", "WEBUI_PORT", "HTTP_PORT", "OUT_DIR", "container disk", "GPU"}
 
 
 def test_a_taken_port_ends_the_start_before_anything_is_spawned(tmp_path: Path) -> None:
@@ -66,6 +64,51 @@ def test_a_taken_port_ends_the_start_before_anything_is_spawned(tmp_path: Path) 
         with pytest.raises(BootFailed, match=f"WEBUI_PORT: {port} is taken") as caught:
             refuse_the_hopeless(settings, gpu=False)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WEBUI_DIR": "/nowhere"}, "WebUI: WEBUI_DIR is /nowhere, but there is no such folder"),
+        ({"WEBUI_DIR": "/proc"}, "WebUI: /proc has no launch.py"),
+        (
+            {"BUCKET_ENDPOINT_URL": "https://s3.example.com/b"},
+            "delivery: BUCKET_ENDPOINT_URL is set, so BUCKET_ACCESS_KEY_ID and BUCKET_SECRET_ACCESS_KEY must be too",
+        ),
+        (
+            {
+                "BUCKET_ENDPOINT_URL": "https://s3.example.com",
+                "BUCKET_ACCESS_KEY_ID": "k",
+                "BUCKET_SECRET_ACCESS_KEY": "s",
+                "WEBUI_DIR": "/proc",
+            },
+            "WebUI: /proc has no launch.py; delivery: BUCKET_",
+        ),
+    ],
+)
+def test_settings_that_can_lead_nowhere_end_the_start_before_anything_is_spawned(
+    variables: dict[str, str], words: str
+) -> None:
+    with pytest.raises(BootFailed) as caught:
+        refuse_the_hopeless(read_settings(variables), gpu=False)
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_folder_that_pictures_cannot_be_written_to_is_told_before_they_are_made(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="OUT_DIR: nothing can be written to /proc/pictures") as caught:
+        refuse_unwritable(Path("/proc/pictures"))
+    assert "--out" in str(caught.value.hint)
+    refuse_unwritable(tmp_path / "new" / "pictures")
+    assert not (tmp_path / "new").exists()
+
+
+def test_misspelt_variables_and_what_local_commands_need_are_told_too(tmp_path: Path) -> None:
+    with serve(lambda _: Reply(404)) as other:
+        code, found = check(tmp_path, "--quick", HTTP_PORT=str(other.port), WEBUI_DIRR="/x", OUT_DIR="/proc/pictures")
+    assert code == 1
+    assert {name for name, finding in found.items() if finding["state"] == "fail"} == {"HTTP_PORT", "OUT_DIR"}
+    assert found["settings"]["seen"].endswith("did you mean WEBUI_DIR?")
 
 
 def test_the_ports_of_the_worker_that_runs_here_are_no_failure(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_the_listing_is_the_one_that_the_code_makes() -> None:
     assert (ROOT / ".runpod/hub.json").read_text(encoding="utf-8") == hub.render(), "run `make docs`"
 
 
+def test_the_form_shows_a_dozen_inputs_in_words_that_people_use(listing: Hub) -> None:
+    inputs = {entry.key: entry.input for entry in listing.config.env if isinstance(entry, Variable)}
+    shown = {key: one.name for key, one in inputs.items() if not one.advanced}
+    assert list(inputs)[: len(shown)] == list(shown)
+    assert len(shown) == 12
+    assert (shown["HF_TOKEN"], shown["CIVITAI_API_KEY"]) == ("Hugging Face token", "CivitAI token")
+    assert inputs["BOOT_TIMEOUT_S"].name == "Boot timeout (seconds)"
+    assert not [one.name for one in inputs.values() if "Hf" in one.name or "Webui" in one.name]
+
+
 def test_every_variable_of_the_listing_is_one_of_the_worker(listing: Hub) -> None:
     known = {name for variable in variables() for name in variable.names}
     assert {item.key for item in listing.config.env if isinstance(item, Variable)} <= known

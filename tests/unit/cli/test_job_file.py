@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.cli.job_file import read_job, sdk_arguments
+from worker.cli.single_job.job_file import read_job, sdk_arguments
 from worker.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -121,6 +121,15 @@ def webui_dir(settings: Settings) -> Path | None:
     return IMAGE_WEBUI_DIR if (IMAGE_WEBUI_DIR / "launch.py").is_file() else None
 
 
+def wrong_checkout(settings: Settings) -> tuple[str, str] | None:
+    """Return what is wrong with the folder of the A1111 that is to be started, and the remedy; None: nothing."""
+    folder = webui_dir(settings) if settings.webui_url is None else None
+    if folder is None or (folder / "launch.py").is_file():
+        return None
+    seen = f"{folder} has no launch.py" if folder.is_dir() else f"WEBUI_DIR is {folder}, but there is no such folder"
+    return seen, "Point WEBUI_DIR at an A1111 checkout: the folder with launch.py in it."
+
+
 def kind(settings: Settings) -> str:
     """Return which WebUI is meant: ``a1111`` or ``stand-in``.
 
@@ -196,7 +205,7 @@ def plan(
             vae_dir=_made(settings.folder("vae")),
             controlnet_dir=_made(settings.folder("controlnet")) if _has_controlnet(folder) else None,
             annotator_dir=_there(settings.folder("annotator")) if _has_controlnet(folder) else None,
-            upscaler_dir=_there(settings.folder("upscaler")),
+            upscaler_dir=_upscalers(settings),
             settings_file=options_file,
             checkpoint=checkpoint.absolute() if checkpoint is not None else None,
             xformers=xformers,
@@ -280,6 +289,13 @@ def _has_controlnet(folder: Path | None) -> bool:
 
 def _there(folder: Path) -> Path | None:
     return folder if folder.is_dir() else None
+
+
+def _upscalers(settings: Settings) -> Path | None:
+    """Return the folder of upscalers where it is not the WebUI's own, which has more than one."""
+    if settings.upscaler_dir is None and settings.has_checkout_models:
+        return None
+    return _there(settings.folder("upscaler"))
 
 
 def _own_options(folder: Path | None) -> Mapping[str, Any]:

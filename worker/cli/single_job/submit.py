@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from worker.cli.job_file import read_job
-from worker.cli.printing import complain, write_json
-from worker.cli.run import JOB_ERROR, JobFile, bar, read_file
-from worker.client import Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
+from worker.cli.printing import complain
+from worker.cli.single_job.job_file import read_job
+from worker.cli.single_job.progress_bar import progress_bar
+from worker.cli.single_job.run import AsJson, JobFile, read_file, show
+from worker.client import Answer, Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
 from worker.client.endpoint import key_name
 from worker.errors import WorkerError
+from worker.serving.local_result import SavedResult
 from worker.telemetry.progress import Progress
 
 app = typer.Typer(add_completion=False)
@@ -26,11 +29,13 @@ def submit(
     endpoint: Annotated[str, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where pictures go.")] = Path("out"),
     timeout: Annotated[float | None, typer.Option(metavar="S", help="Cancel the job after this many seconds.")] = None,
+    in_full: AsJson = False,
 ) -> None:
-    """Run one job on an endpoint; the answer goes to standard output as JSON.
+    """Run one job on an endpoint, and leave its pictures and its answer in a folder.
 
-    The key is read from RUNPOD_API_KEY, for a worker's own URL from HTTP_API_KEY. Exit code 1 when the job failed; the
-    error answer is on standard output then.
+    The key is read from RUNPOD_API_KEY, for a worker's own URL from HTTP_API_KEY. Where standard output is no terminal,
+    the answer goes there as JSON. Exit code 1 when the job failed, 130 after Ctrl-C; the error answer is on standard
+    output then.
     """
     try:
         wanted = read_job(read_file(job), "standard input" if job == "-" else job)
@@ -45,13 +50,14 @@ def submit(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"--out {out} can't be made: {error.strerror}") from error
-    answer = _submit(client, wanted, out, timeout)
-    write_json(answer)
-    raise typer.Exit(JOB_ERROR if "error" in answer else 0)
+    answer, saved = _submit(client, wanted, out, timeout)
+    show(answer, saved, in_full=in_full)
 
 
-def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float | None) -> dict[str, Any]:
-    """Return the answer, its pictures replaced by the files they were written to.
+def _submit(
+    endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float | None
+) -> tuple[dict[str, Any], SavedResult | None]:
+    """Return the answer, and the files that it and its pictures were written to.
 
     Codes besides the worker's own: ``cancelled``, ``timed_out``, ``endpoint`` (refused or out of reach), ``not_saved``.
     """
@@ -64,21 +70,27 @@ def _submit(endpoint: Endpoint, job: dict[str, Any], out: Path, timeout: float |
             for picture in running.pictures(timeout):
                 if picture.image is not None:
                     complain(f"Picture: {picture.save(out)}")
-        with bar() as sink:
+        with progress_bar("waiting for the endpoint") as sink:
             for state in running.stream(timeout):
                 if state.waits_for not in (None, told):
                     told = state.waits_for
                     complain(f"Still in the queue: {told}")
                 sink(_progress(state.status, dict(state.progress)))
         answer = running.state.answer()
-        paths = answer.save(out) if answer.images else []
+        return dict(answer), _save(answer, out)
     except JobFailed:
-        return dict(running.state.output) if running and isinstance(running.state.output, dict) else _said(running)
+        failed = running.state.output if running else None
+        return (dict(failed) if isinstance(failed, dict) else _said(running)), None
     except (KeyboardInterrupt, JobCancelled, JobTimedOut, EndpointError, OSError, ValueError) as error:
-        return _ended(error, running)
-    for path in paths:
-        complain(f"Picture: {path}")
-    return {**answer, **({"images": [str(path) for path in paths]} if paths else {})}
+        return _ended(error, running), None
+
+
+def _save(answer: Answer, out: Path) -> SavedResult:
+    paths = answer.save(out) if answer.images else []
+    file = out / "answer.json"
+    content = {**answer, **({"images": [path.name for path in paths]} if paths else {})}
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return SavedResult(file, tuple(str(path) for path in paths))
 
 
 def _ended(error: BaseException, running: EndpointJob | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""One job: run here or sent to an endpoint, and what a person is told of it."""
