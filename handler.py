@@ -18,9 +18,9 @@ from worker.app import Worker
 from worker.common.malloc import return_large_blocks
 from worker.errors import WorkerError
 from worker.ingress import refuse_sdk_workers, serves_http
-from worker.serving.local_result import LocalRun
 from worker.settings import read_settings
 from worker.telemetry import logs, output
+from worker.telemetry.local_run import LocalRun
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""

@@ -44,7 +44,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from worker.common.cancellation import unless_set
 from worker.common.strict_json import encode
 from worker.serving.job_handler import JobHandler
-from worker.serving.local_result import LocalRun
+from worker.telemetry.local_run import LocalRun
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from worker.common.cancellation import cancel_and_wait
 from worker.errors import InternalError, WorkerError
 from worker.serving.answer import SealedAnswer, SealedItems, seal
-from worker.serving.local_result import LocalRun, lines_for_people, save_locally
+from worker.serving.local_result import lines_for_people, save_locally
 from worker.serving.reporter import Reporter
 from worker.telemetry.logs import get_logger
 from worker.telemetry.progress import Throttle
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from worker.settings import Settings
+    from worker.telemetry.local_run import LocalRun
     from worker.telemetry.progress import PieceSink, ProgressSink
 
 _log = get_logger("serving")

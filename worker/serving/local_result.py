@@ -6,14 +6,12 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from worker.telemetry.progress import Progress, ProgressSink
 
 _SIGNATURES = (
     ("png", 0, b"\x89PNG\r\n\x1a\n"),
@@ -23,18 +21,6 @@ _SIGNATURES = (
 )
 _OWN_NAME = re.compile(r"\d{3}\.[a-z]+")
 """Pictures of a local run: nothing else in the folder is ever removed."""
-
-
-def _untold(_: Progress) -> None:
-    """Tell nobody."""
-
-
-@dataclass(slots=True)
-class LocalRun:
-    """One job of a local run: who is told of its progress, and afterwards what a person is told of its end."""
-
-    on_progress: ProgressSink = _untold
-    lines: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

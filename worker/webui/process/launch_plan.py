@@ -33,7 +33,7 @@ from worker.webui.process.process import Program, environment_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.settings import Settings
+    from worker.settings import ModelKind, Settings
     from worker.webui.names.weights import Weights
 
 A1111 = "a1111"
@@ -205,7 +205,7 @@ def plan(
             vae_dir=_made(settings.folder("vae")),
             controlnet_dir=_made(settings.folder("controlnet")) if _has_controlnet(folder) else None,
             annotator_dir=_there(settings.folder("annotator")) if _has_controlnet(folder) else None,
-            upscaler_dir=_upscalers(settings),
+            upscaler_dir=_beside_the_webuis(settings, "upscaler"),
             settings_file=options_file,
             checkpoint=checkpoint.absolute() if checkpoint is not None else None,
             xformers=xformers,
@@ -227,7 +227,7 @@ def plan(
             disable_mmap=_sequential(settings),
             checkpoints_in_memory=checkpoints_in_memory(memory),
             loras_in_memory=loras_in_memory(memory),
-            detectors=_there(settings.folder("detector")),
+            detectors=_beside_the_webuis(settings, "detector"),
             own=_own_options(folder),
         ),
         checkpoint=checkpoint,
@@ -291,11 +291,10 @@ def _there(folder: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _upscalers(settings: Settings) -> Path | None:
-    """Return the folder of upscalers where it is not the WebUI's own, which has more than one."""
-    if settings.upscaler_dir is None and settings.has_checkout_models:
-        return None
-    return _there(settings.folder("upscaler"))
+def _beside_the_webuis(settings: Settings, kind: ModelKind) -> Path | None:
+    """Return the folder of models of `kind`; None: there is none, or it is the WebUI's own."""
+    is_own = settings.has_checkout_models and getattr(settings, f"{kind}_dir") is None
+    return None if is_own else _there(settings.folder(kind))
 
 
 def _own_options(folder: Path | None) -> Mapping[str, Any]:
