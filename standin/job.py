@@ -60,6 +60,7 @@ class Processing:
     all_seeds: list[int] = field(default_factory=list)
     all_subseeds: list[int] = field(default_factory=list)
     loras: tuple[Applied, ...] = ()
+    lora_hashes: dict[str, str] = field(default_factory=dict)
     start: Callable[[Processing], None] | None = None
     """Sets the next two for a fresh run: scripts run the same request several times."""
     prepare: Callable[[Processing], None] | None = None

@@ -23,6 +23,7 @@ ENDINGS = (".pt", ".ckpt", ".safetensors")
 SDXL_KEYS = ("lora_te2_", "lora_te1_")
 DOWN = (".lora_down.weight", ".lora_A.weight")
 MATRIX = 2
+HASH_DIGITS = 12
 LAYER_MARKS = (
     ("lora_unet_", "diffusion_model_"),
     ("lora_te1_", "0_transformer_"),
@@ -48,6 +49,11 @@ class Network:
     def alias(self) -> str:
         """The name that the training wrote into the file; tags may use it too."""
         return str(self.metadata.get("ss_output_name") or self.name)
+
+    @property
+    def short_hash(self) -> str:
+        """The beginning of the hash that its trainer wrote into the file; "" where there is none."""
+        return str(self.metadata.get("sshs_model_hash") or "")[:HASH_DIGITS]
 
     def listed(self) -> dict[str, Any]:
         """The entry of `GET /sdapi/v1/loras`."""
@@ -106,6 +112,12 @@ class Networks:
         """Every LoRA as JSON."""
         self.refresh()
         return [network.listed() for network in self._by_name.values()]
+
+    def hashes(self, tags: Sequence[Tag]) -> dict[str, str]:
+        """Names and hashes of the LoRAs that these tags load, whether their layers fit or not; without a hash, none."""
+        named = [tag.arguments[0] for tag in tags if tag.kind in ("lora", "lyco") and tag.arguments]
+        found = {name: self._by_alias[name].short_hash for name in named if name in self._by_alias}
+        return {name: digits for name, digits in found.items() if digits}
 
     def apply(self, tags: Sequence[Tag], weights: Weights) -> tuple[Applied, ...]:
         """The LoRAs of these tags that change a picture of this model.

@@ -14,7 +14,10 @@ from .job import result
 from .prompts import strip_comments, take_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .job import Processed, Processing
+    from .prompts import Tag
     from .webui import WebUI
 
 MAX_SEED = 4294967294
@@ -137,6 +140,15 @@ def _activate_networks(webui: WebUI, p: Processing, indexes: range) -> None:
     if webui.faults.take("starved-lora", where=bool(tags)):
         webui.networks.starve(tags)
     p.loras = webui.networks.apply(tags, weights)
+    note_loras(webui, p, tags)
+
+
+def note_loras(webui: WebUI, p: Processing, tags: Sequence[Tag]) -> None:
+    """Write the LoRAs that these tags load into the infotext, beside those of an earlier pass."""
+    p.lora_hashes |= webui.networks.hashes(tags)
+    if p.lora_hashes and webui.options.get("lora_add_hashes_to_infotext"):
+        told = ", ".join(f"{name}: {digits}" for name, digits in p.lora_hashes.items())
+        p.extra_generation_params["Lora hashes"] = told
 
 
 def _setup_prompts(webui: WebUI, p: Processing, seed: int, subseed: int) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import samplers
 from .errors import WebUIError, type_error
+from .processing import note_loras
+from .prompts import take_tags
 from .sampling import LATENT, latent_size
 from .upscalers import LATENT_MODES
 
@@ -119,6 +121,9 @@ class TextToImage:
             raise WebUIError("AssertionError", f"bad sampler name: {sampler}")
         if p.value("denoising_strength") is None:
             raise type_error("'>' not supported between instances of 'NoneType' and 'int'")
+        other = p.value("hr_prompt")
+        if other and not p.value("disable_extra_networks"):
+            note_loras(self._webui, p, take_tags(str(other))[1])
         size = self._hires.size
         if min(size) <= 0:
             raise WebUIError("RuntimeError", f"Trying to create tensor with negative dimension {min(size) // LATENT}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.test_kinds import picture
-from tests.support import pictures
+from tests.support import models, pictures
+from worker.webui.result.probe import LOOK_AGAIN
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker
@@ -76,6 +78,7 @@ def test_a_model_or_sampler_of_a_later_step_that_was_not_used_is_the_webuis_faul
         ("wrong-negative", "negative prompt", {"negative_prompt": "blurry"}),
         ("lost-style", "prompt", {"styles": ["Film"]}),
         ("lost-tag", "LoRA tags in the prompt", {"loras": ["add_detail"]}),
+        ("no-loras", "LoRAs that were loaded", {"loras": ["add_detail"]}),
         ("wrong-seed", "seeds", {}),
     ],
 )
@@ -85,6 +88,20 @@ def test_a_prompt_or_seed_that_was_read_otherwise_is_noticed(
     assert "error" not in worker.run(**job)
     worker.fault(fault)
     assert what in mismatches(worker.run(**job))
+
+
+def test_loras_without_a_hash_of_their_own_are_missed_too_once_they_had_an_effect(worker: Worker) -> None:
+    row = worker.host.backend.catalog.lora("add_detail")
+    assert row is not None
+    path = Path(row.path).with_name("nameless.safetensors")
+    models.lora(path, metadata={"sshs_model_hash": ""})
+    try:
+        assert "error" not in worker.run(loras=["nameless"])
+        worker.fault("no-loras", count=-1)
+        answers = [worker.run(loras=["nameless"]) for _ in range(LOOK_AGAIN)]
+    finally:
+        path.unlink()
+    assert mismatches(answers[-1]) == ["LoRAs that had an effect"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("Seed", "43"), ("Steps", "9"), ("Sampler", "Euler a"), ("Size", "8x8")])

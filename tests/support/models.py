@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from typing import TYPE_CHECKING
@@ -66,9 +67,13 @@ def bad_shape_checkpoint(path: Path) -> Path:
 
 
 def lora(path: Path, architecture: str = "sd1", metadata: Mapping[str, str] | None = None, *, width: int = 8) -> Path:
-    """A LoRA for models of this architecture; another `width` than 8 does not fit the checkpoints of this module."""
+    """A LoRA for models of this architecture; another `width` than 8 does not fit the checkpoints of this module.
+
+    Like nearly all that are trained, it carries its own hash, unless `metadata` says otherwise.
+    """
     layer = _LORA_LAYER[architecture]
     told = {"ss_base_model_version": BASE_VERSION[architecture], "ss_output_name": path.stem, "ss_network_dim": "4"}
+    told["sshs_model_hash"] = hashlib.sha256(path.stem.encode()).hexdigest()
     shapes: dict[str, tuple[int, ...]] = {
         f"{layer}.lora_down.weight": (4, width),
         f"{layer}.lora_up.weight": (width, 4),

@@ -58,6 +58,7 @@ def verify(
     error = (
         _unfit({**log.unfit, **made.found.unfit}, models, backend)
         or answer_checks.idle_upscalers(made.found.idle)
+        or answer_checks.stopped_loras(made.found.stopped)
         or _unused_refiner(job, models, mismatches)
         or answer_checks.conclude(mismatches, log.complaints)
     )

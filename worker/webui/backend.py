@@ -279,17 +279,35 @@ class Backend:
             loads=loads,
         )
         end = running() + timeout
+        due = self._loras_to_look_at(request)
+        # A look needs the GPU too, so that it is not given on before.
+        freed: Callable[[], None] = (lambda: None) if due else on_gpu_free
         try:
-            response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=on_gpu_free)
+            response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=freed)
         except WorkerError as error:
             if loads and error.details.get("half_loaded"):
                 self._last_title = ""  # which model is loaded now, nobody knows
                 self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise
-        if self._process is not None:
-            return response  # its log tells
-        found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
-        return replace(response, found=found)
+        if self._process is None:
+            found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
+            return replace(response, found=found)
+        if not due:
+            return response  # its log tells the rest
+        try:
+            stopped = await shielded(self._thread(self.probe.stopped, request, due, self._poster(end)))
+        except WorkerError as error:  # this job's own answer came whole, and the next request will see what is wrong
+            self._log.warning("a look at LoRAs failed", error=error.message)
+            return response
+        return replace(response, found=replace(response.found, stopped=stopped))
+
+    def _loras_to_look_at(self, request: Request) -> list[str]:
+        """Return the LoRAs of a request whose effect nothing tells, of a process of ours: those without a hash."""
+        if self._process is None:
+            return []
+        rows = {lora.name: self.catalog.lora(lora.name) for lora in request.expect.loras if lora.scale}
+        unnamed = [name for name, row in rows.items() if row is None or row.told_hash is None]
+        return self.probe.due(request, unnamed) if unnamed else []
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""

@@ -35,6 +35,7 @@ LISTINGS: dict[str, str] = {
     "controlnet_settings": "/controlnet/settings",
     "detectors": "/adetailer/v1/ad_model",
 }
+_TOLD_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Baseline:
 
     clip_skip: int = 1
     vae: str = "Automatic"
+    names_loras: bool = True
+    """Infotexts name the LoRAs that were loaded, by the hashes in their own metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,15 @@ class Lora:
     alias: str
     path: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def told_hash(self) -> str | None:
+        """Its hash as an infotext names it; None where its trainer wrote none: with ``--no-hashing`` there is no other.
+
+        Source: `NetworkOnDisk` in `extensions-builtin/Lora/network.py` of A1111 v1.10.1.
+        """
+        digits = self.metadata.get("sshs_model_hash")
+        return digits[:_TOLD_DIGITS] if isinstance(digits, str) and digits else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,9 @@ def make_ready(
 def read_baseline(options: Mapping[str, Any]) -> Baseline:
     """Return what holds, by the WebUI's options, where a job says nothing."""
     return Baseline(
-        clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1), vae=str(options.get("sd_vae") or "Automatic")
+        clip_skip=int(options.get("CLIP_stop_at_last_layers") or 1),
+        vae=str(options.get("sd_vae") or "Automatic"),
+        names_loras=options.get("lora_add_hashes_to_infotext") is True,
     )
 
 

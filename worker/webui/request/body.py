@@ -40,6 +40,7 @@ class Expectation:
             belongs to the checkpoint.
         seeds: Of each picture.
         loras: All that have to be applied, tags in the prompt included.
+        names_loras: The answer names those of `loras` that were loaded, by the hashes in their files.
         tags: Of the prompt as it was sent, each of which the WebUI has to have read.
         extras: ``extra_generation_params`` that have to be there, with their values.
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.
@@ -60,6 +61,7 @@ class Expectation:
     schedule: str | None = None
     vae: str | None = None
     loras: tuple[ChosenLora, ...] = ()
+    names_loras: bool = False
     tags: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     maps: int = 0
@@ -255,6 +257,7 @@ def _expectation(
         schedule=names.effective(chosen.sampling.sampler or DEFAULT_SAMPLER, chosen.sampling.scheduler),
         vae=None if vae == "Automatic" else vae,
         loras=() if job.disable_extra_networks else _each_once(chosen),
+        names_loras=baseline.names_loras,
         tags=tuple(tag.text for tag in lora_tags.parse(body["prompt"])),
         extras=extras,
         from_picture="init_images" in body,

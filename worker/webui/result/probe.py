@@ -1,8 +1,9 @@
 """Proof by tiny pictures of what A1111 answers 200 to and does not do, where its log can't tell.
 
-An upscaler whose weights are missing or refused makes a plain resize; a LoRA whose shapes do not fit changes nothing.
-The infotext names both. A small picture is made with each and without; what makes no difference does nothing. A server
-whose pictures don't depend on what was asked for (a mock of a WebUI) can't be judged so, and is taken at its word.
+An upscaler whose weights are missing or refused makes a plain resize; a LoRA whose shapes do not fit changes nothing; a
+WebUI that has lost its way may apply none any more. The infotext names them all the same. A small picture is made with
+each and without; what makes no difference does nothing. A server whose pictures don't depend on what was asked for (a
+mock of a WebUI) can't be judged so, and is taken at its word.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PLAIN = frozenset({"None", "Lanczos", "Nearest"})
 _SIDE = 32
 _SCALES = (1.0, 4.0)
 """A LoRA that is meant to do little still shows at four times its strength."""
+LOOK_AGAIN = 10
+"""Jobs with a LoRA after which it is looked at once more."""
 _SEEN = 1.0
 """Of 255, on average: more than the rounding by which two runs of the same request may differ on a GPU."""
 
@@ -37,7 +40,11 @@ class Probe:
     """Remembers what it has seen; one for the life of a WebUI's process."""
 
     def __init__(self) -> None:
-        self._effective: set[tuple[str, str]] = set()
+        self._effective: dict[tuple[str, str], int] = {}
+        """The LoRAs that have been seen to change a picture of a checkpoint, with the jobs since then."""
+        self._proven: set[tuple[str, str]] = set()
+        """Those that have ever been seen to."""
+        self._idle: set[tuple[str, str]] = set()
         self._plain: dict[str, bytes] = {}
         self._upscaling: set[str] = set()
 
@@ -47,14 +54,50 @@ class Probe:
         Raises:
             WorkerError: as `post` does; what was not seen is looked at the next time.
         """
-        title = str(request.body["override_settings"]["sd_model_checkpoint"])
-        unfit = {
-            lora.name: 0 for lora in request.expect.loras if lora.scale and not self._works(title, lora.name, post)
-        }
+        title = _title(request)
+        unfit, stopped = {}, []
+        for lora in dict.fromkeys(lora.name for lora in request.expect.loras if lora.scale):
+            known = (title, lora) in self._proven
+            if self._works(title, lora, post):
+                continue
+            if known:
+                stopped.append(lora)
+            else:
+                unfit[lora] = 0
         upscaler = request.body.get("hr_upscaler") if request.body.get("enable_hr") else None
         latent = isinstance(upscaler, str) and upscaler.startswith("Latent")
         named = [upscaler] if isinstance(upscaler, str) and not latent else []
-        return Findings(unfit, tuple(self.idle_upscalers(named, post)))
+        return Findings(unfit, tuple(self.idle_upscalers(named, post)), tuple(stopped))
+
+    def due(self, request: Request, loras: Iterable[str]) -> list[str]:
+        """Return those of the LoRAs that are to be looked at after this request; counts it for the others."""
+        title = _title(request)
+        found = []
+        for lora in loras:
+            if (title, lora) in self._idle:
+                continue
+            uses = self._effective.get((title, lora), LOOK_AGAIN)
+            if uses < LOOK_AGAIN:
+                self._effective[title, lora] = uses + 1
+            else:
+                found.append(lora)
+        return found
+
+    def stopped(self, request: Request, loras: Iterable[str], post: Post) -> tuple[str, ...]:
+        """Return those of the LoRAs that had an effect and have none any more.
+
+        One that never had any is not asked for again: its weights may be zeros. Raises what `post` raises.
+        """
+        title = _title(request)
+        found = []
+        for lora in loras:
+            known = (title, lora) in self._proven
+            if not self._works(title, lora, post):
+                if known:
+                    found.append(lora)
+                else:
+                    self._idle.add((title, lora))
+        return tuple(found)
 
     def unseen(self, upscalers: Iterable[str]) -> list[str]:
         """Return those of the upscalers that have yet to be looked at."""
@@ -78,7 +121,9 @@ class Probe:
 
     def _works(self, title: str, lora: str, post: Post) -> bool:
         """Return whether a LoRA changes a picture of the checkpoint with this title."""
-        if (title, lora) in self._effective:
+        uses = self._effective.get((title, lora), LOOK_AGAIN)
+        if uses < LOOK_AGAIN:
+            self._effective[title, lora] = uses + 1
             return True
         if title not in self._plain:
             self._plain[title] = made(_tiny(title), post)
@@ -87,9 +132,15 @@ class Probe:
             difference(made(_tiny(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
         )
         if differing or difference(made(_tiny(title, seed=2), post), plain) < _SEEN:
-            self._effective.add((title, lora))
+            self._effective[title, lora] = 1
+            self._proven.add((title, lora))
             return True
+        self._effective.pop((title, lora), None)
         return False
+
+
+def _title(request: Request) -> str:
+    return request.expect.checkpoint.title
 
 
 def made(body: dict[str, Any], post: Post) -> bytes:

@@ -75,6 +75,7 @@ def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catal
     lost = [tag for tag in expect.tags if not all(tag in prompt for prompt in answer.prompts)]
     if lost:
         found.append(Mismatch("LoRA tags in the prompt", lost, []))
+    found += _unloaded(expect, answer, catalog)
     pictures = len(answer.images) - answer.first
     if pictures < expect.count + expect.steps_back:
         found.append(Mismatch("number of pictures", expect.count + expect.steps_back, pictures))
@@ -87,6 +88,17 @@ def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catal
     if expect.parameters is not None:
         found += _parameter_mismatches(expect, expect.parameters, answer, catalog)
     return found
+
+
+def _unloaded(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> list[Mismatch]:
+    """Return the LoRAs that the infotext would name, had they been loaded, and does not."""
+    if not expect.names_loras:
+        return []
+    rows = {lora.name: catalog.lora(lora.name) for lora in expect.loras}
+    asked = {name: row.told_hash for name, row in rows.items() if row is not None and row.told_hash}
+    told = str(answer.parameter("Lora hashes") or "").strip('"')
+    loaded = dict(each.split(": ", 1) for each in told.split(", ") if ": " in each)
+    return _differ("LoRAs that were loaded", asked, {name: loaded[name] for name in asked if name in loaded})
 
 
 def _parameter_mismatches(
@@ -184,10 +196,12 @@ class Findings:
     Attributes:
         unfit: LoRAs; how many of their layers do not fit is not known, hence 0.
         idle: Upscalers that only resize.
+        stopped: LoRAs that had an effect before.
     """
 
     unfit: Mapping[str, int] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
 
 def read_log(lines: Sequence[str]) -> LogFindings:
@@ -232,6 +246,17 @@ def idle_upscalers(names: Sequence[str]) -> ModelDamaged | None:
         return None
     said = ", ".join(map(repr, names))
     return ModelDamaged(f"upscaler {said} only resized the picture: its weights could not be used", hint=WEIGHTS_HINT)
+
+
+def stopped_loras(names: Sequence[str]) -> WrongResult | None:
+    """Return the error for LoRAs that the WebUI has stopped applying, None where there are none."""
+    if not names:
+        return None
+    said = ", ".join(map(repr, names))
+    return WrongResult(
+        f"LoRA {said} has no effect any more, though it had before: the WebUI applies none",
+        details={"mismatches": [{"what": "LoRAs that had an effect", "asked": list(names), "got": []}]},
+    )
 
 
 def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismatch]:
