@@ -20,6 +20,7 @@ from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.parse.switched_off import without_false
 from worker.contract.parse.workflow_parser import is_workflow, parse_workflow
+from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.kinds import Validate, WebUIGet
 from worker.errors import ClientError, InvalidInput, Problem
 
@@ -135,7 +136,10 @@ class _Parser:
         if form is NATIVE and is_workflow(fields):
             return parse_workflow(fields, limits=self.limits, named=self.workflows, unknown=self.unknown)
         guarded = fields is self.guarded
-        return parse_job(fields, limits=self.limits, guarded=guarded, unknown=self.unknown, empty=call.empty)
+        job = parse_job(fields, limits=self.limits, guarded=guarded, unknown=self.unknown, empty=call.empty)
+        if isinstance(job, (Workflow, Continue)) and not job.is_planned:
+            raise InvalidInput.at("type", f"a {job.kind} is not taken in this form; send it as the input itself")
+        return job
 
 
 def _parsed(call: Translation, form: Form, presets: Mapping[str, Preset], parser: _Parser) -> Accepted:
@@ -153,6 +157,8 @@ def _parsed(call: Translation, form: Form, presets: Mapping[str, Preset], parser
 
     def around(job: Job) -> Accepted:
         job.remember(warnings=told, written=call.written, base_models=bases)
+        for stage in job.plan if isinstance(job, (Workflow, Continue)) else ():
+            stage.job.remember(warnings=(), written={}, base_models=bases)
         return Accepted(job, form, applied, call)
 
     try:

@@ -239,10 +239,8 @@ class Production:
                 self._add(task, [str(image) for image in part.get("images") or ()], _rows(part))
                 status = "made"
             elif status != "made":
-                status = "skipped" if told == "skipped" else "failed"
-                task.message = _words(part.get("error")) or (
-                    "it has a final" if told == "skipped" else "no reason told"
-                )
+                status = "skipped" if told in _NOT_MADE else "failed"
+                task.message = _words(part.get("error")) or _NOT_MADE.get(told, "no reason told")
         return status
 
     def _add(self, task: Task, images: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -262,6 +260,10 @@ class Production:
             self._store.add(str(PurePosixPath(name).with_suffix(".json")), json.dumps(document, indent=1).encode())
         self._catalog.scan()
         self._catalog.read_missing_facts()
+
+
+_NOT_MADE = {"skipped": "it has a final", "rejected": "a judge stage rejected it"}
+"""Status of a part of a continuation → the reason why it has no picture."""
 
 
 def _new_name(task: Task) -> str:

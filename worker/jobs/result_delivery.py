@@ -60,7 +60,7 @@ class ResultDelivery:
         """
         await self._delivery.admit(job.output, context.target)
 
-    async def admit_rejected(self, job: Generation, context: JobContext) -> None:
+    async def admit_rejected(self, job: Job, context: JobContext) -> None:
         """Check before any picture is made that rejected ones can be stored, where the job wants it.
 
         Raises:
@@ -74,9 +74,7 @@ class ResultDelivery:
             moved = [replace(problem, path="output.rejected") for problem in error.problems]
             raise InvalidInput(moved) from None
 
-    async def store_rejected(
-        self, picture: Picture, number: int, seed: int, job: Generation, context: JobContext
-    ) -> str:
+    async def store_rejected(self, picture: Picture, number: int, seed: int, job: Job, context: JobContext) -> str:
         """Store a picture that was rejected and return its key.
 
         Raises:

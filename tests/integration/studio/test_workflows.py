@@ -203,6 +203,24 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
     assert asked(worker) == ["txt2img", "img2img", "txt2img"]
 
 
+def test_loopback_is_done_in_stages_as_the_webuis_script_does_it(worker: Worker) -> None:
+    start = worker.run_job({"id": "start", "input": {**SMALL, "width": 64, "height": 64}})["images"]
+    fields = {**SMALL, "init_images": start, "denoising_strength": 0.5, "script_name": "Loopback"}
+    whole = {"api": {"method": "POST", "endpoint": "/sdapi/v1/img2img"}}
+    worker.reset()
+    answer = worker.run_job({"id": "loop", "input": {**whole, "payload": {**fields, "script_args": [3, 0.1, "Lazy"]}}})
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    sent = [entry["json"] for entry in entries if entry["path"].endswith("/img2img")]
+    assert [(body["seed"], round(body["denoising_strength"], 4)) for body in sent] == [(7, 0.5), (8, 0.3828), (9, 0.1)]
+    assert all("script_name" not in body for body in sent)
+    by_hand = start
+    for number, strength in enumerate(body["denoising_strength"] for body in sent):
+        job = {**SMALL, "seed": 7 + number, "init_images": by_hand, "denoising_strength": strength}
+        by_hand = worker.run_job({"id": f"hand-{number}", "input": job})["images"]
+        assert pixels(answer["images"][number]) == pixels(by_hand[0])
+    assert len(answer["images"]) == 3
+
+
 async def run(worker: Worker, name: str, fields: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = await worker.host.run({"id": name, "input": fields}, on_progress=lambda _: None)
     return answer

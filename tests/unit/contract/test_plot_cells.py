@@ -8,8 +8,9 @@ import pytest
 
 from worker.contract.base.limits import Limits
 from worker.contract.parse.job_parser import cells_of, parse_job
+from worker.contract.types.composed.workflow import Workflow
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Upscale
+from worker.contract.types.kinds import Img2Img, Inpaint, Upscale
 from worker.errors import InvalidInput
 
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB" * 2
@@ -171,7 +172,6 @@ def test_sd_upscale_is_an_upscale_with_tiles() -> None:
 @pytest.mark.parametrize(
     ("name", "job_of_ours"),
     [
-        ("loopback", "img2img stages"),
         ("outpainting mk2", "outpaint"),
         ("poor man's outpainting", "outpaint"),
         ("img2img alternative test", "img2img"),
@@ -182,3 +182,50 @@ def test_a_script_that_is_not_run_names_the_job_that_does_it(name: str, job_of_o
     ((path, message),) = mistakes(init_images=[PICTURE], script={"name": name})
     assert path.startswith("script")
     assert job_of_ours in message
+
+
+def loops(*args: Any, **fields: Any) -> Workflow:
+    made = parse_job(
+        {"prompt": "a", "init_images": [PICTURE], **fields, "script_name": "Loopback", "script_args": list(args)}
+    )
+    assert isinstance(made, Workflow)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("curve", "strengths"),
+    [("Linear", [0.8, 0.5, 0.2]), ("aggressive", [0.8, 0.3757, 0.2]), ("Lazy", [0.8, 0.6243, 0.2])],
+)
+def test_loopback_is_a_workflow_whose_strength_follows_the_curve(curve: str, strengths: list[float]) -> None:
+    made = loops(3, 0.2, curve, "None", denoising_strength=0.8, seed=5)
+    jobs = [stage.job for stage in made.plan]
+    assert [round(job.denoising_strength or 0, 4) for job in jobs if isinstance(job, Img2Img)] == strengths
+    assert [(stage.source, stage.seed_offset) for stage in made.plan] == [(None, 0), ("loop-1", 1), ("loop-2", 2)]
+    assert made.output.intermediates == ["loop-1", "loop-2"]
+
+
+def test_batches_of_loopback_begin_anew_with_the_next_seed_and_show_their_last_pictures() -> None:
+    made = loops(4, seed=7, n_iter=2, batch_size=2, mask=PICTURE, override_settings={"img2img_color_correction": True})
+    first, second, *_ = (stage.job for stage in made.plan)
+    assert isinstance(first, Inpaint)
+    assert isinstance(second, Inpaint)
+    assert (first.seeds, first.inpainting_fill, second.inpainting_fill) == ([7, 11], None, 1)
+    assert made.output.intermediates is None
+    assert [warning.split()[0] for warning in made.warnings] == ["batch_size", "img2img_color_correction"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({"script_args": [0, 2, "steep", "CLIP"]}, ["script_args"] * 4),
+        ({"script_args": [17]}, ["script_args"]),
+        ({"n_iter": 17}, ["n_iter"]),
+        ({"init_images": [PICTURE, PICTURE]}, ["init_images"]),
+        ({"init_images": None}, ["init_images"]),
+        ({"seeds": [1, 2], "steps": "x"}, ["steps", "seeds"]),
+        ({"plot": {"x": {"field": "steps", "values": [1, 2]}}}, ["plot"]),
+    ],
+)
+def test_what_can_t_be_looped_is_told_by_its_field(fields: dict[str, Any], paths: list[str]) -> None:
+    job = {"init_images": [PICTURE], "script_name": "Loopback", **fields}
+    assert sorted(path for path, _ in mistakes(**job)) == sorted(paths)

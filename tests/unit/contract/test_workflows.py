@@ -9,9 +9,10 @@ import pytest
 
 from worker.contract.accept import accept
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
+from worker.contract.types.composed.acceptance import QualityCriterion
 from worker.contract.types.composed.workflow import Continue, Workflow
 from worker.contract.types.job import Txt2Img
-from worker.contract.types.kinds import Img2Img, Upscale
+from worker.contract.types.kinds import Img2Img, JudgeImages, Upscale
 from worker.errors import InvalidInput
 
 SHIPPED = read_workflows(
@@ -20,6 +21,8 @@ SHIPPED = read_workflows(
 BASE = {"name": "base", "type": "txt2img", "width": 768, "height": 1344}
 MID = {"name": "mid", "type": "img2img", "scale": 2, "upscaler": "Lanczos", "denoising_strength": 0.25}
 FINAL = {"name": "final", "type": "upscale", "scale": 2, "upscaler": "Lanczos"}
+
+JUDGE = {"type": "judge", "quality": {}}
 
 
 def read(*stages: Any, **fields: Any) -> Workflow:
@@ -58,6 +61,35 @@ def test_a_stage_may_begin_with_any_earlier_one() -> None:
     assert job.stage("final").source == "base"
 
 
+def test_stages_without_a_name_are_told_apart_from_those_that_have_one() -> None:
+    picture = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAknRFWHRw"
+    job = read({**BASE, "name": "img2img-1"}, {**MID, "name": ""}, FINAL)
+    assert [(stage.name, stage.source) for stage in job.plan][1:] == [
+        ("img2img-1-", "img2img-1"),
+        ("final", "img2img-1-"),
+    ]
+    job = read({"init_images": [picture]}, {**FINAL, "name": None})
+    assert [(stage.name, stage.source) for stage in job.plan] == [("img2img-0", None), ("upscale-1", "img2img-0")]
+
+
+def test_a_judge_stage_judges_the_stage_before_and_takes_defaults_of_the_whole() -> None:
+    job = read(BASE, {**JUDGE, "keep": "all"}, {"name": "again", "type": "judge"}, FINAL, quality={"least": 0.7})
+    first, again = job.plan[1].job, job.plan[2].job
+    assert isinstance(first, JudgeImages)
+    assert isinstance(again, JudgeImages)
+    assert [stage.source for stage in job.plan] == [None, "base", "judge-1", "again"]
+    assert (first.quality, again.quality) == (QualityCriterion(), QualityCriterion(least=0.7))
+    assert [stage.keep for stage in job.plan[1:3]] == ["all", "accepted"]
+
+
+def test_a_first_stage_may_make_pictures_until_enough_are_accepted() -> None:
+    job = read(BASE, MID, accept={"count": 2, "quality": {}})
+    base, mid = (stage.job for stage in job.plan)
+    assert isinstance(base, Txt2Img)
+    assert isinstance(mid, Img2Img)
+    assert (base.accept is not None, mid.accept) == (True, None)
+
+
 def test_the_number_and_size_of_pictures_are_for_the_first_stage() -> None:
     job = read({**BASE, "height": None}, MID, n_iter=4, width=512, height=640)
     base, mid = (stage.job for stage in job.plan)
@@ -92,6 +124,22 @@ def test_a_first_stage_may_begin_with_the_clients_picture() -> None:
         (({**BASE, "enabled": False},), {}, ["stages"]),
         (({**BASE, "output": {}},), {}, ["stages[0].output"]),
         (({**BASE, "seed_offset": -1},), {}, ["stages[0].seed_offset"]),
+        (({**BASE, "seed_offset": 2**52},), {"seed": 2**53 - 1}, ["stages[0].seed_offset"]),
+        ((BASE, {**MID, "scale": "x"}), {}, ["stages[1].scale"]),
+        ((BASE, {**MID, "scale": 100}), {}, ["stages[1].scale"]),
+        ((BASE, {**MID, "from": 5}), {}, ["stages[1].from"]),
+        (({**BASE, "name": "pictures"}, MID), {}, ["stages[0].name"]),
+        (tuple({**BASE, "name": f"b{number}"} for number in range(17)), {}, ["stages"]),
+        ((BASE, {**MID, "accept": {"quality": {}}}), {}, ["stages[1].accept"]),
+        ((BASE, MID), {"output": {"rejected": "store"}}, ["output.rejected"]),
+        ((JUDGE,), {}, ["stages[0].type"]),
+        ((BASE, {"type": "judge"}), {}, ["stages[1]"]),
+        ((BASE, {**JUDGE, "keep": "best"}), {}, ["stages[1].keep"]),
+        ((BASE, {**JUDGE, "images": ["key:a.png"]}), {}, ["stages[1].images"]),
+        ((BASE, {**JUDGE, "steps": 3}), {}, ["stages[1].steps"]),
+        ((BASE, {**JUDGE, "quality": {"least": 3}}), {}, ["stages[1].quality.least"]),
+        ((BASE, {"type": "judge"}), {"quality": {"least": 3}}, ["quality.least"]),
+        ((BASE, {**MID, "keep": "accepted"}), {}, ["stages[1].keep"]),
         ((BASE, MID), {"until": "end"}, ["until"]),
         ((BASE, MID), {"output": {"intermediates": ["bas"]}}, ["output.intermediates[0]"]),
         ((BASE, MID), {"steps": 999, "stesp": 1}, ["steps", "stesp"]),

@@ -55,12 +55,18 @@ def read_job_answer(answer: Mapping[str, Any], job: Mapping[str, Any]) -> Answer
         skipped = any(part.get("status") == "skipped" for part in parts)
         return AnsweredJob(pictures, (), _errors(parts), is_skipped=skipped and not pictures)
     stage = str(job.get("until") or FINAL)
-    return AnsweredJob(_pictures(answer, stage), _objects(answer.get("judged")), _errors(parts))
+    return AnsweredJob(_pictures(answer, stage), _judged(answer), _errors(parts))
+
+
+def _judged(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what judges said of each picture, of a job with `accept` or of the stages of a workflow."""
+    stages = [one for stage in _objects(told.get("stages")) for one in _objects(stage.get("judged"))]
+    return _objects(told.get("judged")) or stages
 
 
 def _pictures(told: Mapping[str, Any], stage: str) -> list[AnsweredPicture]:
     images = [image for image in told.get("images") or () if isinstance(image, str)]
-    seeds, rows, judged = told.get("seeds") or [], _objects(told.get("pictures")), _objects(told.get("judged"))
+    seeds, rows, judged = told.get("seeds") or [], _objects(told.get("pictures")), _judged(told)
     between = _intermediates(told, len(images))
     checks, keys = told.get("checks") or [], told.get("keys") or []
     found = []

@@ -124,8 +124,9 @@ WEBUI_BODY = WebUIBodyForm()
 def generation_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the WebUI's answer to a request for pictures, by ours."""
     info = answer.get("info", {})
+    earlier = [image for stage in answer.get("stages") or () for image in stage.get("images") or ()]  # of Loopback
     return {
-        "images": answer.get("images", []),
+        "images": [*earlier, *answer.get("images", ())],
         "parameters": answer.get("parameters", {}),
         "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
     }

@@ -11,6 +11,7 @@ from worker.contract.base.aliases import FOREIGN_NAMES
 from worker.contract.base.json_guard import problems_of, shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import as_written, root_of
+from worker.contract.expand.loopback import as_workflow, loop_problems
 from worker.contract.parse import wrapping
 from worker.contract.parse.alwayson_scripts import read_scripts
 from worker.contract.parse.normalise import Normal, normalise
@@ -21,7 +22,7 @@ from worker.contract.parse.unknown_fields import UnknownFieldReport, UnknownFiel
 from worker.contract.parse.validation_errors import in_order, problems_in, unknown_fields, without
 from worker.contract.rules.field_rules import problems_between, warnings_between
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Upscale, infer
+from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def _read(
             problems.extend(_elsewhere(problem, normal.written) for problem in wrong)
             told += [warning for cell in cells for warning in cell.job.warnings]
         job.remember(warnings=list(dict.fromkeys(told)), written=normal.written)
+        if normal.loops is not None and isinstance(job, Img2Img):
+            problems += [_elsewhere(problem, normal.written) for problem in loop_problems(job, normal.loops, limits)]
+            return (job, problems) if problems else (as_workflow(job, normal.loops), [])
     return job, problems
 
 

@@ -19,6 +19,8 @@ from worker.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.contract.expand.loopback import Loops
+
 _SAME_AS_UNSET: dict[str, frozenset[str]] = {
     "refiner_checkpoint": frozenset({"none"}),
     "scheduler": frozenset({"n/a"}),
@@ -107,6 +109,7 @@ class Normal:
         problems: Mistakes found on the way; their paths are as the client wrote them.
         warnings: What was ignored and why.
         empty: Names of the fields that say nothing.
+        loops: Of the script Loopback, where the job chooses it.
     """
 
     fields: dict[str, Any]
@@ -114,6 +117,7 @@ class Normal:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     empty: tuple[str, ...] = ()
+    loops: Loops | None = None
 
     def put(self, target: str, value: object, written: str) -> None:
         """Set `target` (``output.format``) to `value`, found at `written`; two values for one thing are a mistake."""

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import PydanticCustomError
+
 from worker.common.suggestions import nearest, plain
 from worker.contract.base.json_guard import shown, word
+from worker.contract.expand.loopback import MOST_LOOPS, Loops
 from worker.contract.parse.xyz_axes import read_xyz_plot
+from worker.contract.types.fields import Number, Whole, mistake
 from worker.errors import Problem
 
 if TYPE_CHECKING:
@@ -276,6 +280,32 @@ def _sd_upscale(normal: Normal, args: dict[str, Any], path: str) -> None:
 
 
 def _loopback(normal: Normal, args: dict[str, Any], path: str) -> None:
-    loops, final = args.get("Loops", 4), args.get("Final denoising strength", 0.5)
-    stages = f'workflow of {loops} img2img stages, the last with "denoising_strength": {final}'
-    normal.problems.append(Problem(path, f"is not run inside the WebUI: send a {stages}, each from the one before"))
+    readers: dict[str, tuple[Callable[[object], Any], object]] = {
+        "Loops": (Whole(1, MOST_LOOPS).read, 4),
+        "Final denoising strength": (Number(0, 1).read, 0.5),
+        "Denoising strength curve": (_curve, "Linear"),
+        "Append interrogated prompt at each iteration": (_no_interrogation, "None"),
+    }
+    found: list[Any] = []
+    for label, (read, default) in readers.items():
+        try:
+            found.append(read(args.get(label, default)))
+        except PydanticCustomError as error:
+            normal.problems.append(Problem(path, f"{label}: {error.message()}"))
+    if not normal.fields.get("init_images"):
+        normal.problems.append(Problem("init_images", "is needed for Loopback: the picture to start from"))
+    elif len(found) == len(readers):
+        normal.loops = Loops(found[0], found[1], found[2], path)
+
+
+def _curve(value: object) -> str:
+    curve = word(value)
+    if curve not in ("aggressive", "linear", "lazy"):
+        raise mistake(f"must be Aggressive, Linear or Lazy, not {shown(value)}")
+    return curve
+
+
+def _no_interrogation(value: object) -> str:
+    if word(value) not in ("none", ""):
+        raise mistake("must be None: send interrogate, and its prompt in the job that goes on with the picture")
+    return ""

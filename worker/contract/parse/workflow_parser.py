@@ -10,9 +10,22 @@ from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import root_of
 from worker.contract.parse.job_parser import parse_job
-from worker.contract.types.composed.workflow import Continue, Stage, StageFields, Workflow, start_reference
-from worker.contract.types.job import Generation, Job
-from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
+from worker.contract.rules.stage_fields import (
+    BROUGHT,
+    CONTINUED,
+    IMG2IMG_UPSCALER,
+    OF_THE_WHOLE,
+    STAGE_KINDS,
+    name_of,
+    placing_fields,
+    read_placing,
+    readable_fields,
+    seeds_of,
+    stage_job_fields,
+)
+from worker.contract.types.composed.workflow import MOST_STAGES, Continue, Stage, Workflow
+from worker.contract.types.job import LARGEST_SEED, Generation, Job
+from worker.contract.types.kinds import TYPE_WORDS, JudgeImages, infer
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -20,20 +33,6 @@ if TYPE_CHECKING:
 
 Definition = Mapping[str, Any]
 """A named workflow: ``stages``, and defaults of their fields."""
-
-STAGE_KINDS = ("txt2img", "img2img", "inpaint", "upscale")
-CONTINUED = "pictures"
-"""The name by which the first stage of a continuation refers to the pictures that it is given."""
-_PLACING = frozenset({"name", "type", "from", "enabled", "seed_offset"})
-_OF_THE_WHOLE = frozenset(Job.model_fields) - {"on_mismatch"} | {"stream"}
-_OF_THE_FIRST = frozenset(
-    {"width", "height", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "dynamic_prompts", "init_images"}
-    | {"image", "mask", "outpaint", "pool"}
-)
-"""Fields that decide on how many pictures there are and how large: a later stage takes both from its pictures."""
-_BROUGHT = frozenset({"init_images", "image"})
-_OTHER_NAMES = frozenset({"sampler_index", "dynamic_prompts", "alwayson_scripts", "script_name", "script_args"})
-_IMG2IMG_UPSCALER = "upscaler_for_img2img"
 
 
 def is_workflow(raw: object) -> bool:
@@ -75,6 +74,8 @@ class _Reader:
         self._given = {**{name: value for name, value in definition.items() if name != "stages"}, **given}
         self._by_name = isinstance(given.get("stages"), dict)
         self._written = self._merged(definition.get("stages"), given.get("stages"))
+        self._kinds = [self._stage_kind(number, fields)[0] for number, fields in enumerate(self._written)]
+        self._names = self._stage_names()
         self._stages: list[Stage] = []
 
     def read(self) -> Workflow | Continue:
@@ -83,12 +84,15 @@ class _Reader:
             for name, value in self._given.items()
             if name != "stages" and (name in self._kind.model_fields or name == "return")
         }
-        placing = [{name: value for name, value in fields.items() if name in _PLACING} for fields in self._written]
+        placing = [
+            {name: value for name, value in fields.items() if name in placing_fields(kind)}
+            for fields, kind in zip(self._written, self._kinds, strict=True)
+        ]
         job: Job | None = None
         try:
             job = parse_job({**envelope, **({"stages": placing} if placing else {})}, limits=self._limits)
         except InvalidInput as error:
-            of_union = "stages" if placing else ""  # that it is no object either
+            of_union = "stages" if placing and len(placing) <= MOST_STAGES else ""  # that it is no object either
             self._problems += [self._placed(problem) for problem in error.problems if problem.path != of_union]
         for number, fields in enumerate(self._written):
             self._read_stage(number, fields)
@@ -118,7 +122,7 @@ class _Reader:
         if isinstance(given, dict):
             changes = [(f"stages.{name}", name, fields) for name, fields in given.items()]
         elif isinstance(given, list):
-            changes = [(f"stages[{n}]", _name_of(fields), fields) for n, fields in enumerate(given)]
+            changes = [(f"stages[{n}]", name_of(fields), fields) for n, fields in enumerate(given)]
         elif given is not None:
             self._problems.append(Problem("stages", f"must be a list of stages, not {shown(given)}"))
         read = []
@@ -156,15 +160,17 @@ class _Reader:
     def _read_stage(self, number: int, fields: Mapping[str, Any]) -> None:
         place = self._place(number)
         own = {name: value for name, value in fields.items() if value is not None}
-        for name in sorted(own.keys() & _OF_THE_WHOLE):
+        for name in sorted(own.keys() & OF_THE_WHOLE):
             self._problems.append(Problem(f"{place}.{name}", "belongs to the whole job, not to a stage"))
-        kind = self._stage_kind(number, own, place)
+        kind, problem = self._stage_kind(number, own)
         if kind is None:
+            self._problems += [Problem(f"{place}.type", *problem)]
             return
-        name = self._stage_name(own, kind, number, place)
+        name = self._names[number]
+        self._check_name(number, place)
         source = self._source(number, own, kind, place)
-        raw = self._stage_fields(own, kind, source=source)
-        scale = raw.pop("scale", None) if kind in ("img2img", "inpaint") else None
+        raw = stage_job_fields(own, kind, self._defaults(), source=source)
+        scale = own.get("scale") if "scale" in placing_fields(kind) else None
         if scale is not None and (raw.keys() & {"width", "height"}):
             self._problems.append(Problem(f"{place}.scale", "can't be combined with width or height; send one of them"))
         try:
@@ -175,14 +181,26 @@ class _Reader:
                 for problem in error.problems
             ]
             return
+        if isinstance(job, Workflow):
+            field = "script" if "script" in own else "script_name"
+            self._problems.append(Problem(f"{place}.{field}", "can't be a stage: write each loop as an img2img stage"))
+            return
         given = frozenset(field for field in job.model_fields_set if root_of(job.path(field)) in own)
         job.remember(
             warnings=[],
             written={field: self._in_stage(job.path(field), place, own) for field in type(job).model_fields},
         )
-        placing = _placing(own)
+        if isinstance(job, Generation) and job.accept is not None and source is not None:
+            message = 'makes seed after seed, in the first stage only; put a stage of "type": "judge" behind this one'
+            self._problems.append(Problem(job.path("accept"), message))
+        placing = read_placing(own, kind)
         if placing is None:
             return  # what is wrong with it is told by the envelope
+        offset = placing.seed_offset or 0
+        highest = max([offset, *(seed + offset for seed in seeds_of(job))])
+        if highest > LARGEST_SEED:
+            message = f"makes a seed of {highest}; at most {LARGEST_SEED} is possible"
+            self._problems.append(Problem(f"{place}.seed_offset", message))
         self._stages.append(
             Stage(
                 name,
@@ -190,8 +208,9 @@ class _Reader:
                 job,
                 source,
                 enabled=placing.enabled is not False,
-                seed_offset=placing.seed_offset or 0,
+                seed_offset=offset,
                 scale=placing.scale if scale is not None else None,
+                keep=placing.keep or "accepted",
                 own=given,
             )
         )
@@ -199,38 +218,46 @@ class _Reader:
     def _in_stage(self, path: str, place: str, own: Mapping[str, Any]) -> str:
         """Return where the client wrote the field of a stage: in the stage, or as a default of all stages."""
         root = root_of(path)
-        if root == "override_settings" and _IMG2IMG_UPSCALER in path and "upscaler" in own:
+        if root == "override_settings" and IMG2IMG_UPSCALER in path and "upscaler" in own:
             return f"{place}.upscaler"
         if root not in own and root in self._defaults():
             return path
         return f"{place}.{path}".rstrip(".")
 
-    def _stage_kind(self, number: int, own: Mapping[str, Any], place: str) -> str | None:
+    def _stage_kind(self, number: int, own: Mapping[str, Any]) -> tuple[str | None, tuple[str, str | None]]:
+        """Return the kind of a stage, or what is wrong with it: the words, and what may be meant."""
         given = own.get("type")
         if given is None:
             kind = infer({**self._defaults(), **own}) if number == 0 and self._kind is Workflow else None
             if "mask" in own or "outpaint" in own:
                 kind = "inpaint"
-            if kind not in STAGE_KINDS:
-                self._problems.append(Problem(f"{place}.type", f"is missing: one of {', '.join(STAGE_KINDS)}"))
-                return None
-            return kind
+            if kind in STAGE_KINDS:
+                return kind, ("", None)
+            return None, (f"is missing: one of {', '.join(STAGE_KINDS)}", None)
         kind = TYPE_WORDS.get(word(given))
-        if kind not in STAGE_KINDS:
-            near = nearest(given, STAGE_KINDS) if isinstance(given, str) else None
-            self._problems.append(
-                Problem(f"{place}.type", f"must be one of {', '.join(STAGE_KINDS)}, not {shown(given)}", near)
-            )
-            return None
-        return kind
+        if kind in STAGE_KINDS:
+            return kind, ("", None)
+        near = nearest(given, STAGE_KINDS) if isinstance(given, str) else None
+        return None, (f"must be one of {', '.join(STAGE_KINDS)}, not {shown(given)}", near)
 
-    def _stage_name(self, own: Mapping[str, Any], kind: str, number: int, place: str) -> str:
-        name = own.get("name")
-        if not isinstance(name, str):
-            return f"{kind}-{number}"
-        if any(_name_of(fields) == name for fields in self._written[:number]):
+    def _stage_names(self) -> list[str]:
+        """Return the name of each stage: its own, else its kind and its place, told apart from the others' own."""
+        given = [name_of(fields) for fields in self._written]
+        names: list[str] = []
+        for number, (name, kind) in enumerate(zip(given, self._kinds, strict=True)):
+            own = name or f"{kind or 'stage'}-{number}"
+            while name is None and own in given:
+                own += "-"
+            names.append(own)
+        return names
+
+    def _check_name(self, number: int, place: str) -> None:
+        name = self._names[number]
+        if name in self._names[:number]:
             self._problems.append(Problem(f"{place}.name", f"{name!r} is the name of an earlier stage"))
-        return name
+        elif name == CONTINUED:
+            message = f"{name!r} is the word for the pictures that continue is given; take another name"
+            self._problems.append(Problem(f"{place}.name", message))
 
     def _source(self, number: int, own: Mapping[str, Any], kind: str, place: str) -> str | None:
         """Return the stage whose pictures this one begins with; a mistake in it is noted."""
@@ -239,28 +266,33 @@ class _Reader:
             if begins is not None:
                 self._problems.append(Problem(f"{place}.from", "a txt2img stage begins with nothing; make it img2img"))
             return None
-        pictures = own.keys() & {"init_images", "image"}
-        if pictures and begins is not None:
-            self._problems.append(Problem(f"{place}.{min(pictures)}", "can't be combined with from"))
-        if pictures or (number == 0 and {"init_images", "image"} & self._given.keys()):
+        if self._brings_pictures(number, own, kind, place):
             return None
-        earlier = [_name_of(fields) or self._default_name(fields, n) for n, fields in enumerate(self._written[:number])]
+        earlier = self._names[:number]
         if self._kind is Continue:
             earlier = [CONTINUED, *earlier]
             begins = begins if begins in earlier else None  # a stage that has been run: its pictures are the given ones
             return str(begins or earlier[-1])
-        if begins is None:
-            if not earlier:
-                self._problems.append(Problem(f"{place}.type", f"the first stage needs a picture to be {kind}"))
+        if begins is None and not earlier:
+            needs = "a stage before it" if kind == "judge" else "a picture"
+            self._problems.append(Problem(f"{place}.type", f"the first stage needs {needs} to be {kind}"))
+        if not isinstance(begins, str):  # what is no text is told by the envelope
             return earlier[-1] if earlier else CONTINUED
         if begins not in earlier:
             message = f"must be an earlier stage ({', '.join(earlier) or 'there is none'}), not {shown(begins)}"
-            near = nearest(begins, earlier) if isinstance(begins, str) else None
-            self._problems.append(Problem(f"{place}.from", message, near))
-        return str(begins)
+            self._problems.append(Problem(f"{place}.from", message, nearest(begins, earlier)))
+        return begins
 
-    def _default_name(self, fields: Mapping[str, Any], number: int) -> str:
-        return f"{TYPE_WORDS.get(word(fields.get('type')), 'txt2img')}-{number}"
+    def _brings_pictures(self, number: int, own: Mapping[str, Any], kind: str, place: str) -> bool:
+        """Return whether a stage begins with pictures of its own; a mistake in that is noted."""
+        pictures = own.keys() & ({"images"} | BROUGHT if kind == "judge" else BROUGHT)
+        if pictures and kind == "judge":
+            message = "is not a field of a judge stage: it judges the pictures of the stage that it comes from"
+            self._problems.append(Problem(f"{place}.{min(pictures)}", message))
+            return False
+        if pictures and own.get("from") is not None:
+            self._problems.append(Problem(f"{place}.{min(pictures)}", "can't be combined with from"))
+        return bool(pictures) or (number == 0 and kind != "judge" and bool(BROUGHT & self._given.keys()))
 
     def _defaults(self) -> dict[str, Any]:
         """Return the fields of the whole job that its stages take over."""
@@ -270,32 +302,9 @@ class _Reader:
             if name == "on_mismatch" or (name not in self._kind.model_fields and name not in ("return", "about"))
         }
 
-    def _stage_fields(self, own: Mapping[str, Any], kind: str, *, source: str | None) -> dict[str, Any]:
-        """Return the raw job of a stage: its own fields over those defaults of the workflow that its kind has."""
-        readable = _readable(kind, tiled="tiles" in own)
-        begins_anew = source is None
-        taken = {
-            name: value
-            for name, value in self._defaults().items()
-            if name in readable and (begins_anew or name not in _OF_THE_FIRST)
-        }
-        raw = {**taken, **{name: value for name, value in own.items() if name not in _PLACING}}
-        for name in _OF_THE_WHOLE:
-            raw.pop(name, None)
-        if issubclass(KINDS[kind], Img2Img):
-            if "upscaler" in raw and "tiles" not in raw:
-                options = raw.get("override_settings")
-                kept = options if isinstance(options, dict) else {}
-                raw["override_settings"] = {_IMG2IMG_UPSCALER: raw.pop("upscaler"), **kept}
-            if source is not None:
-                raw.setdefault("init_images", [start_reference(source)])
-        elif KINDS[kind] is Upscale and source is not None:
-            raw.setdefault("image", start_reference(source))
-        return raw
-
     def _unknown_defaults(self) -> None:
         """Note fields of the whole job that no kind of stage has."""
-        every = frozenset().union(*(_readable(kind) for kind in STAGE_KINDS))
+        every = frozenset().union(*(readable_fields(kind) for kind in STAGE_KINDS))
         for name in self._defaults():
             if name not in every:
                 near = nearest(name, [*self._kind.model_fields, *every])
@@ -306,6 +315,11 @@ class _Reader:
             self._problems.append(Problem("stages", "is missing: a workflow has a stage at least"))
         if isinstance(job, Continue):
             self._check_pictures(job)
+        chooses = any(
+            isinstance(stage.job, JudgeImages) or getattr(stage.job, "accept", None) for stage in self._stages
+        )
+        if job.output.rejected is not None and not chooses:
+            self._problems.append(Problem("output.rejected", "has no effect without accept or a judge stage"))
         if len(self._stages) == len(self._written):
             self._check_names(job)
 
@@ -335,33 +349,3 @@ class _Reader:
 
 def _no_stage(path: str, name: str, names: list[str]) -> Problem:
     return Problem(path, f"must be a stage ({', '.join(names)}), not {shown(name)}", nearest(name, names))
-
-
-def _name_of(fields: object) -> str | None:
-    name = fields.get("name") if isinstance(fields, Mapping) else None
-    return name if isinstance(name, str) else None
-
-
-def _placing(own: Mapping[str, Any]) -> StageFields | None:
-    try:
-        return StageFields.model_validate({name: own[name] for name in own.keys() & (_PLACING | {"scale"})})
-    except ValueError:
-        return None
-
-
-def _readable(kind: str, *, tiled: bool = True) -> frozenset[str]:
-    """Return the names under which a kind of job has fields; an upscale job draws nothing but tiles."""
-    names = frozenset(KINDS[kind].model_fields) - _OF_THE_WHOLE | {"on_mismatch"}
-    if KINDS[kind] is not Upscale:
-        return names | _OTHER_NAMES
-    drawn = frozenset() if tiled else frozenset(Generation.model_fields) - {"on_mismatch"}
-    return (names - drawn) | (UPSCALE_WORDS.keys() - {"width", "height", "scale"})
-
-
-def pictures_left_out(definition: Definition) -> dict[str, Any]:
-    """Return a workflow as it was written without the pictures that its first stage brings: they have been used."""
-    kept = {name: value for name, value in definition.items() if name not in _BROUGHT}
-    stages = [
-        {name: value for name, value in stage.items() if name not in _BROUGHT} for stage in kept.get("stages", ())
-    ]
-    return {**kept, "stages": stages}

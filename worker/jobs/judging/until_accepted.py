@@ -19,7 +19,7 @@ from worker.telemetry.phases import Phases
 from worker.telemetry.progress import GENERATED, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from worker.contract.types.composed.acceptance import Acceptance
     from worker.contract.types.job import Generation
@@ -160,12 +160,13 @@ class UntilAccepted:
             seed = result.seeds[place] if place < len(result.seeds) else None
             judgement = tally.judged.add(looked)
             tally.seeds.append(seed)
-            tally.checks += _checks(seed, judgement)
+            tally.checks += checks_of(seed, judgement)
             if judgement.accepted:
                 accepted[place] = judgement
             elif self._job.output.rejected == "store":
                 await self._store_rejected(result.pictures[place], len(tally.seeds) - 1, seed or 0, tally)
-        chosen = _with_scores(select_pictures(result, list(accepted)), list(accepted.values()))
+        judged = [judgement.to_json() for judgement in accepted.values()]
+        chosen = with_scores(select_pictures(result, list(accepted)), judged)
         tally.results.append(chosen)
         if accepted:
             self._stream.add(PartResult("", chosen))
@@ -213,11 +214,10 @@ class UntilAccepted:
         return replace(result, warnings=tuple(warnings), checks=tuple(tally.checks), judging=judging)
 
 
-def _with_scores(result: Generated, judgements: Sequence[Judgement]) -> Generated:
+def with_scores(result: Generated, judged: Sequence[Mapping[str, Any]]) -> Generated:
     """Return `result` with what the judges said about each picture in the facts about it."""
     facts = tuple(
-        replace(fact, more={**fact.more, "judged": judgement.to_json()})
-        for fact, judgement in zip(result.facts, judgements, strict=False)
+        replace(fact, more={**fact.more, "judged": dict(one)}) for fact, one in zip(result.facts, judged, strict=False)
     )
     return replace(result, facts=facts)
 
@@ -230,7 +230,7 @@ def _followed(results: Sequence[Generated]) -> Generated:
     return merge_results([whole])
 
 
-def _checks(seed: int | None, judgement: Judgement) -> list[dict[str, Any]]:
+def checks_of(seed: int | None, judgement: Judgement) -> list[dict[str, Any]]:
     """Return the entries in the answer's `checks` for the judges that gave a score or rejected the picture."""
     return [
         {

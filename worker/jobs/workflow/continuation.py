@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ import orjson
 
 from worker.common.clock import running
 from worker.contract.expand.from_infotext import job_from
-from worker.contract.parse.workflow_parser import CONTINUED, parse_workflow
+from worker.contract.parse.workflow_parser import parse_workflow
 from worker.contract.rules.sizes import Size
+from worker.contract.rules.stage_fields import CONTINUED
 from worker.contract.types.composed.workflow import Continue
 from worker.errors import InvalidInput, WorkerError, WorkerFault
 from worker.images import infotext
@@ -22,7 +23,8 @@ from worker.jobs.workflow.stage_run import StageRun
 from worker.jobs.workflow.workflow_job import describe
 from worker.jobs.workflow.workflow_plan import plan_stages, stages_to_run
 from worker.jobs.workflow.workflow_record import RecordedPicture, drawn_from_json, read_record
-from worker.storage.keys import safe_prefix
+from worker.judges.panel import JudgedPictures
+from worker.storage.keys import safe, safe_prefix
 from worker.storage.store_errors import StoreError
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.workflow_record import WorkflowRecord
+    from worker.judges.panel import Panel
     from worker.storage.object_store import Store
 
 _LARGEST_FACTS = 4 * 1024 * 1024
@@ -50,7 +53,7 @@ class ChosenPicture:
 
     def final(self, stage: str) -> str:
         """Return the key of the note that says where this picture's last stage is stored."""
-        return f"{PurePosixPath(self.key).with_suffix('')}.{stage}.json"
+        return f"{PurePosixPath(self.key).with_suffix('')}.{safe(stage)}.json"
 
 
 async def continue_workflow(job: Continue, context: JobContext, services: JobServices) -> dict[str, Any]:
@@ -65,6 +68,7 @@ async def continue_workflow(job: Continue, context: JobContext, services: JobSer
         raise InvalidInput.at("type", "continue needs a store: send s3Config, or the operator sets BUCKET_ENDPOINT_URL")
     chosen, record = await services.threads.run(_chosen, job, store)
     job, after = _with_stages(job, record, context, services)
+    await services.delivery.admit_rejected(job, context)
     run = _Continuation(job, after, store, context, services)
     return await run.answer(chosen)
 
@@ -152,6 +156,8 @@ class _Continuation:
     store: Store
     context: JobContext
     services: JobServices
+    panels: dict[str, Panel] = field(default_factory=dict)
+    judged: dict[str, JudgedPictures] = field(default_factory=dict)
 
     async def answer(self, chosen: Sequence[ChosenPicture]) -> dict[str, Any]:
         parts: list[dict[str, Any]] = []
@@ -175,7 +181,8 @@ class _Continuation:
             answer["warnings"] += made.pop("warnings")
             answer["images"] += made.get("images", [])
             answer["seeds"] += made["seeds"]
-            parts.append({"key": one.key, "status": "made", **made})
+            status = "made" if made["seeds"] else "rejected"
+            parts.append({"key": one.key, "status": status, **made})
         if failed is not None and not any(part["status"] != "failed" for part in parts):
             raise failed
         answer["warnings"] = list(dict.fromkeys(answer["warnings"]))
@@ -189,10 +196,18 @@ class _Continuation:
         made_by = self._made_by()
         context = self.context.part(number, [1] * count)
         planned = await plan_stages(
-            self.job, context, services, after=self.after, given=dict.fromkeys(made_by, (size, 1))
+            self.job,
+            context,
+            services,
+            after=self.after,
+            given=dict.fromkeys(made_by, (size, 1)),
+            panels=self.panels,
         )
+        for each in planned:
+            if each.panel is not None:
+                self.judged.setdefault(each.stage.name, JudgedPictures(each.panel.distinct))
         place = f"{PurePosixPath(one.key).parent.name}.{last}.{PurePosixPath(one.key).stem}"
-        run = StageRun(self.job, replace(context, id=place, raw={}), services)
+        run = StageRun(self.job, replace(context, id=place, raw={}), services, judged=self.judged)
         await run.run(planned, dict.fromkeys(made_by, (start,)))
         answer = describe(self.job, run.done, self.context)
         told = await services.delivery.deliver(answer, run.done[-1].result, self.job, run.context)

@@ -51,6 +51,20 @@ class KeptStages:
         if self._key is not None:
             self._kept.keep_part(self._key, f"{stage}-{number}", pack(result))
 
+    def find_outcome(self, stage: str) -> dict[str, Any] | None:
+        """Return the outcome of a judge stage, None where its pictures have to be judged."""
+        data = self._kept.find_part(self._key, stage) if self._key is not None else None
+        try:
+            told = orjson.loads(data) if data is not None else None
+        except orjson.JSONDecodeError:
+            return None
+        return told if isinstance(told, dict) and {"judged", "checks", "warnings", "average"} <= told.keys() else None
+
+    def keep_outcome(self, stage: str, told: Mapping[str, Any]) -> None:
+        """Keep the outcome of a judge stage: later stages are kept by the places of the pictures that it chose."""
+        if self._key is not None:
+            self._kept.keep_part(self._key, stage, orjson.dumps(told))
+
     def seed(self, drawn: int) -> int:
         """Return the random seed with which the job was begun, `drawn` where it begins now."""
         if self._key is None:

@@ -11,7 +11,7 @@ from PIL import Image
 from worker.contract.rules.field_rules import first_size
 from worker.contract.rules.sizes import LATENT, Size
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Upscale
+from worker.contract.types.kinds import JudgeImages, Upscale
 from worker.webui.request.parameters import DEFAULT_STEPS
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ DRAWN = ("prompt", "negative_prompt", "loras")
 """Fields that may differ from picture to picture, and that later stages take over from the first."""
 _UPSCALE_STEPS = 2
 """Cost of an upscaler, as sampling steps of the picture that it makes."""
+_JUDGE_STEPS = 0.1
+"""Cost of a look at a picture, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,14 @@ class StagePicture:
         seed: That it has in the workflow: of its first stage, without that stage's offset.
         number: Its place among the pictures of the first stage.
         drawn: The fields of `DRAWN` as they were for this picture, typed.
+        judged: What the judges of an earlier stage said about it.
     """
 
     picture: Picture = field(repr=False)
     seed: int
     number: int
     drawn: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    judged: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def later_job(stage: Stage, picture: StagePicture) -> Job:
@@ -86,6 +90,8 @@ def scaled(size: Size, scale: float) -> dict[str, int]:
 def expected_size(stage: Stage, start: Size | None) -> Size:
     """Return the size of a stage's pictures, as far as the job tells; `start` is that of the picture it begins with."""
     job = stage.job
+    if isinstance(job, JudgeImages):
+        return start or Size(512, 512)
     if isinstance(job, Upscale):
         if job.upscaling_resize_w is not None and job.upscaling_resize_h is not None:
             return Size(job.upscaling_resize_w, job.upscaling_resize_h)
@@ -105,7 +111,9 @@ def cost_of(stage: Stage, size: Size, pictures: int) -> float:
     job = stage.job
     tiles = getattr(job, "tiles", None)
     steps = getattr(job, "steps", None) or DEFAULT_STEPS
-    if isinstance(job, Upscale):
+    if isinstance(job, JudgeImages):
+        steps = _JUDGE_STEPS
+    elif isinstance(job, Upscale):
         steps = _UPSCALE_STEPS if tiles is None else steps * _strength(tiles.denoising_strength)
     elif stage.source is not None:
         steps = steps * _strength(getattr(job, "denoising_strength", None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.composed.workflow import start_reference
@@ -12,8 +13,10 @@ from worker.contract.types.kinds import Upscale
 from worker.errors import ImageRefused, WorkerError
 from worker.jobs.job_context import cache_use
 from worker.jobs.job_services import LARGEST_SEED
+from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results
+from worker.jobs.workflow.judge_stage import NO_PICTURES, JudgeStage
 from worker.jobs.workflow.kept_stages import KeptStages
 from worker.jobs.workflow.stage_jobs import DRAWN, StagePicture, first_job, later_job
 from worker.telemetry.phases import Phases
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from worker.jobs.result_delivery import ResultStream
     from worker.jobs.results import Generated
     from worker.jobs.workflow.workflow_plan import PlannedStage
+    from worker.judges.panel import JudgedPictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,14 @@ class StageRun:
         context: Its context.
         services: The worker's.
         done: What the stages so far have made, in order; filled while they run.
+        judged: Pictures that were judged before, by judge stage: the same stages run for one after another.
     """
 
     job: Workflow | Continue
     context: JobContext
     services: JobServices
     done: list[StageResult] = field(default_factory=list)
+    judged: Mapping[str, JudgedPictures] = field(default_factory=dict)
 
     async def run(self, planned: Sequence[PlannedStage], given: Mapping[str, Sequence[StagePicture]]) -> None:
         """Run the stages; other jobs wait for the GPU meanwhile unless the operator lets them in between.
@@ -91,7 +97,10 @@ class StageRun:
         made = {name: tuple(pictures) for name, pictures in given.items()}
         whole = sum(each.cost for each in planned) or 1.0
         spent = 0.0
+        judges = {each.stage.name: await self._judge_stage(each, kept) for each in planned if each.panel is not None}
         with ExitStack() as turns:
+            for judge in judges.values():
+                turns.callback(judge.give_up)
             if not services.shares_gpu:
                 turns.enter_context(services.executor.gpu.reserved())
             for each in planned:
@@ -99,7 +108,15 @@ class StageRun:
                 sink = share_of(self.context.on_progress, spent / whole, (spent + each.cost) / whole)
                 context = replace(self.context, phases=phases, on_progress=sink, id=self._stage_id(each, planned))
                 try:
-                    result = await self._stage(each, made, context, kept, is_last=each is planned[-1])
+                    if each.source is not None and not made[each.source]:
+                        result = self._nothing(each, context)
+                    elif each.stage.name in judges:
+                        result = await self._judge(each, made, judges[each.stage.name], context, kept)
+                    else:
+                        watching = [
+                            judges[one.stage.name] for one in planned if one.panel and one.source == each.stage.name
+                        ]
+                        result = await self._stage(each, made, context, kept, watching, is_last=each is planned[-1])
                 except WorkerError as error:
                     error.details["stage"] = each.stage.name
                     raise
@@ -113,12 +130,43 @@ class StageRun:
         """Return the name of a stage's folder in a store: the job's own for the last stage's pictures."""
         return self.context.id if each is planned[-1] else f"{self.context.id}.{each.stage.name}"
 
+    async def _judge_stage(self, planned: PlannedStage, kept: KeptStages) -> JudgeStage:
+        name = planned.stage.name
+        told = await self.services.threads.run(kept.find_outcome, name)
+        return JudgeStage(planned, self.services, told, self.judged.get(name))
+
+    def _nothing(self, planned: PlannedStage, context: JobContext) -> StageResult:
+        """Return the result of a stage that no picture was left for."""
+        stream = self.services.delivery.stream(self.job, context, stage=planned.stage.name)
+        return StageResult(planned.stage, NO_PICTURES, (), context.phases, stream)
+
+    async def _judge(
+        self,
+        planned: PlannedStage,
+        made: Mapping[str, tuple[StagePicture, ...]],
+        judge: JudgeStage,
+        context: JobContext,
+        kept: KeptStages,
+    ) -> StageResult:
+        """Return the pictures that a judge stage lets on."""
+        name, services = planned.stage.name, self.services
+        pictures = made[planned.source or ""]
+        before = next((each.result for each in self.done if each.stage.name == planned.source), None)
+        result, chosen, told = await judge.outcome(pictures, before, self.job, context)
+        services.threads.pool.submit(kept.keep_outcome, name, told)
+        early = len(result.pictures) > services.limits.max_images
+        stream = services.delivery.stream(self.job, context, stage=name, early=early)
+        async with stream:
+            stream.add(PartResult(planned.stage.place, result))
+        return StageResult(planned.stage, result, chosen, context.phases, stream)
+
     async def _stage(
         self,
         planned: PlannedStage,
         made: Mapping[str, tuple[StagePicture, ...]],
         context: JobContext,
         kept: KeptStages,
+        watching: Sequence[JudgeStage],
         *,
         is_last: bool,
     ) -> StageResult:
@@ -135,12 +183,15 @@ class StageRun:
                     result = await services.threads.run(kept.find, stage.name, number)
                     if result is None:
                         inner = replace(context, on_progress=within(context.on_progress, number, counts))
-                        result = await self._made(unit, stage, inner)
+                        result = await self._made(unit, stage, inner, stream)
                         services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
-                    part = PartResult(unit.path, result)
-                    stream.add(part)
-                    parts.append(part)
-                    pictures += _on_their_way(unit, result, stage, first=len(pictures))
+                    else:
+                        stream.add(PartResult(unit.path, result))
+                    parts.append(PartResult(unit.path, result))
+                    more = _on_their_way(await self._each_alone(unit, result), result, stage, first=len(pictures))
+                    pictures += more
+                    for judge in watching:
+                        judge.look([each.picture for each in more])
         except WorkerError as error:
             if stream.told:
                 error.details["streamed"] = stream.told
@@ -162,6 +213,8 @@ class StageRun:
             if not isinstance(stage.job, Generation):
                 return [_Unit(stage.job, None, stage.place)]
             job = first_job(stage, await self._first_seed(stage.job, kept))
+            if job.accept is not None:
+                return [_Unit(job, None, stage.place)]  # its own way to several pictures
             if self._has_many(planned):
                 job = job.changed({"stream": True})  # batch by batch, so that each can be delivered as it is made
             return [_Unit(plain.job, None, plain.path or stage.place) for plain in await services.plain_jobs(job)]
@@ -174,6 +227,15 @@ class StageRun:
             units += [_Unit(each, picture, f"{stage.place}[{number}]") for each in jobs]
         return units
 
+    async def _each_alone(self, unit: _Unit, result: Generated) -> list[_Unit]:
+        """Return, for each picture, the plain job that draws it: of those that were accepted, what their seeds draw."""
+        job = unit.job
+        if not isinstance(job, Generation) or job.accept is None:
+            return [unit] * len(result.pictures)
+        alone = [job.changed({"accept": None, "batch_size": None, "seed": seed}) for seed in result.seeds]
+        plain = [piece.job for each in alone for piece in await self.services.plain_jobs(each)]
+        return [replace(unit, job=each) for each in plain]
+
     async def _first_seed(self, job: Generation, kept: KeptStages) -> int | None:
         """Return the seed of the first stage; None where several are given."""
         if job.seeds or any(part.seed is not None for part in job.prompts or ()):
@@ -182,12 +244,23 @@ class StageRun:
             return job.seed
         return await self.services.threads.run(kept.seed, self.services.random.randint(0, LARGEST_SEED))
 
-    async def _made(self, unit: _Unit, stage: Stage, context: JobContext) -> Generated:
+    async def _made(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
+        """Return the pictures of one plain job, told to `stream`."""
+        result = await self._drawn(unit, stage, context, stream)
+        if getattr(unit.job, "accept", None) is None:
+            stream.add(PartResult(unit.path, result))
+        return result
+
+    async def _drawn(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
         if unit.start is not None and stage.source is not None:
             context = replace(context, pictures={start_reference(stage.source): unit.start.picture.data})
         job = unit.job.changed({"output": self.job.output})
         if isinstance(job, Generation):
-            result = await make_pictures(job, context, self.services)
+            if job.accept is not None:
+                make = partial(make_pictures, services=self.services)
+                result = await UntilAccepted(job, context, self.services, make, stream).run()
+            else:
+                result = await make_pictures(job, context, self.services)
             return replace(result, facts=tuple(_of_stage(one, stage, unit) for one in result.facts))
         if isinstance(job, Upscale):
             seed = unit.start.seed + stage.seed_offset if unit.start is not None else 0
@@ -200,6 +273,8 @@ class StageRun:
 def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     """Return the facts about a stage's picture: the job that makes it again has the picture that it began with."""
     facts = replace(facts, stage=stage.name)
+    if unit.start is not None and unit.start.judged is not None:
+        facts = replace(facts, more={**facts.more, "judged": dict(unit.start.judged)})
     if unit.start is None or stage.source is None or not facts.job:
         return facts
     start = unit.start.picture.base64
@@ -208,18 +283,22 @@ def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     return replace(facts, job={**facts.job, "init_images": [start]}, brought=["init_images[0]"])
 
 
-def _on_their_way(unit: _Unit, result: Generated, stage: Stage, *, first: int) -> list[StagePicture]:
-    """Return the pictures of one plain job with what later stages need to know about each."""
-    if unit.start is not None:
-        return [replace(unit.start, picture=picture) for picture in result.pictures]
-    drawn: dict[str, Any] = {}
-    if isinstance(unit.job, Generation):
-        drawn = {name: getattr(unit.job, name) for name in DRAWN if getattr(unit.job, name) is not None}
+def _on_their_way(units: Sequence[_Unit], result: Generated, stage: Stage, *, first: int) -> list[StagePicture]:
+    """Return pictures with what later stages need to know about each; `units`: the plain job of each."""
+    found: list[StagePicture] = []
     seeds = (*result.seeds, *[0] * len(result.pictures))
-    return [
-        StagePicture(picture, max(0, seed - stage.seed_offset), first + number, drawn)
-        for number, (picture, seed) in enumerate(zip(result.pictures, seeds, strict=False))
-    ]
+    for number, (unit, picture) in enumerate(zip(units, result.pictures, strict=True)):
+        if unit.start is not None:
+            found.append(replace(unit.start, picture=picture))
+            continue
+        drawn: dict[str, Any] = {}
+        if isinstance(unit.job, Generation):
+            drawn = {name: getattr(unit.job, name) for name in DRAWN if getattr(unit.job, name) is not None}
+        fact = result.facts[number] if number < len(result.facts) else None
+        judged = fact.more.get("judged") if fact is not None else None
+        seed = max(0, seeds[number] - stage.seed_offset)
+        found.append(StagePicture(picture, seed, first + number, drawn, judged))
+    return found
 
 
 def first_cache_use(job: Workflow | Continue, planned: Sequence[PlannedStage]) -> Any:

@@ -33,6 +33,7 @@ async def run_workflow(job: Workflow, context: JobContext, services: JobServices
     with context.phases.phase("prepare"):
         planned = await plan_stages(job, context, services)
     _require_room(job, planned, services)
+    await services.delivery.admit_rejected(job, context)
     run = StageRun(job, replace(context, cache=first_cache_use(job, planned)), services)
     try:
         await run.run(planned, {})
@@ -70,8 +71,10 @@ def describe(job: Workflow | Continue, done: Sequence[StageResult], context: Job
             continue
         entry |= {"seeds": list(made.result.seeds), "applied": made.result.applied, "phase_ms": made.phases.to_json()}
         entry |= {"cached": made.result.cached} if made.result.cached else {}
-        stages.append(entry)
+        stages.append({**entry, **made.result.judging})
     warnings = [f"{each.stage.name}: {warning}" for each in done for warning in each.result.warnings]
+    checks = [check for each in done if each.result.judging for check in each.result.checks or ()]
+    checks += (last.checks or ()) if not last.judging else ()
     return {
         "images": [],
         "pictures": [one.row(index) for index, one in enumerate(last.facts)],
@@ -83,7 +86,7 @@ def describe(job: Workflow | Continue, done: Sequence[StageResult], context: Job
         "warnings": [*job.warnings, *dict.fromkeys(warnings)],
         "worker": dict(context.worker),
         **({"parts": list(last.parts)} if last.parts else {}),
-        **({"checks": list(last.checks)} if last.checks is not None else {}),
+        **({"checks": checks} if checks or last.checks is not None else {}),
         **({"cached": last.cached} if last.cached else {}),
     }
 

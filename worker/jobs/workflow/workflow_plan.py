@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.composed.workflow import start_reference
 from worker.contract.types.job import Generation
+from worker.contract.types.kinds import JudgeImages
 from worker.errors import InvalidInput, Problem
+from worker.jobs.judging.job_panel import panel_for
 from worker.jobs.kinds.dry_run import DryRun, dry_run
 from worker.jobs.workflow.stage_jobs import blank_picture, cost_of, expected_size, first_job, scaled
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Job
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
+    from worker.judges.panel import Panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class PlannedStage:
         starts: Pictures that it begins with; 1 where it begins with nothing.
         pictures: That it makes.
         cost: Sampling steps x megapixels of all of them.
+        panel: The judges of a judge stage.
     """
 
     stage: Stage
@@ -43,6 +47,7 @@ class PlannedStage:
     starts: int
     pictures: int
     cost: float
+    panel: Panel | None = None
 
 
 def stages_to_run(job: Workflow | Continue, *, after: str | None = None) -> list[Stage]:
@@ -70,6 +75,7 @@ async def plan_stages(
     *,
     after: str | None = None,
     given: Mapping[str, tuple[Size, int]] | None = None,
+    panels: dict[str, Panel] | None = None,
 ) -> list[PlannedStage]:
     """Return the plan for the stages that are run.
 
@@ -79,26 +85,35 @@ async def plan_stages(
         services: The worker's.
         after: The stage that has been run already.
         given: Size and number of pictures that are there, by the stages that made them.
+        panels: The judges of judge stages, where the job's stages are planned several times; filled.
 
     Raises:
         InvalidInput, ModelNotFound, IncompatibleModel: a stage would fail; every mistake of all of them.
     """
     planned: list[PlannedStage] = []
     made: dict[str, tuple[Size, int]] = dict(given or {})
+    known = panels if panels is not None else {}
     problems: list[Problem] = []
     for stage in stages_to_run(job, after=after):
         source = source_of(stage, job, made)
         start = made[source][0] if source is not None else None
         starts = made[source][1] if source is not None else 1
-        size, dry = expected_size(stage, start), DryRun()
+        size, dry, panel = expected_size(stage, start), DryRun(warnings=list(stage.job.warnings)), None
         try:
-            dry = await dry_run(_for_one(stage, start), await _with_blank(stage, start, context, services), services)
+            if isinstance(stage.job, JudgeImages):
+                panel = known.get(stage.name) or await panel_for(stage.job, "", context, services)
+                known[stage.name] = panel
+            else:
+                dry = await dry_run(
+                    _for_one(stage, start), await _with_blank(stage, start, context, services), services
+                )
         except InvalidInput as error:
-            problems += error.problems
+            problems += _of_stage(error, stage) if isinstance(stage.job, JudgeImages) else error.problems
         size = dry.size or size
-        pictures = starts * (picture_count(stage.job) if isinstance(stage.job, Generation) else 1)
+        pictures = starts * _each(stage)
         made[stage.name] = (size, pictures)
-        planned.append(PlannedStage(stage, source, dry, size, starts, pictures, cost_of(stage, size, pictures)))
+        cost = cost_of(stage, size, starts * _at_most(stage))
+        planned.append(PlannedStage(stage, source, dry, size, starts, pictures, cost, panel))
     most = services.limits_of(context).max_images
     problems += [
         Problem(each.stage.place, f"makes {each.pictures} pictures; at most {most} are allowed (this endpoint)")
@@ -108,6 +123,24 @@ async def plan_stages(
     if problems:
         raise InvalidInput(list(dict.fromkeys(problems)))
     return planned
+
+
+def _of_stage(error: InvalidInput, stage: Stage) -> list[Problem]:
+    """Return the problems of criteria with their paths as the client wrote them."""
+    return [replace(problem, path=stage.job.path(problem.path)) for problem in error.problems]
+
+
+def _each(stage: Stage) -> int:
+    """Return how many pictures a stage makes of one: a judge stage as many as it gets, at most."""
+    if not isinstance(stage.job, Generation):
+        return 1
+    return stage.job.accept.wanted if stage.job.accept is not None else picture_count(stage.job)
+
+
+def _at_most(stage: Stage) -> int:
+    """Return how many pictures a stage may have to make of one, those that are not accepted with them."""
+    accept = getattr(stage.job, "accept", None)
+    return accept.most if accept is not None else _each(stage)
 
 
 def _for_one(stage: Stage, start: Size | None) -> Job:

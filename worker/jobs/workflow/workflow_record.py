@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from worker.common.clock import running
-from worker.contract.parse.workflow_parser import pictures_left_out
+from worker.contract.rules.stage_fields import pictures_left_out
 from worker.contract.types.model_ref import LoraRef
 from worker.storage.keys import folder
 from worker.storage.store_errors import StoreError

@@ -20,14 +20,17 @@ _DEFAULTS = "Every other field is a default of each stage that has it."
 _OWN = "Every other field is one of the stage's own kind of job."
 
 
+StageKind = Annotated[Literal["txt2img", "img2img", "inpaint", "upscale", "judge"], Choice({"extras": "upscale"})]
+
+
 class StageFields(Part):
     """One stage of a workflow: an ordinary job, and its place among the stages."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"description": _OWN})
 
     name: Name | None = knob("Its name; default: the kind of job and its place.", group="workflow", plain=False)
-    type: Annotated[Literal["txt2img", "img2img", "inpaint", "upscale"], Choice({"extras": "upscale"})] | None = knob(
-        "The kind of job.", group="workflow", plain=False
+    type: StageKind | None = knob(
+        "The kind of job; `judge` lets only those pictures on that its judges accept.", group="workflow", plain=False
     )
     begins_with: Name | None = Field(
         None,
@@ -39,6 +42,9 @@ class StageFields(Part):
     seed_offset: Annotated[int, Whole(0, LARGEST_SEED)] | None = knob("Added to each picture's seed.", group="workflow")
     scale: Annotated[float, Number(0.1, 8)] | None = knob(
         "Size of an img2img or upscale stage, as a multiple of its picture's.", group="workflow"
+    )
+    keep: Annotated[Literal["accepted", "all"], Choice()] | None = knob(
+        "Of a judge stage: the pictures that go on; default: those that are accepted.", group="workflow", plain=False
     )
 
 
@@ -54,6 +60,7 @@ class Stage:
         enabled: Whether it is run.
         seed_offset: Added to the seed that a picture has in the workflow.
         scale: Of an img2img stage's size, as a multiple of its picture's.
+        keep: Of a judge stage: whether all pictures go on, or those that are accepted.
         own: The fields that the stage gives itself, rather than the workflow.
     """
 
@@ -64,6 +71,7 @@ class Stage:
     enabled: bool = True
     seed_offset: int = 0
     scale: float | None = None
+    keep: Literal["accepted", "all"] = "accepted"
     own: frozenset[str] = frozenset()
 
 
@@ -79,6 +87,11 @@ class _Staged(Job):
     stream: Switch | None = knob("Each picture of each stage is told on `/stream`.", group="workflow", plain=False)
 
     __slots__ = ("_definition", "_plan")
+
+    @property
+    def is_planned(self) -> bool:
+        """True where the stages have been read."""
+        return hasattr(self, "_plan")
 
     @property
     def plan(self) -> tuple[Stage, ...]:
