@@ -205,7 +205,8 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
 
 def test_loopback_is_done_in_stages_as_the_webuis_script_does_it(worker: Worker) -> None:
     start = worker.run_job({"id": "start", "input": {**SMALL, "width": 64, "height": 64}})["images"]
-    fields = {**SMALL, "init_images": start, "denoising_strength": 0.5, "script_name": "Loopback"}
+    size = {"width": 64, "height": 64}
+    fields = {**SMALL, **size, "init_images": start, "denoising_strength": 0.5, "script_name": "Loopback"}
     whole = {"api": {"method": "POST", "endpoint": "/sdapi/v1/img2img"}}
     worker.reset()
     answer = worker.run_job({"id": "loop", "input": {**whole, "payload": {**fields, "script_args": [3, 0.1, "Lazy"]}}})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from worker.contract.accept import accept
+from worker.contract.operator.presets import read_presets
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
 from worker.contract.types.composed.acceptance import QualityCriterion
 from worker.contract.types.composed.workflow import Continue, Workflow
@@ -212,3 +213,19 @@ def test_a_workflow_inside_a_dry_run_has_its_mistakes_there() -> None:
     with pytest.raises(InvalidInput) as caught:
         accept({"type": "validate", "job": {"type": "workflow", "prompt": "x", "stages": [{**BASE, "width": 3}]}})
     assert [problem.path for problem in caught.value.problems] == ["job.stages[0].width"]
+
+
+def test_a_character_is_of_its_base_model_in_every_stage() -> None:
+    presets = read_presets("luca: {role: character, base_model: SDXL, prompt: {before: luca}}")
+    raw = {"type": "workflow", "character": "luca", "prompt": "running", "stages": [BASE, MID]}
+    job = accept(raw, presets=presets).job
+    assert isinstance(job, Workflow)
+    assert [stage.job.base_models for stage in job.plan] == [{"character": "SDXL"}] * 2
+
+
+@pytest.mark.parametrize(
+    "form", [{"model": "a/b", "num_inference_steps": 3, "compat": "diffusers"}, {"compat": "a1111"}]
+)
+def test_a_workflow_is_taken_in_no_other_form_than_ours(form: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        accept({**form, "type": "workflow", "prompt": "a", "preset": []})
