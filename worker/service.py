@@ -153,10 +153,10 @@ class Service:
         rest = error.partial
         if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
             return error
-        names = await self._services.generation.mistakes_in_names(rest.job)
-        if not names:
-            return error
-        return InvalidInput([*error.problems, *rest.placed(InvalidInput(names)).problems], hint=error.hint)
+        found = await self._services.generation.mistakes_in_names(rest.job)
+        told = {problem.path for problem in error.problems}
+        names = [each for each in rest.placed(InvalidInput(found)).problems if each.path not in told] if found else []
+        return InvalidInput([*error.problems, *names], hint=error.hint) if names else error
 
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import shutil
 from pathlib import Path
@@ -111,14 +112,14 @@ def test_the_listing_by_alias_is_answered_with_its_query(worker: Worker) -> None
 def test_a_controlnet_inside_a_pass_is_checked_as_any_other(worker: Worker) -> None:
     detector = worker.host.backend.catalog.detectors[0]
     unit = {"ad_model": detector, "ad_controlnet_model": "nonexist"}
-    assert set(problems(worker.run(adetailer=[unit]))) == {"adetailer[0].controlnet_model"}
+    assert set(problems(worker.run(adetailer=[unit]))) == {"adetailer[0].ad_controlnet_model"}
     wrong = {"ad_model": detector, "ad_controlnet_model": "control_v11p_sd15_canny [00000000]"}
-    assert set(problems(worker.run(adetailer=[wrong]))) == {"adetailer[0].controlnet_model"}
+    assert set(problems(worker.run(adetailer=[wrong]))) == {"adetailer[0].ad_controlnet_model"}
 
 
 def test_a_detector_that_is_not_there_says_which_is_and_where_it_belongs(worker: Worker) -> None:
     answer = worker.run(adetailer=[{"ad_model": "face_yolov8n.pt"}])
-    assert problems(answer) == {"adetailer[0].model": "mediapipe_face_full"}
+    assert problems(answer) == {"adetailer[0].ad_model": "mediapipe_face_full"}
     assert "models/adetailer" in answer["error"]
 
 
@@ -127,6 +128,48 @@ def test_mistakes_in_fields_and_in_names_come_at_once(worker: Worker) -> None:
     assert set(problems(answer)) == {"width", "stepz", "checkpoint", "sampler_name", "styles[0]"}
     api = {"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": {"steps": 0, "sampler_name": "Eulr"}}
     assert set(problems(worker.run_job({"input": api}))) == {"payload.steps", "payload.sampler_name"}
+
+
+WRONG_UNITS: dict[str, Any] = {
+    "width": 63,
+    "controlnet": [{"model": "control_v11p_sd15_cany", "module": "cany", "input_image": "AAAA" * 20, "weight": 9}],
+    "alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face_full", "ad_conf": 30, "ad_sampler": "Eulr"}]}},
+    "loras": [{"name": "nowhere", "scale": "much"}],
+}
+IN_UNITS = {
+    "width",
+    "controlnet[0].model",
+    "controlnet[0].module",
+    "controlnet[0].weight",
+    "alwayson_scripts.ADetailer.args[1].ad_model",
+    "alwayson_scripts.ADetailer.args[1].ad_sampler",
+    "loras[0]",
+    "loras[0].scale",
+}
+
+
+def test_mistakes_inside_units_come_with_all_others(worker: Worker) -> None:
+    assert set(problems(worker.run(**WRONG_UNITS))) == IN_UNITS
+
+
+def test_a_dry_run_tells_mistakes_in_fields_and_names_at_once_too(worker: Worker) -> None:
+    job = {"prompt": "a cat", "checkpoint": "nowhere", **WRONG_UNITS}
+    answer = worker.run_job({"input": {"type": "validate", "job": job, "jobb": 1}})
+    assert set(problems(answer)) == {"jobb", "job.checkpoint", *(f"job.{path}" for path in IN_UNITS)}
+    api = {"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": {"steps": 0, "sampler_name": "Eulr"}}
+    answer = worker.run_job({"input": {"type": "validate", "job": api}})
+    assert set(problems(answer)) == {"job.payload.steps", "job.payload.sampler_name"}
+
+
+def test_names_and_pictures_are_judged_together_before_anything_is_fetched(worker: Worker) -> None:
+    broken = {"init_images": [base64.b64encode(b"no picture at all, but long enough").decode()], "sampler_name": "Eulr"}
+    for wrap in (lambda job: {"input": job}, lambda job: {"input": {"type": "validate", "job": job}}):
+        answer = worker.run_job(wrap({"prompt": "a cat", "checkpoint": "nowhere", **broken}))
+        assert {path.removeprefix("job.") for path in problems(answer)} == {
+            "checkpoint",
+            "sampler_name",
+            "init_images[0]",
+        }
 
 
 def test_all_options_of_the_webui_may_come_back_with_a_job(worker: Worker) -> None:

@@ -7,7 +7,7 @@ parse, and place every mistake where the client wrote it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from worker.contract.base.json_guard import problems_of
 from worker.contract.base.limits import Limits
@@ -47,6 +47,11 @@ class Accepted:
     form: Form = NATIVE
     preset: Mapping[str, Any] = field(default_factory=dict)
     _call: Translation = field(default_factory=Translation, repr=False)
+
+    def inside(self, field: str) -> Accepted:
+        """Return the job as the value of `field` of another one."""
+        root = f"{field}.{self._call.root}" if self._call.root else field
+        return replace(self, _call=replace(self._call, root=root))
 
     def placed(self, error: InvalidInput) -> InvalidInput:
         """Return `error`, found after accepting, with its paths as this form's client wrote them."""
@@ -88,9 +93,18 @@ def accept(
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), form, _call=call)
     unknown = form.unknown_fields if unknown_fields == "auto" else unknown_fields
-    accepted = _parsed(call, form, presets or {}, _Parser(limits, unknown, workflows, guarded=raw))
+    parser = _Parser(limits, unknown, workflows, guarded=raw)
+    problems: list[Problem] = []
+    try:
+        accepted = _parsed(call, form, presets or {}, parser)
+    except InvalidInput as error:
+        rest = error.partial
+        if not isinstance(rest, Accepted) or not isinstance(rest.job, Validate):
+            raise
+        accepted, problems = rest, error.problems
     if form is NATIVE and bare_form == WEBUI_BODY.name and is_bare(raw):
         accepted = replace(accepted, form=WEBUI_BODY)
+    partial: object = accepted
     if isinstance(accepted.job, Validate):
         try:
             accept(
@@ -101,14 +115,23 @@ def accept(
                 unknown_fields=unknown_fields,
             )
         except InvalidInput as error:
-            raise inside(error) from None
+            found = inside(error)
+            problems, partial = [*problems, *found.problems], found.partial
+    if problems:
+        raise InvalidInput(problems, partial=partial)
     return accepted
 
 
+@overload
+def inside(error: InvalidInput) -> InvalidInput: ...
+@overload
+def inside(error: ClientError) -> ClientError: ...
 def inside(error: ClientError) -> ClientError:
     """Return `error`, found in the job of a dry run, with its paths as they stand in that."""
     if isinstance(error, InvalidInput):
-        return InvalidInput(_in_the_job(error.problems), hint=error.hint)
+        rest = error.partial
+        partial = rest.inside("job") if isinstance(rest, Accepted) else None
+        return InvalidInput(_in_the_job(error.problems), hint=error.hint, partial=partial)
     told = [Problem(**problem) for problem in error.details.get("problems", ())]
     if not told:
         return error

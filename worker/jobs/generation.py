@@ -112,11 +112,10 @@ class ImageGeneration:
         """
         job, warnings = await self._with_operator_rules(job)
         with context.phases.phase("prepare"):
-            models = await context.before_deadline(
-                self._executor.outlast_restart(lambda: self._prepared_models(job, context), context.deadline)
+            models, loaded = await context.before_deadline(
+                self._executor.outlast_restart(lambda: self._with_models(job, context, inputs), context.deadline)
             )
             await self._files.hold(models.models, context, loaded=self._backend.loaded)
-            loaded = inputs or await self._inputs.load(job, context)
             return await self._built(job, models, loaded, warnings)
 
     async def with_inputs(self, prepared: PreparedJob, changes: Mapping[str, Any], inputs: JobInputs) -> PreparedJob:
@@ -131,10 +130,8 @@ class ImageGeneration:
         """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
         try:
             await self._models.plan(job)
-        except InvalidInput as error:
-            return error.problems
-        except ModelNotFound as error:
-            return [Problem(**problem) for problem in error.details.get("problems", ())]
+        except (InvalidInput, ModelNotFound) as error:
+            return _problems(error)
         except WorkerError:
             return []  # the mistakes that are known are answer enough
         return []
@@ -204,15 +201,38 @@ class ImageGeneration:
             WorkerError: the job would fail.
         """
         job, warnings = await self._with_operator_rules(job)
-        inputs = inputs or await self._inputs.load(job, context)
-        plan = await self._models.plan(job)
+        plan, loaded = await self._planned(job, context, inputs)
         if plan.missing:
             return plan
-        return await self._built(job, await self._models.finish(job, plan), inputs, warnings)
+        return await self._built(job, await self._models.finish(job, plan), loaded, warnings)
 
-    async def _prepared_models(self, job: Generation, context: JobContext) -> PreparedModels:
-        plan = await self._models.plan(job)
-        return await self._models.finish(job, await self._models.fetch(plan, context.on_progress))
+    async def _with_models(
+        self, job: Generation, context: JobContext, inputs: JobInputs | None
+    ) -> tuple[PreparedModels, JobInputs]:
+        """Return the job's models, in their places, and its pictures."""
+        plan, loaded = await self._planned(job, context, inputs)
+        return await self._models.finish(job, await self._models.fetch(plan, context.on_progress)), loaded
+
+    async def _planned(
+        self, job: Generation, context: JobContext, inputs: JobInputs | None
+    ) -> tuple[ModelPlan, JobInputs]:
+        """Return the plan for the job's models, and its pictures; nothing is fetched before both are right.
+
+        Raises:
+            InvalidInput, ModelNotFound: every mistake in names and in pictures.
+        """
+        try:
+            plan = await self._models.plan(job)
+        except (InvalidInput, ModelNotFound) as wrong:
+            try:
+                await self._loaded(job, context, inputs)
+            except InvalidInput as more:
+                raise InvalidInput([*_problems(wrong), *more.problems], hint=wrong.hint) from None
+            raise
+        return plan, await self._loaded(job, context, inputs)
+
+    async def _loaded(self, job: Generation, context: JobContext, inputs: JobInputs | None) -> JobInputs:
+        return inputs or await self._inputs.load(job, context)
 
     async def _built(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
@@ -251,3 +271,10 @@ class ImageGeneration:
         if self._settings.live_previews == "off":
             return request, ["live_previews: this endpoint makes none (LIVE_PREVIEWS)"]
         return with_previews(request, self._settings.live_previews), []
+
+
+def _problems(error: InvalidInput | ModelNotFound) -> list[Problem]:
+    """Return the mistakes in names that `error` tells."""
+    if isinstance(error, InvalidInput):
+        return error.problems
+    return [Problem(**problem) for problem in error.details.get("problems", ())]

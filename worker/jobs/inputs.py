@@ -285,15 +285,15 @@ def _units(job: Generation, read: Callable[[str, str], Image]) -> dict[str, str]
     for index, unit in enumerate(job.controlnet or ()):
         if not unit.is_on:
             continue
-        path = job.path(f"controlnet[{index}]")
-        image = None if unit.image is None else opaque(read(unit.image, f"{path}.image"))
+        path = f"controlnet[{index}]"
+        image = None if unit.image is None else opaque(read(unit.image, job.path(f"{path}.image")))
         if image is not None:
             found[f"{place}.image"] = to_base64(image)
         if unit.mask is not None:
-            mask = as_mask(read(unit.mask, f"{path}.mask"))
+            mask = as_mask(read(unit.mask, job.path(f"{path}.mask")))
             found[f"{place}.mask"] = to_base64(mask if image is None else fitted(mask, image.size))
         if unit.effective_region_mask is not None:
-            region = as_mask(read(unit.effective_region_mask, f"{path}.effective_region_mask"))
+            region = as_mask(read(unit.effective_region_mask, job.path(f"{path}.effective_region_mask")))
             found[f"{place}.effective_region_mask"] = to_base64(region.convert("RGB"))  # it fails on grey
         place += 1
     return found

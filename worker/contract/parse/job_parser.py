@@ -19,14 +19,17 @@ from worker.contract.parse.placeholders import replace_placeholders
 from worker.contract.parse.plot_cells import PlotCell, plot_cells
 from worker.contract.parse.switched_off import leave_out
 from worker.contract.parse.unknown_fields import UnknownFieldReport, UnknownFields
-from worker.contract.parse.validation_errors import in_order, problems_in, unknown_fields, without
+from worker.contract.parse.validation_errors import in_order, problems_in, steps_of, unknown_fields, without
 from worker.contract.rules.field_rules import problems_between, warnings_between
+from worker.contract.types import adetailer, controlnet
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import KINDS, TYPE_WORDS, UPSCALE_WORDS, Img2Img, Upscale, infer
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
 
     from worker.contract.parse.validation_errors import UnknownField
     from worker.contract.types.job import Job
@@ -106,6 +109,7 @@ def _read(
 ) -> tuple[Job | None, list[Problem]]:
     normal = normalise(raw)
     read_scripts(normal, unknown)
+    _note_unit_names(normal)
     kind = _kind(normal)
     if kind is None:
         return None, normal.problems
@@ -153,15 +157,27 @@ def _validated(
             report.add(each, as_written(each.path, normal.written), kind, fields)
             problems.extend(_inside(each, model, fields))
         if unknown:
-            fields = without(fields, unknown)
+            fields = without(fields, [each.steps for each in unknown])
             continue
         known = {root_of(problem.path) for problem in problems}
         problems.extend(problem for problem in problems_in(errors, fields) if root_of(problem.path) not in known)
-        wrong = {root_of(problem.path) for problem in problems}
-        if not wrong & fields.keys():
+        left = _without_wrong(fields, errors, known)
+        if left == fields:
             return None, problems
-        fields = {name: value for name, value in fields.items() if name not in wrong}
+        fields = left
     return None, problems
+
+
+def _without_wrong(fields: dict[str, Any], errors: Sequence[ErrorDetails], known: Collection[str]) -> dict[str, Any]:
+    """Return `fields` without what is wrong: no more than a field of a unit, or all of the unit's list at `known`."""
+    left = fields
+    for error in errors:
+        steps = steps_of(error["loc"], left)
+        if not steps or steps[0] not in left:
+            continue
+        inner = len(steps) > 1 and isinstance(steps[-1], str) and steps[0] not in known and error["type"] != "missing"
+        left = without(left, [steps if inner else steps[:1]])
+    return left
 
 
 def _inside(unknown: UnknownField, model: type[Job], fields: dict[str, Any]) -> Iterator[Problem]:
@@ -179,6 +195,21 @@ def _inside(unknown: UnknownField, model: type[Job], fields: dict[str, Any]) -> 
         for each in unknown_fields(errors, model, given):
             report.add(each, unknown.name + each.path.removeprefix(meant), model.kind, given)
     yield from report.problems
+
+
+_UNITS: dict[str, Callable[[str], str]] = {"controlnet": controlnet.own_name, "adetailer": adetailer.own_name}
+"""List of units → our name of a field of one by the client's."""
+
+
+def _note_unit_names(normal: Normal) -> None:
+    """Note where the fields of units stand that have other names with the client."""
+    for name, own_name in _UNITS.items():
+        units = normal.fields.get(name)
+        for index, unit in enumerate(units if isinstance(units, list) else ()):
+            place = as_written(f"{name}[{index}]", normal.written)
+            for key in unit if isinstance(unit, dict) else ():
+                if (own := own_name(key)) != key:
+                    normal.written.setdefault(f"{name}[{index}].{own}", f"{place}.{key}")
 
 
 def _elsewhere(problem: Problem, written: dict[str, str]) -> Problem:

@@ -64,17 +64,17 @@ def unknown_fields(
 ) -> list[UnknownField]:
     """Return the fields that pydantic did not know."""
     return [
-        UnknownField(_steps(error["loc"], fields), error["input"], tuple(_names_at(model, error["loc"][:-1])))
+        UnknownField(steps_of(error["loc"], fields), error["input"], tuple(_names_at(model, error["loc"][:-1])))
         for error in errors
         if error["type"] == "extra_forbidden"
     ]
 
 
-def without(fields: Mapping[str, Any], unknown: Iterable[UnknownField]) -> dict[str, Any]:
-    """Return `fields` without the unknown ones; an object that holds none of them is not copied."""
+def without(fields: Mapping[str, Any], places: Iterable[Sequence[int | str]]) -> dict[str, Any]:
+    """Return `fields` without those at `places`; an object that holds none of them is not copied."""
     left = dict(fields)
-    for each in unknown:
-        _remove(left, each.steps)
+    for steps in places:
+        _remove(left, steps)
     return left
 
 
@@ -82,6 +82,8 @@ def _remove(holder: Any, steps: Sequence[int | str]) -> None:
     at = steps[0]
     if len(steps) == 1:
         holder.pop(at, None)
+        return
+    if isinstance(holder, dict) and at not in holder:
         return
     holder[at] = holder[at].copy()
     _remove(holder[at], steps[1:])
@@ -111,7 +113,7 @@ def in_order(problems: Sequence[Problem], raw: Mapping[str, Any], limits: Limits
 
 def _path(loc: tuple[int | str, ...], fields: object) -> str:
     """Return `loc` as the client would write it."""
-    return _joined(_steps(loc, fields))
+    return _joined(steps_of(loc, fields))
 
 
 def _joined(steps: Iterable[int | str]) -> str:
@@ -121,7 +123,7 @@ def _joined(steps: Iterable[int | str]) -> str:
     return path
 
 
-def _steps(loc: tuple[int | str, ...], fields: object) -> tuple[int | str, ...]:
+def steps_of(loc: tuple[int | str, ...], fields: object) -> tuple[int | str, ...]:
     """Return `loc` with the client's names and without pydantic's own marks (names of validators and of types)."""
     steps: list[int | str] = []
     value = fields

@@ -66,7 +66,7 @@ class ADetailerUnit(Part):
             return value
         unit: dict[str, Any] = {}
         for key, part in value.items():
-            name = OLD_NAMES.get(key.removeprefix("ad_"), key.removeprefix("ad_"))
+            name = own_name(key)
             if part is None or key in _SCREEN_ONLY or word(part) in _AS_UNSET.get(name, ()):
                 continue
             if key.removeprefix("ad_") == "conf" and type(part) in {int, float} and part > 1:
@@ -95,6 +95,14 @@ OLD_NAMES = {
     "inpaint_full_res_padding": "inpaint_only_masked_padding",
 }
 """Names of older versions of the extension → today's. `conf` was percent."""
+
+
+def own_name(key: str) -> str:
+    """Return our name of a pass's field by the client's: the extension's `ad_` and its older names go."""
+    bare = key.removeprefix("ad_")
+    return OLD_NAMES.get(bare, bare)
+
+
 _AS_UNSET = {
     "checkpoint": frozenset({"use same checkpoint", "none"}),
     "vae": frozenset({"use same vae"}),

@@ -132,7 +132,7 @@ class ControlNetUnit(Part):
             for key, part in value.items()
             if part is not None and key not in _SCREEN_ONLY and not (part == 1 and key == "downsample")
         }
-        unit = _renamed(unit, OLD_NAMES)
+        unit = _renamed(unit)
         if isinstance(unit.get("image"), dict):
             picture = unit.pop("image")
             unit["image"] = picture.get("image")
@@ -158,11 +158,16 @@ class ControlNetUnit(Part):
         return self.enabled is not False
 
 
-def _renamed(unit: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def own_name(key: str) -> str:
+    """Return our name of a unit's field by the client's."""
+    return OLD_NAMES.get(key, key)
+
+
+def _renamed(unit: dict[str, Any]) -> dict[str, Any]:
     """Return `unit` with old names replaced; an old and a new name at once are a mistake."""
     renamed: dict[str, Any] = {}
     for key, part in unit.items():
-        name = names.get(key, key)
+        name = own_name(key)
         if name in renamed:
             raise mistake(f"has {name} twice, under two names")
         renamed[name] = part

@@ -20,7 +20,7 @@ from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
 from worker.webui.names import lora_tags, name_resolver
 from worker.webui.names.name_resolver import Chosen
-from worker.webui.request import indirect_models
+from worker.webui.request import extension_units, indirect_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.names.catalog import Catalog
+    from worker.webui.names.weights import Weights
 
 REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
 
@@ -101,7 +102,7 @@ class ModelPreparation:
         names, removed = await self._threads.run(self._first_look, job)
         if removed and self._backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
             await self._backend.relearn(refresh=sorted(REFRESH[kind] for kind in removed))
-        return await self._threads.run(_plan, job, names, self._store, self._backend.catalog)
+        return await self._threads.run(_plan, job, names, self._store, self._backend)
 
     async def fetch(self, plan: ModelPlan, on_progress: ProgressSink) -> ModelPlan:
         """Return `plan` with every needed file on the volume and listed by the WebUI.
@@ -139,12 +140,14 @@ class ModelPreparation:
         return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
 
 
-def _plan(job: Generation, names: JobNames, store: ModelStore, catalog: Catalog) -> ModelPlan:
+def _plan(job: Generation, names: JobNames, store: ModelStore, backend: Backend) -> ModelPlan:
+    catalog = backend.catalog
     positive, _ = texts_of(job)
     tagged = resolved_models.read_tags(positive, store, catalog)
     wanted = [*_referenced(job), *tagged.wanted.values(), *_indirect(job, store, catalog)]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
-    problems = [*names.problems, *wrong, *_tags_without_effect(positive, tagged, store, catalog)]
+    in_units = _wrong_in_units(job, catalog, backend.plan.weights)
+    problems = [*names.problems, *wrong, *_tags_without_effect(positive, tagged, store, catalog), *in_units]
     if problems:
         raise InvalidInput([*problems, *unknown])
     if unknown:
@@ -157,6 +160,18 @@ def _plan(job: Generation, names: JobNames, store: ModelStore, catalog: Catalog)
     ]
     needed = [each for each in models if each not in elsewhere]
     return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names)
+
+
+def _wrong_in_units(job: Generation, catalog: Catalog, weights: Weights | None) -> list[Problem]:
+    """Return what is wrong with the names in the job's extensions, but for models that the job itself may fetch."""
+    coming = {model.ref.ref for model in _referenced(job)}
+    awaited = {
+        job.path(f"adetailer[{index}].{name}")
+        for index, unit in enumerate(job.adetailer or ())
+        for name, ref in (("checkpoint", unit.checkpoint), ("vae", unit.vae))
+        if ref is not None and ref.ref in coming
+    }
+    return [each for each in extension_units.problems_of(job, catalog, weights) if each.path not in awaited]
 
 
 def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backend) -> PreparedModels:

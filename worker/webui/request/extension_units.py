@@ -20,7 +20,7 @@ from worker.webui.request import extension_args
 from worker.webui.request.parameters import asked_for, marked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from worker.contract.types.adetailer import ADetailerUnit
     from worker.contract.types.controlnet import ControlNetUnit
@@ -64,6 +64,22 @@ def attach(
         weights: What is on this machine; None: unknown.
         pictures: Of ControlNet's units; see `units.controlnet`.
     """
+    done = _attached(job, catalog, weights, pictures)
+    body = {**request.body, **done.body}
+    if done.alwayson:
+        body["alwayson_scripts"] = done.alwayson
+    body = marked(body)
+    extras = {**request.expect.extras, **done.extras}
+    expect = replace(request.expect, extras=extras, parameters=_parameters(body, done), **done.expect)
+    return replace(request, body=body, expect=expect), done.problems
+
+
+def problems_of(job: Generation, catalog: Catalog, weights: Weights | None) -> list[Problem]:
+    """Return a problem for each name in the job's extensions that the WebUI lacks, before anything is built."""
+    return _attached(job, catalog, weights, {}).problems
+
+
+def _attached(job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]) -> _Attached:
     done = _Attached()
     installed = catalog.img2img_scripts if isinstance(job, Img2Img) else catalog.scripts
     _controlnet(done, job, catalog, installed, pictures)
@@ -78,13 +94,7 @@ def attach(
         _ultimate(done, job, catalog, weights)
     # Dynamic Prompts expands every request's prompts unless it is told not to; here `wildcards` does that.
     done.alwayson |= {name: {"args": [False]} for name in installed if name.startswith("dynamic prompts")}
-    body = {**request.body, **done.body}
-    if done.alwayson:
-        body["alwayson_scripts"] = done.alwayson
-    body = marked(body)
-    extras = {**request.expect.extras, **done.extras}
-    expect = replace(request.expect, extras=extras, parameters=_parameters(body, done), **done.expect)
-    return replace(request, body=body, expect=expect), done.problems
+    return done
 
 
 def _parameters(body: Mapping[str, Any], done: _Attached) -> Parameters:
@@ -95,6 +105,11 @@ def _parameters(body: Mapping[str, Any], done: _Attached) -> Parameters:
     changed = {"Denoising strength"} if done.expect.get("steps_back") else set()
     numbers = {name: number for name, number in asked.numbers.items() if name not in changed}
     return replace(asked, numbers=numbers, subseed=None)
+
+
+def _places(job: Generation, unit: str) -> Callable[[str], str]:
+    """Return a function from a field of `unit` to where the client wrote it."""
+    return lambda field: job.path(f"{unit}.{field}")
 
 
 def _controlnet(
@@ -112,11 +127,11 @@ def _controlnet(
     models: dict[int, str] = {}
     spelt: list[ControlNetUnit] = []
     for place, (index, unit) in enumerate(on):
-        path = job.path(f"controlnet[{index}]")
-        module, problems = control_module(unit.module, catalog, f"{path}.module")
+        at = _places(job, f"controlnet[{index}]")
+        module, problems = control_module(unit.module, catalog, at("module"))
         done.problems += problems
         spelt.append(unit if module is None else unit.model_copy(update={"module": module}))
-        model, problems = _control_model(spelt[-1], catalog, path)
+        model, problems = _control_model(spelt[-1], catalog, at("model"))
         done.problems += problems
         if model is not None:
             models[place] = model
@@ -141,8 +156,8 @@ def _control_model(unit: ControlNetUnit, catalog: Catalog, path: str) -> tuple[s
     if unit.model in {None, "None"}:
         if unit.module in _FREE_MODULES:
             return None, []
-        return None, [Problem(f"{path}.model", "is missing: without a model the unit does nothing")]
-    return control_model(str(unit.model), catalog, f"{path}.model")
+        return None, [Problem(path, "is missing: without a model the unit does nothing")]
+    return control_model(str(unit.model), catalog, path)
 
 
 def control_model(wanted: str, catalog: Catalog, path: str) -> tuple[str | None, list[Problem]]:
@@ -174,23 +189,23 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
     vaes: dict[int, str] = {}
     settled: list[ADetailerUnit] = []
     for place, (index, unit) in enumerate(on):
-        path = job.path(f"adetailer[{index}]")
-        model, problems = detector(str(unit.model), catalog, f"{path}.model")
+        at = _places(job, f"adetailer[{index}]")
+        model, problems = detector(str(unit.model), catalog, at("model"))
         done.problems += problems
         sampling, problems = catalog.names.settle(
-            unit.sampler, unit.scheduler, sampler_path=f"{path}.sampler", scheduler_path=f"{path}.scheduler"
+            unit.sampler, unit.scheduler, sampler_path=at("sampler"), scheduler_path=at("scheduler")
         )
         done.problems += problems
         named = {"model": model or unit.model, "sampler": sampling.sampler, "scheduler": sampling.scheduler}
-        named |= _controlnet_inside(done, unit, catalog, installed, path)
+        named |= _controlnet_inside(done, unit, catalog, installed, at)
         changes = {name: value for name, value in named.items() if value is not None}
         settled.append(unit.model_copy(update=changes))
         if unit.checkpoint is not None:
-            done.problems += _listed_checkpoint(unit, catalog, path, checkpoints, place)
+            done.problems += _listed_checkpoint(unit, catalog, at("checkpoint"), checkpoints, place)
         if unit.vae is not None:
             vae = catalog.vae_meant(unit.vae.ref)
             if vae is None:
-                done.problems.append(Problem(f"{path}.vae", f"is not a VAE on this worker: {unit.vae.ref!r}"))
+                done.problems.append(Problem(at("vae"), f"is not a VAE on this worker: {unit.vae.ref!r}"))
             else:
                 vaes[place] = vae.name
     done.alwayson |= extension_args.adetailer(settled, checkpoints, vaes)
@@ -210,17 +225,17 @@ def detector(wanted: str, catalog: Catalog, path: str) -> tuple[str | None, list
 
 
 def _controlnet_inside(
-    done: _Attached, unit: ADetailerUnit, catalog: Catalog, installed: frozenset[str], path: str
+    done: _Attached, unit: ADetailerUnit, catalog: Catalog, installed: frozenset[str], at: Callable[[str], str]
 ) -> dict[str, str | None]:
     """Return the ControlNet that runs inside a pass as ControlNet names it; ADetailer drops the pass for another."""
     if unit.controlnet_model in {None, _PASSTHROUGH}:
         return {}
     if "controlnet" not in installed:
         message = f"ControlNet {_IN_THE_IMAGE.format('controlnet')}"
-        done.problems.append(Problem(f"{path}.controlnet_model", message))
+        done.problems.append(Problem(at("controlnet_model"), message))
         return {}
-    model, problems = control_model(str(unit.controlnet_model), catalog, f"{path}.controlnet_model")
-    module, more = control_module(unit.controlnet_module, catalog, f"{path}.controlnet_module")
+    model, problems = control_model(str(unit.controlnet_model), catalog, at("controlnet_model"))
+    module, more = control_module(unit.controlnet_module, catalog, at("controlnet_module"))
     done.problems += [*problems, *more]
     return {"controlnet_model": model, "controlnet_module": module}
 
@@ -232,10 +247,10 @@ def _listed_checkpoint(
     found = catalog.checkpoint_meant(wanted)
     digits = unit.checkpoint.sha256 if unit.checkpoint is not None else None
     if found is not None and found.contradicts(digits):
-        return [Problem(f"{path}.checkpoint", f"says {digits}, but the file's hash is {found.short_hash}", found.name)]
+        return [Problem(path, f"says {digits}, but the file's hash is {found.short_hash}", found.name)]
     if found is None:
         near = nearest(wanted, [checkpoint.name for checkpoint in catalog.checkpoints])
-        return [Problem(f"{path}.checkpoint", f"is not a checkpoint on this worker: {wanted!r}", near)]
+        return [Problem(path, f"is not a checkpoint on this worker: {wanted!r}", near)]
     checkpoints[place] = found.title
     return []
 
@@ -249,7 +264,7 @@ def _tiled(
         if "tiled diffusion" not in installed:
             done.problems.append(Problem(path, f"Tiled Diffusion {_NON_COMMERCIAL}"))
         else:
-            upscaler = _upscaler(done, diffusion.upscaler, catalog, weights, f"{path}.upscaler")
+            upscaler = _upscaler(done, diffusion.upscaler, catalog, weights, job.path("tiled_diffusion.upscaler"))
             done.alwayson |= extension_args.tiled_diffusion(diffusion, upscaler=upscaler)
             if isinstance(job, Img2Img):
                 done.expect["size"] = None
@@ -272,7 +287,7 @@ def _ultimate(done: _Attached, job: Img2Img, catalog: Catalog, weights: Weights 
         return
     if (job.batch_size or 1) * (job.n_iter or 1) > 1:
         done.problems.append(Problem(path, "makes one picture at a time; leave batch_size and n_iter out"))
-    name = _upscaler(done, unit.upscaler or "Lanczos", catalog, weights, f"{path}.upscaler")
+    name = _upscaler(done, unit.upscaler or "Lanczos", catalog, weights, job.path("ultimate_upscale.upscaler"))
     names = [upscaler.name for upscaler in catalog.upscalers]
     if name is None:
         return

@@ -31,10 +31,10 @@ def models(job: Generation, catalog: Catalog) -> list[Named]:
 
 def _of_detectors(job: Generation, catalog: Catalog) -> Iterator[Named]:
     for index, unit in enumerate(job.adetailer or ()):
-        path = job.path(f"adetailer[{index}]")
+        unit_path = f"adetailer[{index}]"
         checkpoint = catalog.checkpoint_meant(unit.checkpoint.ref) if unit.checkpoint is not None else None
         if checkpoint is not None:
-            yield Named(f"{path}.checkpoint", "checkpoint", checkpoint.filename)
+            yield Named(job.path(f"{unit_path}.checkpoint"), "checkpoint", checkpoint.filename)
         vae = catalog.vae_meant(unit.vae.ref) if unit.vae is not None else None
         if vae is not None:
-            yield Named(f"{path}.vae", "vae", vae.filename)
+            yield Named(job.path(f"{unit_path}.vae"), "vae", vae.filename)
