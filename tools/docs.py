@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,14 @@ def table(name: str) -> str:
         return TABLES[name]()
     if name.startswith("error_"):
         return error_page.tables()[name]
+    return _contract_tables()[name]
+
+
+@cache
+def _contract_tables() -> dict[str, str]:
     from worker.contract.schema import tables  # noqa: PLC0415 - builds the whole contract
 
-    return dict(tables())[name]
+    return dict(tables())
 
 
 def settings_table() -> str:

@@ -13,6 +13,8 @@ The SDK's loop is kept; `_Scaler` changes what it does at its edges, each for a 
 - The SDK streams for generators alone, whose every answer is a list. Here a job that wants it streams its pictures.
 - The SDK gives a result up when the connection breaks, and soon when the server fails. Here it is posted for a minute.
 - An endpoint that refuses or answers at once makes it ask thousands of times a second. Here it pauses.
+- Its import spends most of its time on the processor's name, for which it starts Python anew. Its debugger alone
+  tells it; here it stays unknown.
 
 What can't be changed from here: a job that the platform hands out in the moment that connection closes is its own to
 hand out again, and a result that the platform refuses (4xx) is lost to it.
@@ -36,9 +38,8 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import runpod.serverless
+import cpuinfo
 from aiohttp.payload import BytesIOPayload
-from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from worker.common.cancellation import unless_set
@@ -46,6 +47,10 @@ from worker.common.strict_json import encode
 from worker.serving.job_handler import JobHandler
 from worker.telemetry.local_run import LocalRun
 from worker.telemetry.logs import get_logger
+
+cpuinfo.get_cpu_info = dict  # before the SDK asks, which it does while it is imported
+import runpod.serverless  # noqa: E402 - as above
+from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_scale  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

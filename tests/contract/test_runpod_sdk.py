@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from runpod.serverless.modules import rp_http, rp_job, rp_logger, rp_ping, rp_sc
 
 from tests.support.echo_worker import EchoHost
 from tests.support.loopback_http import Reply, serve
+from tests.support.workerproc import ROOT
 from worker import runpod_adapter
 from worker.serving.job_handler import JobHandler
 from worker.settings import read_settings
@@ -46,6 +49,21 @@ def parameters(function: object) -> list[str]:
 )
 def test_a_function_takes_what_the_adapter_gives_it(function: object, expected: list[str]) -> None:
     assert parameters(function) == expected
+
+
+STARTED = """
+import subprocess, sys
+started = []
+sys.addaudithook(lambda event, args: started.append(args[0]) if event == "subprocess.Popen" else None)
+import worker.runpod_adapter
+from runpod.serverless.utils import rp_debugger
+print(set(started) - {"file", "uname"}, rp_debugger.PROCESSOR)
+"""
+
+
+def test_the_sdk_is_imported_without_a_look_at_the_processor() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set() Unable to get processor info.\n"
 
 
 def test_the_loop_asks_the_fetchers_that_it_was_given() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support.command_line import invoke
 from tests.support.models import model_folders
 from tests.support.webui_dir import environment, running_host
 from worker import __version__
@@ -77,14 +78,14 @@ def test_a_job_that_fails_prints_the_error_answer_and_exits_1(tmp_path: Path, te
 
 def test_wrong_usage_exits_2(tmp_path: Path) -> None:
     assert worker(cwd=tmp_path).returncode == 2
-    assert worker("rnu", cwd=tmp_path).returncode == 2
-    missing = worker("run", "nowhere.json", cwd=tmp_path)
-    assert missing.returncode == 2
+    assert invoke("rnu", cwd=tmp_path).exit_code == 2
+    missing = invoke("run", "nowhere.json", cwd=tmp_path)
+    assert missing.exit_code == 2
     assert "nowhere.json" in missing.stderr
 
 
 def test_a_mistyped_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
-    assert "Did you mean 'run'?" in worker("rnu", cwd=tmp_path).stderr
+    assert "Did you mean 'run'?" in invoke("rnu", cwd=tmp_path).stderr
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:
@@ -95,8 +96,8 @@ def test_help_names_every_command_and_each_has_its_own(tmp_path: Path) -> None:
     told = worker("--help", cwd=tmp_path).stdout
     for command in COMMANDS:
         assert f" {command} " in told
-        own = worker(command, "--help", cwd=tmp_path)
-        assert (own.returncode, "Usage: " in own.stdout) == (0, True), own.stderr
+        own = invoke(command, "--help", cwd=tmp_path)
+        assert (own.exit_code, f"Usage: worker {command}" in own.stdout) == (0, True), own.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from tests.support.command_line import invoke
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment
@@ -160,8 +161,8 @@ def test_a_key_that_no_header_can_carry_is_named_as_such(served: Endpoint, tmp_p
     with pytest.raises(EndpointError, match="ASCII"):
         Endpoint("abc123", api_key="“key”")
     (tmp_path / "job.json").write_text(json.dumps(JOB), encoding="utf-8")
-    told = submit(tmp_path, "job.json", "--endpoint", served.url, HTTP_API_KEY="“key”")
-    assert (told.returncode, "HTTP_API_KEY" in told.stderr, "Traceback" in told.stderr) == (2, True, False)
+    told = invoke("submit", "job.json", "--endpoint", served.url, cwd=tmp_path, HTTP_API_KEY="“key”")
+    assert (told.exit_code, "HTTP_API_KEY" in told.stderr, "Traceback" in told.stderr) == (2, True, False)
 
 
 def test_whoever_takes_any_2xx_for_ready_asks_for_ready(served: Endpoint) -> None:
@@ -333,16 +334,16 @@ def test_submit_says_what_went_wrong_before_a_job_is_paid_for(served: Endpoint, 
     (tmp_path / "job.json").write_text(json.dumps(JOB), encoding="utf-8")
     before = served.health()["jobs"]
     for arguments in (["--endpoint", ""], ["--endpoint", served.url, "--out", "job.json"]):
-        told = submit(tmp_path, "job.json", *arguments)
-        assert (told.returncode, "Traceback" in told.stderr) == (2, False), told.stderr
+        told = invoke("submit", "job.json", *arguments, cwd=tmp_path, HTTP_API_KEY=KEY)
+        assert (told.exit_code, "Traceback" in told.stderr) == (2, False), told.stderr
     assert served.health()["jobs"] == before
 
 
 def test_submit_cancels_what_takes_too_long(served: Endpoint, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(json.dumps(LONG), encoding="utf-8")
     before = served.health()["jobs"]["cancelled"]
-    told = submit(tmp_path, "job.json", "--endpoint", served.url, "--timeout", "0.3")
-    assert (told.returncode, json.loads(told.stdout)["error_code"]) == (1, "timed_out")
+    told = invoke("submit", "job.json", "--endpoint", served.url, "--timeout", "0.3", cwd=tmp_path, HTTP_API_KEY=KEY)
+    assert (told.exit_code, json.loads(told.stdout)["error_code"]) == (1, "timed_out")
     assert served.health()["jobs"]["cancelled"] == before + 1
 
 
@@ -356,11 +357,11 @@ def test_submit_leaves_the_pictures_and_tells_the_answer(served: Endpoint, tmp_p
 
 def test_submit_tells_a_failed_job_and_a_missing_endpoint(served: Endpoint, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(json.dumps({**JOB, "stepz": 1}), encoding="utf-8")
-    failed = submit(tmp_path, "job.json", "--endpoint", served.url)
-    assert failed.returncode == 1
+    failed = invoke("submit", "job.json", "--endpoint", served.url, cwd=tmp_path, HTTP_API_KEY=KEY)
+    assert failed.exit_code == 1
     assert json.loads(failed.stdout)["error_code"] == "invalid_input"
-    gone = submit(tmp_path, "job.json", "--endpoint", f"http://127.0.0.1:{free_port()}")
-    assert gone.returncode == 1
+    gone = invoke("submit", "job.json", "--endpoint", f"http://127.0.0.1:{free_port()}", cwd=tmp_path)
+    assert gone.exit_code == 1
     assert "can't be reached" in json.loads(gone.stdout)["error"]
 
 
