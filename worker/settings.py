@@ -32,7 +32,7 @@ from worker.common.suggestions import nearest
 from worker.errors import SettingsInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from typing_extensions import Self
 
@@ -752,8 +752,8 @@ def variables() -> Iterator[Variable]:
     return variables_of(Settings)
 
 
-def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """Return a warning for each variable of `environment` whose name is nearly, but not quite, one of the worker's."""
+def misspelt(environment: Iterable[str]) -> list[str]:
+    """Return a warning for each variable whose name is nearly, but not quite, one of the worker's."""
     known = [name for variable in variables() for name in variable.names]
     warnings = []
     for name in environment:

@@ -256,12 +256,24 @@ def rebuild(*, folder: Folder = None) -> None:
 
 @app.command()
 def info(refs: Refs, *, kind: Kind = None, folder: Folder = None) -> None:
-    """Print everything that is known of a model, as JSON."""
+    """Print everything that is known of models, as JSON: those on the volume, and those that `pull` would fetch."""
     with _store(folder) as store:
-        keys = {model.key for model, _ in _required(store, refs, kind)}
-        for item in admin.listed(store):
-            if item.model.key in keys:
-                write_json({**item.to_json(), "path": str(item.model.path)})
+        rows = {row.model.key: row for row in admin.listed(store)}
+        for text in refs:
+            ref = _ref(text)
+            known = _known(store, ref, kind)
+            if known is not None:
+                write_json(known)
+                continue
+            row = rows[admin.required(store, ref, kind)[0].key]
+            write_json({**row.to_json(), "on_volume": True, "path": str(row.model.path)})
+
+
+def _known(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> dict[str, Any] | None:
+    """Return what is known of a model that is not on the volume; None: it is there, or unknown."""
+    if any(store.find(ref, each) is not None for each in ([kind] if kind else KINDS)):
+        return None
+    return admin.fetchable(store, ref, kind)
 
 
 def _required(store: ModelStore, refs: Sequence[str], kind: ModelKind | None) -> Sequence[tuple[LocalModel, Any]]:

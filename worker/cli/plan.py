@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,14 @@ def read_rate(text: str) -> float:
     return float(match.group(1)) / _UNITS[match.group(2) or "s"]
 
 
+def read_duration(text: str | float) -> float:
+    """Return seconds for ``4s``, ``500ms``, ``1.5 min`` or ``2h``; a bare number is seconds, and so is a default."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|sec|m|min|h|d)?", str(text).strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no duration: write 4s, 500ms, 1.5min or a number of seconds")
+    return float(match.group(1)) * {**_UNITS, "ms": 0.001, "sec": 1.0}[match.group(2) or "s"]
+
+
 def read_shares(text: str) -> tuple[float, ...]:
     """Return ``8,1,1`` as numbers."""
     try:
@@ -35,6 +43,10 @@ def read_shares(text: str) -> tuple[float, ...]:
     return found
 
 
+def _duration(about: str) -> Any:
+    return typer.Option(parser=read_duration, metavar="TIME", help=about)
+
+
 app = typer.Typer(add_completion=False)
 
 
@@ -42,20 +54,20 @@ app = typer.Typer(add_completion=False)
 def plan(
     *,
     rate: Annotated[float, typer.Option(parser=read_rate, metavar="2/s", help="Jobs that come: 2/s, 30/min, 500/h.")],
-    gen: Annotated[float, typer.Option(metavar="S", min=0.001, help="Seconds on the GPU of one job.")],
-    deliver: Annotated[float, typer.Option(metavar="S", min=0, help="Seconds after it: upload.")] = 0.5,
+    gen: Annotated[float, _duration("Time on the GPU of one job: 3.2, 4s, 900ms.")],
+    deliver: Annotated[float, _duration("Time after it: upload.")] = 0.5,
     spread: Annotated[float, typer.Option(min=0, help="How much --gen varies, as a share of it.")] = 0.2,
     models: Annotated[str, typer.Option(metavar="8,1,1", help="How often each checkpoint is asked for.")] = "1",
-    cold: Annotated[float, typer.Option(metavar="S", min=0, help="A worker's cold start.")] = 25.0,
-    switch: Annotated[float, typer.Option(metavar="S", min=0, help="Loading another checkpoint.")] = 4.0,
-    p95: Annotated[
-        float | None, typer.Option(metavar="S", help="What 95 of 100 jobs may take (default: 3 times --gen).")
-    ] = None,
+    cold: Annotated[float, _duration("A worker's cold start.")] = 25.0,
+    switch: Annotated[float, _duration("Loading another checkpoint.")] = 4.0,
+    p95: Annotated[float | None, _duration("What 95 of 100 jobs may take (default: 3 times --gen).")] = None,
     price: Annotated[float | None, typer.Option(metavar="$", min=0, help="Dollars for an hour of the GPU.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs to simulate.")] = 1500,
     json: Annotated[bool, typer.Option("--json", help="Everything tried, as JSON.")] = False,
 ) -> None:
     """Simulate an endpoint under a load and recommend workers, idle time-out and concurrency."""
+    if gen <= 0:
+        raise typer.BadParameter("must be above 0", param_hint="--gen")
     load = Load(rate, gen, spread=spread, deliver_s=deliver, models=read_shares(models), jobs=jobs)
     tried = options(load, SimulatedEndpoint(workers=1, cold_s=cold, switch_s=switch))
     limit = p95 if p95 is not None else 3 * gen
@@ -76,10 +88,11 @@ def _report(best: Option, tried: list[Option], limit: float, price: float | None
         f"  {result.paid_s:.2f} GPU seconds paid for a job{cost}; the GPU generates in {result.busy:.0%} of them",
         f"  {result.cold_starts} cold starts, at most {result.most_awake} workers awake",
         "",
-        f"{'max':>5} {'min':>5} {'idle s':>7} {'at once':>8} {'p50 s':>7} {'p95 s':>7} {'paid s/job':>11}",
+        f"  {'max':>5} {'min':>5} {'idle s':>7} {'at once':>8} {'p50 s':>7} {'p95 s':>7} {'paid s/job':>11}",
     ]
-    for one in tried[:SHOWN]:
+    cheapest = [one for one in tried[:SHOWN] if one is not best]
+    for one in (best, *cheapest):
         e, r = one.endpoint, one.result
-        row = f"{e.workers:>5} {e.active:>5} {e.idle_s:>7g} {e.at_once:>8}"
+        row = f"{'→' if one is best else ' '} {e.workers:>5} {e.active:>5} {e.idle_s:>7g} {e.at_once:>8}"
         lines.append(f"{row} {r.p50_s:>7.1f} {r.p95_s:>7.1f} {r.paid_s:>11.2f}")
     return "\n".join(lines)

@@ -153,6 +153,26 @@ def required(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> tuple[
     return model, store.inventory.entry(file)
 
 
+def fetchable(store: ModelStore, ref: ModelRef, kind: ModelKind | None) -> dict[str, Any] | None:
+    """Return what is known of a model that is not on the volume but that `pull` would fetch; None: nothing is.
+
+    Raises:
+        InvalidInput: the reference can't be one, or is an address that does not tell the kind.
+    """
+    settled = kind or kind_of(store, ref)
+    if settled is None:
+        raise without_kind(store, ref)
+    resolution = store.resolve(ref, settled)
+    entry = resolution.catalog
+    if entry is None and not resolution.locators:
+        return None
+    told: dict[str, Any] = {"kind": settled, "name": resolution.name or ref.shown, "on_volume": False}
+    if entry is None:
+        return {**told, "sources": [locator.key for locator in resolution.locators]}
+    facts = entry.model_dump(mode="json", exclude_none=True, exclude={"name", "kind"})
+    return {**told, **{name: value for name, value in facts.items() if value != []}}
+
+
 def verify(store: ModelStore, item: ModelRow, *, measure: bool) -> str | None:
     """Return what is wrong with a model, None when nothing is.
 

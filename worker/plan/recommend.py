@@ -39,7 +39,10 @@ def recommend(tried: list[Option], *, p95_s: float) -> Option:
 
 
 def _candidates(load: Load, base: SimulatedEndpoint) -> Iterator[SimulatedEndpoint]:
-    least = max(1, ceil(load.rate * load.generate_s))
+    shares = [share / sum(load.models) for share in load.models]
+    # how often a job wants another checkpoint than the one before it
+    switches = 1 - sum(share**2 for share in shares)
+    least = max(1, ceil(load.rate * (load.generate_s + switches * base.switch_s)))
     counts = sorted(
         {min(MOST_WORKERS, max(least, ceil(least * room))) for room in ROOM} | {min(MOST_WORKERS, least + 1)}
     )

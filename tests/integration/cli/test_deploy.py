@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -172,12 +173,39 @@ def test_without_a_terminal_it_does_nothing_unasked(capsys: pytest.CaptureFixtur
     assert "--yes" in capsys.readouterr().err
 
 
+def test_variables_that_the_worker_does_not_know_are_sent_too() -> None:
+    with runpod() as (account, server):
+        assert run(server, "--yes", "--env", "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True") == 0
+    assert account.endpoints["e1"]["env"]["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+
+
+@pytest.mark.parametrize(("reply", "sent"), [("y", True), ("n", False)])
+def test_a_name_that_is_nearly_one_of_the_worker_s_is_asked_about(
+    reply: str,
+    sent: bool,  # noqa: FBT001 - a parameter of the table
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", Typed(f"{reply}\n"))
+    with runpod() as (_, server):
+        assert run(server, "--dry-run", "--env", "LOG_LVEL=debug") == (0 if sent else 1)
+    seen = capsys.readouterr().out
+    assert "did you mean LOG_LEVEL?" in seen
+    assert ("LOG_LVEL=debug" in seen) is sent
+
+
+class Typed(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--env", "LOG_LVEL=debug"], "LOG_LEVEL?"),
         (["--env", "CONCURRENCY=99"], "CONCURRENCY='99'"),
         (["--env", "LOG_LEVEL"], "NAME=VALUE"),
+        (["--env", "MY-OWN=1"], "letters, digits and _"),
         (["--volume-gb", "20"], "--data-center"),
         (["--volume-type", "standard"], "--volume-gb"),
         (["--workers-min", "9"], "--workers-min"),

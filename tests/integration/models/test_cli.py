@@ -73,6 +73,20 @@ def test_the_folders_of_the_settings_are_used_unless_a_root_is_given(
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_info_knows_what_pull_would_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--dir", str(tmp_path)]
+    assert _models("info", "pony realism slider", *where) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["name"], told["on_volume"]) == ("lora", "Pony Realism Slider", False)
+    assert told["sources"]
+    assert _models("info", "https://example.com/x.safetensors", "--kind", "lora", *where) == 0
+    assert json.loads(capsys.readouterr().out)["sources"] == ["https://example.com/x.safetensors"]
+    assert _models("info", "https://example.com/x.safetensors", *where) == 1
+    assert "say one of checkpoint, lora" in capsys.readouterr().err
+    assert _models("info", "Pony Realsm Slider", *where) == 1
+    assert "did you mean 'Pony Realism Slider'" in capsys.readouterr().err
+
+
 def test_list_info_pin_verify_and_remove(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--dir", str(tmp_path)]
     make.write(tmp_path / "loras/Pony_Realism_Slider.safetensors", make.SDXL_LORA)

@@ -172,6 +172,24 @@ def test_blackwell_is_known_by_its_name(name: str, blackwell: bool) -> None:  # 
     assert GpuType(name, name, "P").blackwell is blackwell
 
 
+@pytest.mark.parametrize(
+    ("said", "types"),
+    [
+        ("4090", ["NVIDIA GeForce RTX 4090"]),
+        ("rtx 4090", ["NVIDIA GeForce RTX 4090"]),
+        ("l4", ["NVIDIA L4"]),
+        ("L40S", ["NVIDIA L40S"]),
+        ("a100", ["NVIDIA A100 80GB PCIe", "NVIDIA A100-SXM4-80GB"]),
+        ("RTX 6000 Ada", ["NVIDIA RTX 6000 Ada Generation"]),
+    ],
+)
+def test_gpus_are_called_as_people_call_them(said: str, types: list[str]) -> None:
+    choice = choose([said], DOCUMENTED, cuda="cu121")
+    chosen = [gpu.id for gpu in DOCUMENTED if gpu.pool in choice.pools and gpu.id not in choice.excluded]
+    assert chosen == types
+    assert choice.notes == ((f"{said} means {', '.join(types)}",) if len(types) > 1 else ())
+
+
 def test_a_gpu_that_is_not_offered_is_told_with_what_was_meant() -> None:
     choice = choose(["NVIDIA L44", "NVIDIA L4", "NVIDIA GeForce RTX 3060"], CATALOGUE, cuda="cu121")
     assert "NVIDIA L4?" in choice.notes[0]

@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+import typer
 
 from worker.cli.main import main
-from worker.cli.plan import read_rate
+from worker.cli.plan import read_duration, read_rate
 from worker.plan.recommend import options, recommend
 from worker.plan.simulate import Load, SimulatedEndpoint, simulate
 
@@ -79,6 +80,35 @@ def test_rates_are_written_as_people_write_them(text: str, per_second: float) ->
     assert read_rate(text) == pytest.approx(per_second)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("4s", 4.0), ("900ms", 0.9), ("1.5 min", 90.0), ("3.2", 3.2), ("2h", 7200.0), (25.0, 25.0)]
+)
+def test_durations_are_written_as_people_write_them(text: str | float, seconds: float) -> None:
+    assert read_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["soon", "-4s", "4 fortnights"])
+def test_what_is_no_duration_is_told_with_an_example(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 4s, 500ms"):
+        read_duration(text)
+
+
+def test_a_load_of_several_checkpoints_gets_workers_for_their_loading_too() -> None:
+    base = SimulatedEndpoint(workers=1, switch_s=4.0)
+    one = options(Load(2.0, 3.2, jobs=10), base)
+    three = options(Load(2.0, 3.2, models=(8.0, 1.0, 1.0), jobs=10), base)
+    assert min(option.endpoint.workers for option in one) == 7
+    assert min(option.endpoint.workers for option in three) == 10  # every third job loads for 4 s
+
+
+def test_the_recommendation_is_a_line_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--rate", "1/s", "--gen", "2s", "--jobs", "150"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    (marked,) = (line for line in lines if line.startswith("→"))
+    told = dict(part.split() for part in head.split(", "))
+    assert marked.split()[1:5] == [told[name] for name in ("workersMax", "workersMin", "idleTimeout", "CONCURRENCY")]
+
+
 def test_the_command_tells_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--rate", "1/s", "--gen", "2", "--jobs", "150"]
     assert main(["plan", *arguments]) == 0
@@ -89,7 +119,12 @@ def test_the_command_tells_what_to_set(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--rate", "fast", "--gen", "1"], ["--rate", "1/s", "--gen", "1", "--models", "0"]]
+    "arguments",
+    [
+        ["--rate", "fast", "--gen", "1"],
+        ["--rate", "1/s", "--gen", "1", "--models", "0"],
+        ["--rate", "1/s", "--gen", "0s"],
+    ],
 )
-def test_a_mistake_is_usage(arguments: list[str]) -> None:
-    assert main(["plan", *arguments]) == 2
+def test_a_mistake_is_usage(arguments: str) -> None:
+    assert main(["plan", *arguments.split()]) == 2

@@ -171,6 +171,7 @@ def _word(option: str, text: str) -> str:
 
 def _deploy(rest: Rest | None, options: Options, *, dry_run: bool, yes: bool, wait_s: float) -> None:
     request.check(options)  # mistakes are told before RunPod is asked
+    _ask_about_names(request.near_misses(options), yes=yes)
     if rest is None:
         complain("no RUNPOD_API_KEY: planned for an empty account, with the GPU pools of RunPod's documentation")
         catalogue, found = list(gpus.DOCUMENTED), ExistingResources()
@@ -209,6 +210,15 @@ def _delete(rest: Rest, name: str, *, dry_run: bool, yes: bool) -> None:
     _confirm(yes=yes)
     rest.delete("serverless", str(endpoint["id"]))
     write(f"endpoint {name}: deleted ({endpoint['id']})")
+
+
+def _ask_about_names(near_misses: Sequence[str], *, yes: bool) -> None:
+    """Ask whether variables with nearly a known name are meant as they are; where nobody is asked, refuse them."""
+    for sentence in near_misses:
+        if yes or not sys.stdin.isatty():
+            raise Misuse(f"--env {sentence}")
+        if not typer.confirm(f"{sentence} Send it as it is?"):
+            raise typer.Exit(FAILED)
 
 
 def _confirm(*, yes: bool) -> None:

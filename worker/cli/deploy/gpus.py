@@ -21,6 +21,8 @@ MOST_POOLS = 3
 
 _BLACKWELL = re.compile(r"\bblackwell\b|\bG?B[23]00\b|\bRTX 50[5-9]0\b|\bRTX PRO \d{4}\b", re.IGNORECASE)
 
+_FAMILIES = {"nvidia", "geforce", "rtx", "tesla", "generation"}
+
 
 class NoGpus(Exception):
     """The wanted GPUs cannot be had."""
@@ -62,7 +64,7 @@ def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -
     """Return the pools that hold the wanted types, in the order of `wanted`, and the other types to exclude.
 
     Args:
-        wanted: Type ids, type names, or pool ids, which stand for all their types.
+        wanted: Type ids or names, also as people say them (``4090``), or pool ids, which stand for all their types.
         catalogue: All types there are.
         cuda: The image's variant; ``cu121`` excludes every Blackwell type of the pools.
 
@@ -77,18 +79,9 @@ def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -
     chosen: dict[str, GpuType] = {}
     notes: list[str] = []
     for name in wanted:
-        if name in members:
-            chosen.update({gpu.id: gpu for gpu in members[name] if cuda == "cu128" or not gpu.blackwell})
-            continue
-        found = next((one for one in catalogue if name in {one.id, one.name}), None)
-        if found is None:
-            notes.append(_unknown(name, catalogue))
-        elif found.pool is None:
-            notes.append(f"{name} belongs to no pool, so no endpoint can ask for it")
-        elif found.blackwell and cuda == "cu121":
-            raise NoGpus(f"{name} is a Blackwell GPU, which needs the image's cu128 variant (--cuda cu128)")
-        else:
-            chosen[found.id] = found
+        types, note = _offered(name, members, catalogue, cuda)
+        chosen.update({gpu.id: gpu for gpu in types})
+        notes += [note] if note else []
     if not chosen:
         raise NoGpus("; ".join(notes) or "no GPU is left of what was asked for")
     pools = tuple(dict.fromkeys(gpu.pool for gpu in chosen.values() if gpu.pool is not None))
@@ -96,6 +89,39 @@ def choose(wanted: Sequence[str], catalogue: Sequence[GpuType], *, cuda: Cuda) -
         raise NoGpus(f"these GPUs lie in {len(pools)} pools ({', '.join(pools)}); RunPod serves at most {MOST_POOLS}")
     excluded = tuple(sorted(gpu.id for pool in pools for gpu in members[pool] if gpu.id not in chosen))
     return PoolChoice(pools, excluded, tuple(notes))
+
+
+def _offered(
+    name: str, members: Mapping[str, Sequence[GpuType]], catalogue: Sequence[GpuType], cuda: Cuda
+) -> tuple[list[GpuType], str]:
+    """Return the types that one name stands for and that can be had, and a note where that needs one."""
+    if name in members:
+        return [gpu for gpu in members[name] if cuda == "cu128" or not gpu.blackwell], ""
+    found = _meant(name, catalogue)
+    fitting = [gpu for gpu in found if gpu.pool is not None and (cuda == "cu128" or not gpu.blackwell)]
+    if not found:
+        return [], _unknown(name, catalogue)
+    if all(gpu.pool is None for gpu in found):
+        return [], f"{name} belongs to no pool, so no endpoint can ask for it"
+    if not fitting:
+        raise NoGpus(f"{name} is a Blackwell GPU, which needs the image's cu128 variant (--cuda cu128)")
+    return fitting, f"{name} means {', '.join(gpu.id for gpu in fitting)}" if len(fitting) > 1 else ""
+
+
+def _meant(name: str, catalogue: Sequence[GpuType]) -> list[GpuType]:
+    """Return the types of this id or name, else those that people call so: ``4090``, ``a100``, ``L40S``."""
+    exact = [gpu for gpu in catalogue if name in {gpu.id, gpu.name}]
+    if exact:
+        return exact[:1]
+    words = _words(name)
+    matching = [gpu for gpu in catalogue if words and (words <= _words(gpu.id) or words <= _words(gpu.name))]
+    alone = [gpu for gpu in matching if words in (_words(gpu.id), _words(gpu.name))]
+    return alone or matching
+
+
+def _words(name: str) -> set[str]:
+    """Return what tells a type from others: its name without the maker's and the family's."""
+    return set(re.findall(r"[a-z0-9]+", name.lower())) - _FAMILIES
 
 
 def _unknown(name: str, catalogue: Sequence[GpuType]) -> str:

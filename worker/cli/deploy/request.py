@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +10,7 @@ from worker.cli.deploy import gpus
 from worker.cli.deploy.deployment_plan import Wanted
 from worker.cli.deploy.deployment_presets import INIT_TIMEOUT_S, PRESETS, PresetName
 from worker.errors import WorkerError
-from worker.settings import Settings, read_settings, variables
+from worker.settings import Settings, misspelt, read_settings, variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,8 @@ LOAD_BALANCER_PORT = 80
 
 _ELSEWHERE = {"RUN_AS", "RUNPOD_INIT_TIMEOUT"}
 """Variables that start.sh and RunPod read, not the worker."""
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Misuse(Exception):
@@ -151,15 +153,13 @@ def _check_volume(options: Options) -> None:
 
 def _environment(options: Options) -> tuple[dict[str, str], Settings]:
     """Return the preset's variables with the given ones over them, and the worker's settings under these."""
-    known = {name for variable in variables() for name in variable.names} | _ELSEWHERE
     given: dict[str, str] = {}
     for item in options.env:
         name, equals, value = item.partition("=")
         if not equals:
             raise Misuse(f"--env {item}: NAME=VALUE is needed")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise Misuse(f"--env {name}: no such variable" + (f"; {near[0]}?" if near else ""))
+        if not _VARIABLE_NAME.fullmatch(name):
+            raise Misuse(f"--env {name!r}: a variable's name has letters, digits and _ alone, and begins with no digit")
         given[name] = value
     environment = {name: str(value) for name, value in PRESETS[options.preset].environment.items()} | given
     try:
@@ -167,6 +167,11 @@ def _environment(options: Options) -> tuple[dict[str, str], Settings]:
     except WorkerError as error:
         raise Misuse(f"--env: {error.message}") from error
     return environment, settings
+
+
+def near_misses(options: Options) -> list[str]:
+    """Return a sentence for each variable whose name is nearly, but not quite, one that the worker reads."""
+    return misspelt([name for item in options.env if (name := item.partition("=")[0]) not in _ELSEWHERE])
 
 
 def secret_names() -> set[str]:
