@@ -97,8 +97,8 @@ def test_a_load_of_several_checkpoints_gets_workers_for_their_loading_too() -> N
     base = SimulatedEndpoint(workers=1, switch_s=4.0)
     one = options(Load(2.0, 3.2, jobs=10), base)
     three = options(Load(2.0, 3.2, models=(8.0, 1.0, 1.0), jobs=10), base)
-    assert min(option.endpoint.workers for option in one) == 7
-    assert min(option.endpoint.workers for option in three) == 10  # every third job loads for 4 s
+    assert min(option.endpoint.workers for option in one) == 8
+    assert min(option.endpoint.workers for option in three) == 11  # every third job loads for 4 s
 
 
 def test_the_recommendation_is_a_line_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,5 +126,5 @@ def test_the_command_tells_what_to_set(capsys: pytest.CaptureFixture[str]) -> No
         ["--rate", "1/s", "--gen", "0s"],
     ],
 )
-def test_a_mistake_is_usage(arguments: str) -> None:
-    assert main(["plan", *arguments.split()]) == 2
+def test_a_mistake_is_usage(arguments: list[str]) -> None:
+    assert main(["plan", *arguments]) == 2
