@@ -19,7 +19,7 @@ from worker.models.lora_rules import read_lora_rules
 from worker.models.sources.model_catalog import read_catalog
 from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
-from worker.models.volume.hf_cache import cached_models, link_cached
+from worker.models.volume.hf_cache import cached_models, link_cached, link_misplaced
 from worker.models.volume.in_use import UsageMarkers
 from worker.models.volume.integrity import Quarantine, measure
 from worker.models.volume.inventory import Inventory, ListedModels
@@ -324,6 +324,10 @@ class ModelStore:
         """Return the chosen file's model; None when it is not there, or damaged and to be had anew."""
         if resolution.file is None:
             resolution = link_cached(resolution, self.volume, self.hf_caches, pickles=self.settings.model_allow_pickle)
+        if resolution.file is None and resolution.name is not None and not resolution.locators:
+            misplaced = self.inventory.misplaced(resolution.name, resolution.kind)
+            if misplaced is not None:
+                resolution = link_misplaced(resolution, self.volume, misplaced)
         file = self.volume.look(resolution.kind, resolution.file) if resolution.file is not None else None
         if file is None:
             return None

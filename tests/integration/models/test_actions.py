@@ -37,7 +37,7 @@ def test_models_are_fetched_listed_and_removed_by_jobs(tmp_path: Path) -> None:
         answer = _perform(where, {"action": "models.list"})
         assert [each["name"] for each in answer["models"]] == ["mine"]
         assert answer["summary"]["bytes"] == len(BODY)
-        assert len(answer["catalog"]) == 18
+        assert len(answer["catalog"]) == 33
         assert str(tmp_path) not in json.dumps(answer)
         gone = _perform(where, {"action": "models.remove", "models": ["mine"]})
         assert gone == {"removed": ["lora/mine.safetensors"], "freed_bytes": len(BODY)}

@@ -165,22 +165,45 @@ def test_a_file_of_another_kind_is_refused_wherever_it_lies(
 
 
 @pytest.mark.parametrize(
-    ("kind", "place", "tensors", "words"),
+    ("kind", "place", "tensors"),
     [
-        ("lora", "Lora/old.safetensors", make.SDXL_LORA, "Lora/old.safetensors (a lora)"),
-        ("lora", "LyCORIS/sub/old.safetensors", make.SDXL_LORA, "LyCORIS/sub/old.safetensors (a lora)"),
-        ("lora", "checkpoints/old.safetensors", make.SDXL_LORA, "checkpoints/old.safetensors (a lora)"),
-        ("checkpoint", "Stable-diffusion/old.safetensors", make.SDXL_CHECKPOINT, "Stable-diffusion/old.safetensors (a"),
-        ("checkpoint", "old.safetensors", make.SDXL_CHECKPOINT, "lies at old.safetensors (a checkpoint)"),
-        ("checkpoint", "loras/old.safetensors", make.SDXL_CHECKPOINT, "loras/old.safetensors (a checkpoint)"),
-        ("vae", "VAE/old.ckpt", make.VAE, "VAE/old.ckpt"),
+        ("lora", "Lora/old.safetensors", make.SDXL_LORA),
+        ("lora", "LyCORIS/sub/old.safetensors", make.SDXL_LORA),
+        ("lora", "checkpoints/old.safetensors", make.SDXL_LORA),
+        ("checkpoint", "Stable-diffusion/old.safetensors", make.SDXL_CHECKPOINT),
+        ("checkpoint", "old.safetensors", make.SDXL_CHECKPOINT),
+        ("checkpoint", "loras/old.safetensors", make.SDXL_CHECKPOINT),
+        ("vae", "VAE/old.safetensors", make.VAE),
     ],
-)  # fmt: skip
-def test_a_file_that_lies_elsewhere_is_named_with_the_folder_that_was_read(
-    tmp_path: Path, kind: ModelKind, place: str, tensors: dict[str, list[int]], words: str
+)
+def test_the_one_file_of_a_name_in_another_models_folder_is_used_where_it_lies(
+    tmp_path: Path, kind: ModelKind, place: str, tensors: dict[str, list[int]]
 ) -> None:
     make.write(tmp_path / f"{FOLDERS[kind]}/another.safetensors", tensors)  # so that this folder is the one in use
-    make.write(tmp_path / place, tensors)
+    path = make.write(tmp_path / place, tensors)
+    where = store(tmp_path, "http://127.0.0.1:9")
+    (found,) = asyncio.run(where.prepare([("field", ModelRef(name="old"), kind)]))
+    assert found.path == where.volume.path(kind, "old.safetensors")
+    assert found.path.resolve() == path
+    assert not found.path.readlink().is_absolute()  # a pod mounts the volume elsewhere
+    where.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "tensors", "words"),
+    [
+        ("lora", ["Lora/old", "old"], make.SDXL_LORA, "Lora/old.safetensors (a lora)"),
+        ("checkpoint", ["unet/old"], make.SDXL_CHECKPOINT, "lies at unet/old.safetensors (a checkpoint)"),
+        ("checkpoint", ["vae/old"], make.VAE, "vae/old.safetensors (a vae)"),
+        ("lora", ["embeddings/old"], make.EMBEDDING, "embeddings/old.safetensors (an embedding)"),
+    ],
+)
+def test_a_file_that_may_not_be_meant_is_named_with_the_folder_that_was_read(
+    tmp_path: Path, kind: ModelKind, places: list[str], tensors: dict[str, list[int]], words: str
+) -> None:
+    make.write(tmp_path / f"{FOLDERS[kind]}/another.safetensors", tensors)
+    for place in places:
+        make.write(tmp_path / f"{place}.safetensors", tensors)
     where = store(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(ModelNotFound) as caught:
         asyncio.run(where.prepare([("field", ModelRef(name="old"), kind)]))
@@ -212,12 +235,13 @@ def test_a_volume_with_a1111s_own_folder_names_is_read_as_it_is(tmp_path: Path, 
     assert found.path == path
 
 
-def test_of_two_folders_with_a1111s_names_neither_is_guessed(tmp_path: Path) -> None:
+def test_of_two_folders_with_a1111s_names_each_file_is_found(tmp_path: Path) -> None:
     make.write(tmp_path / "Lora/old.safetensors", make.SDXL_LORA)
     make.write(tmp_path / "LyCORIS/new.safetensors", make.SDXL_LORA)
     where = store(tmp_path, "http://127.0.0.1:9")
-    with pytest.raises(ModelNotFound, match=r"in loras/.*lies at Lora/old"):
-        asyncio.run(where.prepare([("loras[0]", ModelRef(name="old"), "lora")]))
+    for name in ("old", "new"):
+        (found,) = asyncio.run(where.prepare([("loras[0]", ModelRef(name=name), "lora")]))
+        assert found.path == where.volume.path("lora", f"{name}.safetensors")
     where.close()
 
 

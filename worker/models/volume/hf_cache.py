@@ -1,6 +1,6 @@
-"""Hugging Face's cache on the volume: files that are there already, linked into the model folders.
+"""Files that are there already, in other folders, linked into the model folders: stray ones, and the hub's cache.
 
-RunPod caches one repository for an endpoint there. Its files are found by ``hf:`` references, and by plain names: the
+RunPod caches one repository of Hugging Face for an endpoint. Its files are found by ``hf:`` references, and by plain names: the
 repository's, and that of the file.
 """
 
@@ -155,11 +155,19 @@ def _link_only(resolution: Resolution, volume: Volume, found: Sequence[CachedFil
     return _link(resolution, volume, found[0].path, f"{safe_stem(stem)}{ending}")
 
 
-def _link(resolution: Resolution, volume: Volume, cached: Path, file: str) -> Resolution:
-    """Link a cached file into the model folder as `file`; return the resolution unchanged where that can't be done."""
+def link_misplaced(resolution: Resolution, volume: Volume, found: Path) -> Resolution:
+    """Link a file that lies in another folder of the volume into the folder that is read; return its resolution.
+
+    The link is relative: a volume is mounted in one place in a worker and in another in a pod.
+    """
+    return _link(resolution, volume, found, found.name, relative=True)
+
+
+def _link(resolution: Resolution, volume: Volume, there: Path, file: str, *, relative: bool = False) -> Resolution:
+    """Link a file into the model folder as `file`; return the resolution unchanged where that can't be done."""
     path = volume.path(resolution.kind, file)
     with contextlib.suppress(OSError):  # read-only, or another worker was faster
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(cached.absolute())
-    leads_there = path.exists() and path.resolve() == cached.resolve()
+        path.symlink_to(os.path.relpath(there, path.parent) if relative else there.absolute())
+    leads_there = path.exists() and path.resolve() == there.resolve()
     return replace(resolution, file=file) if leads_there else resolution

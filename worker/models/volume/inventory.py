@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged
-from worker.models.format.detect import Facts, detect
+from worker.models.format.detect import Facts, detect, with_article
 from worker.models.format.filenames import match_key
 from worker.models.format.lora_notes import SideNotes, read_side_notes
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
@@ -178,14 +178,29 @@ class Inventory:
 
     def lies_elsewhere(self, name: str, kind: ModelKind) -> list[str]:
         """Return where files of this name lie outside the folder of `kind`, each with what it is, in words; few."""
-        wanted, found = match_key(PurePath(name).name), []
-        for path in itertools.islice(self.volume.elsewhere(kind), _LOOKED_THROUGH):
-            if match_key(path.name) == wanted:
-                root = self.volume.root.absolute()
-                shown = path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path.name
-                seen = _kind_at(path)
-                found.append(f"{shown}{f' (a {seen})' if seen else ''}")
+        found = []
+        for path in self._elsewhere(name, kind):
+            root = self.volume.root.absolute()
+            shown = path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path.name
+            seen = _kind_at(path)
+            found.append(f"{shown}{f' ({with_article(seen)})' if seen else ''}")
         return found[:_TOLD]
+
+    def misplaced(self, name: str, kind: ModelKind) -> Path | None:
+        """Return the one file of this name that lies outside the folder of `kind` and is of that kind by its header.
+
+        Only in the root, in A1111's own folders for it, and in those of other kinds; elsewhere it may be part of
+        something else.
+        """
+        found = self._elsewhere(name, kind)
+        if len(found) != 1 or not self.volume.may_stray_to(found[0], kind) or _kind_at(found[0]) != kind:
+            return None
+        return found[0]
+
+    def _elsewhere(self, name: str, kind: ModelKind) -> list[Path]:
+        wanted = match_key(PurePath(name).name)
+        every = itertools.islice(self.volume.elsewhere(kind), _LOOKED_THROUGH)
+        return [path for path in every if match_key(path.name) == wanted]
 
     def notes_beside(self, file: ModelFile) -> SideNotes:
         """Return what the ``.txt`` and, of a LoRA, the ``.json`` beside a model tell."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from worker.models.format.filenames import MODEL_ENDINGS
-from worker.settings import ModelKind, Settings
+from worker.settings import A1111_FOLDERS, ModelKind, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -140,6 +140,13 @@ class Volume:
             pass  # the kinds' own folders may still be there
         for folder in sorted(roots - {own}):
             yield from (folder / name for name in _walk(folder, "", _MAX_DEPTH, {}))
+
+    def may_stray_to(self, path: Path, kind: ModelKind) -> bool:
+        """Return whether people put models of `kind` there by mistake: into the root, or where others are."""
+        named = [self.root / name for name in A1111_FOLDERS.get(kind, ())]
+        below = [folder.absolute() for folder in (*named, *self.folders.values())]
+        place = path.absolute()
+        return place.parent == self.root.absolute() or any(place.is_relative_to(folder) for folder in below)
 
     def files(self, kind: ModelKind) -> Iterator[ModelFile]:
         """Yield every model file of a kind with its size and time, sorted by name."""
