@@ -1,7 +1,7 @@
 """Files that are there already, in other folders, linked into the model folders: stray ones, and the hub's cache.
 
-RunPod caches one repository of Hugging Face for an endpoint. Its files are found by ``hf:`` references, and by plain names: the
-repository's, and that of the file.
+RunPod caches one repository of Hugging Face for an endpoint. Its files are found by ``hf:`` references, and by plain
+names: the repository's, and that of the file.
 """
 
 from __future__ import annotations
