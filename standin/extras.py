@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from . import upscalers
 from .errors import InvalidRequest, WebUIError
 from .fields import REQUIRED, problem, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .upscalers import Upscaler
+    from .upscalers import UpscaledPictures, Upscaler
 
 BASE: dict[str, tuple[str, Any]] = {
     "resize_mode": ("int", 0),
@@ -68,7 +67,9 @@ def read(body: Any, fields: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def run(picture: Image.Image, values: Mapping[str, Any], listed: Iterable[Upscaler]) -> tuple[Image.Image, str]:
+def run(
+    picture: Image.Image, values: Mapping[str, Any], listed: Iterable[Upscaler], lately: UpscaledPictures
+) -> tuple[Image.Image, str]:
     """The picture with its `postprocessing` text inside, and the text; raises for an upscaler not `listed`."""
     known = {upscaler.name: upscaler for upscaler in listed}
     facts: dict[str, Any] = {}
@@ -80,7 +81,7 @@ def run(picture: Image.Image, values: Mapping[str, Any], listed: Iterable[Upscal
     except OSError as error:
         raise WebUIError("OSError", str(error)) from None
     result = picture.convert("RGB") if picture.mode not in ("RGB", "RGBA") else picture.copy()
-    steps = [lambda image: _upscale(image, values, known, facts), lambda image: _restore(image, values, facts)]
+    steps = [lambda image: _upscale(image, values, known, facts, lately), lambda image: _restore(image, values, facts)]
     for step in steps if values["upscale_first"] else reversed(steps):
         result = step(result)
     result.info = {key: value for key, value in picture.info.items() if key == "parameters"}
@@ -90,29 +91,40 @@ def run(picture: Image.Image, values: Mapping[str, Any], listed: Iterable[Upscal
 
 
 def _upscale(
-    image: Image.Image, values: Mapping[str, Any], known: Mapping[str, Upscaler], facts: dict[str, Any]
+    image: Image.Image,
+    values: Mapping[str, Any],
+    known: Mapping[str, Upscaler],
+    facts: dict[str, Any],
+    lately: UpscaledPictures,
 ) -> Image.Image:
     first, second = values["upscaler_1"], values["upscaler_2"]
     if first in (None, "None"):
         return image
-    result = _to_size(image, values, known[first], facts)
+    result = _to_size(image, values, known[first], facts, lately)
     facts["Postprocess upscaler"] = first
     share = values["extras_upscaler_2_visibility"]
     if second not in (None, "None") and share > 0:
-        result = Image.blend(result, _to_size(image, values, known[second], facts).convert(result.mode), share)
+        other = _to_size(image, values, known[second], facts, lately).convert(result.mode)
+        result = Image.blend(result, other, share)
         facts["Postprocess upscaler 2"] = second
     return result
 
 
-def _to_size(image: Image.Image, values: Mapping[str, Any], upscaler: Upscaler, facts: dict[str, Any]) -> Image.Image:
+def _to_size(
+    image: Image.Image,
+    values: Mapping[str, Any],
+    upscaler: Upscaler,
+    facts: dict[str, Any],
+    lately: UpscaledPictures,
+) -> Image.Image:
     if values["resize_mode"] != TO_SIZE:
         scale = values["upscaling_resize"]
         facts["Postprocess upscale by"] = scale
-        return upscalers.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
+        return lately.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
     width, height = values["upscaling_resize_w"], values["upscaling_resize_h"]
     scale = max(width / image.width, height / image.height)
     facts["Postprocess upscale to"] = f"{width}x{height}"
-    result = upscalers.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
+    result = lately.enlarge(image, int(image.width * scale), int(image.height * scale), upscaler)
     if values["upscaling_crop"]:
         canvas = Image.new("RGB", (width, height))
         canvas.paste(result, (width // 2 - result.width // 2, height // 2 - result.height // 2))

@@ -78,7 +78,7 @@ def extra_single(webui: WebUI, body: Any) -> dict[str, Any]:
     values = extras.read(body, extras.SINGLE)
     picture = decode(values["image"], webui.options)
     with webui.queue.hold():
-        result, text = extras.run(picture, values, webui.upscalers)
+        result, text = extras.run(picture, values, webui.upscalers, webui.upscaled)
     if webui.faults.take("black"):
         result = Image.new("RGB", result.size)
     result = crop(webui.faults, result)
@@ -100,7 +100,7 @@ def extra_batch(webui: WebUI, body: Any) -> dict[str, Any]:
         raise InvalidRequest(problems)
     pictures = [decode(str(entry["data"]), webui.options) for entry in entries]
     with webui.queue.hold():
-        results = [extras.run(picture, values, webui.upscalers) for picture in pictures]
+        results = [extras.run(picture, values, webui.upscalers, webui.upscaled) for picture in pictures]
     text = results[-1][1] if results else ""
     return {"html_info": text, "images": [encode(picture, webui.options) for picture, _ in results]}
 

@@ -13,6 +13,8 @@ from .checkpoints import model_files
 if TYPE_CHECKING:
     import argparse
 
+    from .options import Options
+
 LATENT_MODES = (
     "Latent",
     "Latent (antialiased)",
@@ -102,9 +104,29 @@ def resize(picture: Image.Image, width: int, height: int, upscaler: str) -> Imag
     return picture.resize((max(1, width), max(1, height)), method)
 
 
+class UpscaledPictures:
+    """Pictures that the extras tab upscaled last: the same request is answered from here.
+
+    So is one whose upscaler could not be read before, with the plain resize of then, also when its file is mended.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._kept: dict[tuple[bytes, str, int, int], Image.Image] = {}
+
+    def enlarge(self, picture: Image.Image, width: int, height: int, upscaler: Upscaler) -> Image.Image:
+        """The picture at this size by this upscaler, or as it was made before."""
+        key = (picture.tobytes(), upscaler.name, width, height)
+        result = self._kept.pop(key, None) or enlarge(picture, width, height, upscaler)
+        self._kept[key] = result
+        if len(self._kept) > self._options.get("upscaling_max_images_in_cache"):
+            self._kept.pop(next(iter(self._kept)))
+        return result.copy()
+
+
 def enlarge(picture: Image.Image, width: int, height: int, upscaler: Upscaler) -> Image.Image:
-    """The picture at this size by this upscaler: visibly its work where its file is on this machine."""
+    """The picture at this size by this upscaler: visibly its work where its file is on this machine, and not empty."""
     resized = resize(picture, width, height, upscaler.name)
-    if upscaler.file is None:
+    if upscaler.file is None or not upscaler.file.is_file() or not upscaler.file.stat().st_size:
         return resized
     return resized.filter(ImageFilter.UnsharpMask(radius=2, percent=150))

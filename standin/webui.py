@@ -50,6 +50,7 @@ class WebUI:
         self.embeddings = Embeddings(flags.embeddings_dir)
         self.styles = Styles(flags.styles_file)
         self.upscalers = upscalers.installed(flags)
+        self.upscaled = upscalers.UpscaledPictures(self.options)
         self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, self._load)
         self.sampling = Sampling(self, knobs.step_seconds, knobs.grain)
         self.ballast: list[bytes] = []

@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def upscalers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of upscalers of a WebUI elsewhere, one of them damaged."""
+    folder = tmp_path_factory.mktemp("upscalers")
+    for name in ("4x_sharp", "4x_other", "RealESRGAN_x4plus_anime_6B"):
+        (folder / f"{name}.pth").write_bytes(b"weights")
+    (folder / "4x_damaged.pth").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, upscalers: Path) -> Iterator[Worker]:
     folder = tmp_path_factory.mktemp("elsewhere")
     models.lora(folder / "models" / "loras" / "other_shapes.safetensors", width=12)
-    upscalers = folder / "upscalers"
-    upscalers.mkdir()
-    for name in ("4x_sharp", "4x_other", "RealESRGAN_x4plus_anime_6B"):
-        (upscalers / f"{name}.pth").write_bytes(b"weights")
     with running_standin(folder, args=_upscaler_flags(upscalers)) as webui:
         host = host_of(webui, tmp_path_factory.mktemp("here"), DEFAULT_CHECKPOINT="Deliberate_v6")
         host.spawn()
@@ -139,6 +145,14 @@ def test_an_upscaler_with_its_weights_is_looked_at_once(worker: Worker) -> None:
     assert asked > 1
     assert worker.run_job({"input": job})["images"] == first["images"]
     assert len(_upscales(worker)) == asked + 1
+
+
+def test_an_upscaler_whose_damaged_file_is_mended_works(worker: Worker, upscalers: Path) -> None:
+    file = upscalers / "4x_damaged.pth"
+    jobs = [{"type": "upscale", "image": _picture(), "upscaler": "4x_damaged", "scale": scale} for scale in (2, 2, 3)]
+    assert {worker.run_job({"input": job}).get("error_code") for job in jobs} == {"model_damaged"}
+    file.write_bytes(b"weights")
+    assert worker.run_job({"input": jobs[0]})["applied"]["upscalers"] == ["4x_damaged"]
 
 
 def test_an_upscaler_by_its_own_name_works_where_its_file_is(worker: Worker) -> None:

@@ -274,6 +274,19 @@ def test_an_embedding_of_another_base_model_is_refused(worker: Worker) -> None:
     assert "images" in worker.run(prompt="a cat goodemb", embeddings=["goodemb"])
 
 
+@pytest.mark.parametrize("other", [{"checkpoint": "XL_v1"}, {"refiner": {"checkpoint": "XL_v1", "switch_at": 0.5}}])
+def test_embeddings_listed_while_another_checkpoint_was_loaded_are_not_judged_by_that(
+    worker: Worker, other: dict[str, Any]
+) -> None:
+    worker.run(**other)
+    worker.run_job({"input": {"type": "refresh"}})
+    answer = worker.run(prompt="a cat goodemb", embeddings=["goodemb"])
+    assert "images" in answer, answer
+    assert not [warning for warning in answer["warnings"] if "goodemb" in warning]
+    worker.run_job({"input": {"type": "refresh"}})
+    assert worker.run(prompt="a cat xlemb", embeddings=["xlemb"])["error_code"] == "incompatible_model"
+
+
 def test_an_unknown_upscaler_is_refused_with_the_one_that_was_meant(worker: Worker) -> None:
     answer = worker.run(enable_hr=True, denoising_strength=0.5, hr_upscaler="Lanzcos")
     assert problems(answer) == {"hr_upscaler": "Lanczos"}

@@ -42,6 +42,13 @@ GRACE_S = 10.0
 EXTERNAL_WAIT_S = 10.0
 
 
+def _changes_model(request: Request) -> bool:
+    """Return whether a request may end with another checkpoint in memory than its own."""
+    passes = request.body.get("alwayson_scripts", {}).get("ADetailer", {}).get("args", ())
+    of_passes = any(isinstance(unit, dict) and unit.get("ad_checkpoint") for unit in passes)
+    return of_passes or any(request.body.get(name) for name in ("refiner_checkpoint", "hr_checkpoint_name"))
+
+
 class Backend:
     """The WebUI as a backend: its process, its listings and its generations.
 
@@ -64,6 +71,10 @@ class Backend:
         self.default = ""
         """The same model by what tells it from others of its name."""
         self._last_title = ""
+        self._in_memory = ""
+        """The place of the checkpoint in memory, where no request can be changing it."""
+        self._listed_with = ""
+        """The same as of the time when the listings were read: which embeddings fit depends on it."""
         self._call: GenerationCall | None = None
         self._broken: set[str] = set()
         """Titles of checkpoints that a WebUI of somebody else has failed to load since it was ready last."""
@@ -145,6 +156,8 @@ class Backend:
         self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
         self.loaded, self.default, self._last_title = ready.loaded, ready.default, ready.default
         self.version = ready.version
+        loaded = [each.place for each in ready.catalog.checkpoints if self.began_with(each)]
+        self._in_memory = self._listed_with = loaded[0] if len(loaded) == 1 else ""
         self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
@@ -168,6 +181,10 @@ class Backend:
     def began_with(self, checkpoint: Checkpoint) -> bool:
         """Return whether it started with this checkpoint."""
         return self.default in {checkpoint.title, checkpoint.stem}
+
+    def knows_embeddings_of(self, checkpoint: Checkpoint) -> bool:
+        """Return whether the listings say which embeddings fit this checkpoint."""
+        return self._listed_with == checkpoint.place
 
     @property
     def pid(self) -> int | None:
@@ -231,7 +248,9 @@ class Backend:
                 self.client.post(f"/sdapi/v1/{path}", {}, timeout=self.plan.boot_timeout)
             return self._learn()
 
+        before = self._in_memory if self._process is not None else ""  # somebody else's has other clients
         self._catalog = await self._thread(work)
+        self._listed_with = before if before == self._in_memory else ""
         return self._catalog
 
     async def refresh_baseline(self) -> None:
@@ -269,6 +288,7 @@ class Backend:
         from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
 
         loads = self._has_to_load(request)
+        self._in_memory = "" if loads or _changes_model(request) else self._in_memory
         call = self._call = GenerationCall(
             request,
             plan=self.plan,
@@ -289,6 +309,8 @@ class Backend:
                 self._last_title = ""  # which model is loaded now, nobody knows
                 self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise
+        if self._call is call and not _changes_model(request):
+            self._in_memory = request.expect.checkpoint.place
         if self._process is None:
             found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
             return replace(response, found=found)

@@ -86,6 +86,27 @@ def test_mistakes_in_the_webuis_own_form_are_reported_where_they_stand() -> None
     assert problem(alwayson_scripts={"controlnet": {"args": args}}).path == "alwayson_scripts.controlnet.args[1].weight"
 
 
+@pytest.mark.parametrize("script", ["controlnet", "ADetailer", "Refiner", "Tiled VAE", "not installed"])
+@pytest.mark.parametrize(
+    "given", [{"args": [{}]}, {"args": [None]}, {"args": [{}, None, ""]}, {"args": None}, {"args": {}}, {}]
+)
+def test_a_script_that_says_nothing_is_as_if_not_sent(script: str, given: object) -> None:
+    parsed = job(alwayson_scripts={script: given, "ControlNet": {"args": [{**CANNY, "enabled": True}]}})
+    assert parsed.model_fields_set == {"prompt", "controlnet"}
+
+
+@pytest.mark.parametrize(
+    "unit", [{"module": "none", "model": "None"}, {"enabled": True, "weight": 1}, {"model": "None", "image": ""}]
+)
+def test_a_unit_with_nothing_chosen_is_as_if_not_sent(unit: dict[str, Any]) -> None:
+    assert job(alwayson_scripts={"controlnet": {"args": [unit]}}).controlnet is None
+
+
+def test_a_unit_that_controlnet_itself_would_leave_out_runs_with_a_warning() -> None:
+    parsed = job(alwayson_scripts={"controlnet": {"args": [CANNY]}})
+    assert [warning.partition(" ")[0] for warning in parsed.warnings] == ["alwayson_scripts.controlnet.args[0]"]
+
+
 # ADetailer
 
 
@@ -107,6 +128,16 @@ def test_a_value_whose_switch_is_off_is_left_out() -> None:
     ).adetailer
     assert passes is not None
     assert passes[0].model_dump(exclude_unset=True) == {"model": "x", "cfg_scale": 5.0}
+
+
+def test_in_adetailers_own_form_a_value_without_its_switch_does_nothing_and_is_told() -> None:
+    unit = {"ad_model": "x", "ad_steps": 5, "ad_inpaint_width": 64, "ad_use_cfg_scale": True, "ad_cfg_scale": 5}
+    parsed = job(alwayson_scripts={"ADetailer": {"args": [True, False, unit]}})
+    assert parsed.adetailer is not None
+    assert parsed.adetailer[0].model_dump(exclude_unset=True) == {"model": "x", "cfg_scale": 5.0}
+    said = " ".join(parsed.warnings)
+    assert "args[2].ad_steps has no effect without ad_use_steps: true" in said
+    assert "args[2].ad_inpaint_width has no effect without ad_use_inpaint_width_height: true" in said
 
 
 def test_adetailer_that_is_switched_off_is_no_pass() -> None:

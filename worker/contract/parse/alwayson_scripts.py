@@ -14,6 +14,7 @@ from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import are_off, is_empty, is_off, says_nothing
 from worker.contract.parse.selected_script import read_selected
+from worker.contract.types.adetailer import SWITCHES
 from worker.contract.types.fields import Flag
 from worker.errors import Problem
 
@@ -101,6 +102,8 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
     """Read a script with something to do; pass over one that is off, whether it is known or not."""
     path, script = f"alwayson_scripts.{name}", word(name)
     args = value.get("args") if isinstance(value, dict) else None
+    if is_empty(value) or (args is None and isinstance(value, dict) and set(value) == {"args"}):
+        return
     if not isinstance(args, list):
         normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
     elif script in SELECTABLE:
@@ -159,12 +162,22 @@ def _says_nothing_new(script: str, args: list[Any], fields: Mapping[str, Any]) -
 def _controlnet(normal: Normal, args: list[Any], path: str) -> None:
     units: list[Any] = []
     for index, unit in enumerate(args):
-        if is_empty(unit) or is_off(unit):
+        if is_empty(unit) or is_off(unit) or _chooses_nothing(unit):
             continue
         normal.written[f"controlnet[{len(units)}]"] = f"{path}[{index}]"
+        if isinstance(unit, dict) and "enabled" not in unit:
+            normal.warnings.append(f"{path}[{index}] runs; ControlNet itself leaves out a unit without enabled: true")
         units.append(unit)
     if units:
         normal.put("controlnet", units, path)
+
+
+def _chooses_nothing(unit: object) -> bool:
+    """Return whether a unit of ControlNet is as its panel opens: no model, no preprocessor and no picture."""
+    if not isinstance(unit, dict):
+        return False
+    chosen = all(word(unit.get(name, "none")) == "none" for name in ("module", "model"))
+    return chosen and all(is_empty(unit.get(name)) for name in ("image", "input_image"))
 
 
 def _is_on(normal: Normal, value: object, path: str) -> bool:
@@ -192,9 +205,22 @@ def _adetailer(normal: Normal, args: list[Any], path: str) -> None:
         if is_empty(unit) or (isinstance(unit, dict) and word(unit.get("ad_model")) == "none"):
             continue
         normal.written[f"adetailer[{len(units)}]"] = f"{path}[{index}]"
-        units.append(unit)
+        units.append(_as_switched(normal, unit, f"{path}[{index}]") if isinstance(unit, dict) else unit)
     if units:
         normal.put("adetailer", units, path)
+
+
+def _as_switched(normal: Normal, unit: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return ADetailer's unit without the values that the extension ignores, as their switch is not sent."""
+    idle = {
+        f"ad_{name}": f"ad_{switch}"
+        for switch, names in SWITCHES.items()
+        if f"ad_{switch}" not in unit
+        for name in names
+        if not is_empty(unit.get(f"ad_{name}"))
+    }
+    normal.warnings.extend(f"{path}.{name} has no effect without {switch}: true" for name, switch in idle.items())
+    return {name: value for name, value in unit.items() if name not in idle}
 
 
 def _is_switch(value: object) -> bool:

@@ -74,7 +74,7 @@ class ADetailerUnit(Part):
             if unit.get(name, part) != part:
                 raise mistake(f"has {name} twice, under two names")
             unit[name] = part
-        for switch, names in _SWITCHES.items():
+        for switch, names in SWITCHES.items():
             if is_off(unit.pop(switch, True)):
                 for name in names:
                     unit.pop(name, None)
@@ -112,7 +112,7 @@ _AS_UNSET = {
     "controlnet_module": frozenset({"none"}),
 }
 """Words of the extension's menus for the job's own choice."""
-_SWITCHES = {
+SWITCHES = {
     "use_inpaint_width_height": ("inpaint_width", "inpaint_height"),
     "use_steps": ("steps",),
     "use_cfg_scale": ("cfg_scale",),

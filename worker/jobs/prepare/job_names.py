@@ -71,7 +71,7 @@ def prompt_warnings(
         models: The job's files.
         catalog: The WebUI's listings.
         styles: By their listed names.
-        loaded: The catalog's word on embeddings holds for the job's checkpoint.
+        loaded: The catalog was read while the job's checkpoint was loaded, so that its word on embeddings holds.
     """
     skipped = catalog.skipped_embeddings if loaded else ()
     brought = [(model.path, model.name) for model in models if model.kind == "embedding"]

@@ -156,7 +156,7 @@ def embeddings_fit(job: Generation, models: ByPath, catalog: Catalog, base: str 
         models: Its models, by path.
         catalog: The WebUI's listings; which embeddings it skips holds for the checkpoint that is loaded.
         base: The checkpoint's base model, where known.
-        loaded: The job's checkpoint is the one that is loaded.
+        loaded: The catalog was read while the job's checkpoint was loaded.
     """
     for index, ref in enumerate(job.embeddings or ()):
         path = f"{job.path('embeddings')}[{index}]"

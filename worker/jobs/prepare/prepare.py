@@ -212,13 +212,13 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     by_rule, against_rule = _rules_on_loras(job, chosen, files, store)
     if by_rule:
         raise InvalidInput(by_rule)
-    started_with = backend.began_with(checkpoint)
-    model_compatibility.embeddings_fit(job, models, catalog, base, loaded=started_with)
+    listed = backend.knows_embeddings_of(checkpoint)
+    model_compatibility.embeddings_fit(job, models, catalog, base, loaded=listed)
     kindred = model_compatibility.loras_fit(
         chosen, base, bases, known_unfit, others=lambda: model_compatibility.loras_for(base, catalog, store)
     )
     warnings = (
-        *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=started_with),
+        *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=listed),
         *name_resolver.unproven_faces(job, backend.plan.weights),
         *name_resolver.negative_tags(negative),
         *model_compatibility.small_size(job, base),

@@ -191,6 +191,7 @@ def make_ready(
         loaded = first.model
         if pid is None:
             _require_sound(client, watch, catalog, wanted or _loaded(catalog, loaded), broken)
+            catalog = learn()  # which embeddings fit depends on the checkpoint, which may have been another before
     except BootFailed:
         raise
     except WorkerError as error:

@@ -50,6 +50,8 @@ FORCED: dict[str, Any] = {
     "live_previews_image_format": "png",
     "show_progressbar": True,
     "memmon_poll_rate": 0,
+    # An upscaler that could not be read has its plain resize remembered too, without another word in the log.
+    "upscaling_max_images_in_cache": 0,
     # Pictures by URL are fetched by the worker, guarded; never by the WebUI.
     "api_enable_requests": False,
     "api_forbid_local_requests": True,
