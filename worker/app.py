@@ -28,6 +28,7 @@ from worker.webui.process.environment import disk_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from worker.common.interruption import Wish
     from worker.errors import WorkerError
     from worker.jobs.cache.result_cache import ResultCache
     from worker.models.local_disk.copies import Staging
@@ -246,6 +247,10 @@ class Worker:
             raise AssertionError("wait_ready comes first")
         running.adopt(asyncio.get_running_loop())
         return await self._jobs.run(job, on_progress=on_progress, on_piece=on_piece)
+
+    def interrupt(self, job_id: str, wish: Wish) -> bool:
+        """Have a job's pictures end early; see `Service.interrupt`. In the jobs' loop."""
+        return self._service is not None and self._service.interrupt(job_id, wish)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""

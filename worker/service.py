@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from worker import __version__
 from worker.common.clock import running
+from worker.common.interruption import Interruptions
 from worker.contract.accept import Accepted, accept
 from worker.contract.compat.client_form import Cache
 from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Upscale
+from worker.contract.types.kinds import Img2Img, Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.composed.plots import in_cell, plot_sheet_of
 from worker.jobs.job_context import JobContext, cache_use
@@ -32,6 +33,7 @@ from worker.telemetry.phases import Phases, in_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.common.interruption import Wish
     from worker.contract.types.job import Job
     from worker.gpu_queue import GpuQueue
     from worker.jobs.job_services import JobServices
@@ -56,6 +58,7 @@ class Service:
         self._settings = settings
         self._services = services
         self._watch = watch
+        self._interruptions = Interruptions()
         self._log = get_logger("service")
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
@@ -91,6 +94,8 @@ class Service:
         request, services = accepted.job, self._services
         try:
             async with services.threads.closing(context.holds):
+                if _can_end_early(request):
+                    context.holds.enter_context(self._interruptions.of(context.id, context.interruption))
                 if isinstance(request, Generation):
                     answer = await self._generated(request, context)
                 elif isinstance(request, Upscale):
@@ -204,7 +209,7 @@ class Service:
                 part = PartResult(plain.path, error=error, cell=plain.cell)
             stream.add(part)
             parts = [*parts[:-1], parts[-1].followed(part)] if plain.continues else [*parts, part]
-            if isinstance(part.error, WorkerFault):
+            if isinstance(part.error, WorkerFault) or context.interruption.is_ended:
                 break
         return parts
 
@@ -218,6 +223,10 @@ class Service:
     def _has_many(self, job: Generation) -> bool:
         """Return whether a job makes so many pictures that each goes into the store as soon as it is made."""
         return picture_count(job) > self._settings.max_images
+
+    def interrupt(self, job_id: str, wish: Wish) -> bool:
+        """Have a job's pictures end early, with what has been made; return False where none are being made."""
+        return self._interruptions.ask(job_id, wish)
 
     @property
     def gpu(self) -> GpuQueue:
@@ -283,6 +292,13 @@ class Service:
             return error.message
         # An error's words may quote the prompt, the WebUI's own words too.
         return ", ".join(problem.path for problem in error.problems) if isinstance(error, InvalidInput) else error.code
+
+
+def _can_end_early(job: Job) -> bool:
+    """Return whether the pictures of a job's request are its answer, so that it may end with fewer of them."""
+    if not isinstance(job, Generation) or job.accept is not None or job.plot is not None:
+        return False
+    return not (isinstance(job, Img2Img) and job.tiles is not None)
 
 
 def _stored(job: Generation, most: int) -> Generation:

@@ -120,7 +120,7 @@ def test_a_controlnet_inside_a_pass_is_checked_as_any_other(worker: Worker) -> N
 def test_a_detector_that_is_not_there_says_which_is_and_where_it_belongs(worker: Worker) -> None:
     answer = worker.run(adetailer=[{"ad_model": "face_yolov8n.pt"}])
     assert problems(answer) == {"adetailer[0].ad_model": "mediapipe_face_full"}
-    assert "models/adetailer" in answer["error"]
+    assert "DETECTOR_DIR" in answer["error"]
 
 
 def test_mistakes_in_fields_and_in_names_come_at_once(worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from worker.telemetry.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from worker.common.interruption import Wish
+    from worker.serving.gateway import JobPhase
 
 MODELS: list[dict[str, Any]] = [
     {"title": "a.safetensors [58e088dedc]", "model_name": "a", "hash": "58e088dedc", "sha256": "58e088dedc00"},
@@ -40,6 +44,8 @@ class Job:
     state: JobSnapshot
     id: str = "job"
     cancelled: list[bool] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
+    can_skip: bool = True
 
     def snapshot(self) -> JobSnapshot:
         return self.state
@@ -53,6 +59,10 @@ class Job:
 
     async def cancel(self) -> None:
         self.cancelled.append(True)
+
+    async def interrupt(self, wish: Wish) -> bool:
+        self.wishes.append(wish)
+        return self.can_skip or wish == "interrupt"
 
 
 # Options
@@ -172,7 +182,8 @@ def test_an_answer_has_a1111s_three_keys_with_info_as_text() -> None:
     assert not {"url", "auth"} & echo.keys()
     assert shapes.picture_answer(job, {"send_images": False})["images"] == []
     nothing = shapes.picture_answer({}, {})
-    assert (nothing["images"], nothing["info"]) == ([], "{}")
+    assert nothing["images"] == []
+    assert json.loads(nothing["info"]).items() >= {"seed": -1, "all_seeds": [], "infotexts": []}.items()
     assert nothing["parameters"].items() >= {"batch_size": 1, "n_iter": 1, "save_images": False}.items()
 
 
@@ -223,6 +234,31 @@ def test_progress_counts_batches_and_steps() -> None:
     assert job_progress(job, with_image=False)["current_image"] is None
     assert told.keys() == idle_progress().keys()
     assert state.keys() == idle_progress()["state"].keys()
+
+
+@pytest.mark.parametrize(
+    ("can_skip", "image", "phase", "wishes"),
+    [
+        (True, 1, "running", ["skip"]),
+        (True, 2, "running", ["skip"]),
+        (False, 1, "running", ["skip"]),
+        (False, 2, "running", ["skip", "interrupt"]),
+        (False, 2, "queued", ["skip"]),
+    ],
+)
+def test_a_batch_that_can_not_be_skipped_is_interrupted_where_it_is_the_last(
+    can_skip: bool,  # noqa: FBT001 - a case's part
+    image: int,
+    phase: JobPhase,
+    wishes: list[Wish],
+) -> None:
+    job = Job(JobSnapshot(phase, Progress("generate", 55.0, image=image, images=2)), can_skip=can_skip)
+    watched = ClientJob(job, batches=2)
+    asyncio.run(watched.skip())
+    assert job.wishes == wishes
+    assert job_progress(watched, with_image=False)["state"]["skipped"]
+    job.state = JobSnapshot("running", Progress("generate", 60.0, image=3 - image, images=2))
+    assert not job_progress(watched, with_image=False)["state"]["skipped"]
 
 
 # Clients

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from worker.client import AsyncEndpoint, AsyncJob, JobState
+    from worker.common.interruption import Wish
     from worker.contract.answers import StreamedPiece
     from worker.serving.gateway import JobPhase
 
@@ -115,6 +116,13 @@ class BridgedJob:
             self._hear(await self._job.cancel())
         except EndpointError as error:
             _log.warning("a job could not be cancelled", job_id=self.id, why=str(error))
+
+    async def interrupt(self, wish: Wish) -> bool:
+        """End the job early, as `GatewayJob.interrupt` has it: by a cancel, as an endpoint knows nothing else."""
+        if wish == "skip":
+            return False
+        await self.cancel()
+        return True
 
     async def _watch(self) -> None:
         """Follow the job to its end."""

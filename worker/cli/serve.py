@@ -225,7 +225,9 @@ class HttpWorker:
         key = ApiKey(key_text, in_url=settings.http_key_in_url)
         bodies = BodyReader(settings.max_input_bytes, self._stopping)
         api = JobApi(self._table, takes_jobs=self._takes_jobs, stopping=self._stopping, bodies=bodies)
-        gateway = LocalGateway(self._table, self._handler.handle, takes_jobs=self._takes_jobs)
+        gateway = LocalGateway(
+            self._table, self._handler.handle, takes_jobs=self._takes_jobs, interrupt=self._worker.interrupt
+        )
         apis = [
             Api(job_router(api, key)),
             *openai_apis(gateway, bodies, key),

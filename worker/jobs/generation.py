@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.errors import InvalidInput, ModelNotFound, Problem, WorkerError
+from worker.errors import Cancelled, InvalidInput, ModelNotFound, Problem, WorkerError
 from worker.jobs.picture_facts import facts_of_generation
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
@@ -153,13 +153,15 @@ class ImageGeneration:
         while True:
             request = attempts.request
             try:
-                made = await attempts.generate(webui_progress(request, context.on_progress))
+                made = await attempts.generate(webui_progress(request, context.on_progress), context.interruption)
                 with context.phases.phase("check"):
                     result = await self._threads.run(
                         verify, prepared.job, prepared.models, request, made, self._backend
                     )
             except WorkerError as error:
                 failure = await attempts.recover(error)
+                if context.interruption.is_ended:
+                    raise Cancelled("the job was ended by its client, and what was made by then is lost") from error
                 await self._files.refetch(prepared.models.models, context, failure)
             else:
                 attempts.succeeded()

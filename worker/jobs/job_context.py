@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from worker.common.clock import running
+from worker.common.interruption import Interruption
 from worker.contract.rules.reproducible import is_reproducible
 from worker.errors import DeadlineExceeded, InvalidInput
 from worker.telemetry.progress import Progress, within
@@ -76,6 +77,7 @@ class JobContext:
         cache: Whether its pictures may come from the result cache.
         max_images: Pictures that it may make, more where they go into a store; 0: as the endpoint's limit says.
         worker: What answers tell about the worker.
+        interruption: Wishes of the client to have it end early, with what has been made.
     """
 
     id: str
@@ -91,6 +93,7 @@ class JobContext:
     cache: CacheUse = "use"
     max_images: int = 0
     worker: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    interruption: Interruption = field(default_factory=Interruption, repr=False)
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""

@@ -34,6 +34,7 @@ class Generated:
         cached: Where the pictures come from the result cache: ``{key, made_at, saved_ms}``.
         parts: The outcome of each part of a job with several prompts or seeds.
         judging: Fields of the answer to a job with `accept`.
+        is_whole: False where the client has ended it early.
     """
 
     pictures: tuple[Picture, ...]
@@ -49,6 +50,7 @@ class Generated:
     cached: dict[str, Any] | None = None
     judging: Mapping[str, Any] = field(default_factory=dict)
     sheet: Picture | None = None
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

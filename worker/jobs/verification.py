@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.types.job import Txt2Img
@@ -42,7 +43,8 @@ def verify(
         ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
         NanImage: every pixel of a picture is black.
     """
-    answer, expect = made.answer, request.expect
+    answer = made.answer
+    expect = _what_was_made(request.expect, answer) if made.is_cut_short else request.expect
     pictures, extras = _pictures(answer, expect)
     black = [index for index, picture in enumerate(pictures) if is_black(picture)]
     if black:
@@ -52,7 +54,7 @@ def verify(
         )
     mismatches = [
         *answer_checks.answer_mismatches(expect, answer, backend.catalog),
-        *answer_checks.picture_mismatches(expect, pictures, answer),
+        *([] if made.is_cut_short else answer_checks.picture_mismatches(expect, pictures, answer)),
     ]
     log = answer_checks.read_log(made.log)
     error = (
@@ -67,6 +69,8 @@ def verify(
         if job.on_mismatch != "warn":
             raise error
         warnings = (error.message,)
+    if made.is_cut_short:
+        warnings = (*warnings, f"ended early by the client: {_told(len(pictures), request.expect.count)}")
     return Generated(
         pictures=pictures,
         seeds=(tuple(answer.seeds) or expect.seeds)[: len(pictures)],
@@ -74,8 +78,20 @@ def verify(
         info=answer.info,
         parameters=request.parameters(),
         warnings=warnings,
-        extras=extras,
+        extras=() if made.is_cut_short else extras,
+        is_whole=not made.is_cut_short,
     )
+
+
+def _what_was_made(expect: Expectation, answer: WebUIResponse) -> Expectation:
+    """Return the expectation of an answer that the client has ended early: fewer pictures, and unfinished ones."""
+    begins = answer.first + expect.steps_back
+    texts = answer.infotexts[begins:] or answer.images[begins:]
+    return replace(expect, count=min(expect.count, len(texts)), maps=0, extras={}, parameters=None)
+
+
+def _told(made: int, asked: int) -> str:
+    return f"{made} of {asked} pictures, of which some may be unfinished"
 
 
 def _unused_refiner(

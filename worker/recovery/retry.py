@@ -25,6 +25,7 @@ from worker.webui.execute.generate import EXIT_SEEN_S
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from worker.common.interruption import Interruption
     from worker.gpu_queue import Turn
     from worker.recovery.failure_history import Fingerprint
     from worker.recovery.overlap import InFlight
@@ -223,11 +224,12 @@ class Attempts:
         self._tries = Tries(executor.reruns)
         self._treated: _Treated | None = None
 
-    async def generate(self, on_state: OnState) -> GenerationResponse:
+    async def generate(self, on_state: OnState, interruption: Interruption | None = None) -> GenerationResponse:
         """Send the request once it has the GPU and return the WebUI's answer.
 
         Args:
             on_state: Gets the WebUI's progress.
+            interruption: Wishes of the client to have it end early.
 
         Raises:
             WorkerError: see `Backend.generate`; the WebUI is fit for the next request, or being restarted.
@@ -240,7 +242,11 @@ class Attempts:
             with self._phases.phase("generate"), self._executor.in_flight.begin() as flight:
                 try:
                     made = await self._executor.backend.generate(
-                        self.request, timeout=left, on_state=on_state, on_gpu_free=turn.release
+                        self.request,
+                        timeout=left,
+                        on_state=on_state,
+                        on_gpu_free=turn.release,
+                        interruption=interruption,
                     )
                     turn.release()
                     await flight.confirmed(self._deadline)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from worker.common.interruption import Wish
     from worker.contract.answers import StreamedPiece
     from worker.telemetry.progress import Progress
 
@@ -104,6 +105,12 @@ class GatewayJob(Protocol):
 
     async def cancel(self) -> None:
         """Stop it and return once that has been asked for; a job that is over stays as it is."""
+
+    async def interrupt(self, wish: Wish) -> bool:
+        """Have it, or the batch that is being made, end early with what has been made by then.
+
+        A job of which nothing is being made is cancelled by an interrupt. Returns False where batches can't be skipped.
+        """
 
 
 class JobGateway(Protocol):

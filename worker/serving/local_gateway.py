@@ -17,6 +17,7 @@ from worker.telemetry.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
+    from worker.common.interruption import Wish
     from worker.contract.answers import StreamedPiece
     from worker.serving.gateway import JobPhase
     from worker.serving.job_table import JobRecord, JobStatus, JobTable
@@ -37,6 +38,7 @@ class LocalGateway:
         table: The jobs.
         handle: Answers a job at once, beside the table: for listings, which must not wait for pictures.
         takes_jobs: Returns whether the worker has started and is not stopping.
+        interrupt: Has a job's pictures end early; returns False where none are being made.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class LocalGateway:
         handle: Callable[[dict[str, Any]], Coroutine[Any, Any, Any]],
         *,
         takes_jobs: Callable[[], bool],
+        interrupt: Callable[[str, Wish], bool],
     ) -> None:
         self._table = table
         self._handle = handle
         self._takes_jobs = takes_jobs
+        self._interrupt = interrupt
 
     async def submit(self, job_input: Mapping[str, Any]) -> LocalJob:
         """Take a job, as `JobGateway.submit` has it."""
@@ -56,9 +60,10 @@ class LocalGateway:
         body = (await asyncio.to_thread(json.dumps, {"input": dict(job_input)})).encode()
         self._check_that_jobs_are_taken()
         try:
-            return LocalJob(self._table, self._table.submit(JobRequest(uuid.uuid4().hex, b"", body)))
+            record = self._table.submit(JobRequest(uuid.uuid4().hex, b"", body))
         except QueueFull:
             raise busy("too many jobs wait; try again later") from None
+        return LocalJob(self._table, record, self._interrupt)
 
     async def listing(self, path: str) -> Any:
         """Return a listing, as `JobGateway.listing` has it."""
@@ -76,9 +81,10 @@ class LocalGateway:
 class LocalJob:
     """Implements `GatewayJob`."""
 
-    def __init__(self, table: JobTable, record: JobRecord) -> None:
+    def __init__(self, table: JobTable, record: JobRecord, interrupt: Callable[[str, Wish], bool]) -> None:
         self._table = table
         self._record = record
+        self._interrupt = interrupt
 
     @property
     def id(self) -> str:
@@ -115,3 +121,9 @@ class LocalJob:
     async def cancel(self) -> None:
         """Cancel the job, as `GatewayJob.cancel` has it."""
         self._table.cancel(self._record)
+
+    async def interrupt(self, wish: Wish) -> bool:
+        """End the job early, as `GatewayJob.interrupt` has it."""
+        if not self._interrupt(self.id, wish) and wish == "interrupt":
+            self._table.cancel(self._record)
+        return True

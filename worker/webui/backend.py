@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
 
+    from worker.common.interruption import Interruption
     from worker.webui.execute.generate import GenerationCall, GenerationResponse, OnState
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Catalog, Checkpoint
@@ -283,6 +284,7 @@ class Backend:
         timeout: float,
         on_state: OnState | None = None,
         on_gpu_free: Callable[[], None] = lambda: None,
+        interruption: Interruption | None = None,
     ) -> GenerationResponse:
         """Send `request` once and return what came back; see `GenerationCall.run`."""
         from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
@@ -303,7 +305,7 @@ class Backend:
         # A look needs the GPU too, so that it is not given on before.
         freed: Callable[[], None] = (lambda: None) if due else on_gpu_free
         try:
-            response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=freed)
+            response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=freed, interruption=interruption)
         except WorkerError as error:
             if loads and error.details.get("half_loaded"):
                 self._last_title = ""  # which model is loaded now, nobody knows
@@ -311,6 +313,8 @@ class Backend:
             raise
         if self._call is call and not _changes_model(request):
             self._in_memory = request.expect.checkpoint.place
+        if response.is_cut_short:
+            return response  # its client waits for no proof
         if self._process is None:
             found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
             return replace(response, found=found)

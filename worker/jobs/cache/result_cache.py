@@ -136,6 +136,8 @@ class ResultCache:
         made: _Made | None = None
         try:
             result = await make()
+            if not result.is_whole:
+                return result
             made = _Made(result, self._now(), context.phases.seconds().get("generate", 0.0) - before)
         finally:
             future.set_result(made)

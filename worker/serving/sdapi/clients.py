@@ -52,7 +52,7 @@ class ClientJob:
         started_at: Seconds since the epoch.
         preview: The unfinished picture that came last, base64.
         is_interrupted: Whether the client has interrupted it.
-        is_skipped: Whether it did so by ``/skip``.
+        skipped_batch: The batch that it has skipped last, from 0.
     """
 
     job: GatewayJob
@@ -61,11 +61,30 @@ class ClientJob:
     started_at: float = field(default_factory=time.time)
     preview: str | None = field(default=None, repr=False)
     is_interrupted: bool = False
-    is_skipped: bool = False
+    skipped_batch: int | None = None
 
     def snapshot(self) -> JobSnapshot:
         """Return its state."""
         return self.job.snapshot()
+
+    @property
+    def batch(self) -> int:
+        """The batch that is being made, from 0."""
+        progress = self.snapshot().progress
+        image = 1 if progress is None or progress.image is None else progress.image
+        return min(max(0, image - 1) // max(1, self.batch_size), self.batches - 1)
+
+    async def interrupt(self) -> None:
+        """End it with the pictures made by now."""
+        self.is_interrupted = True
+        await self.job.interrupt("interrupt")
+
+    async def skip(self) -> None:
+        """Go on to its next batch; where that can't be, only the last one is skipped, whose end is the job's."""
+        self.skipped_batch = self.batch
+        can_skip = await self.job.interrupt("skip")
+        if not can_skip and self.batch + 1 == self.batches and self.snapshot().phase == "running":
+            await self.interrupt()
 
     async def follow(self) -> None:
         """Keep its newest preview, which is told only once, until it is over."""
@@ -104,13 +123,6 @@ class ApiClient:
         finally:
             following.cancel()
             self.jobs.remove(job)
-
-    async def interrupt(self, *, is_skip: bool = False) -> None:
-        """Stop the current job, if there is one."""
-        current = self.current_job
-        if current is not None:
-            current.is_interrupted, current.is_skipped = not is_skip, is_skip
-            await current.job.cancel()
 
 
 class ClientRegistry:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads the annotation at run time
 
 from worker.contract.compat.webui_types import read_types
+from worker.errors import Cancelled
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.sdapi import client_options, shapes
 from worker.serving.sdapi.clients import ClientJob
@@ -84,12 +85,14 @@ def own_job_router(api: WebUIApi) -> APIRouter:
 
     @router.post(f"{ROOT}/interrupt", summary="Stop the client's own job.")
     async def interrupt(request: Request) -> Response:
-        await api.clients.of(request).interrupt()
+        if (job := api.clients.of(request).current_job) is not None:
+            await job.interrupt()
         return json_response({})
 
-    @router.post(f"{ROOT}/skip", summary="Stop the client's own job, as interrupt does.")
+    @router.post(f"{ROOT}/skip", summary="Go on to the next batch of the client's own job.")
     async def skip(request: Request) -> Response:
-        await api.clients.of(request).interrupt(is_skip=True)
+        if (job := api.clients.of(request).current_job) is not None:
+            await job.skip()
         return json_response(None)
 
     return router
@@ -106,12 +109,23 @@ async def _draw(api: WebUIApi, endpoint: str, request: Request) -> Response:
         job = await api.gateway.submit(shapes.job_input(endpoint, sent))
         watched = ClientJob(job, batches=_count(payload, "n_iter"), batch_size=_count(payload, "batch_size"))
         with client.working_on(watched):
-            answer = await result_or_cancel(job, request)
+            answer = await _result(watched, request)
     except JobError as failure:
         raise WebUIJobError(failure) from None
     client.options.update(client_options.kept_afterwards(payload))
     headers = shapes.warnings_header([*body.warnings, *answer.get("warnings", ())])
     return json_response(shapes.picture_answer(answer, payload), headers)
+
+
+async def _result(watched: ClientJob, request: Request) -> Mapping[str, Any]:
+    """Return the answer of a job; one that its client has ended before any picture was made has none."""
+    try:
+        answer: Mapping[str, Any] = await result_or_cancel(watched.job, request)
+    except JobError as failure:
+        if failure.code != Cancelled.code or not watched.is_interrupted:
+            raise
+        return {"warnings": ["ended early by the client: no picture was made by then"]}
+    return answer
 
 
 def _upscale(body: Mapping[str, Any]) -> dict[str, Any]:

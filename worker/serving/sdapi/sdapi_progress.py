@@ -24,16 +24,15 @@ def job_progress(job: ClientJob, *, with_image: bool) -> dict[str, Any]:
     """Return the progress of `job`, with its unfinished picture if `with_image`."""
     snapshot = job.snapshot()
     progress = snapshot.progress or Progress("queued", message="waits for its turn")
-    batch = ((progress.image or 1) - 1) // max(1, job.batch_size)
     state = _state(
-        job=f"Batch {min(batch + 1, job.batches)} out of {job.batches}",
+        job=f"Batch {job.batch + 1} out of {job.batches}",
         job_count=job.batches,
-        job_no=min(batch, job.batches - 1),
+        job_no=job.batch,
         job_timestamp=time.strftime("%Y%m%d%H%M%S", time.gmtime(job.started_at)),
         sampling_step=progress.step or 0,
         sampling_steps=progress.steps or 0,
         interrupted=job.is_interrupted,
-        skipped=job.is_skipped,
+        skipped=job.skipped_batch == job.batch,
         stopping_generation=job.is_interrupted,
     )
     return _answer(

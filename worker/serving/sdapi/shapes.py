@@ -15,6 +15,24 @@ LONGEST_HEADER = 4000
 """Characters; proxies refuse answers with headers above 8 KB."""
 
 _PICTURES = frozenset({"init_images", "mask", "latent_mask"})
+_SAID_IN_INFO = ("prompt", "negative_prompt", "seed", "width", "height", "steps", "cfg_scale", "batch_size")
+_INFO_OF_NOTHING: dict[str, Any] = {
+    "prompt": "",
+    "all_prompts": [],
+    "negative_prompt": "",
+    "all_negative_prompts": [],
+    "seed": -1,
+    "all_seeds": [],
+    "subseed": -1,
+    "all_subseeds": [],
+    "width": 512,
+    "height": 512,
+    "infotexts": [],
+    "index_of_first_image": 0,
+    "sd_model_name": "",
+    "sd_model_hash": "",
+}
+"""`info` of a job that was ended before any picture was made; clients read some of its parts unasked."""
 _INFO_TEXTS = frozenset({"sd_model_hash", "sd_model_name"})
 """Parts of `info` that clients read as texts; A1111 leaves them null where it hashes no models."""
 _ECHO_DEFAULTS: dict[str, Any] = {
@@ -57,6 +75,7 @@ def picture_answer(answer: Mapping[str, Any], body: Mapping[str, Any]) -> dict[s
     """
     given, echo = answer.get("info") or {}, answer.get("parameters") or {}
     info = json.loads(given) if isinstance(given, str) else dict(given)
+    info = info or {**_INFO_OF_NOTHING, **{name: body[name] for name in _SAID_IN_INFO if body.get(name) is not None}}
     info.update({name: "" for name in _INFO_TEXTS & info.keys() if info[name] is None})
     said = {name: value for name, value in body.items() if name in WEBUI_FIELDS}
     parameters = {**_ECHO_DEFAULTS, **echo, **{name: value for name, value in said.items() if value is not None}}

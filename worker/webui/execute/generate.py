@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.cancellation import shielded
 from worker.common.clock import running
+from worker.common.interruption import Interruption
 from worker.errors import (
     DeadlineExceeded,
     GenerationStalled,
@@ -34,6 +35,7 @@ from worker.webui.result.verify import Findings
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from worker.common.interruption import Wish
     from worker.webui.http import WebUIClient
     from worker.webui.process.launch_plan import Plan
     from worker.webui.process.process import WebUIProcess
@@ -54,11 +56,16 @@ _UNREADABLE = frozenset({"SafetensorError", "UnpicklingError", "EOFError", "BadZ
 
 @dataclass(frozen=True, slots=True)
 class GenerationResponse:
-    """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log."""
+    """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log.
+
+    Attributes:
+        is_cut_short: The client has ended it, or one of its batches, early.
+    """
 
     answer: answers.WebUIResponse
     log: tuple[str, ...]
     found: Findings = NOTHING_FOUND
+    is_cut_short: bool = False
 
 
 class GenerationCall:
@@ -93,6 +100,7 @@ class GenerationCall:
         self._abandon = abandon
         self._loads = loads
         self._window = GpuWindow(lambda _: None, lambda: None)
+        self._is_cut_short = False
 
     def read(self, line: str) -> None:
         """Take note of a line of the WebUI's log."""
@@ -105,6 +113,7 @@ class GenerationCall:
         timeout: float,
         on_state: OnState | None = None,
         on_gpu_free: Callable[[], None] = lambda: None,
+        interruption: Interruption | None = None,
     ) -> GenerationResponse:
         """Send the request once and return what came back.
 
@@ -113,6 +122,7 @@ class GenerationCall:
             on_state: Gets the WebUI's progress every half second, with previews less often.
             on_gpu_free: Called in the loop's thread when the WebUI only encodes and sends any more: another
                 request may be sent. Not called where the log does not tell, nor for a request being interrupted.
+            interruption: Wishes of the client to have it end early, with the pictures that are made by then.
 
         Raises:
             WebUICrashed, WebUIUnreachable, WebUIFailed, WebUIRejected, OutOfMemory, NanImage, WrongResult: as named.
@@ -135,7 +145,8 @@ class GenerationCall:
         sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         watching = asyncio.ensure_future(self._watch(detector, on_state))
         try:
-            why = await self._wait(sending, detector, end)
+            with (interruption or Interruption()).heard() as wishes:
+                why = await self._wait(sending, detector, end, wishes)
         except asyncio.CancelledError:
             await self._interrupt(sending)
             raise
@@ -149,11 +160,13 @@ class GenerationCall:
         answer = answers.read(sending.result())
         log = await self._thread(self._lines, mark)
         await self._refuse_unfinished(log)
-        return GenerationResponse(answer, log)
+        return GenerationResponse(answer, log, is_cut_short=self._is_cut_short)
 
     async def _refuse_unfinished(self, log: tuple[str, ...]) -> None:
         """Raise what the log says to be wrong with an answer of 200."""
-        if failures.was_interrupted(log) or (self._process is None and await self._thread(self._was_cut_short)):
+        if not self._is_cut_short and (
+            failures.was_interrupted(log) or (self._process is None and await self._thread(self._was_cut_short))
+        ):
             raise WrongResult(
                 "the generation was interrupted by something else than this job", details={"mismatches": []}
             )
@@ -188,18 +201,46 @@ class GenerationCall:
             switches_models=bool(self._request.body.get("refiner_checkpoint")),
         )
 
-    async def _wait(self, sending: asyncio.Future[Any], detector: StallDetector, end: float) -> WorkerError | None:
+    async def _wait(
+        self, sending: asyncio.Future[Any], detector: StallDetector, end: float, wishes: asyncio.Queue[Wish]
+    ) -> WorkerError | None:
         """Return None when the request was answered, else why it has to be interrupted."""
-        while not sending.done():
-            now = running()
-            if now >= end:
-                return DeadlineExceeded("the generation was not done at the job's deadline and was interrupted")
-            stalled = detector.verdict(now)
-            if stalled is not None:
-                return GenerationStalled(f"{stalled} and was interrupted")
-            # Looked at again and again: with the first step the time for loading a model is no longer due.
-            await asyncio.wait({sending}, timeout=max(0.001, min(end - now, detector.left(now), PROGRESS_S)))
+        wished = asyncio.ensure_future(wishes.get())
+        try:
+            while not sending.done():
+                now = running()
+                if now >= end:
+                    return DeadlineExceeded("the generation was not done at the job's deadline and was interrupted")
+                stalled = detector.verdict(now)
+                if stalled is not None:
+                    return GenerationStalled(f"{stalled} and was interrupted")
+                # Looked at again and again: with the first step the time for loading a model is no longer due.
+                limit_s = max(0.001, min(end - now, detector.left(now), PROGRESS_S))
+                await asyncio.wait({sending, wished}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+                if wished.done() and not sending.done():
+                    await self._cut_short(wished.result(), sending)
+                    wished = asyncio.ensure_future(wishes.get())
+        finally:
+            wished.cancel()
         return None
+
+    async def _cut_short(self, wish: Wish, sending: asyncio.Future[Any]) -> None:
+        """Have the WebUI end the request, or its batch, where it still works on it.
+
+        Raises:
+            GenerationStalled: it did not react, and was abandoned.
+        """
+        if self._window.end is not None:
+            return  # its pictures are whole: they are only encoded
+        self._is_cut_short = True
+        if wish == "interrupt":
+            if not await self._interrupt(sending):
+                raise GenerationStalled("the WebUI did not react to an interrupt")
+            return
+        try:
+            await self._thread(interrupts.skip, self._client)
+        except WorkerError as error:
+            get_logger("webui").warning("skip failed", error=error.message)
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

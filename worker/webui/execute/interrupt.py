@@ -138,3 +138,8 @@ def was_cut_short(client: WebUIClient) -> bool:
 def interrupt(client: WebUIClient) -> None:
     """Have the running job end at its next step. Raises what `WebUIClient.post` raises."""
     client.post("/sdapi/v1/interrupt", {}, timeout=ANSWER_S)
+
+
+def skip(client: WebUIClient) -> None:
+    """Have the running job's batch end at its next step, and the next one begin. Raises as `interrupt` does."""
+    client.post("/sdapi/v1/skip", {}, timeout=ANSWER_S)
