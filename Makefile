@@ -6,8 +6,9 @@ UV := $(VENV)/bin/uv
 # The locks are complete, so nothing is left to resolve: `--no-deps` keeps old versions of pip from trying.
 LOCKED := --quiet --no-deps --require-hashes --requirement
 
-# Most tests wait for processes that they started: two at a time use two cores.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+# Most tests wait for processes that they started: three at a time use two cores. The long files come first, in the
+# order of the folders, and the short ones of tests/unit fill the end.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade)

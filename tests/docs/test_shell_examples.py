@@ -131,6 +131,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             "…": KEY,
             "https://api.runpod.io/v2": f"{rest.url}/v2",
             "worker deploy ": f"worker deploy --api {rest.url}/v2 ",
+            "worker plan ": "worker plan --jobs 100 ",
             "https://example.com": site.url,
             "/workspace/models": str(tmp_path / "workspace/models"),
             **{f":{port}": f":{mine}" for port, mine in ports.items()},

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+from importlib.util import cache_from_source
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,11 @@ def make_environment(folder: Path) -> Path:
     for package in locked_distributions():
         for file in package.files or ():
             if ".." not in file.parts:
-                _link(Path(str(package.locate_file(file))), folder / file)
+                source = Path(str(package.locate_file(file)))
+                _link(source, folder / file)
+                if file.suffix == ".py":  # what pip does not list, and every process would compile again
+                    compiled = Path(cache_from_source(source))
+                    _link(compiled, (folder / file).parent / compiled.parent.name / compiled.name)
     return folder
 
 

@@ -242,7 +242,7 @@ class _Worker:
         env = self.simulation.env
         yield env.timeout(answered_at - env.now)
         self.simulation.answered(job)
-        yield env.timeout(over_at - env.now)
+        yield env.timeout(over_at - answered_at)  # not from `now`, which may be past it in the last bit
         self.held -= 1
         self.simulation.hand_out()
         if self.held == 0:

@@ -189,8 +189,10 @@ def test_no_other_job_has_the_gpu_between_the_stages(worker: Worker) -> None:
 
 
 def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
+    stages = [{**STAGES[0], "steps": 1}, {**STAGES[1], "steps": 150}, STAGES[2]]
+
     async def cancelled() -> None:
-        task = asyncio.ensure_future(run(worker, "cancelled", job(steps=100)))
+        task = asyncio.ensure_future(run(worker, "cancelled", job(stages=stages)))
         while "img2img" not in asked(worker):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
         task.cancel()
@@ -198,7 +200,7 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
             await task
         await run(worker, "next", {**SMALL, "width": 64, "height": 64})
 
-    worker.fault("slow-step", count=-1, seconds=0.005)
+    worker.fault("slow-step", count=-1, seconds=0.05)
     asyncio.run(cancelled())
     assert asked(worker) == ["txt2img", "img2img", "txt2img"]
 

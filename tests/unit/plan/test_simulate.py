@@ -128,3 +128,10 @@ def test_the_command_tells_what_to_set(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_a_mistake_is_usage(arguments: list[str]) -> None:
     assert main(["plan", *arguments]) == 2
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 100])
+def test_a_load_of_any_length_is_played_to_its_end(jobs: int, capsys: pytest.CaptureFixture[str]) -> None:
+    command = f"plan --rate 2/s --gen 3.2 --models 8,1,1 --price 0.69 --jobs {jobs}"
+    assert main(command.split()) == 0
+    assert "95 of 100 within" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from worker.webui.execute.stall import GpuWindow
 
 BEGAN = "2026-01-01 00:00:00 INFO [modules.shared_state] Starting job scripts_txt2img"
@@ -55,3 +57,12 @@ def test_a_gpu_that_was_given_away_can_not_be_kept() -> None:
     reading = Reading()
     reading.read(BEGAN, ENDED)
     assert not reading.window.keep()
+
+
+def test_a_loop_that_is_closed_by_then_is_not_told() -> None:
+    loop, told = asyncio.new_event_loop(), []
+    window = GpuWindow.of_loop(loop, lambda: told.append("free"))
+    loop.close()
+    for number, line in enumerate((BEGAN, ENDED), 1):
+        window.read(line, lambda number=number: number)  # type: ignore[misc]  # a default in place of a parameter
+    assert (window.end, told) == (2, [])

@@ -140,7 +140,7 @@ class GenerationCall:
             detector.left_the_gpu()
             on_gpu_free()
 
-        self._window = GpuWindow(loop.call_soon_threadsafe, freed)
+        self._window = GpuWindow.of_loop(loop, freed)
         sending = loop.run_in_executor(self._pool, self._post, mark)
         sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also if left behind
         watching = asyncio.ensure_future(self._watch(detector, on_state))

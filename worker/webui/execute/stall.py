@@ -8,11 +8,15 @@ from __future__ import annotations
 import math
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
+
+    from typing_extensions import Self
 
 MEGAPIXEL = 1024 * 1024
 PACE_LIMIT_S = 30.0
@@ -143,6 +147,16 @@ class GpuWindow:
         self._lock = threading.Lock()
         self._began = False
         self._kept = False
+
+    @classmethod
+    def of_loop(cls, loop: asyncio.AbstractEventLoop, on_free: Callable[[], None]) -> Self:
+        """Return the window of a request that `loop` waits for, unless it has ended before the request."""
+
+        def hand_over(function: Callable[[], None]) -> None:
+            with suppress(RuntimeError):  # the loop is closed, and nobody there waits for the GPU
+                loop.call_soon_threadsafe(function)
+
+        return cls(hand_over, on_free)
 
     def read(self, line: str, position: Callable[[], int]) -> None:
         """Take note of a line of the log; `position` tells where it stands."""
