@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.drawing_endpoint import drawing_endpoint
+from tests.support.gallery import png
 from tests.support.workerproc import ROOT, WorkerProcess
 from worker.client import Endpoint
 from worker.client.batch.batch_folder import BatchFolder
@@ -20,6 +23,7 @@ from worker.client.batch.batch_run import Batch
 if TYPE_CHECKING:
     from pathlib import Path
 
+PICTURE = base64.b64encode(png(1)).decode()
 JOB: dict[str, Any] = {
     "type": "workflow",
     "workflow": "portrait",
@@ -102,6 +106,62 @@ def test_a_batch_that_is_killed_goes_on_and_waits_for_the_jobs_that_it_had_sent(
         assert sorted(document["seed"] for document in documents(tmp_path / "b")) == list(range(100, 120))
         assert sorted(endpoint.seeds()) == list(range(100, 120))
         assert len(list((tmp_path / "b" / "stage1").glob("*.png"))) == 20
+
+
+def test_three_endpoints_share_a_killed_batch_and_no_picture_is_made_twice(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        places = [stack.enter_context(drawing_endpoint()) for _ in range(3)]
+        for endpoint, _ in places:
+            endpoint.held.set()
+        (tmp_path / "plan.json").write_text(json.dumps(JOB))
+        named = [part for _, server in places for part in ("--endpoint", server.url)]
+        arguments = ["plan.json", *named, "--in-flight", "2", "--count", "30", "--out", "b"]
+        with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
+            wait_for(lambda: len(running(tmp_path / "b")) == 6)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        for endpoint, _ in places:
+            endpoint.held.clear()
+        assert BatchFolder(tmp_path / "b").endpoints() == [server.url for _, server in places]
+        state = Batch(tmp_path / "b", [Endpoint(server.url) for _, server in places], in_flight=2).run(JOB, count=30)
+        assert (state.failures, state.done) == ((), 30)
+        seeds = [seed for endpoint, _ in places for seed in endpoint.seeds()]
+        assert sorted(seeds) == list(range(100, 130))
+        assert all(endpoint.jobs for endpoint, _ in places)
+        assert sorted(document["seed"] for document in documents(tmp_path / "b")) == list(range(100, 130))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        [1],
+        "done",
+        {"images": [1, 2]},
+        {"images": ["%%%"]},
+        {"images": [base64.b64encode(b"no picture" * 9).decode()]},
+        {"images": ["file:///etc/passwd"]},
+        {"images": [PICTURE], "stages": [{"name": "base", "images": 5}]},
+        {"images": [PICTURE], "keys": {"0": "a"}},
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_a_failure_that_is_told(tmp_path: Path, output: Any) -> None:
+    with drawing_endpoint() as (endpoint, server):
+        endpoint.answers = lambda _job, _times: output
+        state = Batch(tmp_path, [Endpoint(server.url)]).run(JOB)
+    (failure,) = state.failures
+    assert "can't be" in failure.message
+    assert (state.done, state.ended_by, documents(tmp_path), running(tmp_path)) == (0, "", [], [])
+
+
+def test_names_in_an_answer_lead_to_no_file_outside_the_folder(tmp_path: Path) -> None:
+    stages = [{"name": "../../../evil", "images": [PICTURE]}]
+    told = {"images": [PICTURE], "seeds": ["../x"], "pictures": [{"prompt": "\ud800<b>"}], "stages": stages}
+    with drawing_endpoint() as (endpoint, server):
+        endpoint.answers = lambda _job, _times: told
+        state = Batch(tmp_path / "a" / "b", [Endpoint(server.url)]).run(JOB)
+    assert state.failures == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
 
 def test_jobs_that_ended_with_their_endpoint_are_sent_again(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ ROUNDING = 0.0001
 """Of the scores that an answer tells."""
 
 
+CHARACTERS = """
+luca: {role: character, references: [faces/luca.png], consistency: {threshold: 0.999, against: best}}
+nobody: {role: character, references: [../luca.png, faces/none.png]}
+style: {role: style, prompt: {after: painted}}
+"""
+
+
 @pytest.fixture(scope="module")
 def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker with every kind of judge."""
@@ -37,7 +44,9 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         "JUDGES": "tests.support.judge_models:plugin",
         "RESULTS_DIR": str(folder / "kept"),
         "RESULT_RETENTION_S": "600",
+        "PRESETS_FILE": str(folder / "presets.yaml"),
     }
+    (folder / "presets.yaml").write_text(CHARACTERS, encoding="utf-8")
     with running_host(folder, more) as host:
         yield Worker(host)
 
@@ -110,6 +119,27 @@ def test_faces_are_compared_with_references_that_the_job_brings(judging: Worker)
     assert [one["face"]["faces"] for one in answer["judged"]] == [1, 1, 1, 1]
     assert answer["judged"][3]["face"]["similarity"] == pytest.approx(1, abs=0.001)
     assert answer["judged"][0]["why"].startswith("face 0.")
+
+
+def test_faces_are_compared_with_those_of_a_character_as_its_preset_wants_it(judging: Worker) -> None:
+    wanted = judging.run(seed=45, width=128, height=128)["images"][0]
+    references = judging.host.settings.models_root / "faces/luca.png"
+    references.parent.mkdir(exist_ok=True)
+    references.write_bytes(decode_base64(wanted))
+    accept = {"count": 1, "at_most": 8, "face": {"references": "luca"}}
+    answer = judging.run(width=128, height=128, accept=accept)
+    assert (answer.get("seeds"), answer.get("made")) == ([45], 4), answer.get("error")
+    loose = judging.run(width=128, height=128, accept={**accept, "face": {"references": "luca", "threshold": 0}})
+    assert loose["seeds"] == [42]
+    references.write_bytes(decode_base64(loose["images"][0]))
+    assert judging.run(width=128, height=128, accept=accept)["seeds"] == [42]
+
+
+def test_a_characters_picture_that_is_not_there_is_told_and_none_outside_the_models_is_read(judging: Worker) -> None:
+    (judging.host.settings.models_root.parent / "luca.png").write_bytes(file(noise(64, 64)))
+    answer = judging.run(accept={"face": {"references": "nobody"}})
+    assert (answer["error_code"], answer["fault"]) == ("settings_invalid", "worker")
+    assert "'../luca.png' is neither a file below MODELS_DIR nor a picture in the store" in answer["error"]
 
 
 def test_what_this_endpoint_can_not_judge_is_refused_before_any_picture(judging: Worker, worker: Worker) -> None:

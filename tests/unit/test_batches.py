@@ -173,6 +173,13 @@ def test_pictures_of_an_answer_have_their_own_facts() -> None:
     assert len(read.judged) == 2
 
 
+def test_a_candidate_that_a_judge_stage_rejects_is_no_failure() -> None:
+    stages = [{"name": "good", "type": "judge", "judged": [{"seed": 7, "accepted": False}]}]
+    answer = {"images": [], "parts": [{"key": "a.png", "status": "rejected", "seeds": [], "stages": stages}]}
+    read = read_job_answer(answer, {"type": "continue", "keys": ["a.png"]})
+    assert (read.pictures, read.errors, read.judged) == ([], [], [{"seed": 7, "accepted": False}])
+
+
 def test_a_continuation_whose_final_is_in_the_store_is_skipped() -> None:
     job = {"type": "continue", "keys": ["k"]}
     assert read_job_answer({"parts": [{"key": "k", "status": "skipped"}]}, job).is_skipped

@@ -78,6 +78,7 @@ class JobContext:
         max_images: Pictures that it may make, more where they go into a store; 0: as the endpoint's limit says.
         worker: What answers tell about the worker.
         interruption: Wishes of the client to have it end early, with what has been made.
+        tile_sizes: What the GPU's memory turned out to hold: side of a tile → its side and how many at once.
     """
 
     id: str
@@ -94,6 +95,7 @@ class JobContext:
     max_images: int = 0
     worker: Mapping[str, Any] = field(default_factory=dict, repr=False)
     interruption: Interruption = field(default_factory=Interruption, repr=False)
+    tile_sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""

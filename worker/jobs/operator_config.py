@@ -39,6 +39,7 @@ class OperatorConfig:
         rules: On prompts; none: every prompt is fine.
         gate: Moderates pictures; None: every picture is fine.
         workflows: By name; those that ship with the worker, and the operator's over them.
+        models_root: Folder that the references of characters are relative to.
     """
 
     presets: Mapping[str, Preset] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class OperatorConfig:
     rules: tuple[Rule, ...] = ()
     gate: ModerationFilter | None = None
     workflows: Mapping[str, Definition] = field(default_factory=dict)
+    models_root: Path | None = None
 
     def check(self, job: Generation) -> list[str]:
         """Return warnings for prompts that a rule flags.
@@ -89,7 +91,9 @@ def load_operator_config(settings: Settings) -> OperatorConfig:
             raise SettingsInvalid(f"PROMPT_POLICY_FILE={str(settings.prompt_policy_file)!r}: {error}") from None
     lists = _lists(settings.wildcards_dir or settings.models_root / WILDCARDS)
     workflows = load_workflows(settings.models_root / WORKFLOWS)
-    return OperatorConfig(load_presets(settings), lists, rules, load_moderation(settings), workflows)
+    return OperatorConfig(
+        load_presets(settings), lists, rules, load_moderation(settings), workflows, settings.models_root
+    )
 
 
 def load_workflows(own: Path) -> dict[str, Definition]:

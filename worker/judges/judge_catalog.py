@@ -12,7 +12,7 @@ from worker.judges.loading import load_plugin
 from worker.judges.onnx_session import OnnxUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from PIL import Image
@@ -51,6 +51,7 @@ class JudgeCatalog:
         self._lock = Lock()
         self._analyser: FaceAnalyser | None = None
         self._aesthetic: Judge | None = None
+        self._enrolled: dict[tuple[str, ...], FaceReferences] = {}
         self._own = _own_judges(settings)
 
     @property
@@ -98,6 +99,16 @@ class JudgeCatalog:
             raise JudgeUnavailable(f"the references of {name!r} can't be read: {error.strerror}") from None
         except ReferencesUnusable as error:
             raise JudgeUnavailable(f"the file of {name!r} {error}") from None
+
+    def enrolled_once(self, key: tuple[str, ...], enrol: Callable[[], FaceReferences]) -> FaceReferences:
+        """Return what `enrol` returned for `key`, the first time or now; `key` tells the very pictures."""
+        with self._lock:
+            found = self._enrolled.get(key)
+        if found is None:
+            found = enrol()
+            with self._lock:
+                self._enrolled[key] = found
+        return found
 
     def references_file(self, name: str) -> Path:
         """Return where the references of `name` are kept. Raises JudgeUnavailable for no plain name."""

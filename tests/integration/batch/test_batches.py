@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from tests.support.command_line import invoke
 from tests.support.drawing_endpoint import DrawingEndpoint, drawing_endpoint
 from tests.support.fake_runpod import running_endpoints
 from tests.support.ports import free_port
@@ -23,7 +22,7 @@ from tests.support.workerproc import ROOT, WorkerProcess
 from worker.client import Batch, BatchFolderError, Endpoint, read_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from worker.client import BatchState
@@ -204,12 +203,20 @@ def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
     drawing: tuple[DrawingEndpoint, str], tmp_path: Path
 ) -> None:
     endpoint, url = drawing
-    arguments = [plan(tmp_path), "--endpoint", url, "--count", "6", "--in-flight", "2", "--out", "b"]
-    endpoint.answers = lambda _job, _times: endpoint.held.set() if len(endpoint.jobs) == 4 else None
+    arguments = [plan(tmp_path), "--endpoint", url, "--count", "8", "--in-flight", "2", "--out", "b"]
+    drawn: list[int] = []
+
+    def hold_from_the_fourth(job: Mapping[str, Any], _times: int) -> None:
+        drawn.append(job["seed"])
+        if len(endpoint.jobs) >= 4:
+            endpoint.held.set()
+
+    endpoint.answers = hold_from_the_fourth
     with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
         process.wait_line("Picture: final/")
-        # The one that was answered when the fourth came is over once a fifth is there: two are held from then on.
-        wait_for(lambda: len(endpoint.jobs) == 5 and len(running(tmp_path / "b")) == 2)
+        wait_for(
+            lambda: endpoint.held.is_set() and len(endpoint.jobs) - len(drawn) == len(running(tmp_path / "b")) == 2
+        )
         os.kill(process.pid, signal.SIGINT)
         assert process.wait() == 1
         process.wait_line("cancelled")
@@ -217,10 +224,11 @@ def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
     assert len(endpoint.cancelled) == 2
     assert running(tmp_path / "b") == []
     endpoint.held.clear()
+    endpoint.answers = lambda _job, _times: None
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"jobs done before: {len(kept)}" in done.stdout
-    assert seeds(tmp_path / "b") == list(range(100, 106))
+    assert seeds(tmp_path / "b") == list(range(100, 108))
 
 
 def test_an_endless_batch_ends_well_when_it_is_interrupted(
@@ -285,8 +293,8 @@ def test_a_command_that_can_t_be_followed_is_told_before_anything_is_made(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
     plan(tmp_path, SMALL)
-    done = invoke("batch", *arguments, cwd=tmp_path)
-    assert done.exit_code == 2
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
     assert said in " ".join(done.stderr.replace("│", " ").split())
 
 

@@ -205,6 +205,16 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
     assert asked(worker) == ["txt2img", "img2img", "txt2img"]
 
 
+def test_what_tiles_the_memory_holds_is_known_for_the_next_pictures_of_the_job(worker: Worker) -> None:
+    tiled = {**STAGES[2], "tiles": {"size": 128, "overlap": 32, "denoising_strength": 0.4}}
+    worker.fault("oom", count=-1, pixels=128 * 128)
+    answer = workflow(worker, "tiles", stages=[{**STAGES[0], "height": 64, "width": 96}, tiled], n_iter=2)
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    redrawn = [len(entry["json"]["init_images"]) for entry in entries if entry["path"].endswith("/img2img")]
+    assert [stage["applied"]["tiles"]["count"] for stage in answer["stages"][1:]] == [2]
+    assert redrawn == [2, 1, 1, 1, 1]
+
+
 def test_loopback_is_done_in_stages_as_the_webuis_script_does_it(worker: Worker) -> None:
     start = worker.run_job({"id": "start", "input": {**SMALL, "width": 64, "height": 64}})["images"]
     size = {"width": 64, "height": 64}

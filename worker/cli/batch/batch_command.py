@@ -81,9 +81,9 @@ def batch(
     try:
         folder = BatchFolder(unfinished or out)
         places = list(dict.fromkeys(endpoint or (folder.endpoints() if unfinished else []) or [LOCAL]))
-        with _interruptible(), _runners(places) as runners:
-            folder.keep_endpoints(places)
-            state = _make(folder.root, runners, wanted, times, in_flight, price)
+        with _interruptible(), _runners(places) as runners, batch_progress(price) as tell:
+            work = Batch(folder.root, runners, in_flight=in_flight, on_change=tell, names=places)
+            state = _make(work, wanted, times)
         if report is not None:
             write_report(folder, decisions_in(folder.root), report)
     except (BatchFolderError, StoreUnavailable, WorkerError, OSError) as error:
@@ -111,19 +111,10 @@ def _read(path: Path, until: str | None, count: int | None) -> BatchPlan:
     return plan
 
 
-def _make(
-    root: Path,
-    runners: Sequence[JobRunner],
-    plan: BatchPlan | None,
-    count: int | None,
-    in_flight: int,
-    price: float | None,
-) -> BatchState:
-    with batch_progress(price) as tell:
-        batch = Batch(root, runners, in_flight=in_flight, on_change=tell)
-        if plan is not None:
-            return batch.run(plan, count=count)
-        return batch.finish(lambda candidates: chosen(candidates, decisions_in(root)))
+def _make(work: Batch, plan: BatchPlan | None, count: int | None) -> BatchState:
+    if plan is not None:
+        return work.run(plan, count=count)
+    return work.finish(lambda candidates: chosen(candidates, decisions_in(work.folder.root)))
 
 
 @contextlib.contextmanager

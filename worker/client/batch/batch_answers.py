@@ -53,7 +53,8 @@ def read_job_answer(answer: Mapping[str, Any], job: Mapping[str, Any]) -> Answer
     if job.get("type") == "continue" and parts:
         pictures = [one for part in parts for one in _pictures(part, FINAL)]
         skipped = any(part.get("status") == "skipped" for part in parts)
-        return AnsweredJob(pictures, (), _errors(parts), is_skipped=skipped and not pictures)
+        judged = [one for part in parts for one in _judged(part)]
+        return AnsweredJob(pictures, judged, _errors(parts), is_skipped=skipped and not pictures)
     stage = str(job.get("until") or FINAL)
     return AnsweredJob(_pictures(answer, stage), _judged(answer), _errors(parts))
 

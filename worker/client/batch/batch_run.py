@@ -57,6 +57,7 @@ class Batch:
         on_change: Called with the state whenever it changes, from any thread, one call at a time. It returns soon, and
             does not call the batch.
         clock: Monotonic seconds.
+        names: The endpoints as people call them, noted in the folder for those who go on; default: their addresses.
 
     Raises:
         BatchFolderError: the folder can't be used.
@@ -70,6 +71,7 @@ class Batch:
         in_flight: int = IN_FLIGHT,
         on_change: Callable[[BatchState], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        names: Sequence[str] | None = None,
     ) -> None:
         if not endpoints or in_flight < 1:
             raise ValueError("a batch needs an endpoint, and at least one job in flight")
@@ -78,6 +80,7 @@ class Batch:
         self._in_flight = in_flight
         self._on_change = on_change
         self._clock = clock
+        self._names = list(self._runners) if names is None else list(names)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._state = BatchState()
@@ -144,6 +147,7 @@ class Batch:
         self, items: Iterator[BatchItem], total: int | None, failures: tuple[BatchFailure, ...] = ()
     ) -> BatchState:
         self._made = self.folder.made()
+        self.folder.keep_endpoints(self._names)
         self._stopping.clear()
         self._refused.clear()
         self._in_a_row = 0

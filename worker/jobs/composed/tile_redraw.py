@@ -71,6 +71,13 @@ class TilePlan:
         """Return how many tiles one request redraws: no more pixels than a batch may have, but one tile at least."""
         return max(1, min(self.at_once, max_pixels // (grid.tile_width * grid.tile_height)))
 
+    def within(self, side: int, at_once: int) -> TilePlan:
+        """Return the plan with tiles of at most that side, and no more of them at once."""
+        plan: TilePlan | None = self
+        while plan is not None and plan.side > side:
+            plan = plan.halved()
+        return replace(plan or self, at_once=min(self.at_once, at_once))
+
     def halved(self) -> TilePlan | None:
         """Return the plan with tiles of half the side, None where they would be too small to show anything."""
         side = self.side // 2 // 8 * 8
@@ -152,7 +159,8 @@ class TileRedraw:
 
     def __init__(self, plain: Img2Img, plan: TilePlan, context: JobContext, services: JobServices) -> None:
         self._plain = plain
-        self._plan = plan
+        self._plan = plan.within(*context.tile_sizes[plan.side]) if plan.side in context.tile_sizes else plan
+        self._wanted = plan.side
         self._context = context
         self._services = services
         self._prepared: PreparedJob | None = None
@@ -189,7 +197,12 @@ class TileRedraw:
                 self._notes.append(
                     f"The GPU's memory was too small for tiles of {self._plan.side}; they are of {smaller.side} pixels."
                 )
-                self._plan = replace(smaller, at_once=self._plan.at_once)
+                self._learn(replace(smaller, at_once=self._plan.at_once))
+
+    def _learn(self, plan: TilePlan) -> None:
+        """Go on with a plan that takes less memory; the job's next pictures begin with it."""
+        self._plan = plan
+        self._context.tile_sizes[self._wanted] = (plan.side, plan.at_once)
 
     @property
     def _seed(self) -> int:
@@ -216,7 +229,7 @@ class TileRedraw:
                     raise
                 at_once = number // 2
                 self._notes.append(f"The GPU's memory holds {at_once} of these tiles at once.")
-                self._plan = replace(self._plan, at_once=at_once)
+                self._learn(replace(self._plan, at_once=at_once))
                 continue
             with self._context.phases.phase("check"):
                 await threads.run(_add, canvas, made.pictures)

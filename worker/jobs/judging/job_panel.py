@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from worker.contract.operator.presets import Consistency
 from worker.errors import InvalidInput, Problem
 from worker.images.convert import on_white
 from worker.images.pixels import decoded
+from worker.jobs.judging.character_references import character_named, references_of
 from worker.judges.judge_catalog import JudgeUnavailable, has_numpy, require_numpy
 from worker.judges.panel import JudgedPictures, LeastScore, Panel
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.judges.faces.enrolment import FaceReferences
-    from worker.judges.judge_catalog import JudgeCatalog
     from worker.judges.panel import Looked
 
 
@@ -43,23 +44,26 @@ async def panel_for(criteria: Criteria, path: str, context: JobContext, services
         place = _under(path, "face.references")
         texts = {f"{place}[{index}]": text for index, text in enumerate(criteria.face.references)}
         pictures = await services.inputs.load_images(texts, context)
-    return await services.threads.run(assemble_panel, criteria, path, pictures, services.judges)
+    return await services.threads.run(assemble_panel, criteria, path, pictures, context, services)
 
 
-def assemble_panel(criteria: Criteria, path: str, pictures: Mapping[str, Image.Image], catalog: JudgeCatalog) -> Panel:
+def assemble_panel(
+    criteria: Criteria, path: str, pictures: Mapping[str, Image.Image], context: JobContext, services: JobServices
+) -> Panel:
     """Return the judges that `criteria` ask for. Blocking: models may have to be loaded.
 
     Args:
         criteria: The job's.
         path: Of the criteria in the job.
         pictures: The references, where the job brings them, by their field.
-        catalog: The judges that there are.
+        context: The job's.
+        services: The worker's.
 
     Raises:
         InvalidInput, SettingsInvalid: see `panel_for`.
     """
     judges: list[LeastScore] = []
-    place = path
+    catalog, place = services.judges, path
     try:
         if criteria.quality is not None:
             place = _under(path, "quality")
@@ -70,11 +74,12 @@ def assemble_panel(criteria: Criteria, path: str, pictures: Mapping[str, Image.I
             judges.append(LeastScore(QualityJudge(DEFAULT_LEAST if least is None else least)))
         if criteria.face is not None:
             place = _under(path, "face")
-            references = _references(criteria.face, pictures, catalog)
+            references, likeness = _references(criteria.face, pictures, context, services)
             from worker.judges.faces.face_judge import FaceJudge  # noqa: PLC0415 - as above
 
-            against = criteria.face.against or "mean"
-            judge = FaceJudge(references, catalog.analyser(), criteria.face.threshold, against)
+            threshold = likeness.threshold if criteria.face.threshold is None else criteria.face.threshold
+            against = criteria.face.against or likeness.against or "mean"
+            judge = FaceJudge(references, catalog.analyser(), threshold, against)
             judges.append(LeastScore(judge))
         for index, asked in enumerate(criteria.judges or ()):
             place = _under(path, f"judges[{index}].name")
@@ -87,15 +92,22 @@ def assemble_panel(criteria: Criteria, path: str, pictures: Mapping[str, Image.I
     return Panel(judges, bool(criteria.distinct), catalog.hash_of)
 
 
-def _references(face: FaceCriterion, pictures: Mapping[str, Image.Image], catalog: JudgeCatalog) -> FaceReferences:
+def _references(
+    face: FaceCriterion, pictures: Mapping[str, Image.Image], context: JobContext, services: JobServices
+) -> tuple[FaceReferences, Consistency]:
+    """Return the references that a job names or brings, and the likeness that their character asks for."""
     if isinstance(face.references, str):
-        return catalog.references(face.references)
-    analyser = catalog.analyser()
+        character = character_named(face.references, services)
+        likeness = (character.consistency if character is not None else None) or Consistency()
+        if character is not None and character.references:
+            return references_of(character, context, services), likeness
+        return services.judges.references(face.references), likeness
+    analyser = services.judges.analyser()
     from worker.judges.faces.enrolment import ReferencesUnusable, enrol  # noqa: PLC0415 - needs numpy, an extra
 
     members = [(place, "", image) for place, image in pictures.items()]
     try:
-        return enrol("the references", members, analyser, threshold=face.threshold)
+        return enrol("the references", members, analyser, threshold=face.threshold), Consistency()
     except ReferencesUnusable as error:
         raise InvalidInput([Problem(place, why) for place, why in error.mistakes.items()]) from None
 
