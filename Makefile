@@ -56,8 +56,9 @@ lint: $(VENV)/.dev ## ruff, mypy strict and declared dependencies
 	$(PY) -m mypy
 	$(PY) -m deptry .
 
-chaos: $(VENV)/.dev ## three workers, hundreds of jobs, everything that can go wrong; SEED=… replays a run, JOBS=…
-	$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+chaos: $(VENV)/.dev ## three workers, hundreds of jobs, everything that can go wrong; SEED=… JOBS=… replays a run, FIRST=… LAST=… a part
+	$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(LAST),--last $(LAST))
 
 audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages (asks the package index), and their licences
 	$(VENV)/bin/pip-licenses --packages $$(sed -n 's/==.*//p' requirements/worker.lock)

@@ -33,6 +33,8 @@ class Knobs:
     """Faults that are on from the start: JSON, or `name[:key=value…]` separated by commas."""
     port_file: str = ""
     """A file that gets the port number once the port is open."""
+    record_file: str = ""
+    """A file that gets every request as a line of JSON."""
     vram_gib: float = 0.0
     """GPU memory in `GET /memory`; 0: no GPU, as on a machine without one."""
 
@@ -58,6 +60,7 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         annotators=_words(environment.get("STANDIN_ANNOTATORS", "")),
         faults=environment.get("STANDIN_FAULTS", ""),
         port_file=environment.get("STANDIN_PORT_FILE", ""),
+        record_file=environment.get("STANDIN_RECORD_FILE", ""),
         vram_gib=number("STANDIN_VRAM_GIB", 0.0),
     )
 

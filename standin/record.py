@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,9 +18,14 @@ LONGEST_TEXT = 4096
 
 
 class Record:
-    """The last requests, oldest first; long texts (pictures) are cut."""
+    """The last requests, oldest first; long texts (pictures) are cut.
 
-    def __init__(self) -> None:
+    Args:
+        file: Gets a line of JSON for each as well, so that they outlive a process that is killed; empty: none.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._file = Path(file) if file else None
         self._lock = threading.Lock()
         self._entries: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.served: deque[tuple[str, float]] = deque(maxlen=SERVED)
@@ -29,6 +36,9 @@ class Record:
         entry = {"time": time.time(), "method": method, "path": path, "headers": headers, "json": _short(body)}
         with self._lock:
             self._entries.append(entry)
+            if self._file is not None:
+                with self._file.open("a", encoding="utf-8") as lines:
+                    lines.write(f"{json.dumps(entry)}\n")
 
     def listed(self) -> list[dict[str, Any]]:
         """All that is kept."""

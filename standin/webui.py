@@ -37,7 +37,7 @@ class WebUI:
         self.flags = flags
         self.knobs = knobs
         self.faults = Faults(knobs.faults)
-        self.record = Record()
+        self.record = Record(knobs.record_file)
         self.queue = FifoLock()
         self.state = State(says=str(flags.loglevel).upper() in LOUD)
         hidden = extension_options(knobs.extensions)

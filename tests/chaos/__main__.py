@@ -13,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.evidence import Evidence
 from tests.chaos.kinds import CONTROL
 from tests.chaos.plan import plan
-from tests.chaos.referee import Score, expected
+from tests.chaos.referee import Score, expected, references
 from tests.chaos.world import WORKERS, World
 from tests.support import models
 from tests.support.standin import running_standin
@@ -42,18 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--jobs", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="leave out the plan's jobs before this one")
+    parser.add_argument("--last", type=int, default=None, help="leave out the plan's jobs after this one")
     parser.add_argument("--faults", type=float, default=0.3, help="share of jobs before which something goes wrong")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds without any answer before the end")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        return run(seed, options.jobs, options.faults, options.patience, Path(folder))
+        jobs = plan(seed, options.jobs, faults=options.faults)[options.first :]
+        if options.last is not None:
+            jobs = jobs[: max(0, options.last + 1 - options.first)]
+        return run(seed, jobs, options.patience, Path(folder))
 
 
-def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> int:
+def run(seed: int, jobs: Sequence[Job], patience: float, folder: Path) -> int:
     """Run it; print the report; return 0 when all five zeros hold."""
-    jobs = plan(seed, count, faults=faults)
-    _say(f"chaos: seed {seed}, {count} jobs, {WORKERS} workers")
+    _say(f"chaos: seed {seed}, {len(jobs)} jobs, {WORKERS} workers")
     began = time.monotonic()
     score = Score()
     referee = folder / "referee"
@@ -72,13 +77,16 @@ def run(seed: int, count: int, faults: float, patience: float, folder: Path) -> 
         if score.wrong or score.lost or score.duplicates or score.torn or world.orphans:
             place = Path("out") / f"chaos-{seed}"
             world.write_down(place)
+            evidence = Evidence(place, world.source, world.records)
+            for job in score.suspects.values():
+                evidence.write(job, world.whole(job), references(standin, job))
             _say(f"what happened is written down in {place}")
         orphans, started = world.orphans, world.started
         lost_s = _time_lost(world, jobs)
     _report(score, jobs, orphans, lost_s, started, took)
     line = {
         "seed": seed,
-        "jobs": count,
+        "jobs": len(jobs),
         "right": score.right,
         "typed_errors": sum(score.errors.values()),
         "wrong": len(score.wrong),

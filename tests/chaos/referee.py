@@ -33,15 +33,20 @@ Hashes = list[list[str]]
 
 def expected(standin: StandIn, jobs: Iterable[Job]) -> dict[str, Hashes]:
     """Return the hashes of each valid job's pictures, as a WebUI makes them to which nothing happens."""
-    found: dict[str, Hashes] = {}
-    for job in jobs:
-        if not job.valid:
-            continue
-        found[job.id] = []
-        for ask in job.asks:
-            images = _pictures(standin, ask)
-            found[job.id].append([pixels(image) for image in images[ask.first : ask.first + ask.count]])
-            assert len(found[job.id][-1]) == ask.count, f"{job.kind}: {len(images)} pictures"
+    return {
+        job.id: [[pixels(image) for image in images] for images in references(standin, job)]
+        for job in jobs
+        if job.valid
+    }
+
+
+def references(standin: StandIn, job: Job) -> list[list[str]]:
+    """Return a job's right pictures, by the requests that make them."""
+    found = []
+    for ask in job.asks:
+        images = _pictures(standin, ask)
+        found.append(images[ask.first : ask.first + ask.count])
+        assert len(found[-1]) == ask.count, f"{job.kind}: {len(images)} pictures"
     return found
 
 
@@ -70,6 +75,8 @@ class Score:
         self.lost: list[str] = []
         self.duplicates: list[str] = []
         self.torn: list[str] = []
+        self.suspects: dict[str, Job] = {}
+        """Jobs of which something is wrong, by their id."""
 
     def judge(self, jobs: Sequence[Job], hashes: Mapping[str, Hashes], source: JobSource) -> None:
         """Take note of what became of `jobs`. Links are opened, as whoever gets them would."""
@@ -77,11 +84,13 @@ class Score:
             done = source.events("done", job.id)
             if len(done) > 1:
                 self.duplicates.append(job.id)
+                self.suspects[job.id] = job
             if not done:
                 if job.fault == "cancel":
                     self.errors["cancelled"] += 1
                 else:
                     self.lost.append(job.id)
+                    self.suspects[job.id] = job
                 continue
             self._one(job, done[0].data, hashes.get(job.id, []))
 
@@ -94,6 +103,7 @@ class Score:
         wanted = [image for number, images in enumerate(hashes) if number not in parts for image in images]
         made = [_seen(image) for image in output.get("images", ())]
         if not job.valid or made != wanted:
+            self.suspects[job.id] = job
             self.wrong.append(f"{job.id} ({job.kind}) after {job.fault}: {str(made)[:400]} {output.get('warnings')}")
         elif parts:
             self._failed(job, next(iter(parts.values())))
@@ -104,6 +114,7 @@ class Score:
     def _failed(self, job: Job, error: Mapping[str, Any]) -> None:
         code, text = error.get("error_code"), str(error.get("error", ""))
         if code not in CODES or not text.startswith(f"{code}: ") or not isinstance(error.get("retryable"), bool):
+            self.suspects[job.id] = job
             self.wrong.append(f"{job.id}: an error without a type: {str(error)[:300]}")
             return
         self.errors[code] += 1

@@ -79,6 +79,8 @@ class World:
         self._depot = Depot(referees_loras, FETCHED)
         self.volume = folder / "volume"
         self._filling = self.volume / "filling"
+        self.records = folder / "requests"
+        """Folder of the files with the requests that the WebUIs got."""
         self.store: HopStore
 
     def __enter__(self) -> Self:
@@ -87,6 +89,7 @@ class World:
         self._depot.server.start()
         self._stack.callback(self._depot.server.stop)
         self._limited = self._stack.enter_context(disks.mounted(self.volume, "size=96m"))
+        self.records.mkdir()
         models.model_folders(self.volume / "models")
         models.checkpoint(self.volume / "controlnet" / f"{CONTROL}.safetensors")
         (self.folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
@@ -105,7 +108,7 @@ class World:
 
     def offer(self, job: Job) -> None:
         self._jobs[job.id] = job
-        self.source.offer(self._whole(job))
+        self.source.offer(self.whole(job))
 
     def do(self, fault: Fault | str, worker: int, job: Job) -> None:
         """Make something happen to one worker, or to what is around them all."""
@@ -221,10 +224,11 @@ class World:
             "MODELS_DIR": str(self.volume / "models"),
             "CONTROLNET_DIR": str(self.volume / "controlnet"),
             "RESULTS_DIR": str(self.volume / "kept"),
+            "STANDIN_RECORD_FILE": str(self.records / f"{self.started}.jsonl"),
         }
         return Rig(self.folder, self.source, **{**SETTINGS, **places, **self.store.environment(), **settings})
 
-    def _whole(self, job: Job) -> dict[str, object]:
+    def whole(self, job: Job) -> dict[str, object]:
         """Return a job as the platform hands it out."""
         asked = dict(job.input)
         if "loras" in asked and isinstance(asked["loras"][0], dict) and "url" in asked["loras"][0]:
@@ -250,7 +254,7 @@ class World:
             return  # it waits already, or another worker has it: no platform hands a job to two
         cancelled = bool(self.source.events("stop", job_id))
         if not self.source.events("done", job_id) and not cancelled:
-            self.source.offer(self._whole(self._jobs[job_id]))
+            self.source.offer(self.whole(self._jobs[job_id]))
 
     def _look_for_orphans(self, rig: Rig) -> None:
         left = rig.worker.family()
