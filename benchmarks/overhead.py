@@ -84,7 +84,7 @@ async def _alternate(host: Worker, side: int, count: int) -> Times:
     _served(host)
     for number in range(count + WARM_UP):
         job = {"prompt": "a lighthouse at dusk", "steps": 1, "width": side, "height": side, "seed": number}
-        body = {**job, "override_settings": {"sd_model_checkpoint": host.backend.loaded}}
+        body = {**job, "override_settings": {"sd_model_checkpoint": host.backend.started_model_name}}
         for one in ("plain", "worker") if number % 2 else ("worker", "plain"):  # neither always finds a warm cache
             began = time.perf_counter()
             if one == "plain":

@@ -37,7 +37,7 @@ def routes(webui: WebUI) -> list[Route]:
         webui.faults.reset()
         webui.record.clear()
         webui.state.spans.clear()
-        webui.ballast.clear()
+        webui.memory.ballast.clear()
         return JSONResponse({"on": []})
 
     async def requests(_: Request) -> Response:

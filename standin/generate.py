@@ -97,7 +97,7 @@ def _run(webui: WebUI, request: dict[str, Any], tab: str, mask: Any = None) -> A
             processed = webui.extensions.run_script(webui, p, script) if script else processing.run(webui, p)
         finally:
             webui.state.end()
-            webui.settle()
+            webui.memory.grow()
     spoil(webui.faults, processed)
     images = [encode(image, webui.options) for image in processed.images] if request["send_images"] else []
     if tab == "img2img" and not request["include_init_images"]:

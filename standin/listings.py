@@ -65,7 +65,7 @@ GETS: dict[str, Callable[[WebUI, dict[str, str]], Any]] = {
         "realesrgan-models": lambda _: [{"name": n, "path": p, "scale": s} for n, p, s in upscalers.REALESRGAN],
         "prompt-styles": _styles,
         "embeddings": lambda webui: webui.embeddings.listed(),
-        "memory": lambda webui: webui.memory(),
+        "memory": lambda webui: webui.memory.to_json(),
         "scripts": lambda webui: webui.extensions.catalog.names(),
         "script-info": scripts_info,
         "extensions": lambda webui: webui.extensions.listed(),

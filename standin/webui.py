@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import upscalers
-from .checkpoints import Checkpoint, Checkpoints, Weights
+from .checkpoints import Checkpoints
 from .embeddings import Embeddings
-from .errors import WebUIError
 from .faults import Faults
-from .model import Model, load_weights
+from .loading import CheckpointLoader
+from .memory import Memory
+from .model import Model
 from .networks import Networks
 from .options import Options
 from .prompts import Styles
@@ -38,6 +38,7 @@ class WebUI:
         self.knobs = knobs
         self.faults = Faults(knobs.faults)
         self.record = Record(knobs.record_file)
+        self.memory = Memory(self.faults, knobs.vram_gib)
         self.queue = FifoLock()
         self.state = State(says=str(flags.loglevel).upper() in LOUD)
         hidden = extension_options(knobs.extensions)
@@ -51,11 +52,9 @@ class WebUI:
         self.styles = Styles(flags.styles_file)
         self.upscalers = upscalers.installed(flags)
         self.upscaled = upscalers.UpscaledPictures(self.options)
-        self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, self._load)
+        loader = CheckpointLoader(self.faults, knobs.load_seconds)
+        self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, loader)
         self.sampling = Sampling(self, knobs.step_seconds, knobs.grain)
-        self.ballast: list[bytes] = []
-        """Memory held by the fault `memory-growth`."""
-        self._first_load = True
         self.refresh_checkpoints()
         self.vaes.refresh()
         self.networks.refresh()
@@ -70,55 +69,3 @@ class WebUI:
     def has_upscaler(self, name: object) -> bool:
         """Return whether the list has an upscaler of this name."""
         return any(upscaler.name == name for upscaler in self.upscalers)
-
-    def settle(self) -> None:
-        """After a job: memory grows where a fault says so."""
-        growth = self.faults.take("memory-growth")
-        if growth is not None:
-            self.ballast.append(b"\1" * int(growth.number("mb", 50) * 2**20))
-
-    def memory(self) -> dict[str, Any]:
-        """Return the answer of `GET /sdapi/v1/memory`."""
-        page = {
-            name: int(value.split()[0]) * 1024
-            for name, _, value in (line.partition(":") for line in _meminfo())
-            if value.strip()
-        }
-        total, free = page.get("MemTotal", 0), page.get("MemAvailable", 0)
-        ram = {"free": free, "used": total - free, "total": total}
-        if not self.knobs.vram_gib:
-            return {"ram": ram, "cuda": {"error": "unavailable"}}
-        size = int(self.knobs.vram_gib * 2**30)
-        used = min(size, 2 * 2**30 + sum(map(len, self.ballast)))
-        active = {"current": used, "peak": used}
-        cuda = {"system": {"free": size - used, "used": used, "total": size}, "active": active, "allocated": active}
-        return {
-            "ram": ram,
-            "cuda": {**cuda, "reserved": active, "inactive": active, "events": {"retries": 0, "oom": 0}},
-        }
-
-    def _load(self, checkpoint: Checkpoint) -> Weights:
-        """Loads a checkpoint, taking its time and obeying the faults."""
-        first, self._first_load = self._first_load, False
-        if self.faults.take("never-loads"):
-            threading.Event().wait()
-        slow = self.faults.take("slow-load")
-        threading.Event().wait(slow.number("seconds", 5) if slow else self.knobs.load_seconds)
-        failing = self.faults.take("load-fails", where=first)
-        if failing is not None:
-            raise WebUIError(
-                failing.text("error", "RuntimeError"),
-                failing.text("message", "PytorchStreamReader failed reading zip archive"),
-            )
-        if self.faults.take("load-oom", where=not first):
-            print(f"Loading weights [None] from {checkpoint.path}", flush=True)
-            raise WebUIError(
-                "RuntimeError",
-                f"unable to mmap 4265146304 bytes from file <{checkpoint.path}>: Cannot allocate memory (12)",
-            )
-        return load_weights(checkpoint)
-
-
-def _meminfo() -> list[str]:
-    path = Path("/proc/meminfo")
-    return path.read_text(encoding="ascii").splitlines() if path.exists() else []

@@ -10,23 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from worker import __version__
-from worker.common.clock import running
 from worker.common.interruption import Interruptions
-from worker.contract.accept import Accepted, accept
 from worker.contract.compat.client_form import Cache
-from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
 from worker.contract.types.kinds import Img2Img, Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.composed.plots import in_cell, plot_sheet_of
-from worker.jobs.job_context import JobContext, cache_use
+from worker.jobs.job_acceptance import JobAcceptance
 from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.kinds import dispatch
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results, raise_if_all_refused
-from worker.serving.deadline import seconds_for
-from worker.storage.target import from_job
 from worker.telemetry.logs import bound, get_logger
 from worker.telemetry.phases import Phases, in_ms
 
@@ -36,11 +30,11 @@ if TYPE_CHECKING:
     from worker.common.interruption import Wish
     from worker.contract.types.job import Job
     from worker.gpu_queue import GpuQueue
+    from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
     from worker.jobs.result_delivery import ResultStream
     from worker.jobs.results import Generated
     from worker.settings import Settings
-    from worker.storage.object_store import StoreTarget
     from worker.telemetry.observer import JobObserver
     from worker.telemetry.progress import PieceSink, ProgressSink
 
@@ -57,6 +51,7 @@ class Service:
     def __init__(self, settings: Settings, services: JobServices, watch: JobObserver) -> None:
         self._settings = settings
         self._services = services
+        self._acceptance = JobAcceptance(settings, services)
         self._watch = watch
         self._interruptions = Interruptions()
         self._log = get_logger("service")
@@ -90,7 +85,8 @@ class Service:
     async def _answer(
         self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink, on_piece: PieceSink | None
     ) -> Any:
-        accepted, context = await self._accept(job, phases, on_progress, on_piece)
+        with phases.phase("accept"):
+            accepted, context = await self._acceptance.accept(job, phases, on_progress, on_piece)
         request, services = accepted.job, self._services
         try:
             async with services.threads.closing(context.holds):
@@ -102,7 +98,7 @@ class Service:
                     answer = await self._upscaled(request, context)
                 else:
                     special = await dispatch.answer(request, context, services)
-                    answer = {"warnings": list(request.warnings), "worker": self._worker(), **special}
+                    answer = {"warnings": list(request.warnings), "worker": context.worker, **special}
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
@@ -111,63 +107,10 @@ class Service:
         held = await services.threads.run(self._held) if accepted.form.reports_cache else None
         return accepted.answer(answer, cache=held)
 
-    async def _accept(
-        self, job: Mapping[str, Any], phases: Phases, on_progress: ProgressSink, on_piece: PieceSink | None
-    ) -> tuple[Accepted, JobContext]:
-        """Return the typed job and its context; every mistake that the input alone shows is raised as InvalidInput."""
-        services = self._services
-        with phases.phase("accept"):
-            target = self._target(job)
-            has_store = services.delivery.target(target) is not None
-            most = max(self._settings.max_images, self._settings.max_stored_images if has_store else 0)
-            try:
-                accepted = accept(
-                    job.get("input"),
-                    limits=replace(services.limits, max_images=most),
-                    presets=services.operator.presets,
-                    workflows=services.operator.workflows,
-                    bare_form=self._settings.answer_form,
-                    unknown_fields=self._settings.unknown_fields,
-                )
-            except InvalidInput as error:
-                raise await self._with_wrong_names(error) from None
-            phases.kind = accepted.job.kind
-            seconds = seconds_for(job, accepted.job.timeout_s, self._settings.job_timeout_s)
-            context = JobContext(
-                id=str(job.get("id", "local")),
-                target=target,
-                deadline=running() + seconds,
-                phases=phases,
-                on_progress=on_progress,
-                on_piece=on_piece,
-                raw=job,
-                cache=cache_use(accepted.job),
-                max_images=most,
-                worker=self._worker(),
-            )
-            if isinstance(accepted.job, Generation) and self._has_many(accepted.job):
-                accepted = replace(accepted, job=_stored(accepted.job, self._settings.max_images))
-            try:
-                await services.delivery.admit(accepted.job, context)
-            except InvalidInput as error:
-                raise accepted.placed(error) from None
-        return accepted, context
-
-    async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
-        """Return `error` with what is wrong with the names in the rest of its job."""
-        rest = error.partial
-        if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
-            return error
-        found = await self._services.generation.mistakes_in_names(rest.job)
-        told = {problem.path for problem in error.problems}
-        names = [each for each in rest.placed(InvalidInput(found)).problems if each.path not in told] if found else []
-        return InvalidInput([*error.problems, *names], hint=error.hint) if names else error
-
     async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; of several prompts, those that worked count."""
         delivery = self._services.delivery
-        many = self._has_many(job)
-        stream = delivery.stream(job, context, early=many)
+        stream = delivery.stream(job, context, early=context.has_many)
         try:
             async with stream:
                 if job.accept is not None:
@@ -175,7 +118,7 @@ class Service:
                     make = partial(make_pictures, services=self._services)
                     result = await UntilAccepted(job, context, self._services, make, stream).run()
                 else:
-                    single = job.changed({"stream": True}) if many else job
+                    single = job.changed({"stream": True}) if context.has_many else job
                     parts = await self._parts(single, context, stream)
                     result = merge_results(parts)
                     raise_if_all_refused(result)
@@ -183,7 +126,7 @@ class Service:
             if stream.told:
                 error.details["streamed"] = stream.told
             raise
-        answer = self._describe(job, result)
+        answer = _described(job, result, context)
         if job.stream:
             answer["streamed"] = stream.told
             if stream.lost:
@@ -202,7 +145,9 @@ class Service:
                 continue
             try:
                 made = await make_pictures(plain.job, context.part(number, counts), self._services)
-                part = PartResult(plain.path, in_cell(made, plain.cell), cell=plain.cell)
+                part = PartResult(
+                    plain.path, made if plain.cell is None else in_cell(made, plain.cell), cell=plain.cell
+                )
             except WorkerError as error:
                 if not (job.prompts or job.plot):
                     raise
@@ -217,12 +162,8 @@ class Service:
         """Return the answer to an upscale job."""
         result = await make_larger(job, context, self._services)
         seeds = list(result.seeds) if job.tiles is not None else []
-        answer = {**self._describe(job, result), "seeds": seeds}
+        answer = {**_described(job, result, context), "seeds": seeds}
         return await self._services.delivery.deliver(answer, result, job, context)
-
-    def _has_many(self, job: Generation) -> bool:
-        """Return whether a job makes so many pictures that each goes into the store as soon as it is made."""
-        return picture_count(job) > self._settings.max_images
 
     def interrupt(self, job_id: str, wish: Wish) -> bool:
         """Have a job's pictures end early, with what has been made; return False where none are being made."""
@@ -245,43 +186,6 @@ class Service:
         size = sum(file.size for found in files.values() for file in found)
         return Cache(len(files["checkpoint"]), len(files["lora"]), size)
 
-    def _target(self, job: Mapping[str, Any]) -> StoreTarget | None:
-        """Return the store that the job brings along, None for the operator's."""
-        config = job.get("s3Config")
-        if config is None:
-            return None
-        own, look = self._settings, self._settings.bucket_link_check
-        return from_job(config, prefix=own.bucket_prefix, expiry_s=own.bucket_url_expiry_s, link_check=look)
-
-    def _describe(self, job: Job, result: Generated) -> dict[str, Any]:
-        """Return the answer without its pictures."""
-        return {
-            "images": [],
-            "pictures": [one.row(index) for index, one in enumerate(result.facts)],
-            "seeds": list(result.seeds),
-            "applied": result.applied,
-            "info": dict(result.info),
-            "parameters": dict(result.parameters),
-            "phase_ms": {},
-            "warnings": [*job.warnings, *result.warnings],
-            "worker": self._worker(),
-            **({"parts": list(result.parts)} if result.parts else {}),
-            **({"checks": list(result.checks)} if result.checks is not None else {}),
-            **({"cached": result.cached} if result.cached else {}),
-            **result.judging,
-        }
-
-    def _worker(self) -> dict[str, Any]:
-        backend = self._services.backend
-        device = backend.plan.device
-        return {
-            "version": __version__,
-            "backend": backend.plan.name,
-            "webui_version": backend.version,
-            "device": device.told(self._settings.batch_pixels) if device is not None else None,
-            "id": self._settings.runpod_pod_id,
-        }
-
     def _log_done(self, phases: Phases, answer: Any) -> None:
         carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
         durations = {f"{phase}_ms": spent for phase, spent in in_ms(phases.seconds()).items()}
@@ -301,17 +205,23 @@ def _can_end_early(job: Job) -> bool:
     return not (isinstance(job, Img2Img) and job.tiles is not None)
 
 
-def _stored(job: Generation, most: int) -> Generation:
-    """Return a job of more than `most` pictures with them delivered to a store.
-
-    Raises:
-        InvalidInput: it wants them inline.
-    """
-    if job.output.delivery == "base64":
-        raise InvalidInput.at(job.path("output.delivery"), f"more than {most} pictures go into a store only; send s3")
-    if job.output.delivery == "none":
-        return job
-    return job.changed({"output": job.output.model_copy(update={"delivery": "s3"})})
+def _described(job: Job, result: Generated, context: JobContext) -> dict[str, Any]:
+    """Return the answer without its pictures."""
+    return {
+        "images": [],
+        "pictures": [one.row(index) for index, one in enumerate(result.facts)],
+        "seeds": list(result.seeds),
+        "applied": result.applied,
+        "info": dict(result.info),
+        "parameters": dict(result.parameters),
+        "phase_ms": {},
+        "warnings": [*job.warnings, *result.warnings],
+        "worker": context.worker,
+        **({"parts": list(result.parts)} if result.parts else {}),
+        **({"checks": list(result.checks)} if result.checks is not None else {}),
+        **({"cached": result.cached} if result.cached else {}),
+        **result.judging,
+    }
 
 
 _BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")

@@ -58,7 +58,7 @@ def test_it_is_ready_when_the_model_that_was_asked_for_is_loaded(tmp_path: Path,
     boot.backend.spawn()
     boot.backend.wait_ready()
     assert time.monotonic() - began >= 0.5
-    assert boot.backend.loaded == "Deliberate_v6"
+    assert boot.backend.started_model_name == "Deliberate_v6"
     assert {c.name for c in boot.backend.catalog.checkpoints} >= {"Deliberate_v6"}
 
 
@@ -172,7 +172,7 @@ def test_a_default_checkpoint_that_is_not_on_the_volume_is_fetched_to_it_first(t
         (tmp_path / "models").mkdir()
         more = {"DEFAULT_CHECKPOINT": f"{server.url}/Fetched_v1.safetensors", "ALLOW_HOSTS": "127.0.0.1"}
         with running_host(tmp_path, more) as host:
-            assert host.backend.loaded.startswith("Fetched_v1")
+            assert host.backend.started_model_name.startswith("Fetched_v1")
             assert [file.size for file in host._models().volume.files("checkpoint")] == [len(data)]
 
 

@@ -14,7 +14,7 @@ from tests.support.loopback_http import Reply, Request, serve
 from worker.errors import DeadlineExceeded
 from worker.webui.backend import Backend
 from worker.webui.call import call_webui
-from worker.webui.process.launch_plan import Plan
+from worker.webui.process.launch_plan import LaunchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Slow:
 def slow() -> Iterator[tuple[Slow, Backend]]:
     webui = Slow()
     with serve(webui.answer) as server:
-        plan = Plan("a1111", server.url, boot_timeout=5, idle_timeout=5, connect_timeout=2)
+        plan = LaunchPlan("a1111", server.url, boot_timeout=5, idle_timeout=5, connect_timeout=2)
         yield webui, Backend(plan)
         webui.interrupted.set()
 

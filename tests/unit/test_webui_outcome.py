@@ -13,8 +13,9 @@ from worker.images.inspect import inspect
 from worker.webui.names.catalog import Catalog, Checkpoint
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 from worker.webui.request.body import Expectation
+from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
 from worker.webui.result.response import WebUIResponse
-from worker.webui.result.verify import answer_mismatches, conclude, picture_mismatches, read_log
+from worker.webui.result.verify import conclude, read_log
 
 
 def test_layers_that_a_lora_could_not_be_applied_to_are_counted_by_lora() -> None:

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from typing_extensions import NotRequired, TypedDict
 
 from worker.contract.answers import (  # noqa: TC001 - pydantic reads the annotations
-    Applied,
-    AppliedUpscale,
     CachedAnswer,
     CheckAnswer,
     ErrorAnswer,
@@ -17,6 +15,7 @@ from worker.contract.answers import (  # noqa: TC001 - pydantic reads the annota
     PreviewAnswer,
     WorkerInfo,
 )
+from worker.contract.applied_values import Applied, AppliedUpscale  # noqa: TC001 - pydantic reads the annotations
 
 
 class StageAnswer(TypedDict):

@@ -68,7 +68,7 @@ class Delivery:
         now: Callable[[], float] = running,
     ) -> None:
         self._guard = guard
-        self._store = store
+        self.operators_store = store
         self._wish: Wish = wish
         self._limit = limit
         self._template = template or KeyTemplate()
@@ -85,7 +85,7 @@ class Delivery:
         """
         if options.format is not None and not available(options.format):
             raise InvalidInput.at("output.format", f"this worker can't write {options.format}")
-        if (options.delivery or self._wish) == "s3" and store is None and self._store is None:
+        if (options.delivery or self._wish) == "s3" and store is None and self.operators_store is None:
             raise InvalidInput.at(
                 "output.delivery",
                 "s3 needs a store: send s3Config with the job, or the operator sets BUCKET_ENDPOINT_URL",
@@ -102,14 +102,10 @@ class Delivery:
             except Refused as error:
                 raise InvalidInput.at("s3Config.endpointUrl", str(error)) from None
 
-    def target(self, own: StoreTarget | None) -> StoreTarget | None:
-        """Return the store of a job that brings `own`, None where there is none at all."""
-        return own or self._store
-
     def warm(self) -> None:
         """Import what uploads need and make the operator's client, a second's work, before a job has to wait for it."""
-        if self._store is not None:
-            self.clients.of(self._store)
+        if self.operators_store is not None:
+            self.clients.of(self.operators_store)
 
     def deliver(
         self,
@@ -166,7 +162,7 @@ class Delivery:
         inline = [one.inline for one in metadata]
         more = {name: told for name, told in (("previews", small), ("metadata", inline)) if told}
         budget = SizeBudget(self._limit, overhead_bytes + (len(json.dumps(more)) if more else 0))
-        target = store or self._store
+        target = store or self.operators_store
         whole = result.shown()
         route = plan(
             whole,
@@ -235,7 +231,7 @@ class Delivery:
         """
         ready = self._ready(streamed, number, picture, options)
         wish: Wish = options.delivery or self._wish
-        target = store or self._store
+        target = store or self.operators_store
         if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
             place = self._template.key(target.prefix, name or KeyFields(job_id, number, seed), ready.extension)
             client, file = self.clients.of(target), picture_file(place, ready, seed)

@@ -10,11 +10,11 @@ from worker.errors import Cancelled, InvalidInput, ModelNotFound, Problem, Worke
 from worker.jobs.picture_facts import facts_of_generation
 from worker.jobs.prepare.generation_request import build_request, webui_progress
 from worker.jobs.prepare.recommendations import advice, recommended_for
-from worker.jobs.results import apply_image_check
-from worker.jobs.verification import verify
+from worker.jobs.results import Generated, apply_image_check
 from worker.models.volume.integrity import measure
 from worker.webui.previews import with_previews
 from worker.webui.request.body import with_baseline
+from worker.webui.result.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
-    from worker.jobs.results import Generated
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor
     from worker.settings import Settings
@@ -115,7 +114,7 @@ class ImageGeneration:
             models, loaded = await context.before_deadline(
                 self._executor.outlast_restart(lambda: self._with_models(job, context, inputs), context.deadline)
             )
-            await self._files.hold(models.models, context, loaded=self._backend.loaded)
+            await self._files.hold(models.models, context, loaded=self._backend.started_model_name)
             return await self._built(job, models, loaded, warnings)
 
     async def with_inputs(self, prepared: PreparedJob, changes: Mapping[str, Any], inputs: JobInputs) -> PreparedJob:
@@ -155,8 +154,13 @@ class ImageGeneration:
             try:
                 made = await attempts.generate(webui_progress(request, context.on_progress), context.interruption)
                 with context.phases.phase("check"):
-                    result = await self._threads.run(
-                        verify, prepared.job, prepared.models, request, made, self._backend
+                    verified = await self._threads.run(
+                        verify,
+                        made,
+                        request,
+                        job=prepared.job,
+                        chosen=prepared.models.chosen,
+                        backend=self._backend,
                     )
             except WorkerError as error:
                 failure = await attempts.recover(error)
@@ -165,7 +169,16 @@ class ImageGeneration:
                 await self._files.refetch(prepared.models.models, context, failure)
             else:
                 attempts.succeeded()
-                return replace(result, warnings=(*result.warnings, *attempts.notes))
+                return Generated(
+                    pictures=verified.pictures,
+                    seeds=verified.seeds,
+                    applied=verified.applied,
+                    info=made.answer.info,
+                    parameters=request.parameters(),
+                    warnings=(*verified.warnings, *attempts.notes),
+                    extras=verified.extras,
+                    is_whole=not made.is_cut_short,
+                )
 
     def _facts(self, prepared: PreparedJob, result: Generated) -> tuple[ImageFacts, ...]:
         """Return the facts about each picture, with hashes of LoRAs where the client wants them. Blocking."""
@@ -239,11 +252,12 @@ class ImageGeneration:
     async def _built(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
     ) -> PreparedJob:
-        await self._backend.refresh_baseline()
+        if external := self._backend.plan.is_external:
+            await self._backend.refresh_baseline()
         request = await self._threads.run(
             build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.batch_pixels
         )
-        if self._backend.plan.is_external:
+        if external:
             request = with_baseline(request, self._backend.baseline)
         request, unwatched = self._with_previews(job, request)
         said = (*warnings, *unwatched, *models.warnings, *inputs.warnings)
@@ -258,7 +272,7 @@ class ImageGeneration:
         warnings = await self._threads.run(self._operator.check, job) if self._operator.rules else []
         if not job.recommended:
             return job, warnings
-        found = await self._threads.run(recommended_for, job, self._store, self._backend.loaded)
+        found = await self._threads.run(recommended_for, job, self._store, self._backend.started_model_name)
         changes = advice(job, found) if found is not None else {}
         said = ", ".join(f"{name}={value}" for name, value in changes.items()) or "nothing is known"
         return job.changed(changes), [*warnings, f"recommended for this checkpoint: {said}"]

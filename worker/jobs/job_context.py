@@ -76,6 +76,7 @@ class JobContext:
         pictures: Pictures of this very job by the text that stands for them in it: a workflow's earlier stages'.
         cache: Whether its pictures may come from the result cache.
         max_images: Pictures that it may make, more where they go into a store; 0: as the endpoint's limit says.
+        has_many: It makes so many pictures that each goes into the store as soon as it is made.
         worker: What answers tell about the worker.
         interruption: Wishes of the client to have it end early, with what has been made.
         tile_sizes: What the GPU's memory turned out to hold: side of a tile → its side and how many at once.
@@ -93,6 +94,7 @@ class JobContext:
     pictures: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     cache: CacheUse = "use"
     max_images: int = 0
+    has_many: bool = False
     worker: Mapping[str, Any] = field(default_factory=dict, repr=False)
     interruption: Interruption = field(default_factory=Interruption, repr=False)
     tile_sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)

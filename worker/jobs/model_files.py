@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
+    from worker.models.volume.model import LocalModel
     from worker.recovery.failure_kinds import Failure
 
 
@@ -40,7 +41,9 @@ class ModelFiles:
 
         A checkpoint that is not loaded is read ahead, or copied to the local disk.
         """
-        await shielded(self._threads.run(self._hold, models, context, loaded))  # a cancel must not leave a hold behind
+        files = [model.file for model in models if model.file is not None]
+        if files:  # shielded: a cancel must not leave a hold behind
+            await shielded(self._threads.run(self._hold, files, context, loaded))
 
     async def refetch(self, models: Sequence[ResolvedModel], context: JobContext, failure: Failure) -> None:
         """Fetch the job's corrupt files anew, when the WebUI could not load its checkpoint."""
@@ -51,8 +54,7 @@ class ModelFiles:
             again = self._store.prepare(wanted, on_progress=download_progress(context.on_progress))
             await context.before_deadline(again)
 
-    def _hold(self, models: Sequence[ResolvedModel], context: JobContext, loaded: str) -> None:
-        files = [model.file for model in models if model.file is not None]
+    def _hold(self, files: Sequence[LocalModel], context: JobContext, loaded: str) -> None:
         context.holds.enter_context(self._store.holding(files))
         checkpoints = [file for file in files if file.kind == "checkpoint"]
         if checkpoints:

@@ -191,7 +191,10 @@ def _models(applied: Mapping[str, Any], models: PreparedModels) -> dict[str, Any
         "refiner": (applied.get("refiner") or {}).get("checkpoint"),
         "hires_checkpoint": (applied.get("hires") or {}).get("checkpoint"),
     }
-    checkpoint = {"name": applied["checkpoint"], "sha256": models.checkpoint_hash or applied["checkpoint_hash"]}
+    checkpoint = {
+        "name": applied["checkpoint"],
+        "sha256": models.chosen.checkpoint_sha256 or applied["checkpoint_hash"],
+    }
     others = {
         role: {"name": name, "sha256": hashes.get(str(name).rpartition(".")[0] or name)}
         for role, name in named.items()

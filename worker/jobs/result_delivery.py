@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
-    from worker.storage.object_store import Store, StoreTarget
+    from worker.storage.object_store import Store
     from worker.telemetry.progress import PieceSink
 
 ENVELOPE_BYTES = 2048
@@ -51,6 +51,8 @@ class ResultDelivery:
         self._delivery = delivery
         self._kept = kept
         self._threads = threads
+        self.operators_store = delivery.operators_store
+        """The store of jobs that bring none along; None: there is none."""
 
     async def admit(self, job: Job, context: JobContext) -> None:
         """Check before any picture is made that it can be delivered as the job wants it.
@@ -99,13 +101,9 @@ class ResultDelivery:
         """Keep pictures that the answer does not carry, and return where."""
         return await self._threads.run(self._kept.keep_pictures, context.id, result.pictures, result.seeds)
 
-    def target(self, own: StoreTarget | None) -> StoreTarget | None:
-        """Return the store of a job that brings `own`, else the operator's, None where there is none."""
-        return self._delivery.target(own)
-
     def stored(self, context: JobContext) -> Store | None:
         """Return the client of the job's store. Blocking: the first imports the client's library."""
-        target = self.target(context.target)
+        target = context.target or self.operators_store
         return None if target is None else self._delivery.clients.of(target)
 
     def stream(

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.telemetry.phases import Phases
     from worker.webui.backend import Backend
-    from worker.webui.execute.generate import GenerationResponse, OnState
+    from worker.webui.execute.generate import OnState
     from worker.webui.request.body import Request
+    from worker.webui.result.response import GenerationResponse
 
 T = TypeVar("T")
 RECYCLE_WAIT_S = 60.0
@@ -269,7 +270,7 @@ class Attempts:
             with await self._turn():
                 await shielded(self._executor.apply(decision.remedy, failure))
         executor = self._executor
-        started_with = executor.backend.began_with(self.request.expect.checkpoint)
+        started_with = executor.backend.started_with(self.request.expect.checkpoint)
         executor.history.failed(failure, self._mark, self.request, decision, started_with=started_with)
         if decision.again is None:
             raise executor.history.final_error(failure, self.request, self._tries)

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from contextlib import AbstractContextManager
-
-
-class _Phase:
-    """One stretch of a phase; a class, since a generator would take three times as long."""
-
-    __slots__ = ("_clock", "_name", "_spent", "_start")
-
-    def __init__(self, spent: dict[str, float], name: str, clock: Callable[[], float]) -> None:
-        self._spent = spent
-        self._name = name
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._start = self._clock()
-
-    def __exit__(self, *_: object) -> None:
-        self._spent[self._name] = self._spent.get(self._name, 0.0) + (self._clock() - self._start)
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 
 class Phases:
@@ -42,9 +25,14 @@ class Phases:
         self.kind = "unknown"
         self.bytes = 0
 
-    def phase(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
         """Count the time inside the block to `name`, also when it raises."""
-        return _Phase(self._spent, name, self._clock)
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self._spent[name] = self._spent.get(name, 0.0) + (self._clock() - start)
 
     def add(self, other: Phases, *, without: Collection[str] = ()) -> None:
         """Count the time of `other`'s phases too, but for those named in `without`."""

@@ -19,7 +19,8 @@ from worker.common.clock import running
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui.execute.interrupt import wait_idle
-from worker.webui.names.catalog import Baseline
+from worker.webui.names.catalog import Baseline, Catalog
+from worker.webui.names.samplers import Names
 from worker.webui.process import options_file
 from worker.webui.process.environment import disk_errors
 from worker.webui.process.process import WebUIProcess, describe_exit
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from worker.common.interruption import Interruption
-    from worker.webui.execute.generate import GenerationCall, GenerationResponse, OnState
+    from worker.webui.execute.generate import GenerationCall, OnState
     from worker.webui.http import WebUIClient
-    from worker.webui.names.catalog import Catalog, Checkpoint
-    from worker.webui.process.launch_plan import Plan, View
+    from worker.webui.names.catalog import Checkpoint
+    from worker.webui.process.launch_plan import FileView, LaunchPlan
     from worker.webui.request.body import Request
     from worker.webui.result.probe import Probe
+    from worker.webui.result.response import GenerationResponse
 
 T = TypeVar("T")
 _NOISE = re.compile(r" DEBUG \[|^INFO: +[\d.]+:\d+ - |Sampler Scheduler autocorrection|\[modules\.shared_state\]")
@@ -60,18 +62,18 @@ class Backend:
     """
 
     def __init__(
-        self, plan: Plan, *, on_exit: Callable[[str], None] = lambda _: None, view: View | None = None
+        self, plan: LaunchPlan, *, on_exit: Callable[[str], None] = lambda _: None, view: FileView | None = None
     ) -> None:
         self.plan = plan
         self._view = view
         self.baseline = Baseline()
-        self.loaded = ""
+        self.started_model_name = ""
         """The name of the model that it started with."""
         self.version: str | None = None
         """The WebUI's own, as its first picture told it."""
-        self.default = ""
+        self.started_model_title = ""
         """The same model by what tells it from others of its name."""
-        self._last_title = ""
+        self._last_requested_title = ""
         self._in_memory = ""
         """The place of the checkpoint in memory, where no request can be changing it."""
         self._listed_with = ""
@@ -80,15 +82,17 @@ class Backend:
         self._broken: set[str] = set()
         """Titles of checkpoints that a WebUI of somebody else has failed to load since it was ready last."""
         self._reachable = True
-        self.unfit: set[tuple[str, str]] = set()
+        self.incompatible_loras: set[tuple[str, str]] = set()
         """``(checkpoint, LoRA)`` seen not to fit: the WebUI says so only the first time."""
         self._on_exit = on_exit
         self._log = get_logger("webui")
         self._process: WebUIProcess | None = None
-        self._catalog: Catalog | None = None
+        self.catalog = Catalog(Names((), ()))
+        """The WebUI's listings, as last read; empty until it is ready."""
         self._spawning = threading.Lock()
         self._ending = threading.Event()
         self._worked = False
+        self._has_been_ready = False
         self._deadline = 0.0
 
     @cached_property
@@ -154,12 +158,14 @@ class Backend:
         ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._broken)
         self._broken.clear()
         self._reachable = True
-        self._catalog, self.baseline, self._worked = ready.catalog, ready.baseline, True
-        self.loaded, self.default, self._last_title = ready.loaded, ready.default, ready.default
+        self.catalog, self.baseline = ready.catalog, ready.baseline
+        self._worked = self._has_been_ready = True
+        self.started_model_name, self.started_model_title = ready.model_name, ready.model_title
+        self._last_requested_title = ready.model_title
         self.version = ready.version
-        loaded = [each.place for each in ready.catalog.checkpoints if self.began_with(each)]
+        loaded = [each.place for each in ready.catalog.checkpoints if self.started_with(each)]
         self._in_memory = self._listed_with = loaded[0] if len(loaded) == 1 else ""
-        self._log.info("ready", model=self.loaded, checkpoints=len(ready.catalog.checkpoints))
+        self._log.info("ready", model=self.started_model_name, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
         """End the process group, if it is ours, and every request to it; `on_exit` is not called."""
@@ -179,9 +185,9 @@ class Backend:
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
-    def began_with(self, checkpoint: Checkpoint) -> bool:
+    def started_with(self, checkpoint: Checkpoint) -> bool:
         """Return whether it started with this checkpoint."""
-        return self.default in {checkpoint.title, checkpoint.stem}
+        return self.started_model_title in {checkpoint.title, checkpoint.stem}
 
     def knows_embeddings_of(self, checkpoint: Checkpoint) -> bool:
         """Return whether the listings say which embeddings fit this checkpoint."""
@@ -227,13 +233,6 @@ class Backend:
 
     # What it has -------------------------------------------------------------------------------------------------
 
-    @property
-    def catalog(self) -> Catalog:
-        """The WebUI's listings, as last read."""
-        if self._catalog is None:
-            raise AssertionError("learnt in wait_ready")
-        return self._catalog
-
     async def relearn(self, *, refresh: Sequence[str] = ()) -> Catalog:
         """Read the listings again, after asking the WebUI to look for new files of the given kinds.
 
@@ -250,9 +249,9 @@ class Backend:
             return self._learn()
 
         before = self._in_memory if self._process is not None else ""  # somebody else's has other clients
-        self._catalog = await self._thread(work)
+        self.catalog = await self._thread(work)
         self._listed_with = before if before == self._in_memory else ""
-        return self._catalog
+        return self.catalog
 
     async def refresh_baseline(self) -> None:
         """Learn anew what holds where a job says nothing: other clients of somebody else's WebUI may change it.
@@ -260,8 +259,6 @@ class Backend:
         Raises:
             WebUIUnreachable, WebUIFailed, WebUIRejected: it does not tell.
         """
-        if not self.plan.is_external:
-            return
         from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
         self.baseline = boot.read_baseline(await self._thread(self.client.get, "/sdapi/v1/options"))
@@ -308,7 +305,7 @@ class Backend:
             response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=freed, interruption=interruption)
         except WorkerError as error:
             if loads and error.details.get("half_loaded"):
-                self._last_title = ""  # which model is loaded now, nobody knows
+                self._last_requested_title = ""  # which model is loaded now, nobody knows
                 self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise
         if self._call is call and not _changes_model(request):
@@ -371,8 +368,8 @@ class Backend:
 
     def _has_to_load(self, request: Request) -> bool:
         """Return whether the request may begin with loading a model, which takes long and shows no progress."""
-        found, self._last_title = self._last_title, request.expect.checkpoint.title
-        return found != self._last_title
+        found, self._last_requested_title = self._last_requested_title, request.expect.checkpoint.title
+        return found != self._last_requested_title
 
     def _calm(self) -> bool:
         if wait_idle(self.client, limit_s=self.plan.idle_timeout, silence_s=self.plan.silence_patience):
@@ -387,7 +384,7 @@ class Backend:
         if self._call is not None:
             self._call.read(line)
         # What the WebUI says while it works may quote prompts; nothing does before it is ready.
-        if not _NOISE.search(line) and (self.plan.log_prompts or self._catalog is None):
+        if not _NOISE.search(line) and (self.plan.log_prompts or not self._has_been_ready):
             self._log.info(line)
 
     def _exited(self, process: WebUIProcess, code: int) -> None:

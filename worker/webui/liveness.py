@@ -18,7 +18,7 @@ ANSWER_S = 3.0
 WATCH_EVERY_S = 1.0
 
 
-class Client(Protocol):
+class ProgressClient(Protocol):
     """The part of the WebUI's client that is needed here."""
 
     def get(self, path: str, *, timeout: float, tries: int) -> Any:
@@ -37,7 +37,7 @@ class Heard(Enum):
     SILENT = "silent"
 
 
-def progress(client: Client) -> Mapping[str, Any]:
+def progress(client: ProgressClient) -> Mapping[str, Any]:
     """Return what the WebUI says of what runs now. Raises what `WebUIClient.get` raises."""
     state = client.get("/sdapi/v1/progress?skip_current_image=true", timeout=ANSWER_S, tries=1)
     return state if isinstance(state, dict) else {}
@@ -50,7 +50,7 @@ def heard_of(error: WorkerError) -> Heard:
     return Heard.REFUSED if error.details.get("refused") else Heard.SILENT
 
 
-def ask_progress(client: Client) -> Heard:
+def ask_progress(client: ProgressClient) -> Heard:
     """Return whether the WebUI answers. Blocking, for at most some seconds."""
     try:
         progress(client)
@@ -59,7 +59,7 @@ def ask_progress(client: Client) -> Heard:
     return Heard.ANSWERED
 
 
-def while_answering(client: Client, work: Callable[[], T], *, silence_s: float) -> T:
+def while_answering(client: ProgressClient, work: Callable[[], T], *, silence_s: float) -> T:
     """Return what `work` returns, which waits for the WebUI; blocking.
 
     Raises:

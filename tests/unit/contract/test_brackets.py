@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.contract.rules.brackets import MANY, MOST, side_by_side
+from worker.contract.rules.prompt_syntax import MANY, MOST, side_by_side
 from worker.errors import InvalidInput
 
 

@@ -10,7 +10,7 @@ from tests.unit.contract.test_kinds import PICTURE
 from worker.contract.accept import accept
 from worker.webui.names import lora_tags
 from worker.webui.names.catalog import Catalog, Lora
-from worker.webui.names.name_resolver import tagged_loras
+from worker.webui.names.lora_tags import tagged_loras
 from worker.webui.names.samplers import Names
 
 

@@ -10,7 +10,8 @@ import pytest
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.rules.sizes import Size
 from worker.webui.names.catalog import Baseline, Checkpoint
-from worker.webui.names.name_resolver import Chosen, ChosenLora
+from worker.webui.names.lora_tags import ChosenLora
+from worker.webui.names.name_resolver import Chosen
 from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
 from worker.webui.request import body
 from worker.webui.request.body import Expectation, Request, Start

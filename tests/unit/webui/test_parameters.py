@@ -11,25 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.images import infotext
 from worker.webui.names.catalog import Catalog, Checkpoint
 from worker.webui.names.samplers import Names
 from worker.webui.request.body import Expectation
-from worker.webui.request.parameters import (
-    asked_for,
+from worker.webui.request.parameters import asked_for, marked
+from worker.webui.result.mismatches import Mismatch, answer_mismatches
+from worker.webui.result.parameter_differences import (
     info_differences,
-    marked,
     notes_differences,
     reads_prompts_as_sent,
-    refiner_takes_over,
     text_differences,
 )
 from worker.webui.result.response import WebUIResponse
-from worker.webui.result.verify import Mismatch, answer_mismatches
+from worker.webui.result.verify import refiner_takes_over
 
 REAL: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("real_answers.json").read_text(encoding="utf-8")
 )
 ULTIMATE = "ultimate sd upscale"
+
+
+def fields(text: str) -> dict[str, str]:
+    return infotext.parse(text).fields
 
 
 def name_of(real: dict[str, Any]) -> str:
@@ -162,7 +166,9 @@ TEXT = "a cat\nNegative prompt: dark\nSteps: 20, Sampler: Euler, CFG scale: 7.0,
 
 
 def of_text(text: str, *, seed: int = 5, body: dict[str, Any] = BODY, index: int = 0) -> list[str]:
-    found = text_differences(asked_for(body), text, seed=seed, index=index, prompts=("a cat", "dark"))
+    found = text_differences(
+        asked_for(body), text, infotext.parse(text).fields, seed=seed, index=index, prompts=("a cat", "dark")
+    )
     return [each.what for each in found]
 
 
@@ -192,7 +198,14 @@ def test_each_picture_has_its_own_subseed() -> None:
 def test_a_prompt_that_looks_like_an_infotext_is_no_lie(prompt: str) -> None:
     text = f"{prompt}\nNegative prompt: dark\nSteps: 20, Sampler: Euler, CFG scale: 7.0, Seed: 5"
     body = {**BODY, "prompt": prompt}
-    assert list(text_differences(asked_for(body), text, seed=5, index=0, prompts=(prompt, "dark"))) == []
+    assert (
+        list(
+            text_differences(
+                asked_for(body), text, infotext.parse(text).fields, seed=5, index=0, prompts=(prompt, "dark")
+            )
+        )
+        == []
+    )
 
 
 def test_the_notes_of_a_picture_have_to_be_its_infotext() -> None:
@@ -226,5 +239,7 @@ def test_what_was_sent_is_always_what_was_read(prompt: str, negative: str) -> No
     assert told(body, prompt, negative) == []
     text = f"{prompt}\nNegative prompt: {negative}" if negative else prompt
     text = f"{text}\nSteps: 20, Sampler: Euler, CFG scale: 7.0, Seed: 5".strip()
-    found = text_differences(asked_for(body), text, seed=5, index=0, prompts=(prompt, negative))
+    found = text_differences(
+        asked_for(body), text, infotext.parse(text).fields, seed=5, index=0, prompts=(prompt, negative)
+    )
     assert list(found) == []

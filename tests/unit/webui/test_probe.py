@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from worker.webui.names.catalog import Checkpoint
-from worker.webui.names.name_resolver import ChosenLora
+from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.request.body import Expectation, Request
 from worker.webui.result.probe import LOOK_AGAIN, Probe
-from worker.webui.result.verify import Findings
+from worker.webui.result.response import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.webui.names import name_resolver
+from worker.webui.names import lora_tags, name_resolver
 from worker.webui.names.catalog import Catalog, Lora, Upscaler
-from worker.webui.names.name_resolver import ChosenLora
+from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
 from worker.webui.names.weights import Weights
 
@@ -120,7 +120,7 @@ def test_an_unknown_upscaler_is_offered_those_with_weights_alone() -> None:
 
 
 def test_a_hypernetwork_is_told_apart_from_a_typing_error() -> None:
-    _, (problem,) = name_resolver.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
+    _, (problem,) = lora_tags.tagged_loras([("prompt", "<hypernet:foo:1>")], CATALOG, {})
     assert "hypernetwork, which are not offered by tag" in problem.message
 
 
@@ -149,13 +149,13 @@ def test_mistakes_in_the_samplers_of_both_passes_are_told() -> None:
     ],
 )
 def test_a_tag_that_would_do_nothing_is_a_mistake(text: str, suggestion: str | None) -> None:
-    chosen, problems = name_resolver.tagged_loras([("prompt", text)], CATALOG, {})
+    chosen, problems = lora_tags.tagged_loras([("prompt", text)], CATALOG, {})
     assert chosen == ()
     assert paths(problems) == {"prompt": suggestion}
 
 
 def test_a_tag_is_a_lora_by_the_webuis_name() -> None:
-    chosen, problems = name_resolver.tagged_loras(
+    chosen, problems = lora_tags.tagged_loras(
         [("prompt", "<lora:mine:0.5> <lyco:style:1>")], CATALOG, {"mine": "add_detail"}
     )
     assert chosen == (ChosenLora("add_detail", 0.5, "prompt"), ChosenLora("style", 1.0, "prompt"))
@@ -166,14 +166,14 @@ def test_a_lora_of_the_list_is_for_both_passes_and_a_tag_for_its_own() -> None:
     def lora(path: str) -> ChosenLora:
         return ChosenLora("add_detail", 1.0, path)
 
-    assert name_resolver.twice([lora("prompt"), lora("hr_prompt")], []) == []
-    assert [each.path for each in name_resolver.twice([lora("prompt"), lora("prompt")], [])] == ["prompt"]
-    assert [each.path for each in name_resolver.twice([lora("hr_prompt")], [lora("loras[0]")])] == ["loras[0]"]
-    assert [each.path for each in name_resolver.twice([], [lora("loras[0]"), lora("loras[1]")])] == ["loras[1]"]
+    assert lora_tags.twice([lora("prompt"), lora("hr_prompt")], []) == []
+    assert [each.path for each in lora_tags.twice([lora("prompt"), lora("prompt")], [])] == ["prompt"]
+    assert [each.path for each in lora_tags.twice([lora("hr_prompt")], [lora("loras[0]")])] == ["loras[0]"]
+    assert [each.path for each in lora_tags.twice([], [lora("loras[0]"), lora("loras[1]")])] == ["loras[1]"]
 
 
 def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
-    assert name_resolver.crowded([("prompt", "<lora:x:1>" * 100)]) == []
-    assert [each.path for each in name_resolver.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
-    assert [each.path for each in name_resolver.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
-    assert len(name_resolver.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1
+    assert lora_tags.crowded([("prompt", "<lora:x:1>" * 100)]) == []
+    assert [each.path for each in lora_tags.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
+    assert [each.path for each in lora_tags.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
+    assert len(lora_tags.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1

@@ -63,7 +63,7 @@ def is_empty(value: object) -> bool:
 
 def is_off(value: object) -> bool:
     """Return whether `value` is a switch that is off, or something with one: a unit, a list of units, arguments."""
-    if value is False or word(value) == "false":
+    if value is False or (isinstance(value, str) and word(value) == "false"):
         return True
     if isinstance(value, dict):
         return any(is_off(value[name]) or _is_zero(value[name]) for name in _SWITCHES if name in value)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.contract.expand.pools import draw_loras, with_drawn_lines
 from worker.contract.expand.wildcards import LONGEST, expand_text
-from worker.contract.rules import brackets
-from worker.contract.rules.comments import FIELDS, uncommented
+from worker.contract.rules import prompt_syntax
 from worker.contract.rules.field_rules import largest_size
+from worker.contract.rules.prompt_syntax import PROMPTS, uncommented
 from worker.contract.rules.sizes import split
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img
@@ -133,10 +133,10 @@ def _checked(job: Generation) -> Generation:
     job = uncommented(job)
     problems = [
         Problem(job.path(name), f"grows over {LONGEST} characters when its words are drawn")
-        for name in FIELDS
+        for name in PROMPTS
         if len(getattr(job, name, None) or "") > LONGEST
     ]
-    problems += brackets.problems_of(job)
+    problems += prompt_syntax.problems_of(job)
     if problems:
         raise InvalidInput(problems)
     return job
@@ -144,7 +144,7 @@ def _checked(job: Generation) -> Generation:
 
 def _drawn(job: Generation, seed: int, lists: Mapping[str, Sequence[str]], lora_files: Sequence[str]) -> dict[str, Any]:
     """Return the fields of the picture with this seed that something was drawn for."""
-    fields: dict[str, Any] = {name: text for name in FIELDS if (text := getattr(job, name, None)) is not None}
+    fields: dict[str, Any] = {name: text for name in PROMPTS if (text := getattr(job, name, None)) is not None}
     if job.wildcards:
         fields = {name: expand_text(text, seed, lists, path=job.path(name)) for name, text in fields.items()}
     if job.pool:

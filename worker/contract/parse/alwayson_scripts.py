@@ -82,6 +82,10 @@ SELECTABLE = frozenset(
 _KNOWN = ("controlnet", "adetailer", "refiner", "dynamic prompts", *_POSITIONS, *_OWN_FIELDS)
 
 
+SCRIPT_FIELDS = frozenset({"alwayson_scripts", "script", "script_args", "script_name"})
+"""Fields of a job that name scripts."""
+
+
 def read_scripts(normal: Normal, unknown: UnknownFields) -> None:
     """Turn `alwayson_scripts`, and the script that the job selects, into typed fields.
 

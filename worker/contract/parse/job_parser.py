@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -12,8 +13,7 @@ from worker.contract.base.json_guard import problems_of, shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import as_written, root_of
 from worker.contract.expand.loopback import as_workflow, loop_problems
-from worker.contract.parse import wrapping
-from worker.contract.parse.alwayson_scripts import read_scripts
+from worker.contract.parse.alwayson_scripts import SCRIPT_FIELDS, read_scripts
 from worker.contract.parse.normalise import Normal, normalise
 from worker.contract.parse.placeholders import replace_placeholders
 from worker.contract.parse.plot_cells import PlotCell, plot_cells
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _MOST_PASSES = 20
 """Unknown fields hide the mistakes of the object that they stand in, so a job is looked at more than once."""
+_LONGEST_TEXT = 1_000_000
+_JOB_FIELDS = ("prompt", "prompts", "type", "init_images", "image", "api", "action")
 _AMBIGUOUS = "is needed: a picture alone may be meant for upscale, interrogate or png_info"
 
 
@@ -62,13 +64,13 @@ def parse_job(
     """
     limits = limits or Limits()
     if not isinstance(raw, dict):
-        inner = wrapping.in_text(raw)
+        inner = _in_text(raw)
         if inner is None:
             raise InvalidInput.at("", f"the input must be an object with a prompt, not {shown(raw)}")
         raise InvalidInput(_wrapped("", "the input is a text that holds JSON; send the object itself", inner, limits))
     if not guarded and (guard := problems_of(raw, limits)):
         raise InvalidInput(guard)
-    doubled = wrapping.in_second_input(raw)
+    doubled = _in_second_input(raw)
     if doubled is not None:
         message = "is wrapped twice: the job is inside input.input; send that as the input"
         raise InvalidInput(_wrapped("input", message, doubled, limits))
@@ -76,6 +78,23 @@ def parse_job(
     if problems or job is None:
         raise InvalidInput(in_order(problems, raw, limits), partial=job)
     return job
+
+
+def _in_text(raw: object) -> dict[str, Any] | None:
+    """Return the object that `raw` is the JSON of, None where it is no such text."""
+    if not isinstance(raw, str) or len(raw) > _LONGEST_TEXT or not raw.lstrip().startswith("{"):
+        return None
+    try:
+        inner = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return inner if isinstance(inner, dict) else None
+
+
+def _in_second_input(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the object in the `input` of `raw`, None where `raw` is a job itself."""
+    inner = raw.get("input")
+    return inner if isinstance(inner, dict) and not any(name in raw for name in _JOB_FIELDS) else None
 
 
 def cells_of(job: Generation, limits: Limits) -> list[PlotCell]:
@@ -108,7 +127,8 @@ def _read(
     raw: dict[str, Any], limits: Limits, unknown: UnknownFields, empty: Iterable[str] = ()
 ) -> tuple[Job | None, list[Problem]]:
     normal = normalise(raw)
-    read_scripts(normal, unknown)
+    if not SCRIPT_FIELDS.isdisjoint(normal.fields):
+        read_scripts(normal, unknown)
     _note_unit_names(normal)
     kind = _kind(normal)
     if kind is None:
@@ -119,13 +139,15 @@ def _read(
     problems = normal.problems
     model = KINDS[kind]
     report = UnknownFieldReport(unknown)
-    report.add_empty([*empty, *normal.empty])
+    if nothing := [*empty, *normal.empty]:
+        report.add_empty(nothing)
     job, found = _validated(model, normal, report, kind)
-    found = report.not_caused_by_them(found)
+    found = report.not_caused_by_them(found) if found else found
     problems.extend((*report.problems, *(_elsewhere(problem, normal.written) for problem in found)))
     if job is not None:
         between = [_elsewhere(problem, normal.written) for problem in problems_between(job, limits)]
-        problems.extend([] if found else report.not_caused_by_them(between))
+        if between and not found:
+            problems.extend(report.not_caused_by_them(between))
         told = [*normal.warnings, *report.warnings(), *warnings_between(job)]
         if isinstance(job, Generation) and job.plot is not None and not problems:
             cells, wrong = plot_cells(job, _cell_reader(job, limits), limits)

@@ -151,7 +151,7 @@ def in_one_spelling(fields: Mapping[str, Any]) -> Normal:
     """Return `fields`, of which each says something, in one spelling."""
     normal = Normal({})
     for name, value in fields.items():
-        if word(value) in _SAME_AS_UNSET.get(name, ()):
+        if name in _SAME_AS_UNSET and word(value) in _SAME_AS_UNSET[name]:
             continue
         if name in _WITHOUT_EFFECT:
             silent, why = _WITHOUT_EFFECT[name]

@@ -35,9 +35,6 @@ def replace_placeholders(normal: Normal, raw: Mapping[str, Any]) -> None:
 def _placed(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield path and field of each placeholder."""
     for name, value in fields.items():
-        if name in _TEXTS or not is_read(name):
-            continue
-        if value == _PLACEHOLDER:
-            yield name, name
-        elif isinstance(value, list) and value and all(part == _PLACEHOLDER for part in value):
-            yield f"{name}[0]", name
+        is_list = isinstance(value, list) and bool(value) and all(part == _PLACEHOLDER for part in value)
+        if (is_list or value == _PLACEHOLDER) and name not in _TEXTS and is_read(name):
+            yield f"{name}[0]" if is_list else name, name

@@ -76,7 +76,7 @@ def leave_out(normal: Normal, kind: str) -> None:
     """Take what is off out of the fields of a job of this kind, and warn of what looks like a wish."""
     _units(normal)
     for name in _OBJECTS:
-        if is_off(normal.fields.get(name)):
+        if name in normal.fields and is_off(normal.fields[name]):
             del normal.fields[name]
     _hires(normal, kind)
     model = KINDS[kind]

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from worker.common.suggestions import plain
-from worker.contract.rules import brackets, comments, foreign_syntax, judging, tile_rules
+from worker.contract.rules import judging, prompt_syntax, tile_rules
 from worker.contract.rules.sizes import HiresSize, Size, hires_size
 from worker.contract.types.composed.tiles import TILE_FIELDS
 from worker.contract.types.job import Generation, Txt2Img
@@ -30,15 +30,7 @@ _ANCESTRAL = re.compile(r"ancestral|[\s_]a(?:[\s_]|$)", re.IGNORECASE)
 def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
     """Yield the problems that only several fields together make."""
     if isinstance(job, Generation):
-        yield from _pictures(job, limits)
-        yield from _samplers(job)
-        yield from _refiner(job)
-        yield from _several(job)
-        yield from _loras(job)
-        yield from brackets.problems_of(job)
-        yield from _extensions(job)
-        yield from _parts(job, limits)
-        yield from judging.problems_of(job, limits)
+        yield from _generation(job, limits)
     if isinstance(job, Txt2Img):
         yield from _hires(job, limits)
     if isinstance(job, Img2Img):
@@ -56,6 +48,21 @@ def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
     if isinstance(job, Listing) and job.role is not None and job.type != "presets":
         yield Problem("role", "is of presets alone; leave it out, or list presets")
     yield from _output(job)
+
+
+def _generation(job: Generation, limits: Limits) -> Iterator[Problem]:
+    yield from _pictures(job, limits)
+    yield from _samplers(job)
+    yield from _refiner(job)
+    yield from _several(job)
+    yield from _loras(job)
+    yield from prompt_syntax.problems_of(job)
+    yield from _extensions(job)
+    yield from _parts(job, limits)
+    if job.accept is not None:
+        yield from judging.problems_of(job, job.accept, limits)
+    elif job.output.rejected is not None:
+        yield Problem("output.rejected", "has no effect without accept")
 
 
 def _loras(job: Generation) -> Iterator[Problem]:
@@ -79,9 +86,7 @@ def warnings_between(job: Job) -> Iterator[str]:
         elif job.refiner_switch_at == 0:
             yield "refiner_switch_at 0 leaves the checkpoint no step: the refiner makes the picture alone"
     if isinstance(job, Generation):
-        yield from comments.warnings_of(job)
-        yield from brackets.warnings_of(job)
-        yield from foreign_syntax.warnings_of(job)
+        yield from prompt_syntax.warnings_of(job)
         yield from _zeros(job)
     if isinstance(job, Upscale):
         yield from _upscale_warnings(job)

@@ -11,20 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.contract.base.limits import Limits
-    from worker.contract.types.composed.acceptance import Criteria
+    from worker.contract.types.composed.acceptance import Acceptance, Criteria
     from worker.contract.types.job import Generation
 
 _ALONE = ("seeds", "prompts", "n_iter", "plot")
 
 
-def problems_of(job: Generation, limits: Limits) -> Iterator[Problem]:
-    """Yield the problems of a job with `accept`, and of one without it."""
-    if job.accept is None:
-        if job.output.rejected is not None:
-            yield Problem("output.rejected", "has no effect without accept")
-        return
-    path, wanted, most = job.path("accept"), job.accept.wanted, job.accept.most
-    yield from criteria_problems(job.accept, path)
+def problems_of(job: Generation, accept: Acceptance, limits: Limits) -> Iterator[Problem]:
+    """Yield the problems that `accept` makes together with the other fields of `job`."""
+    path, wanted, most = job.path("accept"), accept.wanted, accept.most
+    yield from criteria_problems(accept, path)
     if wanted > limits.max_images:
         yield Problem(f"{path}.count", f"must be at most {limits.max_images} on this endpoint, not {wanted}")
     if most < wanted:

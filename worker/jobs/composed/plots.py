@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from worker.jobs.results import Generated, PartResult
 
 
-def in_cell(made: Generated, cell: PlotCell | None) -> Generated:
+def in_cell(made: Generated, cell: PlotCell) -> Generated:
     """Return pictures with the cell of a plot that they were made for among their facts."""
-    if cell is None:
-        return made
     return replace(made, facts=tuple(replace(each, cell=cell.values) for each in made.facts))
 
 

@@ -88,7 +88,7 @@ def health(told: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
         "status": told["state"],
         "restarts": told["restarts"],
         "restarts_left": told["restarts_left"],
-        "checkpoint": backend.loaded,
+        "checkpoint": backend.started_model_name,
         "checkpoints": len(backend.catalog.checkpoints),
         "loras": len(backend.catalog.loras),
     }

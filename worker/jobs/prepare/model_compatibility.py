@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from worker.jobs.prepare.resolved_models import ByPath, ResolvedModel
     from worker.models.store import ModelStore
     from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.lora_tags import ChosenLora
     from worker.webui.names.name_resolver import Chosen
 
 LOOKED_THROUGH = 1000
@@ -59,12 +60,14 @@ def _base_of_file(path: Path) -> str | None:
         return None
 
 
-def bases_of(chosen: Chosen, models: Iterable[ResolvedModel], catalog: Catalog, store: ModelStore) -> dict[str, str]:
-    """Return the base model of each LoRA that the job applies, where known."""
+def bases_of(
+    loras: Iterable[ChosenLora], models: Iterable[ResolvedModel], catalog: Catalog, store: ModelStore
+) -> dict[str, str]:
+    """Return the base model of each of the LoRAs that a job applies, where known."""
     files = [model.file for model in models if model.kind == "lora"]
     by_name = {file.name: file.base_model for file in files if file is not None}
     found: dict[str, str] = {}
-    for lora in chosen.applied_loras:
+    for lora in loras:
         base = by_name.get(lora.name)
         if base is None:
             row = catalog.lora(lora.name)

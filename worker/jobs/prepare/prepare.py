@@ -15,12 +15,12 @@ from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.jobs.job_context import download_progress
 from worker.jobs.prepare import model_compatibility, resolved_models
-from worker.jobs.prepare.job_names import JobNames, prompt_warnings, resolve_names, texts_of
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
-from worker.webui.names import lora_tags, name_resolver
-from worker.webui.names.name_resolver import Chosen
-from worker.webui.request import extension_units, indirect_models
+from worker.webui.names import lora_tags
+from worker.webui.names.name_resolver import Chosen, resolve_names, unproven_faces
+from worker.webui.names.prompt_checks import prompt_warnings
+from worker.webui.request import extension_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
     from worker.webui.names.catalog import Catalog
+    from worker.webui.names.name_resolver import JobNames
     from worker.webui.names.weights import Weights
 
 REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
@@ -45,15 +46,11 @@ class PreparedModels:
         chosen: Every name as the WebUI knows it.
         models: The files that the job uses.
         warnings: For the client.
-        checkpoint_hash: SHA-256 of the checkpoint's file where it is known.
-        bases: Base model by LoRA name, where known.
     """
 
     chosen: Chosen
     models: tuple[ResolvedModel, ...] = ()
     warnings: tuple[str, ...] = ()
-    checkpoint_hash: str | None = None
-    bases: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +96,13 @@ class ModelPreparation:
             InvalidInput, ModelNotFound: a name that nobody knows, with the one that was probably meant.
             VolumeUnavailable: nobody can tell, since the folder of models is gone.
         """
-        names, removed = await self._threads.run(self._first_look, job)
-        if removed and self._backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
+        plan, removed = await self._threads.run(_plan, job, self._store, self._backend)
+        if plan is None:
             await self._backend.relearn(refresh=sorted(REFRESH[kind] for kind in removed))
-        return await self._threads.run(_plan, job, names, self._store, self._backend)
+            plan, _ = await self._threads.run(_plan, job, self._store, self._backend, relearnt=True)
+        if plan is None:
+            raise AssertionError("relearnt")
+        return plan
 
     async def fetch(self, plan: ModelPlan, on_progress: ProgressSink) -> ModelPlan:
         """Return `plan` with every needed file on the volume and listed by the WebUI.
@@ -130,24 +130,28 @@ class ModelPreparation:
         """
         return await self._threads.run(_finish, job, plan, self._store, self._backend)
 
-    def _first_look(self, job: Generation) -> tuple[JobNames, set[ModelKind]]:
-        names = resolve_names(job, self._backend)
-        return names, _removed_kinds(job, self._store, self._backend.catalog)
-
     def _unseen(self, models: tuple[ResolvedModel, ...]) -> set[ModelKind]:
         catalog = self._backend.catalog
         files = [model.file for model in models if model.file is not None]
         return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
 
 
-def _plan(job: Generation, names: JobNames, store: ModelStore, backend: Backend) -> ModelPlan:
+def _plan(
+    job: Generation, store: ModelStore, backend: Backend, *, relearnt: bool = False
+) -> tuple[ModelPlan | None, set[ModelKind]]:
+    """Return the plan; or none, and the kinds of removed files for which the WebUI has to look anew first."""
     catalog = backend.catalog
-    positive, _ = texts_of(job)
-    tagged = resolved_models.read_tags(positive, store, catalog)
-    wanted = [*_referenced(job), *tagged.wanted.values(), *_indirect(job, store, catalog)]
+    names = resolve_names(job, catalog, backend.plan.weights)
+    own, indirect = _referenced(job), _indirect(job, store, catalog)
+    if not relearnt:
+        removed = _removed_kinds([*own, *indirect], names.prompts, store, catalog)
+        if removed and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
+            return None, removed
+    tagged = resolved_models.read_tags(names.prompts, store, catalog)
+    wanted = [*own, *tagged.wanted.values(), *indirect]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
-    in_units = _wrong_in_units(job, catalog, backend.plan.weights)
-    problems = [*names.problems, *wrong, *_tags_without_effect(positive, tagged, store, catalog), *in_units]
+    in_units = _wrong_in_units(job, own, catalog, backend.plan.weights)
+    problems = [*names.problems, *wrong, *_tags_without_effect(names.prompts, tagged, store, catalog), *in_units]
     if problems:
         raise InvalidInput([*problems, *unknown])
     if unknown:
@@ -159,12 +163,14 @@ def _plan(job: Generation, names: JobNames, store: ModelStore, backend: Backend)
         each for each in models if each.file is None and resolved_models.is_listed(each, catalog, store.volume)
     ]
     needed = [each for each in models if each not in elsewhere]
-    return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names)
+    return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names), set()
 
 
-def _wrong_in_units(job: Generation, catalog: Catalog, weights: Weights | None) -> list[Problem]:
+def _wrong_in_units(
+    job: Generation, own: Sequence[ResolvedModel], catalog: Catalog, weights: Weights | None
+) -> list[Problem]:
     """Return what is wrong with the names in the job's extensions, but for models that the job itself may fetch."""
-    coming = {model.ref.ref for model in _referenced(job)}
+    coming = {model.ref.ref for model in own}
     awaited = {
         job.path(f"adetailer[{index}].{name}")
         for index, unit in enumerate(job.adetailer or ())
@@ -179,12 +185,12 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     files = tuple(resolved_models.with_row(each, catalog) for each in plan.needed)
     every = (*files, *(resolved_models.with_row(each, catalog) for each in plan.elsewhere))
     models = {each.path: each for each in every}
-    positive, negative = texts_of(job)
-    checkpoint = resolved_models.checkpoint(job, models, catalog, backend.default or backend.loaded)
+    started_model = backend.started_model_title or backend.started_model_name
+    checkpoint = resolved_models.checkpoint(job, models, catalog, started_model)
     loras = resolved_models.loras(job, models, catalog)
     tags_known = plan.tagged.names(models)
-    in_prompts, problems = name_resolver.tagged_loras(positive, catalog, tags_known)
-    problems += name_resolver.twice(in_prompts, loras)
+    in_prompts, problems = lora_tags.tagged_loras(plan.names.prompts, catalog, tags_known)
+    problems += lora_tags.twice(in_prompts, loras)
     problems += resolved_models.ambiguous_files(files, catalog, store.volume)
     if problems:
         raise InvalidInput(problems)
@@ -204,11 +210,12 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
-        styled=name_resolver.style_loras(job, names.styles or (), catalog)[0],
+        styled=lora_tags.style_loras(job, names.styles or (), catalog)[0],
     )
     base, digest = model_compatibility.facts_of(checkpoint, store)
-    bases = model_compatibility.bases_of(chosen, files, catalog, store)
-    known_unfit = {lora for model, lora in backend.unfit if model == checkpoint.name}
+    applied = chosen.applied_loras
+    bases = model_compatibility.bases_of(applied, files, catalog, store)
+    known_unfit = {lora for model, lora in backend.incompatible_loras if model == checkpoint.name}
     by_rule, against_rule = _rules_on_loras(job, chosen, files, store)
     if by_rule:
         raise InvalidInput(by_rule)
@@ -217,16 +224,16 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     kindred = model_compatibility.loras_fit(
         chosen, base, bases, known_unfit, others=lambda: model_compatibility.loras_for(base, catalog, store)
     )
+    brought = [(each.path, each.name) for each in files if each.kind == "embedding"]
     warnings = (
-        *prompt_warnings([*positive, *negative], files, catalog, names.styles or (), loaded=listed),
-        *name_resolver.unproven_faces(job, backend.plan.weights),
-        *name_resolver.negative_tags(negative),
+        *prompt_warnings(names, catalog, brought, loaded=listed),
+        *unproven_faces(job, backend.plan.weights),
         *model_compatibility.small_size(job, base),
         *kindred,
         *against_rule,
         *model_compatibility.presets_fit(job, checkpoint, base),
     )
-    return PreparedModels(chosen, files, warnings, digest, tuple(bases.items()))
+    return PreparedModels(replace(chosen, base_models=bases, checkpoint_sha256=digest), files, warnings)
 
 
 def _rules_on_loras(
@@ -241,7 +248,7 @@ def _rules_on_loras(
         other = used.get(lora.name)  # hires fix has a prompt, and so tags, of its own
         if other is None or abs(lora.scale) > abs(other.scale):
             used[lora.name] = UsedLora(lora.path, known.get(lora.name, lora.name), lora.scale)
-    return store.lora_rules.check(list(used.values()))
+    return store.lora_rules.check(list(used.values())) if used else ([], [])
 
 
 def _referenced(job: Generation) -> list[ResolvedModel]:
@@ -263,9 +270,9 @@ def _referenced(job: Generation) -> list[ResolvedModel]:
 
 
 def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[ResolvedModel]:
-    """Return the models of this volume that a script or a detector goes through: checked and held like the job's."""
+    """Return the models of this volume that a detector goes through: checked and held like the job's."""
     found: list[ResolvedModel] = []
-    for named in indirect_models.models(job, catalog):
+    for named in extension_units.detector_models(job, catalog):
         place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
         if place.is_relative_to(folder):
             with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
@@ -274,26 +281,27 @@ def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[Reso
     return found
 
 
-def _removed_kinds(job: Generation, store: ModelStore, catalog: Catalog) -> set[ModelKind]:
+def _removed_kinds(
+    models: Sequence[ResolvedModel], prompts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog
+) -> set[ModelKind]:
     """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
 
     Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
     """
-    positive, _ = texts_of(job)
-    named = [(model.ref.ref, model.kind) for model in [*_referenced(job), *_indirect(job, store, catalog)]]
-    tagged = {tag.name for _, text in positive for tag in lora_tags.parse(text) if tag.kind in lora_tags.LORA_KINDS}
-    both: list[tuple[str, ModelKind]] = [*named, *((name, "lora") for name in sorted(tagged))]
-    gone = {kind for name, kind in both if resolved_models.is_gone(name, kind, catalog, store.volume)}
+    named: list[tuple[str, ModelKind]] = [(model.ref.ref, model.kind) for model in models]
+    tags = [tag for _, text in prompts for tag in lora_tags.parse(text)]
+    named += [(name, "lora") for name in sorted({tag.name for tag in tags if tag.kind in lora_tags.LORA_KINDS})]
+    gone = {kind for name, kind in named if resolved_models.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):
         store.availability.require(kind)
     return gone
 
 
 def _tags_without_effect(
-    texts: list[tuple[str, str]], tagged: TaggedLoras, store: ModelStore, catalog: Catalog
+    texts: Sequence[tuple[str, str]], tagged: TaggedLoras, store: ModelStore, catalog: Catalog
 ) -> list[Problem]:
     """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
-    problems = name_resolver.tagged_loras(texts, catalog, tagged.expected())[1]
+    problems = lora_tags.tagged_loras(texts, catalog, tagged.expected())[1]
     if problems:
         store.availability.require("lora")
     return problems

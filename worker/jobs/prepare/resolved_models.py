@@ -16,7 +16,7 @@ from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.webui.names import lora_tags as tags
 from worker.webui.names.catalog import Checkpoint, Lora, Vae
-from worker.webui.names.name_resolver import ChosenLora
+from worker.webui.names.lora_tags import ChosenLora
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

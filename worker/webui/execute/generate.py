@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,20 +29,18 @@ from worker.webui.liveness import ANSWER_S, Heard, heard_of, progress
 from worker.webui.process.process import describe_exit
 from worker.webui.result import failures
 from worker.webui.result import response as answers
-from worker.webui.result.verify import Findings
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from worker.common.interruption import Wish
     from worker.webui.http import WebUIClient
-    from worker.webui.process.launch_plan import Plan
+    from worker.webui.process.launch_plan import LaunchPlan
     from worker.webui.process.process import WebUIProcess
     from worker.webui.request.body import Request
 
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
-NOTHING_FOUND = Findings()
 PROGRESS_S = 0.5
 FAILED = 500
 """From this HTTP status on."""
@@ -52,20 +49,6 @@ EXIT_SEEN_S = 1.5
 """For the end of a process to show after its connections broke."""
 _UNREADABLE = frozenset({"SafetensorError", "UnpicklingError", "EOFError", "BadZipFile", "FileNotFoundError"})
 """Exceptions of a model file that can't be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationResponse:
-    """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log.
-
-    Attributes:
-        is_cut_short: The client has ended it, or one of its batches, early.
-    """
-
-    answer: answers.WebUIResponse
-    log: tuple[str, ...]
-    found: Findings = NOTHING_FOUND
-    is_cut_short: bool = False
 
 
 class GenerationCall:
@@ -85,7 +68,7 @@ class GenerationCall:
         self,
         request: Request,
         *,
-        plan: Plan,
+        plan: LaunchPlan,
         client: WebUIClient,
         process: WebUIProcess | None,
         pool: Executor,
@@ -96,6 +79,7 @@ class GenerationCall:
         self._plan = plan
         self._client = client
         self._process = process
+        self._log = process.log if process is not None else None
         self._pool = pool
         self._abandon = abandon
         self._loads = loads
@@ -104,8 +88,8 @@ class GenerationCall:
 
     def read(self, line: str) -> None:
         """Take note of a line of the WebUI's log."""
-        if self._process is not None:
-            self._window.read(line, self._process.log.mark)
+        if self._log is not None:
+            self._window.read(line, self._log.mark)
 
     async def run(
         self,
@@ -114,7 +98,7 @@ class GenerationCall:
         on_state: OnState | None = None,
         on_gpu_free: Callable[[], None] = lambda: None,
         interruption: Interruption | None = None,
-    ) -> GenerationResponse:
+    ) -> answers.GenerationResponse:
         """Send the request once and return what came back.
 
         Args:
@@ -131,7 +115,7 @@ class GenerationCall:
             asyncio.CancelledError: likewise.
         """
         loop = asyncio.get_running_loop()
-        mark = self._process.log.mark() if self._process is not None else 0
+        mark = self._log.mark() if self._log is not None else 0
         end = running() + timeout
         detector = self._detector()
 
@@ -160,7 +144,7 @@ class GenerationCall:
         answer = answers.read(sending.result())
         log = await self._thread(self._lines, mark)
         await self._refuse_unfinished(log)
-        return GenerationResponse(answer, log, is_cut_short=self._is_cut_short)
+        return answers.GenerationResponse(answer, log, is_cut_short=self._is_cut_short)
 
     async def _refuse_unfinished(self, log: tuple[str, ...]) -> None:
         """Raise what the log says to be wrong with an answer of 200."""
@@ -288,7 +272,7 @@ class GenerationCall:
         return WebUIFailed(f"{error.message}; it was to load {', '.join(files)}", details=details)
 
     def _lines(self, mark: int) -> tuple[str, ...]:
-        return tuple(self._process.log.since(mark, self._window.end)) if self._process is not None else ()
+        return tuple(self._log.since(mark, self._window.end)) if self._log is not None else ()
 
     async def _watch(self, detector: StallDetector, on_state: OnState | None) -> None:
         watched = previews.is_watched(self._request)

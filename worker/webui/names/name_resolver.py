@@ -1,4 +1,9 @@
-"""A typed job and the WebUI's listings to names that the WebUI will not replace: pure, all mistakes at once."""
+"""A typed job and the WebUI's listings to names that the WebUI will not replace: pure, all mistakes at once.
+
+A1111 v1.10.1 skips an unknown hypernetwork (`extra_networks_hypernet.py`) and face restorer (`face_restoration.py`) in
+silence, replaces an unknown upscaler by a plain resize (`images.py`), and downloads the small VAE in the middle of a
+job (`sd_vae_taesd.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.common.suggestions import nearest
-from worker.errors import Problem
+from worker.contract.rules.prompt_syntax import passes_of
+from worker.contract.types.job import Txt2Img
+from worker.errors import InvalidInput, Problem
 from worker.webui.names import lora_tags
 from worker.webui.names.samplers import NO_SAMPLING, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from worker.contract.types.job import Generation, Txt2Img
+    from worker.contract.types.job import Generation
     from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.lora_tags import ChosenLora
     from worker.webui.names.weights import Weights
 
 DEFAULT_FACE_RESTORER = "CodeFormer"
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenLora:
-    """A LoRA that will be applied: its tag's name, its scale, where the client asked for it."""
-
-    name: str
-    scale: float
-    path: str
+_NONE = "None"
+_SMALL = "TAESD"
+_PARTS = {"sd_vae_decode_method": "decoder", "sd_vae_encode_method": "encoder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Chosen:
         renamed: The WebUI's name by name in a prompt's tag, where they differ.
         options: Overridden options that name something, as the WebUI spells it.
         styled: LoRAs that the prompts of its styles name.
+        base_models: Base model by LoRA, where known.
+        checkpoint_sha256: Of the checkpoint's file, where known.
     """
 
     checkpoint: Checkpoint
@@ -56,11 +60,56 @@ class Chosen:
     options: Mapping[str, Any] = field(default_factory=dict)
     styles: tuple[str, ...] | None = None
     styled: tuple[ChosenLora, ...] = ()
+    base_models: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_sha256: str | None = None
 
     @property
     def applied_loras(self) -> tuple[ChosenLora, ...]:
         """Every LoRA that the WebUI will apply: of tags, of the job's list, and of its styles."""
         return (*self.tagged, *self.loras, *self.styled)
+
+
+@dataclass(frozen=True, slots=True)
+class JobNames:
+    """The names in a job that are no models, as the WebUI spells them.
+
+    Attributes:
+        prompts: The prompts of its passes, ``(path in the job, text)``.
+        negative_prompts: Likewise.
+        problems: One for each name that the WebUI does not know.
+    """
+
+    prompts: Sequence[tuple[str, str]]
+    negative_prompts: Sequence[tuple[str, str]]
+    sampling: Sampling
+    hr_sampling: Sampling
+    hr_upscaler: str | None
+    styles: tuple[str, ...] | None
+    options: Mapping[str, Any]
+    problems: tuple[Problem, ...]
+
+
+def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) -> JobNames:
+    """Return the job's names. Raises InvalidInput where its prompts have too many tags to look at.
+
+    Args:
+        job: The job.
+        catalog: What the WebUI lists.
+        weights: What is on this machine; None: unknown.
+    """
+    sampling, hr_sampling, problems = samplings(job, catalog)
+    chosen_styles, wrong_styles = styles(job, catalog)
+    options, wrong_options = _options(job, catalog, weights)
+    _, wrong_tags = lora_tags.style_loras(job, chosen_styles or (), catalog)
+    problems = [*problems, *wrong_styles, *wrong_tags, *wrong_options, *face_restorer(job, catalog, weights)]
+    hr_upscaler = None
+    if isinstance(job, Txt2Img):
+        hr_upscaler, wrong_upscaler = upscaler(job, catalog, weights)
+        problems += wrong_upscaler
+    positive, negative = passes_of(job)
+    if crowd := lora_tags.crowded([*positive, *negative]):
+        raise InvalidInput([*problems, *crowd])
+    return JobNames(positive, negative, sampling, hr_sampling, hr_upscaler, chosen_styles, options, tuple(problems))
 
 
 def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[str | None, list[Problem]]:
@@ -170,144 +219,34 @@ def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, l
     return tuple(chosen), problems
 
 
-def style_loras(
-    job: Generation, styles: Sequence[str], catalog: Catalog
-) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
-    """Return the LoRAs that the prompts of styles name, which the WebUI puts in as they are, and what is wrong there.
+def _options(job: Generation, catalog: Catalog, weights: Weights | None) -> tuple[Mapping[str, Any], list[Problem]]:
+    """Return the options that the WebUI would not know as the job spells them, and a problem for each it lacks.
 
     Args:
         job: The job.
-        styles: By their listed names, in the job's order.
         catalog: What the WebUI lists.
+        weights: What is on this machine; None: unknown.
     """
-    chosen: list[ChosenLora] = []
+    given = job.override_settings or {}
+    names = {
+        "face_restoration_model": ("face restorer", catalog.face_restorers),
+        "sd_hypernetwork": ("hypernetwork", (_NONE, *catalog.hypernetworks)),
+        "upscaler_for_img2img": ("upscaler", tuple(upscaler.name for upscaler in catalog.upscalers)),
+    }
+    found: dict[str, Any] = {}
     problems: list[Problem] = []
-    aliases = {lora.alias: lora.name for lora in catalog.loras if lora.alias}
-    for index, style in enumerate(styles):
-        text = catalog.style_texts.get(style, ("", ""))[0]
-        found, wrong = tagged_loras([(f"{job.path('styles')}[{index}]", text)], catalog, aliases)
-        chosen += found
-        problems += [Problem(each.path, f"in the style {style!r} {each.message}") for each in wrong]
-    return tuple(chosen), problems
-
-
-def tagged_loras(
-    texts: Sequence[tuple[str, str]], catalog: Catalog, names: Mapping[str, str]
-) -> tuple[tuple[ChosenLora, ...], list[Problem]]:
-    """Return the LoRAs that prompts name by tag.
-
-    Args:
-        texts: ``(path in the job, prompt)`` of the positive prompts.
-        catalog: What the WebUI lists.
-        names: The WebUI's name by name in a tag, for those that it will list, or lists under another name.
-
-    A tag that names none of the listed LoRAs exactly, or whose weight is no number, would silently do nothing.
-    """
-    chosen: list[ChosenLora] = []
-    problems: list[Problem] = []
-    listed = [lora.name for lora in catalog.loras]
-    for path, text in texts:
-        unended = lora_tags.unended(text)
-        if unended:
-            problems.append(Problem(path, f"the tag {unended} has no end; write {unended}>"))
-        for tag in lora_tags.parse(text):
-            if tag.kind not in lora_tags.LORA_KINDS:
-                problems.append(_foreign_tag(tag, path))
-                continue
-            if tag.name not in names and catalog.lora(tag.name) is None:
-                wanted = tag.name.removesuffix(".safetensors")
-                message = (
-                    f"the tag {tag.text} names a LoRA that is not there; known: {', '.join(listed[:40]) or 'none'}"
-                )
-                near = next((name for name in listed if name.casefold() == wanted.casefold()), nearest(wanted, listed))
-                problems.append(Problem(path, message, near))
-                continue
-            unread = lora_tags.unread(tag)
-            if unread is not None:
-                problems.append(Problem(path, f"the tag {tag.text} {unread.why}", unread.instead))
-                continue
-            if any(abs(weight or 0.0) > lora_tags.GREATEST_WEIGHT for weight in tag.weights.values()):
-                most = lora_tags.GREATEST_WEIGHT
-                problems.append(Problem(path, f"the tag {tag.text} has a weight beyond {-most:g} to {most:g}"))
-                continue
-            chosen.append(ChosenLora(names.get(tag.name, tag.name), tag.scale, path))
-    return tuple(chosen), problems
-
-
-_FOREIGN_TAGS = {
-    "hypernet": "asks for a hypernetwork, which are not offered by tag; send override_settings.sd_hypernetwork",
-    "segment": "is SwarmUI's; here adetailer redraws what it finds",
-    "object": "is SwarmUI's; here adetailer, or inpaint with a mask",
-    "region": "is SwarmUI's; the WebUI has no regions",
-    "clear": "is SwarmUI's; the WebUI makes no transparency",
-    "random": "is SwarmUI's; here wildcards: true reads {a|b}",
-    "alternate": "is SwarmUI's; here [a|b]",
-    "alt": "is SwarmUI's; here [a|b]",
-    "fromto": "is SwarmUI's; here [a:b:0.5]",
-    "repeat": "is SwarmUI's; write the words out",
-    "wildcard": "is SwarmUI's; here wildcards: true reads __name__",
-    "wc": "is SwarmUI's; here wildcards: true reads __name__",
-    "preset": "is SwarmUI's; here the field preset, or styles",
-    "embed": "is SwarmUI's; an embedding's name alone is enough",
-    "embedding": "is SwarmUI's; an embedding's name alone is enough",
-    "refiner": "is SwarmUI's; here refiner_checkpoint and refiner_switch_at",
-    "base": "is SwarmUI's; here hr_prompt parts the passes",
-    "var": "is SwarmUI's",
-    "setvar": "is SwarmUI's",
-    "trigger": "is SwarmUI's; here loras[].trigger_words: true",
-    "video": "is SwarmUI's; the WebUI makes no videos",
-    "ppp": "is of the extension sd-webui-prompt-postprocessor, which is not here",
-    "model": "is not of the WebUI; send checkpoint",
-    "lbw": "is not of the WebUI",
-}
-"""Kind of tag in other programs → whose it is, and what does the same here."""
-
-
-def _foreign_tag(tag: lora_tags.Tag, path: str) -> Problem:
-    """Return the problem of a tag that the WebUI knows no kind of network for."""
-    told = _FOREIGN_TAGS.get(tag.kind.casefold())
-    if told is not None:
-        return Problem(path, f"the tag {tag.text} {told}")
-    near = nearest(tag.kind, sorted(lora_tags.LORA_KINDS), prefix=False)
-    return Problem(path, f"the tag {tag.text} is of an unknown kind {tag.kind!r}", near)
-
-
-def crowded(texts: Sequence[tuple[str, str]]) -> list[Problem]:
-    """Return a problem for each prompt with more tags than are looked for."""
-    counted = ((path, lora_tags.begun(text)) for path, text in texts)
-    return [
-        Problem(path, f"has {count} tags like <lora:…>; at most {lora_tags.MOST_TAGS} are read")
-        for path, count in counted
-        if count > lora_tags.MOST_TAGS
-    ]
-
-
-def twice(tagged: Sequence[ChosenLora], loras: Sequence[ChosenLora]) -> list[Problem]:
-    """Return a problem for each LoRA that one pass would get more than once; the WebUI would apply it only once.
-
-    Args:
-        tagged: By tag, in the prompt and in that of hires fix, of which each holds for its own pass.
-        loras: Of the job's list, which hold for both.
-    """
-    problems: list[Problem] = []
-    if len(tagged) + len(loras) <= 1:
-        return problems
-    seen: dict[tuple[str, str], str] = {}
-    passes = dict.fromkeys(lora.path for lora in tagged) or {"": None}
-    for lora, paths in [*((each, [each.path]) for each in tagged), *((each, list(passes)) for each in loras)]:
-        first = next((seen[path, lora.name] for path in paths if (path, lora.name) in seen), None)
-        if first is not None:
-            message = f"LoRA {lora.name!r} is named twice (also at {first}); name it once with one scale"
-            problems.append(Problem(lora.path, message))
-        for path in paths:
-            seen.setdefault((path, lora.name), lora.path)
-    return problems
-
-
-def negative_tags(texts: Sequence[tuple[str, str]]) -> list[str]:
-    """Return warnings for tags in negative prompts, where the WebUI takes them for plain words."""
-    return [
-        f"{path}: the tag {tag.text} has no effect in a negative prompt; the WebUI reads it as words"
-        for path, text in texts
-        for tag in lora_tags.parse(text)
-    ]
+    for option, (what, listed) in names.items():
+        if option not in given:
+            continue
+        path = f"{job.path('override_settings')}.{option}"
+        name, more = known(str(given[option]), listed, path, what)
+        problems += more
+        if name is not None:
+            found[option] = name
+            if option == "upscaler_for_img2img":
+                problems += missing_upscaler(name, catalog, weights, path)
+    for option, part in _PARTS.items():
+        if given.get(option) == _SMALL and weights is not None and not weights.has_small_vae(part):
+            path = f"{job.path('override_settings')}.{option}"
+            problems.append(Problem(path, f"the weights of {_SMALL} are not installed (models/VAE-taesd)", "Full"))
+    return found, problems

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from worker.webui.names.lora_tags import closed
+from worker.webui.names.lora_tags import closed, negative_tags
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+
+    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.name_resolver import JobNames
 
 CHUNK = 75
 """Tokens that the text encoder takes at once."""
@@ -18,6 +21,25 @@ _MARKS = re.compile(r"(?<!\\)[()\[\]]|\\(?=[()\[\]])")
 _PART = re.compile(r"[^\W\d_]+|\d|[^\w\s]")
 _LONG_WORD = 9
 """Letters up to which a word is usually one token."""
+
+
+def prompt_warnings(
+    names: JobNames, catalog: Catalog, brought: Sequence[tuple[str, str]], *, loaded: bool
+) -> list[str]:
+    """Return warnings about a job's prompts: embeddings and tags that do nothing, and texts of more than one part.
+
+    Args:
+        names: The job's prompts and styles.
+        catalog: The WebUI's listings.
+        brought: ``(path in the job, name)`` of the embeddings that it brings along.
+        loaded: The catalog's word on embeddings holds for the job's checkpoint.
+    """
+    texts = [*names.prompts, *names.negative_prompts]
+    unusable = catalog.skipped_embeddings if loaded else ()
+    idle = unused(brought, [*(text for _, text in texts), *catalog.texts_of(names.styles or ())])
+    there = {*catalog.embeddings, *catalog.skipped_embeddings, *(name for _, name in brought)}
+    missing = absent(texts, there)
+    return [*skipped(texts, unusable), *missing, *long_ones(texts), *idle, *negative_tags(names.negative_prompts)]
 
 
 def tokens(prompt: str) -> list[int]:

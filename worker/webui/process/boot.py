@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Checkpoint
-    from worker.webui.process.launch_plan import Plan
+    from worker.webui.process.launch_plan import LaunchPlan
 
 _log = get_logger("webui")
 POLL_S = 0.05
@@ -37,7 +37,7 @@ CUDA_HINT = (
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound)\b:? ")
 
 
-class Watch(Protocol):
+class BootWatch(Protocol):
     """The process that has to stay alive meanwhile, and the time that is left."""
 
     @property
@@ -57,7 +57,7 @@ class Watch(Protocol):
         """Wait, but not longer than the process lives."""
 
 
-def wait_for_port(url: str, watch: Watch) -> None:
+def wait_for_port(url: str, watch: BootWatch) -> None:
     """Return when our WebUI accepts connections at `url`.
 
     Raises:
@@ -74,7 +74,7 @@ def wait_for_port(url: str, watch: Watch) -> None:
             watch.pause(POLL_S)
 
 
-def require_own(url: str, group: int, watch: Watch) -> None:
+def require_own(url: str, group: int, watch: BootWatch) -> None:
     """Return when it is the WebUI's process group that listens at `url`.
 
     Raises:
@@ -86,7 +86,7 @@ def require_own(url: str, group: int, watch: Watch) -> None:
         raise failure(f"port {port} is taken by another program", watch, hint="Set WEBUI_PORT to a free port.")
 
 
-def check(watch: Watch, during: str = "") -> None:
+def check(watch: BootWatch, during: str = "") -> None:
     """Raise BootFailed with the cause and the log's end when the process has ended or the time is up."""
     how = watch.ended()
     if how is not None:
@@ -95,14 +95,14 @@ def check(watch: Watch, during: str = "") -> None:
         raise failure(f"the WebUI was not ready at the boot deadline{during}", watch, hint="Raise BOOT_TIMEOUT_S.")
 
 
-def failure(message: str, watch: Watch, hint: str | None = None, default_hint: str | None = None) -> BootFailed:
+def failure(message: str, watch: BootWatch, hint: str | None = None, default_hint: str | None = None) -> BootFailed:
     """Return a BootFailed that carries the log's end; without a hint, the one that the log's words call for."""
     lines = list(watch.tail())
     advice = hint or _hint([message, *lines]) or default_hint
     return BootFailed(message, hint=advice, details={"log": lines[-TAIL_LINES:]})
 
 
-def wait_for_model(client: WebUIClient, watch: Watch) -> None:
+def wait_for_model(client: WebUIClient, watch: BootWatch) -> None:
     """Return when the WebUI has loaded its model.
 
     Raises:
@@ -118,7 +118,7 @@ def wait_for_model(client: WebUIClient, watch: Watch) -> None:
         raise failure(f"the WebUI could not load its model: {_cause(error, watch)}", watch) from error
 
 
-def require_gpu(client: WebUIClient, watch: Watch) -> None:
+def require_gpu(client: WebUIClient, watch: BootWatch) -> None:
     """Return when the WebUI can use a GPU. A1111 would go on without one, on the CPU, for minutes a picture.
 
     Raises:
@@ -142,20 +142,25 @@ class Ready:
     Attributes:
         catalog: What it lists.
         baseline: What holds where a job says nothing.
-        loaded: The name of its model.
-        default: The same model by what tells it from others of its name, where that is known.
+        model_name: The name of its model.
+        model_title: The same model by what tells it from others of its name, where that is known.
         version: The WebUI's own.
     """
 
     catalog: Catalog
     baseline: Baseline
-    loaded: str
-    default: str
+    model_name: str
+    model_title: str
     version: str | None
 
 
 def make_ready(
-    plan: Plan, client: WebUIClient, watch: Watch, *, learn: Callable[[], Catalog], broken: Collection[str] = ()
+    plan: LaunchPlan,
+    client: WebUIClient,
+    watch: BootWatch,
+    *,
+    learn: Callable[[], Catalog],
+    broken: Collection[str] = (),
 ) -> Ready:
     """Return when the model asked for is loaded and has made a picture.
 
@@ -225,7 +230,7 @@ def _loaded(catalog: Catalog, name: str) -> Checkpoint | None:
 
 
 def _require_sound(
-    client: WebUIClient, watch: Watch, catalog: Catalog, loaded: Checkpoint | None, broken: Collection[str]
+    client: WebUIClient, watch: BootWatch, catalog: Catalog, loaded: Checkpoint | None, broken: Collection[str]
 ) -> None:
     """Return when the model is in one piece; it is loaded again where that is needed. Raises BootFailed."""
     if loaded is None:
@@ -259,7 +264,7 @@ def pin_options(client: WebUIClient) -> None:
     client.post("/sdapi/v1/options", {**known, **forced}, timeout=120.0)
 
 
-def default_checkpoint(plan: Plan, catalog: Catalog) -> Checkpoint | None:
+def default_checkpoint(plan: LaunchPlan, catalog: Catalog) -> Checkpoint | None:
     """Return the checkpoint that the WebUI has to start with, None where nothing says so. Raises BootFailed."""
     wanted = plan.checkpoint.name if plan.checkpoint is not None else plan.checkpoint_name
     if not wanted:
@@ -295,7 +300,7 @@ def _listing(client: WebUIClient, path: str) -> Any:
         return None
 
 
-def _cause(error: WorkerError, watch: Watch) -> str:
+def _cause(error: WorkerError, watch: BootWatch) -> str:
     """Return why the model did not load: the API's message is unrelated, the log names the cause before its own end."""
     lines = list(watch.tail())
     end = next((n for n, line in enumerate(lines) if "Stable diffusion model failed to load" in line), len(lines))

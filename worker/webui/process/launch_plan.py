@@ -47,7 +47,7 @@ TEMPORARY = "a1111-worker-"
 """Before the process id: the folder of what a worker writes for its WebUI."""
 
 
-class View(Protocol):
+class FileView(Protocol):
     """A folder of checkpoints made for the WebUI, which stands for the true one."""
 
     def sync(self) -> None:
@@ -58,7 +58,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LaunchPlan:
     """The plan for starting a WebUI, or for finding one that somebody else has started.
 
     Attributes:
@@ -155,7 +155,7 @@ def plan(
     *,
     checkpoint_dir: Path | None = None,
     demo_models: bool = False,
-) -> Plan:
+) -> LaunchPlan:
     """Return how the WebUI comes to be.
 
     Args:
@@ -178,7 +178,7 @@ def plan(
         "log_prompts": settings.log_prompts,
     }
     if settings.webui_url is not None:
-        return Plan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
+        return LaunchPlan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
     folder = webui_dir(settings)
     device = device_here(settings) if folder is not None else Device("cpu")
     if folder is None:
@@ -218,7 +218,7 @@ def plan(
     if chosen == STAND_IN:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
     memory = memory_bytes()
-    return Plan(
+    return LaunchPlan(
         chosen,
         f"http://{command_line.LOOPBACK}:{port}",
         program=Program(tuple(arguments), cwd, child),

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Generation, Txt2Img
     from worker.contract.types.kinds import Img2Img
     from worker.webui.names.catalog import Baseline, Checkpoint
-    from worker.webui.names.name_resolver import Chosen, ChosenLora
+    from worker.webui.names.lora_tags import ChosenLora
+    from worker.webui.names.name_resolver import Chosen
     from worker.webui.names.samplers import Names, Sampling
     from worker.webui.request.parameters import Parameters
 

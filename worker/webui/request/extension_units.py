@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from worker.contract.types.adetailer import ADetailerUnit
     from worker.contract.types.controlnet import ControlNetUnit
     from worker.contract.types.job import Generation
+    from worker.settings import ModelKind
     from worker.webui.names.catalog import Catalog
     from worker.webui.names.weights import Weights
     from worker.webui.request.body import Request
@@ -41,6 +42,15 @@ _NON_COMMERCIAL = (
 _PASSTHROUGH = "Passthrough"
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorModel:
+    """One model: where the job names it, what it is, and its file as the WebUI lists it."""
+
+    path: str
+    kind: ModelKind
+    filename: str
+
+
 @dataclass(slots=True)
 class _Attached:
     """Parts of a request, and the traces that they have to leave in its answer."""
@@ -50,6 +60,22 @@ class _Attached:
     expect: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+
+
+def detector_models(job: Generation, catalog: Catalog) -> list[DetectorModel]:
+    """Return the models that a job's detectors use; names that the WebUI lacks are refused elsewhere."""
+    found: dict[tuple[ModelKind, str], DetectorModel] = {}
+    for index, unit in enumerate(job.adetailer or ()):
+        at = _places(job, f"adetailer[{index}]")
+        checkpoint = catalog.checkpoint_meant(unit.checkpoint.ref) if unit.checkpoint is not None else None
+        if checkpoint is not None:
+            one = DetectorModel(at("checkpoint"), "checkpoint", checkpoint.filename)
+            found.setdefault((one.kind, one.filename), one)
+        vae = catalog.vae_meant(unit.vae.ref) if unit.vae is not None else None
+        if vae is not None:
+            one = DetectorModel(at("vae"), "vae", vae.filename)
+            found.setdefault((one.kind, one.filename), one)
+    return list(found.values())
 
 
 def attach(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from worker.webui.request.upscale import UPSCALE
-from worker.webui.result.verify import Findings
+from worker.webui.result.response import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -71,6 +71,35 @@ class WebUIResponse:
     def parameter(self, name: str) -> Any:
         """A value of ``extra_generation_params``."""
         return (self.info.get("extra_generation_params") or {}).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Models that had no effect on tiny test pictures (`worker/webui/result/probe.py`).
+
+    Attributes:
+        unfit: LoRAs; how many of their layers do not fit is not known, hence 0.
+        idle: Upscalers that only resize.
+        stopped: LoRAs that had an effect before.
+    """
+
+    unfit: Mapping[str, int] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResponse:
+    """An answer, what the WebUI's log said meanwhile, and what tiny pictures showed where there is no log.
+
+    Attributes:
+        is_cut_short: The client has ended it, or one of its batches, early.
+    """
+
+    answer: WebUIResponse
+    log: tuple[str, ...]
+    found: Findings = field(default_factory=Findings)
+    is_cut_short: bool = False
 
 
 def read_info(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,32 +1,29 @@
-"""Is this answer the picture that was asked for? Pure: A1111 says 200 to many things that it did not do."""
+"""Verification of the WebUI's answer: pictures that are proven to be what was asked for."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worker.contract.rules.sizes import Size
-from worker.errors import ModelDamaged, WorkerError, WrongResult
-from worker.images import infotext
-from worker.images.degenerate import is_noise, is_one_colour
+from worker.contract.types.job import Txt2Img
+from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged, NanImage, WorkerError, WrongResult
 from worker.images.formats.picture import BrokenPicture
-from worker.webui.names.catalog import Checkpoint
-from worker.webui.request.parameters import (
-    Parameters,
-    info_differences,
-    notes_differences,
-    reads_prompts_as_sent,
-    text_differences,
-)
+from worker.images.inspect import decode_base64, inspect, is_black
+from worker.webui.request.parameters import DEFAULT_STEPS
+from worker.webui.result.applied import applied
+from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.types.job import Generation
     from worker.images.formats.picture import Picture
-    from worker.webui.names.catalog import Catalog
-    from worker.webui.request.body import Expectation
-    from worker.webui.result.response import WebUIResponse
+    from worker.webui.backend import Backend
+    from worker.webui.names.name_resolver import Chosen
+    from worker.webui.request.body import Expectation, Request
+    from worker.webui.result.mismatches import Mismatch
+    from worker.webui.result.response import GenerationResponse, WebUIResponse
 
 _UNFIT_LAYER = re.compile(r"\bNetwork (.+?) layer \S+: ")
 _COMPLAINT = re.compile(
@@ -39,141 +36,76 @@ _COMPLAINT = re.compile(
 _WEIGHTS = re.compile(r"Error verifying pickled file|(?:Unable to load|Failed loading) [\w-]+ model")
 WEIGHTS_HINT = "Its file is broken, missing, or of a format that A1111 refuses: replace it, or name another one."
 _REPORT = "*** "
-_SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Mismatch:
-    """One thing that is not as asked."""
+class VerifiedPictures:
+    """Pictures that are what was asked for.
 
-    what: str
-    asked: Any
-    got: Any
+    Attributes:
+        pictures: Those that were asked for, in order.
+        extras: Those that came after them.
+        seeds: One for each.
+        applied: The models and values that made them.
+        warnings: A difference that the client lets pass.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.what} is {self.got!r}, asked for {self.asked!r}"
+    pictures: tuple[Picture, ...]
+    extras: tuple[Picture, ...]
+    seeds: tuple[int, ...]
+    applied: dict[str, Any]
+    warnings: tuple[str, ...]
 
 
-def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> list[Mismatch]:
-    """Compare what was asked with what the WebUI says it did."""
-    if expect.undiffused:
-        return [] if answer.images else [Mismatch("number of pictures", "one or more", 0)]
-    info = answer.info
-    found = [
-        *_differ("model", expect.checkpoint.name, info.get("sd_model_name"), same=_same_model(expect.checkpoint)),
-        *_differ("clip skip", expect.clip_skip, _integer(info.get("clip_skip"))),
-        *_vae(expect, info.get("sd_vae_name")),
+def verify(
+    made: GenerationResponse, request: Request, *, job: Generation, chosen: Chosen, backend: Backend
+) -> VerifiedPictures:
+    """Return the pictures of an answer after proving that they are what was asked for.
+
+    Blocking (some milliseconds a picture): to be run in a thread, without the GPU.
+
+    Raises:
+        WrongResult: something differs and the job does not say that a warning is enough.
+        IncompatibleModel: a LoRA could not be applied to this checkpoint, likewise.
+        InvalidInput: the refiner had no turn, likewise.
+        ModelDamaged: the weights of an upscaler or face restorer could not be used, likewise.
+        NanImage: every pixel of a picture is black.
+    """
+    answer = made.answer
+    expect = _what_was_made(request.expect, answer) if made.is_cut_short else request.expect
+    pictures, extras = _pictures(answer, expect)
+    black = [index for index, picture in enumerate(pictures) if is_black(picture)]
+    if black:
+        raise NanImage(
+            f"picture {black[0]} is black from edge to edge, which is what NaNs become",
+            hint="Try another VAE, or a checkpoint in full precision.",
+        )
+    mismatches = [
+        *answer_mismatches(expect, answer, backend.catalog),
+        *([] if made.is_cut_short else picture_mismatches(expect, pictures, answer)),
     ]
-    if expect.sampler is not None:
-        found += _differ("sampler", expect.sampler, info.get("sampler_name"))
-    if expect.schedule is not None:
-        said = answer.schedule() or "Automatic"
-        found += _differ("scheduler", expect.schedule, catalog.names.effective(str(info.get("sampler_name")), said))
-    seeds = answer.seeds
-    if seeds:
-        found += _differ("seeds", list(expect.seeds), seeds)
-    lost = [tag for tag in expect.tags if not all(tag in prompt for prompt in answer.prompts)]
-    if lost:
-        found.append(Mismatch("LoRA tags in the prompt", lost, []))
-    found += _unloaded(expect, answer, catalog)
-    pictures = len(answer.images) - answer.first
-    if pictures < expect.count + expect.steps_back:
-        found.append(Mismatch("number of pictures", expect.count + expect.steps_back, pictures))
-    elif pictures < expect.count + expect.maps:
-        found.append(Mismatch("number of ControlNet units that ran", expect.maps, pictures - expect.count))
-    for name, value in expect.extras.items():
-        same = _same_model(value) if isinstance(value, Checkpoint) else None
-        asked = value.name if isinstance(value, Checkpoint) else value
-        found += _differ(name, asked, answer.parameter(name), same=same)
-    if expect.parameters is not None:
-        found += _parameter_mismatches(expect, expect.parameters, answer, catalog)
-    return found
-
-
-def _unloaded(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> list[Mismatch]:
-    """Return the LoRAs that the infotext would name, had they been loaded, and does not."""
-    if not expect.names_loras:
-        return []
-    rows = {lora.name: catalog.lora(lora.name) for lora in expect.loras}
-    asked = {name: row.told_hash for name, row in rows.items() if row is not None and row.told_hash}
-    told = str(answer.parameter("Lora hashes") or "").strip('"')
-    loaded = dict(each.split(": ", 1) for each in told.split(", ") if ": " in each)
-    return _differ("LoRAs that were loaded", asked, {name: loaded[name] for name in asked if name in loaded})
-
-
-def _parameter_mismatches(
-    expect: Expectation, asked: Parameters, answer: WebUIResponse, catalog: Catalog
-) -> list[Mismatch]:
-    """Compare the request's parameters with those in `info` and in the infotext of each picture."""
-    as_sent = reads_prompts_as_sent(catalog.scripts | catalog.img2img_scripts)
-    found = [
-        Mismatch(*each) for each in info_differences(asked, answer.info, catalog.style_texts, with_prompts=as_sent)
-    ]
-    texts = _texts(expect, answer)
-    for index, (text, seed) in enumerate(zip(texts, expect.seeds, strict=False)):
-        prompts = _prompts(answer, index) if as_sent else None
-        found += [
-            Mismatch(f"{each.what} of picture {index}", each.asked, each.got)
-            for each in text_differences(asked, text, seed=seed, index=index, prompts=prompts)
-        ]
-        said = infotext.parse(text).fields
-        if "Model" in said:
-            same = _same_model(expect.checkpoint)
-            found += _differ(f"model of picture {index}", expect.checkpoint.name, said["Model"], same=same)
-        if expect.sampler is not None and "Sampler" in said:
-            found += _differ(f"sampler of picture {index}", expect.sampler, said["Sampler"])
-    return found
-
-
-def _texts(expect: Expectation, answer: WebUIResponse) -> Sequence[str]:
-    """Return the infotexts of the pictures that were asked for, in their order."""
-    return answer.infotexts[answer.first + expect.steps_back :][: expect.count]
-
-
-def _prompts(answer: WebUIResponse, index: int) -> tuple[str, str] | None:
-    """Return prompt and negative prompt of picture `index` by `info`, None where it has none."""
-    positive, negative = answer.prompts, answer.negative_prompts
-    if index >= len(positive) or index >= len(negative):
-        return None
-    return positive[index], negative[index]
-
-
-def picture_mismatches(expect: Expectation, pictures: Sequence[Picture], answer: WebUIResponse) -> list[Mismatch]:
-    """Compare what was asked with the pictures themselves, their own notes included."""
-    found = []
-    texts = _texts(expect, answer)
-    for index, picture in enumerate(pictures):
-        size = Size(picture.width, picture.height)
-        if expect.size is not None and size != expect.size:
-            asked, got = f"{expect.size.width}x{expect.size.height}", f"{size.width}x{size.height}"
-            found.append(Mismatch(f"size of picture {index}", asked, got))
-        said = seed_of(picture)
-        if said is not None and not expect.undiffused and index < len(expect.seeds) and said != expect.seeds[index]:
-            found.append(Mismatch(f"seed of picture {index}", expect.seeds[index], said))
-        if not expect.undiffused and not expect.from_picture:
-            found += _degenerate(index, picture)
-        if expect.undiffused or expect.tiled or not picture.infotext or index >= len(texts):
-            continue
-        found += [
-            Mismatch(f"{each.what} in the notes of picture {index}", each.asked, each.got)
-            for each in notes_differences(picture.infotext, texts[index])
-        ]
-    return found
-
-
-def _degenerate(index: int, picture: Picture) -> list[Mismatch]:
-    """Return a mismatch for a picture that no diffusion from a prompt makes; what can't be decoded is not judged."""
-    try:
-        look = "one colour" if is_one_colour(picture) else "noise" if is_noise(picture) else None
-    except BrokenPicture:
-        return []
-    return [Mismatch(f"content of picture {index}", "a picture", f"{look} from edge to edge")] if look else []
-
-
-def seed_of(picture: Picture) -> int | None:
-    """Return the seed that a picture's own notes name, None where they name none."""
-    said = _SEED.search((picture.infotext or "").rpartition("\n")[2])
-    return int(said.group(1)) if said else None
+    log = read_log(made.log)
+    error = (
+        _unfit({**log.unfit, **made.found.unfit}, chosen.checkpoint.name, backend)
+        or idle_upscalers(made.found.idle)
+        or stopped_loras(made.found.stopped)
+        or _unused_refiner(job, chosen, mismatches)
+        or conclude(mismatches, log.complaints)
+    )
+    warnings: tuple[str, ...] = ()
+    if error is not None:
+        if job.on_mismatch != "warn":
+            raise error
+        warnings = (error.message,)
+    if made.is_cut_short:
+        warnings = (*warnings, f"ended early by the client: {_told(len(pictures), request.expect.count)}")
+    return VerifiedPictures(
+        pictures,
+        () if made.is_cut_short else extras,
+        seeds=(tuple(answer.seeds) or expect.seeds)[: len(pictures)],
+        applied=applied(answer, request, pictures, chosen, backend.catalog),
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,19 +121,15 @@ class LogFindings:
     complaints: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """Models that had no effect on tiny test pictures (`worker/webui/result/probe.py`).
+def _what_was_made(expect: Expectation, answer: WebUIResponse) -> Expectation:
+    """Return the expectation of an answer that the client has ended early: fewer pictures, and unfinished ones."""
+    begins = answer.first + expect.steps_back
+    texts = answer.infotexts[begins:] or answer.images[begins:]
+    return replace(expect, count=min(expect.count, len(texts)), maps=0, extras={}, parameters=None)
 
-    Attributes:
-        unfit: LoRAs; how many of their layers do not fit is not known, hence 0.
-        idle: Upscalers that only resize.
-        stopped: LoRAs that had an effect before.
-    """
 
-    unfit: Mapping[str, int] = field(default_factory=dict)
-    idle: tuple[str, ...] = ()
-    stopped: tuple[str, ...] = ()
+def _told(made: int, asked: int) -> str:
+    return f"{made} of {asked} pictures, of which some may be unfinished"
 
 
 def read_log(lines: Sequence[str]) -> LogFindings:
@@ -259,24 +187,51 @@ def stopped_loras(names: Sequence[str]) -> WrongResult | None:
     )
 
 
-def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismatch]:
-    equal = same(got) if same is not None else asked == got
-    return [] if equal else [Mismatch(what, asked, got)]
+def _unused_refiner(job: Generation, chosen: Chosen, mismatches: Sequence[Mismatch]) -> InvalidInput | None:
+    """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
+    if {each.what for each in mismatches} - {"Refiner"} or not mismatches or mismatches[0].got is not None:
+        return None
+    if chosen.refiner == chosen.checkpoint:
+        return InvalidInput.at(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
+    steps = job.steps or DEFAULT_STEPS
+    if isinstance(job, Txt2Img) and job.enable_hr:
+        steps = job.hr_second_pass_steps or steps
+    if job.refiner_switch_at is not None and refiner_takes_over(job.refiner_switch_at, steps):
+        return None
+    message = f"the refiner never came in: no step is beyond {job.refiner_switch_at:g}; lower it, or take more steps"
+    return InvalidInput.at(job.path("refiner_switch_at"), message)
 
 
-def _same_model(checkpoint: Checkpoint) -> Any:
-    forms = {checkpoint.name, checkpoint.title, checkpoint.stem}
-    return lambda got: isinstance(got, str) and (got in forms or got.split(" [")[0] in forms)
+def refiner_takes_over(switch_at: float, steps: int) -> bool:
+    """Return whether a refiner surely has a turn, whatever the schedule.
+
+    A1111 asks before each step how far the noise has gone down. The coarsest schedules (SGM Uniform, Simple) are at
+    ``1 - 1/steps`` before their last step, the others nearer to 1.
+    """
+    return switch_at <= 1 - 1 / steps
 
 
-def _vae(expect: Expectation, got: Any) -> list[Mismatch]:
-    if expect.vae == "None":
-        return _differ("VAE", "None", got, same=lambda name: name is None)
-    if expect.vae is not None:
-        return _differ("VAE", expect.vae, got)
-    own = expect.checkpoint.stem
-    return _differ("VAE", "the checkpoint's own", got, same=lambda name: name is None or str(name).startswith(own))
+def _unfit(unfit: Mapping[str, int], checkpoint: str, backend: Backend) -> IncompatibleModel | None:
+    if not unfit:
+        return None
+    backend.incompatible_loras.update((checkpoint, lora) for lora in unfit)
+    said = ", ".join(f"{lora!r}{f' ({layers} layers)' if layers else ''}" for lora, layers in sorted(unfit.items()))
+    why = "the shapes do not fit" if all(unfit.values()) else "it changes nothing; do the shapes fit?"
+    return IncompatibleModel(
+        f"the WebUI could not apply LoRA {said} to checkpoint {checkpoint!r}: {why}",
+        details={"checkpoint": checkpoint, "layers": dict(unfit)},
+    )
 
 
-def _integer(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _pictures(answer: WebUIResponse, expect: Expectation) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """Return the pictures and what came after them. Grids before them are left out."""
+    texts = answer.images[answer.first + expect.steps_back :]
+    found: list[Picture] = []
+    for index, text in enumerate(texts):
+        try:
+            found.append(inspect(decode_base64(text), base64=text))
+        except BrokenPicture as broken:
+            raise WrongResult(
+                f"picture {index} is damaged: {broken}", details={"picture": index, "of": len(texts)}
+            ) from broken
+    return tuple(found[: expect.count]), tuple(found[expect.count :])
