@@ -1,4 +1,4 @@
-"""What the worker adds to a job: all time but what the WebUI says it spent, and the whole job against a plain request.
+"""The worker's share of a job: all time but the WebUI's own, and the whole job against a plain request.
 
 The plain request is what clients of the WebUI write: `requests.post` with default headers, which asks for gzip and gets
 it, then base64 to bytes. Both talk to the same stand-in, in turn; the steps take no time, so only costs are left.

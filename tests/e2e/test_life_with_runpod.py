@@ -278,7 +278,7 @@ def test_a_job_that_is_handed_out_twice_is_run_once(shared: tuple[JobSource, Wor
 def test_a_source_that_answers_at_once_is_not_hammered(tmp_path: Path) -> None:
     with JobSource(hold_s=0) as source, echo_worker(source, tmp_path):
         begin = source.wait_event("take").at
-        time.sleep(1.0)
+        time.sleep(1.0)  # the second in which the questions are counted
         asked = sum(event.at <= begin + 1.0 for event in source.events("take"))
     assert asked <= 12
 

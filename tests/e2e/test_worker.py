@@ -65,7 +65,7 @@ class Running:
             state = requests.get(f"{self.webui}/sdapi/v1/progress", timeout=10).json()
             if state["state"]["job_count"] and state["state"]["sampling_step"]:
                 return
-            time.sleep(0.02)
+            time.sleep(0.02)  # a server wakes nobody who asks it
         raise AssertionError("the WebUI generates nothing")
 
 

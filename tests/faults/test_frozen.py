@@ -20,7 +20,7 @@ def freeze(processes: Sequence[int]) -> None:
     """Stop these processes for a while, as the platform does: the first of them wakes up last."""
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(FROZEN_S)
+    time.sleep(FROZEN_S)  # the time that they have not lived
     for pid in reversed(processes):
         os.kill(pid, signal.SIGCONT)
 

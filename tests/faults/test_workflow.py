@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import requests
 
 from tests.support.rig import Rig, pixels
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,7 @@ def test_killed_in_stage_three_the_repeat_makes_only_stage_three(tmp_path: Path,
         rig.run()
         rig.fault("hang", step=5)
         job = source.offer({"id": "killed", "input": JOB})
-        deadline = time.monotonic() + 30
-        while 242 not in sent(rig):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: 242 in sent(rig))
         rig.worker.kill()
         rig.worker.wait()
     with Rig(tmp_path, source, **settings) as rig:

@@ -29,7 +29,7 @@ async def run(worker: Worker, name: str, **job: Any) -> dict[str, Any]:
 async def until(condition: Callable[[], object]) -> None:
     """Return once `condition`, asked in a thread, holds."""
     while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - the stand-in has to be asked, it does not call
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # as above
 
 
 def test_the_next_job_begins_before_the_answer_to_the_last_has_come(worker: Worker) -> None:

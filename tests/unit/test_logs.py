@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.waiting import wait_until
 from worker.settings import read_settings
 from worker.telemetry import logs
 from worker.telemetry.lines import LINE_LIMIT, json_line
@@ -274,10 +274,7 @@ threading.Event().wait()
 def test_a_reader_that_stopped_reading_stops_neither_the_program_nor_its_end(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with subprocess.Popen([sys.executable, "-c", STUCK, str(ready)], cwd=ROOT, stderr=subprocess.PIPE) as program:
-        deadline = time.monotonic() + 60
-        while not ready.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert ready.exists(), "a line was waited for"
+        wait_until(ready.exists, 60)
         program.terminate()
         assert program.wait(30) == 7
 

@@ -88,7 +88,7 @@ def test_a_cancelled_job_is_waited_for_however_often_it_is_cancelled() -> None:
                 await asyncio.sleep(60)
             finally:
                 for _ in range(5):
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.01)  # a job that takes its time to end
                 told.append("idle")
 
         task = asyncio.ensure_future(cancel_and_wait(job()))
@@ -173,7 +173,7 @@ def test_updates_go_out_one_at_a_time_newest_only_and_none_is_on_its_way_at_the_
                 await asyncio.to_thread(sink, Progress("generate", percent=number))
         sink(Progress("generate", percent=100))
         at_the_end = postbox.open
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # longer than a posting takes
         assert at_the_end == 0
         return postbox
 

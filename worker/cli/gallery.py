@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.endpoint_option import named_endpoint
 from worker.cli.printing import complain, write
-from worker.client import Endpoint, EndpointError
-from worker.client.endpoint import key_name
 from worker.errors import WorkerError
 from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder
@@ -61,7 +60,7 @@ def gallery(
             open_store(where, settings),
             cache_folder(os.environ),
             may_delete=delete,
-            endpoint=None if endpoint is None else _endpoint(endpoint),
+            endpoint=None if endpoint is None else named_endpoint(endpoint),
         )
         pictures.catalog.scan()
         if page:
@@ -73,14 +72,6 @@ def gallery(
         complain(f"gallery: {error}")
         raise typer.Exit(1) from error
     _serve(pictures, settings, host, port, allow_host or [])
-
-
-def _endpoint(where: str) -> Endpoint:
-    variable = key_name(where)
-    try:
-        return Endpoint(where, api_key=os.environ.get(variable))
-    except EndpointError as error:
-        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
 
 
 def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: list[str]) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from tests.support.drawing_endpoint import DrawingEndpoint, drawing_endpoint
 from tests.support.fake_runpod import running_endpoints
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
 from worker.client import Batch, BatchFolderError, Endpoint, read_plan
@@ -140,7 +141,7 @@ def test_candidates_picked_in_the_gallery_are_finished(drawing: tuple[DrawingEnd
     batch(tmp_path / "b", url).run({**WORKFLOW, "until": "base"}, count=4)
     names = pictures(tmp_path / "b" / "stage1")
     with served(tmp_path / "b", tmp_path / "cache") as gallery:
-        wait_for(lambda: all("facts" in one for one in gallery.pictures()))
+        wait_until(lambda: all("facts" in one for one in gallery.pictures()))
         facts = [one["facts"] for one in gallery.pictures()]
         assert {one["stage"] for one in facts} == {"base"}
         assert {one["seed"] for one in facts} == {"100", "101", "102", "103"}
@@ -214,7 +215,7 @@ def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
     endpoint.answers = hold_from_the_fourth
     with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
         process.wait_line("Picture: final/")
-        wait_for(
+        wait_until(
             lambda: endpoint.held.is_set() and len(endpoint.jobs) - len(drawn) == len(running(tmp_path / "b")) == 2
         )
         os.kill(process.pid, signal.SIGINT)
@@ -269,7 +270,7 @@ def test_two_batches_can_t_work_in_one_folder(drawing: tuple[DrawingEndpoint, st
     states = list[Any]()
     thread = threading.Thread(target=lambda: states.append(first.run(WORKFLOW)))
     thread.start()
-    wait_for(lambda: running(tmp_path) != [])
+    wait_until(lambda: running(tmp_path) != [])
     with pytest.raises(BatchFolderError, match="another batch is at work"):
         batch(tmp_path, url).run(WORKFLOW)
     first.cancel()
@@ -337,12 +338,3 @@ def test_a_batch_without_an_endpoint_runs_on_a_worker_of_its_own(tmp_path: Path)
 def running(folder: Path) -> list[str]:
     there = folder / ".running"
     return [path.name for path in there.glob("[!.]*.json")] if there.is_dir() else []
-
-
-def wait_for(is_so: Any) -> None:
-    pause = threading.Event()
-    for _ in range(600):
-        if is_so():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come to that")

@@ -90,7 +90,7 @@ def test_large_files_come_over_several_connections(tmp_path: Path) -> None:
         with lock:
             open_now += 1
             most = max(most, open_now)
-        time.sleep(0.05)
+        time.sleep(0.05)  # long enough that those that are let in at once meet here
         with lock:
             open_now -= 1
         return ranged(request, LARGE)
@@ -398,7 +398,7 @@ def test_a_server_that_is_asked_too_much_gets_fewer_connections(tmp_path: Path) 
         with lock:
             busy += 1
             too_many = busy > 1
-        time.sleep(0.02)
+        time.sleep(0.02)  # as above, for two that should not
         with lock:
             busy -= 1
         return Reply(429) if too_many else ranged(request, LARGE)
@@ -601,7 +601,7 @@ def test_progress_is_told_and_ends_with_everything(tmp_path: Path) -> None:
     seen: list[FetchProgress] = []
 
     def script(request: Request) -> Reply:
-        time.sleep(0.15)
+        time.sleep(0.15)  # the rate of a slow source
         return ranged(request, LARGE)
 
     with serve(script) as server:
@@ -629,7 +629,7 @@ def test_a_cancelled_fetch_stops_and_goes_on_later_from_where_it_was(tmp_path: P
     async def cancelled() -> None:
         task = asyncio.create_task(fetch(where, ref))
         await asyncio.to_thread(started.wait, 20)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # what came before is on the disk by then
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -21,6 +21,7 @@ from tests.support import model_storm
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
+from tests.support.waiting import wait_until
 from worker.contract.types.model_ref import ModelRef
 from worker.models.volume.leases import Lease, LeaseTable
 from worker.models.volume.registry import decode
@@ -52,7 +53,7 @@ def _slowly(reply: Reply, served: Callable[[int], None], *, block: int = 65536, 
         for position in range(0, len(reply.body), block):
             handler.wfile.write(reply.body[position : position + block])
             served(min(block, len(reply.body) - position))
-            time.sleep(wait_s)
+            time.sleep(wait_s)  # the rate of a slow source
 
     return Reply(raw=raw)
 
@@ -173,8 +174,7 @@ def test_a_second_worker_waits_for_the_first_with_its_progress(tmp_path: Path) -
         first = _PROCESSES.Process(target=_fetch_one, args=(str(tmp_path), server.url))
         first.start()
         leases = tmp_path / ".store/leases"
-        while not list(leases.glob("*.lease")):
-            time.sleep(0.005)
+        wait_until(lambda: list(leases.glob("*.lease")))
         where = store(tmp_path, server.url)
         wanted = [("loras[0]", ModelRef(url=f"{server.url}/x.safetensors"), "lora")]
         (model,) = asyncio.run(where.prepare(wanted, on_progress=waiting.append))  # type: ignore[arg-type]  # literals
@@ -191,13 +191,13 @@ def test_a_killed_workers_bytes_are_not_fetched_again(tmp_path: Path) -> None:
         first = _PROCESSES.Process(target=_fetch_one, args=(str(tmp_path), server.url))
         first.start()
         folder = tmp_path / "loras/.incoming"
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+
+        def is_a_third_there() -> bool:
             records = list(folder.glob("*.ranges"))
             done = json.loads(records[0].read_text())["done"] if records else []
-            if sum(end - begin for begin, end in done) > len(BODY) // 3:
-                break
-            time.sleep(0.01)
+            return bool(sum(end - begin for begin, end in done) > len(BODY) // 3)
+
+        wait_until(is_a_third_there)
         os.kill(first.pid or 0, signal.SIGKILL)
         first.join()
         assert leftovers(tmp_path)
@@ -217,8 +217,7 @@ def test_a_frozen_workers_lease_goes_to_another_and_both_end_well(tmp_path: Path
         first = _PROCESSES.Process(target=_fetch_one, args=(str(tmp_path), server.url))
         first.start()
         folder = tmp_path / "loras/.incoming"
-        while not list(folder.glob("*.ranges")):
-            time.sleep(0.005)
+        wait_until(lambda: list(folder.glob("*.ranges")))
         os.kill(first.pid or 0, signal.SIGSTOP)
         where = store(tmp_path, server.url, MODEL_LEASE_S="1")
         model = asyncio.run(fetch(where, ModelRef(url=f"{server.url}/x.safetensors")))
@@ -252,8 +251,7 @@ def _hold_a_lease(folder: str, live_s: float) -> None:
 
     lease = LeaseTable(Path(folder), live_s=live_s).take("x")
     assert lease is not None
-    while lease.is_ours():
-        time.sleep(0.01)
+    wait_until(lambda: not lease.is_ours(), 600)
     lease.release()
     os._exit(3)
 
@@ -261,16 +259,14 @@ def _hold_a_lease(folder: str, live_s: float) -> None:
 def _holder(folder: Path, *, live_s: float) -> BaseProcess:
     process = _PROCESSES.Process(target=_hold_a_lease, args=(str(folder), live_s))
     process.start()
-    while not list(folder.glob("*.progress")):
-        time.sleep(0.005)
+    wait_until(lambda: list(folder.glob("*.progress")))
     return process
 
 
 def _seconds_until_taken(table: LeaseTable) -> tuple[Lease, float]:
     began = time.monotonic()
-    while (lease := table.take("x")) is None:
-        assert time.monotonic() - began < 30
-        time.sleep(0.02)
+    lease = wait_until(lambda: table.take("x"))
+    assert lease is not None
     return lease, time.monotonic() - began
 
 
@@ -304,7 +300,7 @@ def test_a_live_workers_lease_is_not_taken(tmp_path: Path) -> None:
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
         assert table.take("x") is None
-        time.sleep(0.05)
+        time.sleep(0.05)  # more than two of its beats have to pass
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join()
 

@@ -53,7 +53,7 @@ def wait_for(url: str, *statuses: int, seconds: float = 60.0) -> list[int]:
             return seen
         if not seen or seen[-1] != status:
             seen.append(status)
-        time.sleep(0.02)
+        time.sleep(0.02)  # a server wakes nobody who asks it
     raise AssertionError(f"{url} gave {seen}")
 
 

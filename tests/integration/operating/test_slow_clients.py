@@ -14,6 +14,7 @@ import pytest
 import requests
 from fastapi import APIRouter, Depends, Request
 
+from tests.support.waiting import wait_until
 from worker.errors import InvalidInput, WebUICrashed
 from worker.serving.http_api import request_body, server
 from worker.serving.http_api.application import Api, create_app
@@ -85,7 +86,7 @@ def trickles_for(sock: socket.socket, seconds: float) -> float:
             sock.sendall(b"G")
         except OSError:
             break
-        time.sleep(0.05)
+        time.sleep(0.05)  # the rate of a client that trickles
     return time.monotonic() - began
 
 
@@ -99,13 +100,6 @@ def closed_within(sock: socket.socket, seconds: float) -> bytes:
     except ConnectionResetError:
         pass
     return said
-
-
-def until(condition: Any, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_300_silent_connections_hold_no_threads_and_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +183,7 @@ def test_a_client_that_reads_slowly_gets_its_answer(monkeypatch: pytest.MonkeyPa
         sock.settimeout(5)
         while piece := sock.recv(2_000_000):
             got += len(piece)
-            time.sleep(0.02)
+            time.sleep(0.02)  # a client that reads slowly
         assert got > 30_000_000
 
 
@@ -235,9 +229,9 @@ def test_bodies_that_are_being_read_are_bounded_together() -> None:
     with running(Served(max_bytes=5_000_000, total=5_000_000).app) as http:
         waiting = connect(http, b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + b" " * 3_900_000)
         with closing(waiting):
-            until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 429)
+            wait_until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 429)
             assert requests.post(url(http, "run"), json={"input": {}}, timeout=5).status_code == 200
-        until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 400)
+        wait_until(lambda: requests.post(url(http, "run"), data=b" " * 2_000_000, timeout=5).status_code == 400)
 
 
 def test_a_client_of_runsync_that_hangs_up_cancels_its_own_job_alone() -> None:
@@ -246,14 +240,14 @@ def test_a_client_of_runsync_that_hangs_up_cancels_its_own_job_alone() -> None:
         sock = connect(http)
         body = b'{"input": {"prompt": "gone"}}'
         sock.sendall(b"POST /runsync HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        until(lambda: len(served.begun) == 1)
+        wait_until(lambda: len(served.begun) == 1)
         other = requests.post(url(http, "run"), json={"id": "other", "input": {}}, timeout=5).json()
         assert other["status"] == "IN_QUEUE"
         sock.close()
-        until(lambda: "other" in served.begun)
+        wait_until(lambda: "other" in served.begun)
         assert served.cancelled == served.begun[:1]
         served.go_on.set()
-        until(lambda: requests.get(url(http, "status/other"), timeout=5).json()["status"] == "COMPLETED")
+        wait_until(lambda: requests.get(url(http, "status/other"), timeout=5).json()["status"] == "COMPLETED")
 
 
 def test_a_job_with_an_id_of_the_clients_own_goes_on_when_it_hangs_up() -> None:
@@ -262,10 +256,10 @@ def test_a_job_with_an_id_of_the_clients_own_goes_on_when_it_hangs_up() -> None:
         sock = connect(http)
         body = b'{"id": "mine", "input": {}}'
         sock.sendall(b"POST /runsync HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        until(lambda: served.begun == ["mine"])
+        wait_until(lambda: served.begun == ["mine"])
         sock.close()
         served.go_on.set()
-        until(lambda: requests.get(url(http, "status/mine"), timeout=5).json()["status"] == "COMPLETED")
+        wait_until(lambda: requests.get(url(http, "status/mine"), timeout=5).json()["status"] == "COMPLETED")
     assert served.cancelled == []
 
 

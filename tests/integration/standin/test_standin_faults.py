@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 
 from tests.support import models
 from tests.support.standin import StandIn, command, running_standin, start
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,13 +62,6 @@ def in_background(standin: StandIn, body: dict[str, Any]) -> tuple[threading.Thr
     thread.start()
     wait_until(lambda: standin.get("progress").json()["state"]["sampling_step"] > 0)
     return thread, answers
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_it_dies_at_boot_with_its_last_words(tmp_path: Path) -> None:

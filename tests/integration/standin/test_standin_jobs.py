@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.standin import StandIn, running_standin
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,7 @@ def test_jobs_run_one_at_a_time_in_order_of_arrival(standin: StandIn) -> None:
 
 
 def wait_for(standin: StandIn, count: int) -> None:
-    end = time.monotonic() + 20
-    while len(standin.requests("txt2img")) < count:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: len(standin.requests("txt2img")) >= count)
 
 
 def test_progress_follows_the_job_without_waiting(standin: StandIn) -> None:

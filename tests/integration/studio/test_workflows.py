@@ -180,7 +180,7 @@ def test_no_other_job_has_the_gpu_between_the_stages(worker: Worker) -> None:
     async def both() -> None:
         first = asyncio.ensure_future(run(worker, "first", job(steps=20)))
         while not asked(worker):  # noqa: ASYNC110 - the stand-in has to be asked, it does not call
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # as above
         await asyncio.gather(first, run(worker, "second", {**SMALL, "width": 64, "height": 64}))
 
     worker.fault("slow-step", count=-1, seconds=0.01)
@@ -194,7 +194,7 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
     async def cancelled() -> None:
         task = asyncio.ensure_future(run(worker, "cancelled", job(stages=stages)))
         while "img2img" not in asked(worker):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # as above
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +13,12 @@ from worker.cli.batch.batch_progress import batch_progress, failure_lines, summa
 from worker.cli.batch.batch_report import write_report
 from worker.cli.batch.embedded_worker import LOCAL, embedded_worker
 from worker.cli.batch.gallery_decisions import chosen, decisions_in
+from worker.cli.endpoint_option import named_endpoint
 from worker.cli.printing import complain, write
-from worker.client import Batch, BatchFolderError, Endpoint, EndpointError, InvalidPlan, read_plan
+from worker.client import Batch, BatchFolderError, InvalidPlan, read_plan
 from worker.client.batch.batch_folder import BatchFolder
 from worker.client.batch.batch_items import check_counts
 from worker.client.batch.batch_run import IN_FLIGHT
-from worker.client.endpoint import key_name
 from worker.errors import SettingsInvalid, WorkerError
 from worker.gallery.store.picture_store import StoreUnavailable
 from worker.telemetry import logs
@@ -120,18 +119,10 @@ def _make(work: Batch, plan: BatchPlan | None, count: int | None) -> BatchState:
 @contextlib.contextmanager
 def _runners(places: Sequence[str]) -> Iterator[list[JobRunner]]:
     with contextlib.ExitStack() as stack:
-        found: list[JobRunner] = [_endpoint(where) for where in places if where != LOCAL]
+        found: list[JobRunner] = [named_endpoint(where) for where in places if where != LOCAL]
         if LOCAL in places:
             found.append(stack.enter_context(embedded_worker()))
         yield found
-
-
-def _endpoint(where: str) -> Endpoint:
-    variable = key_name(where)
-    try:
-        return Endpoint(where, api_key=os.environ.get(variable))
-    except EndpointError as error:
-        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from worker.cli.endpoint_option import named_endpoint
 from worker.cli.printing import complain
 from worker.cli.single_job.job_file import read_job
 from worker.cli.single_job.progress_bar import progress_bar
 from worker.cli.single_job.run import AsJson, JobFile, read_file, show
 from worker.client import Answer, Endpoint, EndpointError, EndpointJob, JobCancelled, JobFailed, JobTimedOut
-from worker.client.endpoint import key_name
 from worker.errors import WorkerError
 from worker.serving.local_result import SavedResult
 from worker.telemetry.progress import Progress
@@ -41,11 +40,7 @@ def submit(
         wanted = read_job(read_file(job), "standard input" if job == "-" else job)
     except WorkerError as error:
         raise typer.BadParameter(error.message) from error
-    variable = key_name(endpoint)
-    try:
-        client = Endpoint(endpoint, api_key=os.environ.get(variable))
-    except EndpointError as error:
-        raise typer.BadParameter(f"--endpoint, {variable}: {error}") from error
+    client = named_endpoint(endpoint)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

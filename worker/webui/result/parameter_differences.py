@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from worker.contract.parse.alwayson_scripts import SELECTABLE
 from worker.contract.rules.prompt_syntax import without_comments
 from worker.images import infotext
 
@@ -27,32 +28,21 @@ _IN_INFO = {
 """Name in the infotext → key of `info`."""
 _PROMPT = "{prompt}"
 """The place of the prompt in a style."""
-_LEAVES_PROMPTS = frozenset(
-    {
-        "adetailer",
-        "controlnet",
-        "controlnet m2m",
-        "demofusion",
-        "extra options",
-        "hypertile",
-        "img2img alternative test",
-        "loopback",
-        "outpainting mk2",
-        "poor man's outpainting",
-        "prompt matrix",
-        "prompts from file or textbox",
-        "reactor",
-        "refiner",
-        "sampler",
-        "sd upscale",
-        "seed",
-        "soft inpainting",
-        "tiled diffusion",
-        "tiled vae",
-        "ultimate sd upscale",
-        "x/y/z plot",
-    }
-)
+_LEAVES_PROMPTS = SELECTABLE | {
+    "adetailer",
+    "controlnet",
+    "controlnet m2m",
+    "demofusion",
+    "extra options",
+    "hypertile",
+    "reactor",
+    "refiner",
+    "sampler",
+    "seed",
+    "soft inpainting",
+    "tiled diffusion",
+    "tiled vae",
+}
 _SWITCHED_OFF = "dynamic prompts"
 """Begins the name of an extension that every request switches off."""
 
