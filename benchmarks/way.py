@@ -1,7 +1,7 @@
 """Length of the way of a job: modules and folder changes of a plain txt2img job, counted by a profile hook.
 
 A call counts once, however often its coroutine is resumed. What runs in threads counts too; each thread has its own
-folder changes.
+folder changes. The event loop's own reads of its clock are no part of the way.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worker.app import Worker
 
 ROOT = Path(worker.__file__).parent
+CLOCK = "common/clock.py"
 JOB = {"prompt": "a lighthouse at dusk", "steps": 2, "width": 64, "height": 64, "seed": 42}
 WARM_UP = 2
 SETTLED_S = 0.3
@@ -37,6 +38,7 @@ class WayCounter:
         self.on = False
         self.modules: set[str] = set()
         self.changes: Counter[tuple[str, str]] = Counter()
+        """Between folders, whatever their depth."""
         self._folders = threading.local()
         self._frames: dict[int, FrameType] = {}  # held, so that no identity is used twice
 
@@ -47,12 +49,23 @@ class WayCounter:
             return
         self._frames[id(frame)] = frame
         module = file[len(str(ROOT)) + 1 :]
+        caller = frame.f_back
+        if module == CLOCK and caller is not None and not caller.f_code.co_filename.startswith(str(ROOT)):
+            return
         folder = module.rpartition("/")[0]
         self.modules.add(module)
         before = getattr(self._folders, "last", folder)
         if before != folder:
             self.changes[before, folder] += 1
         self._folders.last = folder
+
+    def part_changes(self) -> int:
+        """Return the changes between parts of the worker: its modules and first folders."""
+        return sum(
+            count
+            for (before, after), count in self.changes.items()
+            if before.partition("/")[0] != after.partition("/")[0]
+        )
 
 
 def run(folder: Path) -> list[Figure]:
@@ -73,6 +86,7 @@ def run(folder: Path) -> list[Figure]:
     return [
         Figure("way.modules", len(counter.modules), "modules"),
         Figure("way.folder_changes", sum(counter.changes.values()), "changes"),
+        Figure("way.part_changes", counter.part_changes(), "changes"),
         *(
             Figure(f"way.from.{before or 'worker'}.to.{after or 'worker'}", count, "changes")
             for (before, after), count in counter.changes.most_common(5)

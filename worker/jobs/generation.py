@@ -86,7 +86,8 @@ class ImageGeneration:
         digest: RequestDigest,
         threads: JobThreads,
     ) -> None:
-        self._settings = settings
+        self._live_previews = settings.live_previews
+        self._max_pixels = settings.batch_pixels
         self._backend = backend
         self._executor = executor
         self._store = store
@@ -255,7 +256,7 @@ class ImageGeneration:
         if external := self._backend.plan.is_external:
             await self._backend.refresh_baseline()
         request = await self._threads.run(
-            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._settings.batch_pixels
+            build_request, job, models.chosen, inputs, self._backend, max_pixels=self._max_pixels
         )
         if external:
             request = with_baseline(request, self._backend.baseline)
@@ -284,9 +285,9 @@ class ImageGeneration:
         gate = self._operator.gate
         if gate is not None and gate.action != "flag":
             return request, ["live_previews: none are told where pictures are checked before they are"]
-        if self._settings.live_previews == "off":
+        if self._live_previews == "off":
             return request, ["live_previews: this endpoint makes none (LIVE_PREVIEWS)"]
-        return with_previews(request, self._settings.live_previews), []
+        return with_previews(request, self._live_previews), []
 
 
 def _problems(error: InvalidInput | ModelNotFound) -> list[Problem]:

@@ -116,7 +116,7 @@ class JobAcceptance:
             "version": __version__,
             "backend": backend.plan.name,
             "webui_version": backend.version,
-            "device": device.told(self._settings.batch_pixels) if device is not None else None,
+            "device": device.told(self._services.limits.max_pixels) if device is not None else None,
             "id": self._settings.runpod_pod_id,
         }
 

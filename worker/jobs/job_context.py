@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from worker.common.clock import running
 from worker.common.interruption import Interruption
-from worker.contract.rules.reproducible import is_reproducible
+from worker.contract.rules.field_rules import is_reproducible
 from worker.errors import DeadlineExceeded, InvalidInput
 from worker.telemetry.progress import Progress, within
 
@@ -101,7 +101,7 @@ class JobContext:
 
     def part(self, number: int, counts: Sequence[int]) -> JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""
-        return replace(self, on_progress=within(self.on_progress, number, counts))
+        return self if len(counts) == 1 else replace(self, on_progress=within(self.on_progress, number, counts))
 
     async def before_deadline(self, work: Awaitable[T]) -> T:
         """Return what `work` returns.

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.pictures import png
 from worker.contract.accept import accept
-from worker.contract.rules.reproducible import is_reproducible
+from worker.contract.rules.field_rules import is_reproducible
 from worker.images.inspect import inspect
 from worker.jobs.cache.cache_storage import CacheEntry, expired
 from worker.jobs.cache.packed_results import BrokenResult, pack, unpack

@@ -164,6 +164,23 @@ def picture_count(job: Generation) -> int:
     )
 
 
+def is_reproducible(job: Job) -> bool:
+    """Return whether nothing about the pictures of `job` is left to chance."""
+    if not isinstance(job, Generation):
+        return True
+    if job.subseed_strength and (job.subseed is None or job.subseed < 0):
+        return False
+    if job.seeds:
+        return all(seed >= 0 for seed in job.seeds)
+    if job.prompts:
+        return all(_is_fixed(part.seed if part.seed is not None else job.seed) for part in job.prompts)
+    return _is_fixed(job.seed)
+
+
+def _is_fixed(seed: int | None) -> bool:
+    return seed is not None and seed >= 0
+
+
 def _pictures(job: Generation, limits: Limits) -> Iterator[Problem]:
     pictures = picture_count(job)
     if pictures > limits.max_images:
