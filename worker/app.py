@@ -245,7 +245,9 @@ class Worker:
         """Return the answer to one job; see `Service.run` and `JobLifecycle`."""
         if self._jobs is None:
             raise AssertionError("wait_ready comes first")
-        running.adopt(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if loop.time is not running:
+            running.adopt(loop)
         return await self._jobs.run(job, on_progress=on_progress, on_piece=on_piece)
 
     def interrupt(self, job_id: str, wish: Wish) -> bool:

@@ -22,7 +22,7 @@ from worker.jobs.kinds import dispatch
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results, raise_if_all_refused
 from worker.telemetry.logs import bound, get_logger
-from worker.telemetry.phases import Phases, in_ms
+from worker.telemetry.phases import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,7 +188,7 @@ class Service:
 
     def _log_done(self, phases: Phases, answer: Any) -> None:
         carried = {"kind": phases.kind, "images": _count(answer), "bytes": phases.bytes}
-        durations = {f"{phase}_ms": spent for phase, spent in in_ms(phases.seconds()).items()}
+        durations = {f"{phase}_ms": spent for phase, spent in phases.to_json().items()}
         self._log.info("job done", **carried, **self.memory, **durations)
 
     def _loggable(self, error: WorkerError) -> str:

@@ -174,8 +174,10 @@ class CrashBlocklist:
 
     def blocked_for(self, mark: str) -> float:
         """Return for how many more seconds `mark` is refused, 0 when it may run."""
+        if mark not in self._crashes:
+            return 0.0
         now = self._clock()
-        recent = [moment for moment in self._crashes.get(mark, ()) if now - moment < self._seconds]
+        recent = [moment for moment in self._crashes[mark] if now - moment < self._seconds]
         if not recent:
             self._crashes.pop(mark, None)
             return 0.0

@@ -11,6 +11,7 @@ from tests.support import safetensors as make
 from tests.support.model_store import store
 from worker.jobs.prepare import resolved_models
 from worker.models.sources.model_catalog import read_catalog
+from worker.webui.names import lora_tags
 from worker.webui.names.catalog import Catalog, parse
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _listing(*loras: tuple[str, str]) -> Catalog:
 
 
 def _read(volume: ModelStore, prompt: str, catalog: Catalog) -> resolved_models.TaggedLoras:
-    return resolved_models.read_tags([("prompt", prompt)], volume, catalog)
+    return resolved_models.read_tags([("prompt", tag) for tag in lora_tags.parse(prompt)], volume, catalog)
 
 
 def test_a_tag_in_another_spelling_means_the_file_on_the_volume(volume: ModelStore) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from worker.models.store import ModelStore
     from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.names.lora_tags import ChosenLora
-    from worker.webui.names.name_resolver import Chosen
 
 LOOKED_THROUGH = 1000
 """Files whose headers are read for a refusal's `fitting`."""
@@ -88,12 +87,19 @@ def loras_for(base: str | None, catalog: Catalog, store: ModelStore) -> list[str
 
 
 def loras_fit(
-    chosen: Chosen, base: str | None, bases: dict[str, str], known_unfit: set[str], *, others: Callable[[], list[str]]
+    loras: Iterable[ChosenLora],
+    checkpoint: Checkpoint,
+    base: str | None,
+    bases: dict[str, str],
+    known_unfit: set[str],
+    *,
+    others: Callable[[], list[str]],
 ) -> list[str]:
     """Return warnings for LoRAs of a kindred base model.
 
     Args:
-        chosen: The job's models and names.
+        loras: Those that the job applies.
+        checkpoint: The one that makes the picture.
         base: The checkpoint's base model, where known.
         bases: The base model of each of its LoRAs, where known.
         known_unfit: LoRAs that were seen not to fit this checkpoint.
@@ -103,27 +109,27 @@ def loras_fit(
         IncompatibleModel: one is made for another architecture, or was seen not to fit; the WebUI would skip it.
     """
     warnings = []
-    for lora in chosen.applied_loras:
+    for lora in loras:
         own = bases.get(lora.name)
         verdict = fits(own, base)
         if verdict == "refuse":
             raise IncompatibleModel(
-                f"{lora.path}: LoRA {lora.name!r} is for {own}, but checkpoint {chosen.checkpoint.name!r} is {base}",
+                f"{lora.path}: LoRA {lora.name!r} is for {own}, but checkpoint {checkpoint.name!r} is {base}",
                 details={"path": lora.path, "fitting": others()},
             )
         if lora.name in known_unfit:
             raise IncompatibleModel(
-                f"{lora.path}: LoRA {lora.name!r} has other shapes than checkpoint {chosen.checkpoint.name!r}",
+                f"{lora.path}: LoRA {lora.name!r} has other shapes than checkpoint {checkpoint.name!r}",
                 details={"path": lora.path, "fitting": [name for name in others() if name not in known_unfit]},
             )
         if base is None and own is not None:
             warnings.append(
-                f"{lora.path}: LoRA {lora.name!r} is made for {own}; whether checkpoint {chosen.checkpoint.name!r} is "
+                f"{lora.path}: LoRA {lora.name!r} is made for {own}; whether checkpoint {checkpoint.name!r} is "
                 "can't be seen from here"
             )
         if verdict == "warn":
             warnings.append(
-                f"{lora.path}: LoRA {lora.name!r} is made for {own}, checkpoint {chosen.checkpoint.name!r} is {base}; "
+                f"{lora.path}: LoRA {lora.name!r} is made for {own}, checkpoint {checkpoint.name!r} is {base}; "
                 "it may not look as intended"
             )
     return warnings

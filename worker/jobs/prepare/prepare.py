@@ -18,7 +18,7 @@ from worker.jobs.prepare import model_compatibility, resolved_models
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
 from worker.webui.names import lora_tags
-from worker.webui.names.name_resolver import Chosen, resolve_names, unproven_faces
+from worker.webui.names.name_resolver import Chosen, resolve_names
 from worker.webui.names.prompt_checks import prompt_warnings
 from worker.webui.request import extension_units
 
@@ -144,10 +144,10 @@ def _plan(
     names = resolve_names(job, catalog, backend.plan.weights)
     own, indirect = _referenced(job), _indirect(job, store, catalog)
     if not relearnt:
-        removed = _removed_kinds([*own, *indirect], names.prompts, store, catalog)
+        removed = _removed_kinds([*own, *indirect], names, store, catalog)
         if removed and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
             return None, removed
-    tagged = resolved_models.read_tags(names.prompts, store, catalog)
+    tagged = resolved_models.read_tags(names.tags, store, catalog)
     wanted = [*own, *tagged.wanted.values(), *indirect]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
     in_units = _wrong_in_units(job, own, catalog, backend.plan.weights)
@@ -210,7 +210,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
-        styled=lora_tags.style_loras(job, names.styles or (), catalog)[0],
+        styled=names.styled,
     )
     base, digest = model_compatibility.facts_of(checkpoint, store)
     applied = chosen.applied_loras
@@ -222,12 +222,17 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     listed = backend.knows_embeddings_of(checkpoint)
     model_compatibility.embeddings_fit(job, models, catalog, base, loaded=listed)
     kindred = model_compatibility.loras_fit(
-        chosen, base, bases, known_unfit, others=lambda: model_compatibility.loras_for(base, catalog, store)
+        applied,
+        checkpoint,
+        base,
+        bases,
+        known_unfit,
+        others=lambda: model_compatibility.loras_for(base, catalog, store),
     )
     brought = [(each.path, each.name) for each in files if each.kind == "embedding"]
     warnings = (
         *prompt_warnings(names, catalog, brought, loaded=listed),
-        *unproven_faces(job, backend.plan.weights),
+        *names.warnings,
         *model_compatibility.small_size(job, base),
         *kindred,
         *against_rule,
@@ -282,15 +287,15 @@ def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[Reso
 
 
 def _removed_kinds(
-    models: Sequence[ResolvedModel], prompts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog
+    models: Sequence[ResolvedModel], names: JobNames, store: ModelStore, catalog: Catalog
 ) -> set[ModelKind]:
     """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
 
     Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
     """
     named: list[tuple[str, ModelKind]] = [(model.ref.ref, model.kind) for model in models]
-    tags = [tag for _, text in prompts for tag in lora_tags.parse(text)]
-    named += [(name, "lora") for name in sorted({tag.name for tag in tags if tag.kind in lora_tags.LORA_KINDS})]
+    tagged = sorted({tag.name for _, tag in names.tags if tag.kind in lora_tags.LORA_KINDS})
+    named += [(name, "lora") for name in tagged]
     gone = {kind for name, kind in named if resolved_models.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):
         store.availability.require(kind)

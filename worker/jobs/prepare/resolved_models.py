@@ -289,21 +289,20 @@ class TaggedLoras:
         return {**self.listed, **{tag: models[want.path].name for tag, want in self.wanted.items()}}
 
 
-def read_tags(texts: Sequence[tuple[str, str]], store: ModelStore, catalog: Catalog) -> TaggedLoras:
-    """Return the LoRAs that the tags of `texts`, ``(path in the job, prompt)``, mean, without unknown ones."""
+def read_tags(found: Sequence[tuple[str, tags.Tag]], store: ModelStore, catalog: Catalog) -> TaggedLoras:
+    """Return the LoRAs that the tags of prompts, ``(path in the job, tag)``, mean, without unknown ones."""
     listed: dict[str, str] = {}
     wanted: dict[str, ResolvedModel] = {}
-    for path, text in texts:
-        for tag in tags.parse(text):
-            if tag.kind not in tags.LORA_KINDS or tag.name in wanted or tag.name in listed:
-                continue
-            want = _tagged_model(f"{path} {tag.text}", tag.name, store, catalog)
-            if want is not None:
-                wanted[tag.name] = want
-                continue
-            name = _listed_tag(tag.name, catalog)
-            if name is not None:
-                listed[tag.name] = name
+    for path, tag in found:
+        if tag.kind not in tags.LORA_KINDS or tag.name in wanted or tag.name in listed:
+            continue
+        want = _tagged_model(f"{path} {tag.text}", tag.name, store, catalog)
+        if want is not None:
+            wanted[tag.name] = want
+            continue
+        name = _listed_tag(tag.name, catalog)
+        if name is not None:
+            listed[tag.name] = name
     return TaggedLoras(listed, wanted)
 
 

@@ -76,11 +76,17 @@ class JobNames:
     Attributes:
         prompts: The prompts of its passes, ``(path in the job, text)``.
         negative_prompts: Likewise.
+        tags: The tags in the prompts, ``(path in the job, tag)``.
+        styled: The LoRAs that the prompts of its styles name.
+        warnings: For the client.
         problems: One for each name that the WebUI does not know.
     """
 
     prompts: Sequence[tuple[str, str]]
     negative_prompts: Sequence[tuple[str, str]]
+    tags: Sequence[tuple[str, lora_tags.Tag]]
+    styled: tuple[ChosenLora, ...]
+    warnings: Sequence[str]
     sampling: Sampling
     hr_sampling: Sampling
     hr_upscaler: str | None
@@ -100,7 +106,7 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
     sampling, hr_sampling, problems = samplings(job, catalog)
     chosen_styles, wrong_styles = styles(job, catalog)
     options, wrong_options = _options(job, catalog, weights)
-    _, wrong_tags = lora_tags.style_loras(job, chosen_styles or (), catalog)
+    styled, wrong_tags = lora_tags.style_loras(job, chosen_styles or (), catalog)
     problems = [*problems, *wrong_styles, *wrong_tags, *wrong_options, *face_restorer(job, catalog, weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
@@ -109,7 +115,19 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
     positive, negative = passes_of(job)
     if crowd := lora_tags.crowded([*positive, *negative]):
         raise InvalidInput([*problems, *crowd])
-    return JobNames(positive, negative, sampling, hr_sampling, hr_upscaler, chosen_styles, options, tuple(problems))
+    return JobNames(
+        prompts=positive,
+        negative_prompts=negative,
+        tags=[(path, tag) for path, text in positive for tag in lora_tags.parse(text)],
+        styled=styled,
+        warnings=unproven_faces(job, weights),
+        sampling=sampling,
+        hr_sampling=hr_sampling,
+        hr_upscaler=hr_upscaler,
+        styles=chosen_styles,
+        options=options,
+        problems=tuple(problems),
+    )
 
 
 def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[str | None, list[Problem]]:
@@ -127,13 +145,15 @@ def known(value: str, candidates: Iterable[str], path: str, what: str) -> tuple[
 
 def samplings(job: Generation, catalog: Catalog) -> tuple[Sampling, Sampling, list[Problem]]:
     """Return the samplers and schedulers of the first and second pass."""
-    first, problems = catalog.names.settle(
-        job.sampler_name,
-        job.scheduler,
-        sampler_path=job.path("sampler_name"),
-        scheduler_path=job.path("scheduler"),
-    )
-    second = NO_SAMPLING
+    first = second = NO_SAMPLING
+    problems: list[Problem] = []
+    if job.sampler_name or job.scheduler:
+        first, problems = catalog.names.settle(
+            job.sampler_name,
+            job.scheduler,
+            sampler_path=job.path("sampler_name"),
+            scheduler_path=job.path("scheduler"),
+        )
     hr_sampler = getattr(job, "hr_sampler_name", None)
     hr_scheduler = getattr(job, "hr_scheduler", None)
     if hr_sampler or hr_scheduler:
