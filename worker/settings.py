@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         "auto",
         description=(
             "How sparing the WebUI is with the GPU's memory: full, medium (--medvram) or low (--lowvram); auto: by the "
-            "memory there is (10 GiB, 5 GiB). Such flags in WEBUI_ARGS count more."
+            "memory there is (from 10 GiB, from 5 GiB: estimates). Such flags in WEBUI_ARGS count more."
         ),
     )
     webui_disable_safe_unpickle: bool = Field(
@@ -421,7 +421,7 @@ class Settings(BaseSettings):
         4 * 1024 * 1024,
         description=(
             "Of one GPU batch (width x height x batch_size); a larger batch is split over n_iter with the same seeds. "
-            "auto: by the GPU's memory."
+            "auto: by the GPU's memory, an estimate for SDXL: a megapixel for each 3 GiB beyond 8, at most 16."
         ),
     )
     max_images: Annotated[int, Unit("pictures")] = Field(16, ge=1, le=1000, description="Pictures of one job.")

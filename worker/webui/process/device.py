@@ -21,11 +21,14 @@ VRAM_FLAGS: dict[VramStrategy, tuple[str, ...]] = {"full": (), "medium": ("--med
 _VRAM_WORDS = frozenset({"--medvram", "--medvram-sdxl", "--lowvram"})
 GIB = 1 << 30
 LEAST_FULL_GIB, LEAST_MEDIUM_GIB = 10.0, 5.0
-"""SDXL in half precision with its VAE in full takes about 9 GiB for a picture of a megapixel, SD 1.5 about 5."""
+"""Estimates, not measured: SDXL in half precision with its VAE in full takes some 9 GiB for a megapixel, SD 1.5 some 5.
+
+A1111's own word on SDXL with ``--medvram`` (pull request 11757): a megapixel takes 12 GB if they are there, else 8.
+"""
 MEGAPIXEL = 1 << 20
 DEFAULT_PIXELS = 4 * MEGAPIXEL
 _MODEL_GIB, _MEGAPIXEL_GIB = 8.0, 3.0
-"""Memory for an SDXL model, and for each megapixel of a batch beside it."""
+"""Estimates likewise: memory for an SDXL model, and for each megapixel of a batch beside it."""
 _MOST_MEGAPIXELS = 16.0
 
 
