@@ -26,6 +26,7 @@ MOST_DIGITS = 15
 """Digits that are read of a Content-Length: enough to be beyond any limit."""
 MAX_SEPARATORS = 500_000
 """Commas, colons and opening brackets. Each may stand for a value, and a value of two bytes takes 60 in memory."""
+_GZIP = b"\x1f\x8b"
 
 
 class BodyReader:
@@ -106,5 +107,22 @@ def parse_json(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         try:
             return json.loads(body)  # large integers and NaN, for which the job's own checks have better words
-        except (ValueError, RecursionError):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
+        except (ValueError, RecursionError) as error:
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {_why(body, error)}") from None
+
+
+def _why(body: bytes, error: ValueError | RecursionError) -> str:
+    """Return why a body can't be read, without a word of it."""
+    if not body.strip():
+        return "it is empty"
+    if body.startswith(_GZIP):
+        return "it is compressed; send it as it is"
+    if body.startswith(b"--"):
+        return "it looks like a form (multipart); send application/json"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is not UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    return "it has a number with too many digits"
