@@ -67,8 +67,10 @@ def inspect(
     chunks = chunks_of(data, kind)
     with opened(data, kind) as image:
         width, height = image.size
-        if max_pixels is not None and max(width * height, coded_pixels(data) if kind == "avif" else 0) > max_pixels:
+        if max_pixels is not None and width * height > max_pixels:
             raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
+        if max_pixels is not None and kind == "avif" and (coded := coded_pixels(data)) > max_pixels:
+            raise BrokenPicture(f"an AVIF that says {width}x{height} and has {coded} pixels, more than {max_pixels}")
         if still and kind != "jpeg" and getattr(image, "n_frames", 1) > 1:  # an MPO's second picture is an extra
             raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
         if kind == "png":
