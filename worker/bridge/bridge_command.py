@@ -16,7 +16,7 @@ from worker.bridge.endpoint_gateway import GIVE_UP_S, QueuePatience
 from worker.bridge.listing_cache import ListingsUnreadable
 from worker.client import AsyncEndpoint, EndpointError
 from worker.client.endpoint import key_name
-from worker.serving.http_api.server import listen, listening_problem
+from worker.serving.http_api.listener import listen, listening_problem
 from worker.serving.http_api.start_page import server_address
 from worker.telemetry import logs
 

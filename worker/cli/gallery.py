@@ -75,7 +75,7 @@ def gallery(
 
 
 def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: list[str]) -> None:
-    from worker.serving.http_api.server import listen  # noqa: PLC0415 - not where the pictures can't be read
+    from worker.serving.http_api.listener import listen  # noqa: PLC0415 - not where the pictures can't be read
 
     key = settings.http_api_key.get_secret_value() if settings.http_api_key is not None else None
     is_made_up = key is None and host not in LOOPBACK

@@ -15,6 +15,7 @@ from worker.app import Worker
 from worker.common.malloc import return_large_blocks
 from worker.errors import BootFailed, WorkerError
 from worker.ingress import LOOPBACK, http_settings, is_load_balanced
+from worker.serving.http_api.listener import PING_PATH, FirstAnswers, listen
 from worker.serving.http_api.start_page import (
     DOCS,
     GALLERY,
@@ -77,15 +78,16 @@ def serve_http(*, host: str | None = None, port: int | None = None) -> int:
         if not balanced and settings.http_host not in LOOPBACK and settings.http_api_key is None:
             log.warning("anybody who reaches this port can run jobs; set HTTP_API_KEY", host=settings.http_host)
         listener = _listen(settings)
-        log.info("listening; starting the WebUI", host=settings.http_host, port=settings.http_port)
-        return asyncio.run(HttpWorker(settings, os.environ).run(listener))
+        with FirstAnswers(listener, frozenset({PING_PATH, settings.health_check_path})):
+            log.info("listening; starting the WebUI", host=settings.http_host, port=settings.http_port)
+            worker = HttpWorker(settings, os.environ)
+            application = worker.application()
+        return asyncio.run(worker.run(listener, application))
     except WorkerError as error:
         return logs.cannot_start(log, error)
 
 
 def _listen(settings: Settings) -> socket.socket:
-    from worker.serving.http_api.server import listen  # noqa: PLC0415 - not where the settings are wrong
-
     try:
         return listen(settings.http_host, settings.http_port)
     except OSError as error:
@@ -126,8 +128,8 @@ class HttpWorker:
         self._stopping = asyncio.Event()
         self._started = False
 
-    async def run(self, listener: socket.socket) -> int:
-        """Serve on `listener` until a signal or the WebUI's end; jobs that run by then are finished first.
+    async def run(self, listener: socket.socket, application: Any) -> int:
+        """Serve until a signal or the WebUI's end; jobs that run by then are finished first.
 
         Raises:
             BootFailed: the worker does not start.
@@ -138,7 +140,7 @@ class HttpWorker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        server = HttpServer(self._application(), listener)
+        server = HttpServer(application, listener)
         serving = asyncio.ensure_future(server.run())
         try:
             await asyncio.sleep(0)  # the first probes need not wait for the start
@@ -208,7 +210,8 @@ class HttpWorker:
         if job.webhook is not None and self._webhooks is not None:
             self._webhooks.post(job.webhook, job.id, job.to_json())
 
-    def _application(self) -> Any:
+    def application(self) -> Any:
+        """Return the ASGI application of all paths."""
         from worker.serving.http_api.application import Api, create_app  # noqa: PLC0415 - not before the port is open
         from worker.serving.http_api.auth import ApiKey  # noqa: PLC0415 - as above
         from worker.serving.http_api.job_api import JobApi, job_router  # noqa: PLC0415 - as above

@@ -69,8 +69,8 @@ def inspect(
         width, height = image.size
         if max_pixels is not None and width * height > max_pixels:
             raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
-        if max_pixels is not None and kind == "avif" and (coded := coded_pixels(data)) > max_pixels:
-            raise BrokenPicture(f"an AVIF that says {width}x{height} and has {coded} pixels, more than {max_pixels}")
+        if max_pixels is not None and kind == "avif" and coded_pixels(data) > max_pixels:
+            raise BrokenPicture(f"an AVIF that says {width}x{height} and decodes to more than {max_pixels} pixels")
         if still and kind != "jpeg" and getattr(image, "n_frames", 1) > 1:  # an MPO's second picture is an extra
             raise BrokenPicture(f"a moving {kind.upper()}; send one frame of it")
         if kind == "png":

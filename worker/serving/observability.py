@@ -67,8 +67,9 @@ class Observability:
 def _serve(
     name: str, port: int, settings: Settings, vitals: WorkerStats, figures: Callable[[], bytes] | None
 ) -> HttpServer:
+    from worker.serving.http_api.listener import listen  # noqa: PLC0415 - as above
     from worker.serving.http_api.probes import probe_app  # noqa: PLC0415 - only where somebody probes
-    from worker.serving.http_api.server import HttpServer, listen  # noqa: PLC0415 - as above
+    from worker.serving.http_api.server import HttpServer  # noqa: PLC0415 - as above
 
     try:
         listener = listen("0.0.0.0", port)  # noqa: S104 - probes come from other machines

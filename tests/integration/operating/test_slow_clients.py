@@ -20,9 +20,10 @@ from worker.serving.http_api import request_body, server
 from worker.serving.http_api.application import Api, create_app
 from worker.serving.http_api.auth import ApiKey
 from worker.serving.http_api.job_api import JobApi, job_router
+from worker.serving.http_api.listener import listen
 from worker.serving.http_api.probes import probe_app, probe_routes
 from worker.serving.http_api.request_body import MAX_SEPARATORS, BodyReader, parse_json
-from worker.serving.http_api.server import HttpServer, listen
+from worker.serving.http_api.server import HttpServer
 from worker.serving.job_table import JobTable
 
 if TYPE_CHECKING:

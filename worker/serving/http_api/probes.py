@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from worker.serving.http_api.listener import PING_PATH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 READY = ("ready", "busy")
 COMING = ("starting", "recovering")
-PING_PATH = "/ping"
 
 
 def ping_status(state: str) -> int:

@@ -113,14 +113,14 @@ def parse_json(body: bytes) -> Any:
 
 def _why(body: bytes, error: ValueError | RecursionError) -> str:
     """Return why a body can't be read, without a word of it."""
-    if not body.strip():
-        return "it is empty"
-    if body.startswith(_GZIP):
-        return "it is compressed; send it as it is"
-    if body.startswith(b"--"):
-        return "it looks like a form (multipart); send application/json"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+    for is_so, why in (
+        (not body.strip(), "it is empty"),
+        (body.startswith(_GZIP), "it is compressed; send it as it is"),
+        (body.startswith(b"--"), "it looks like a form (multipart); send application/json"),
+        (isinstance(error, RecursionError), "it is nested too deeply"),
+    ):
+        if is_so:
+            return why
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start + 1} is not UTF-8"
     if isinstance(error, json.JSONDecodeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
@@ -95,7 +95,7 @@ class HttpServer:
 
     Args:
         app: The ASGI application.
-        listener: See `listen`; closed by the server.
+        listener: See `worker.serving.http_api.listener.listen`; closed by the server.
     """
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
@@ -137,22 +137,3 @@ class HttpServer:
         self.stop()
         if self._thread is not None:
             self._thread.join(GRACE_S + 1)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0: the system chooses.
-
-    Raises:
-        OSError: it can't be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=1024)
-    # Connections inherit it. asyncio sets it only on sockets whose protocol is named, and without it the body of an
-    # answer waits 40 ms for the client to acknowledge its head.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def listening_problem(error: OSError) -> str:
-    """Return why a port can't be listened on, for an error message."""
-    return error.strerror or str(error)
