@@ -88,6 +88,17 @@ def test_a_check_of_one_s_own_refuses_pictures(tmp_path: Path, monkeypatch: pyte
     assert "images" in passed, passed
 
 
+def test_a_judge_of_one_s_own_scores_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load("studio_judges.py", monkeypatch)
+    with running_host(tmp_path, {"JUDGES": "studio_judges:brightness"}) as host:
+        worker = Worker(host)
+        passed = worker.run(accept={"count": 1, "judges": [{"name": "brightness", "least": 0}]})
+        rejected = worker.run(accept={"count": 1, "at_most": 1, "judges": [{"name": "brightness", "least": 1}]})
+    (score,) = (row["brightness"]["score"] for row in passed["judged"])
+    assert 0 < score < 1, passed
+    assert rejected["images"] == [], rejected
+
+
 def test_a_kind_of_job_is_answered_and_its_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roll = load("worker/jobs/kinds/roll.py", monkeypatch)
     monkeypatch.setitem(kinds.KINDS, "roll", roll.Roll)
@@ -118,6 +129,7 @@ def test_every_example_of_a_kind_is_used_here() -> None:
         "mirror.py",
         "webdav.py",
         "studio_checks.py",
+        "studio_judges.py",
         "roll.py",
         "bot.py",
     }
