@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,21 @@ def test_a_hash_alone_is_the_model_whose_hash_it_is_once_that_is_known(worker: W
     assert worker.run(checkpoint=digits)["applied"]["checkpoint"] in {"Other_v1", "juggernaut"}
 
 
+def test_a_hash_alone_is_found_in_files_that_nobody_has_measured(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    models.model_folders(root)
+    unmeasured = root / "checkpoints" / "XL_v1.safetensors"
+    whole = hashlib.sha256(unmeasured.read_bytes()).hexdigest()
+    with running_host(tmp_path, {"RERUNS": "0"}) as host:
+        own = Worker(host)
+        for digits in (whole[:10], whole.upper()):
+            assert own.run(checkpoint=digits, width=768, height=768)["applied"]["checkpoint"] == "XL_v1"
+        told = own.run(checkpoint="0123456789")
+        assert told["error_code"] == "model_not_found"
+    written = json.loads((root / "cache_registry.json").read_text(encoding="utf-8"))
+    assert whole in json.dumps(written)
+
+
 @pytest.mark.parametrize("name", ["SDXL_juggernaut", "SDXL\\juggernaut.safetensors", "SDXL/juggernaut", "juggernaut"])
 def test_a_file_in_a_folder_is_known_by_each_of_its_names(worker: Worker, name: str) -> None:
     assert worker.run(checkpoint=name)["applied"]["checkpoint"] == "juggernaut"
@@ -133,7 +149,11 @@ def test_mistakes_in_fields_and_in_names_come_at_once(worker: Worker) -> None:
 WRONG_UNITS: dict[str, Any] = {
     "width": 63,
     "controlnet": [{"model": "control_v11p_sd15_cany", "module": "cany", "input_image": "AAAA" * 20, "weight": 9}],
-    "alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face_full", "ad_conf": 30, "ad_sampler": "Eulr"}]}},
+    "alwayson_scripts": {
+        "ADetailer": {
+            "args": [True, {"ad_model": "face_full", "ad_conf": 30, "ad_use_sampler": True, "ad_sampler": "Eulr"}]
+        }
+    },
     "loras": [{"name": "nowhere", "scale": "much"}],
 }
 IN_UNITS = {

@@ -21,7 +21,7 @@ from worker.models.sources.references import connect_sources
 from worker.models.volume.eviction import Evictor
 from worker.models.volume.hf_cache import cached_models, link_cached, link_misplaced
 from worker.models.volume.in_use import UsageMarkers
-from worker.models.volume.integrity import Quarantine, measure
+from worker.models.volume.integrity import HashSearch, Quarantine, measure
 from worker.models.volume.inventory import Inventory, ListedModels
 from worker.models.volume.layout import Volume, file_stamp
 from worker.models.volume.leases import LeaseTable, this_process
@@ -29,6 +29,7 @@ from worker.models.volume.model import LocalModel, describe
 from worker.models.volume.model_resolver import (
     Resolution,
     damaged,
+    hash_in,
     not_found,
     nothing_in,
     other_content,
@@ -94,6 +95,7 @@ class ModelStore:
         owner = this_process()
         self.availability = self.inventory.availability
         self.quarantine = Quarantine(self.inventory)
+        self._hashes = HashSearch(self.inventory)
         self.marks = UsageMarkers(self.volume.store / "uses", owner)
         self.space = Evictor(
             self.inventory, self.marks, floor=settings.model_free_bytes, evict=settings.model_evict, wall=now
@@ -257,6 +259,15 @@ class ModelStore:
             )
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
+
+    def learns_hash(self, ref: ModelRef, kind: ModelKind) -> bool:
+        """Return whether a reference that is a checkpoint's hash alone turns out to be that of a file. Reads files.
+
+        Raises:
+            VolumeUnavailable: files are being read for another one.
+        """
+        digits = hash_in(ref.ref) if kind == "checkpoint" and ref.url is None else None
+        return digits is not None and self._hashes.find(digits, kind)
 
     def not_found(self, resolution: Resolution, ref: ModelRef, *, path: str = "") -> ModelNotFound:
         """Return the error for a name that nobody knows, with what was probably meant.

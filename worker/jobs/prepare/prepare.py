@@ -326,8 +326,11 @@ def _on_the_volume(
         except InvalidInput as error:
             wrong += error.problems
             continue
+        known = file is not None or choice.locators or resolved_models.is_listed(want, catalog, store.volume)
+        if not known and store.learns_hash(want.ref, want.kind):
+            file = store.find(want.ref, want.kind, path=want.path)
         models.append(replace(want, file=file))
-        if file is None and not choice.locators and not resolved_models.is_listed(want, catalog, store.volume):
+        if not known and file is None:
             unknown.append(_unknown(store.not_found(choice, want.ref), want, catalog))
     return models, unknown, wrong
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from worker.errors import VolumeUnavailable
 from worker.models.format.filenames import short_hash
 from worker.models.format.safetensors import LENGTH_BYTES, SAFETENSORS, BrokenHeader, check_pickle_start, read_header
 from worker.models.volume.availability import is_broken
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.models.volume.inventory import Inventory
+    from worker.models.volume.layout import ModelFile
     from worker.models.volume.model import LocalModel
     from worker.settings import ModelKind
 
 _BLOCK = 4 * 1024 * 1024
+_SEARCH_WAIT_S = 5.0
+"""For another search to end; it may take minutes, in which no more threads of jobs may wait."""
 
 
 def sha256_of(path: Path) -> str:
@@ -51,7 +56,7 @@ def damage_of(path: Path) -> str | None:
     return None
 
 
-def measure(inventory: Inventory, model: LocalModel) -> str:
+def measure(inventory: Inventory, model: LocalModel | ModelFile) -> str:
     """Measure a file that nobody has measured as it is now, and write the result down, so that it is done once.
 
     One that was replaced by another of the same size does not come from where the old one came from.
@@ -65,6 +70,39 @@ def measure(inventory: Inventory, model: LocalModel) -> str:
         written = inventory.written_hash(model.key)
         inventory.record(entry if written in {None, digest} else replace(entry, source=None, also=(), etag=None))
     return digest
+
+
+class HashSearch:
+    """Search for a file by its hash among those whose hashes nobody knows. Each is read once: its hash is written down.
+
+    Args:
+        inventory: Of the volume.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._reading = threading.Lock()
+
+    def find(self, digits: str, kind: ModelKind) -> bool:
+        """Return whether a file of `kind` is found to have a hash that begins with `digits`. Reads whole files.
+
+        Raises:
+            VolumeUnavailable: another search goes on; when it is over, the hash is known or there is no such file.
+        """
+        if not self._reading.acquire(timeout=_SEARCH_WAIT_S):
+            raise VolumeUnavailable(
+                f"the files of the volume are being read for another hash than {digits}",
+                hint="Name the model by its file, or try again: each file is read once.",
+            )
+        try:
+            unread = [file for file in self._inventory.volume.files(kind) if self._hash_of(file) is None]
+            hashes = (measure(self._inventory, file) for file in sorted(unread, key=lambda file: file.size))
+            return any(found.startswith(digits) for found in hashes)
+        finally:
+            self._reading.release()
+
+    def _hash_of(self, file: ModelFile) -> str | None:
+        return self._inventory.entry(file).sha256
 
 
 def complaint(path: Path, *, sha256: str | None) -> str | None:

@@ -181,10 +181,16 @@ def _same_content(ref: ModelRef, there: Mapping[str, Entry]) -> str | None:
     return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(ref.sha256)), None)
 
 
+def hash_in(name: str) -> str | None:
+    """Return the hash that a name is, whole or its first 10 digits; None for any other name."""
+    digits = name.strip().lower()
+    return digits if len(digits) in _HASH_LENGTHS and set(digits) <= _HEX else None
+
+
 def _with_hash(wanted: str, there: Mapping[str, Entry]) -> str | None:
     """Return the file that a hash alone names, whole or its first 10 digits, as the WebUI takes it for a checkpoint."""
-    digits = wanted.lower()
-    if len(digits) not in _HASH_LENGTHS or not set(digits) <= _HEX:
+    digits = hash_in(wanted)
+    if digits is None:
         return None
     return next((e.file for e in there.values() if e.sha256 is not None and e.sha256.startswith(digits)), None)
 
