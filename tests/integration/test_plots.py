@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
+
+from worker.contract.parse import xyz_axes
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker
@@ -94,6 +97,26 @@ def test_a_dry_run_shows_a_request_for_each_cell(worker: Worker) -> None:
     answer = worker.run_job({"input": {"type": "validate", "job": job}})
     assert [request["body"]["steps"] for request in answer["requests"]] == [2, 3]
     assert answer["cost"]["steps"] == 5
+
+
+@pytest.mark.parametrize("is_img2img", [False, True])
+def test_the_axes_have_the_numbers_that_the_webui_gives_them(worker: Worker, *, is_img2img: bool) -> None:
+    scripts = [each for each in worker.host.backend.catalog.script_info if each["is_img2img"] is is_img2img]
+    (choices,) = (each["args"][0]["choices"] for each in scripts if each["name"] == "x/y/z plot")
+    kind = "img2img" if is_img2img else "txt2img"
+    assert choices == [name for name, only in xyz_axes.AXES if only in {None, kind}]
+
+
+def test_a_plot_asked_for_as_of_the_webui_comes_with_its_sheet_first(worker: Worker) -> None:
+    small = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 42}
+    args = [4, "2,3", [], 0, "", [], 0, "", [], True, False, False, False, False, False, False, 0]
+    payload = {**small, "script_name": "X/Y/Z plot", "script_args": args}
+    answer = worker.run_job({"input": {"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": payload}})
+    info = json.loads(answer["info"])
+    assert len(answer["images"]) == 3
+    assert size_of(answer["images"][0])[0] > 128
+    assert [size_of(image) for image in answer["images"][1:]] == [(64, 64)] * 2
+    assert (info["index_of_first_image"], info["all_seeds"], len(info["infotexts"])) == (1, [42] * 3, 3)
 
 
 def test_old_names_of_scripts_do_the_same(worker: Worker) -> None:

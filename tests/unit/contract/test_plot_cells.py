@@ -112,6 +112,23 @@ def test_the_usual_axes_become_a_plot() -> None:
     assert (plot.y.search, plot.y.values) == ("red", ["red", "a, b"])
 
 
+@pytest.mark.parametrize(
+    ("number", "start", "axis"),
+    [(4, {}, "Steps"), (5, {}, "Hires steps"), (6, {}, "CFG Scale"), (41, {}, "Size"), (4.0, {}, "Steps")],
+)
+def test_an_axis_is_known_by_its_number(number: float, start: dict[str, Any], axis: str) -> None:
+    args = [number, "2,3", [], 0, "", [], 0, "", [], True, False, False, False, False, False, False, 0]
+    if axis == "Size":
+        with pytest.raises(InvalidInput, match="width"):
+            job(script_name="x/y/z plot", script_args=args, **start)
+        return
+    found = job(script_name="x/y/z plot", script_args=args, **start)
+    assert found.plot is not None
+    assert found.plot.x is not None
+    assert found.plot.x.values == [2, 3]
+    assert any(f"is the axis {axis!r}" in warning for warning in found.warnings)
+
+
 def test_names_and_texts_on_an_axis_are_no_ranges() -> None:
     args = {"X type": "Prompt S/R", "X values": "red, 1-3", "Y type": "Checkpoint name", "Y values": "2-4, 7"}
     plot = job(script={"name": "x/y/z plot", "args": args}).plot
@@ -125,7 +142,10 @@ def test_names_and_texts_on_an_axis_are_no_ranges() -> None:
     ("args", "path"),
     [
         ({"X type": "Stepz", "X values": "1"}, "script.args.X type"),
-        ({"X type": 4, "X values": "1"}, "script.args.X type"),
+        ({"X type": 42, "X values": "1"}, "script.args.X type"),
+        ({"X type": -1, "X values": "1"}, "script.args.X type"),
+        ({"X type": 4.5, "X values": "1"}, "script.args.X type"),
+        ({"X type": True, "X values": "1"}, "script.args.X type"),
         ({"X type": "Steps"}, "script.args.X values"),
         ({"X type": "Steps", "X values": "1-9[0]"}, "script.args.X values"),
         ({"X type": "Steps", "X values": "1, 900"}, "script.args.X values[1]"),

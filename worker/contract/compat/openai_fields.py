@@ -19,7 +19,7 @@ FORMATS = ("png", "jpeg", "webp", "avif")
 QUALITY_PRESET = "quality-"
 """First part of the name of the operator's preset for a word in `quality`."""
 
-_SIZE = re.compile(r"([0-9]{1,5})\s*x\s*([0-9]{1,5})", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,5})\s*[x\u00d7*]\s*([0-9]{1,5})", re.ASCII)
 _SIDE_STEP, _SHORTEST_SIDE, _LONGEST_SIDE = 8, 64, 2048
 _OPENAI_MODEL = re.compile(r"(dall-e|gpt-image|chatgpt-image)\b.*", re.IGNORECASE)
 _QUALITIES = ("low", "medium", "high", "xhigh", "max", "hd")
@@ -153,7 +153,8 @@ def _quality(request: OpenAIRequest, presets: Collection[str]) -> list[str]:
 
 
 def _size(request: OpenAIRequest, *, of_start_picture: bool) -> None:
-    size = request.take_word("size")
+    given = request.given.get("size")
+    size = request.take_word("size") if isinstance(given, str) or is_nothing(given) else shown(request.take("size"))
     if size in {None, "auto"}:
         is_open = not any(request.says(name) for name in ("width", "height", "recommended"))
         if is_open and not of_start_picture:
@@ -161,7 +162,8 @@ def _size(request: OpenAIRequest, *, of_start_picture: bool) -> None:
         return
     found = _SIZE.fullmatch(size or "")
     if found is None:
-        request.problem("size", f'must be "auto" or WIDTHxHEIGHT such as "1024x1024", not {shown(size)}')
+        said = shown(size) if isinstance(given, str) else size
+        request.problem("size", f'must be "auto" or WIDTHxHEIGHT such as "1024x1024", not {said}')
         return
     width, height = int(found[1]), int(found[2])
     near = _nearest_size(width, height)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from worker.contract.compat.client_form import Form, Translation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from worker.contract.compat.client_form import Cache
 
@@ -125,8 +125,24 @@ def generation_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the WebUI's answer to a request for pictures, by ours."""
     info = answer.get("info", {})
     earlier = [image for stage in answer.get("stages") or () for image in stage.get("images") or ()]  # of Loopback
+    cells = [part for part in answer.get("parts") or () if "cell" in part]
+    if cells and isinstance(answer.get("grid"), str):
+        earlier, info = [answer["grid"]], _with_sheet(info, [part.get("info") or {} for part in cells])
     return {
         "images": [*earlier, *answer.get("images", ())],
         "parameters": answer.get("parameters", {}),
         "info": info if isinstance(info, str) else json.dumps(info, ensure_ascii=False),
+    }
+
+
+_PER_PICTURE = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts")
+
+
+def _with_sheet(info: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return `info` of a plot as the WebUI has it: its sheet comes first, and counts as the first cell's picture."""
+    lists = {name: [entry for cell in cells for entry in cell.get(name) or ()] for name in _PER_PICTURE}
+    return {
+        **info,
+        **{name: [*entries[:1], *entries] for name, entries in lists.items()},
+        "index_of_first_image": 1,
     }

@@ -8,7 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from worker.common.suggestions import nearest
-from worker.contract.base.json_guard import word
+from worker.contract.base.json_guard import shown, word
 from worker.errors import Problem
 
 if TYPE_CHECKING:
@@ -53,6 +53,53 @@ _AXIS_FIELDS: Mapping[str, str] = {
     "unipc order": "override_settings.uni_pc_order",
 }
 """Axis of the x/y/z plot → the job's field."""
+AXES: tuple[tuple[str, str | None], ...] = (
+    ("Nothing", None),
+    ("Seed", None),
+    ("Var. seed", None),
+    ("Var. strength", None),
+    ("Steps", None),
+    ("Hires steps", "txt2img"),
+    ("CFG Scale", None),
+    ("Image CFG Scale", "img2img"),
+    ("Prompt S/R", None),
+    ("Prompt order", None),
+    ("Sampler", None),
+    ("Hires sampler", "txt2img"),
+    ("Checkpoint name", None),
+    ("Negative Guidance minimum sigma", None),
+    ("Sigma Churn", None),
+    ("Sigma min", None),
+    ("Sigma max", None),
+    ("Sigma noise", None),
+    ("Schedule type", None),
+    ("Schedule min sigma", None),
+    ("Schedule max sigma", None),
+    ("Schedule rho", None),
+    ("Beta schedule alpha", None),
+    ("Beta schedule beta", None),
+    ("Eta", None),
+    ("Clip skip", None),
+    ("Denoising", None),
+    ("Initial noise multiplier", None),
+    ("Extra noise", None),
+    ("Hires upscaler", "txt2img"),
+    ("Cond. Image Mask Weight", "img2img"),
+    ("VAE", None),
+    ("Styles", None),
+    ("UniPC Order", None),
+    ("Face restore", None),
+    ("Token merging ratio", None),
+    ("Token merging ratio high-res", None),
+    ("Always discard next-to-last sigma", None),
+    ("SGM noise multiplier", None),
+    ("Refiner checkpoint", None),
+    ("Refiner switch at", None),
+    ("RNG source", None),
+    ("FP8 mode", None),
+    ("Size", None),
+)
+"""Axes of A1111 v1.10.1 in its order, and the kind of job that has them alone: its API names them by number."""
 _OTHER_AXES = {
     "prompt order": 'plot: {"x": {"field": "prompt", "values": [...]}}',
     "size": 'plot: {"x": {"field": "width", ...}, "y": {"field": "height", ...}}',
@@ -90,12 +137,9 @@ def read_xyz_plot(normal: Normal, args: dict[str, Any], path: str) -> None:
     """
     plot: dict[str, Any] = {}
     for axis in ("X", "Y", "Z"):
-        kind = args.get(f"{axis} type", 0)
-        if kind == 0 or (isinstance(kind, str) and word(kind) in {"", "nothing"}):
-            continue
         place = f"{path}.{axis} type"
-        if not isinstance(kind, str):
-            normal.problems.append(Problem(place, "is a number that differs between workers; send plot, or its name"))
+        kind = _kind(normal, args.get(f"{axis} type", 0), place)
+        if kind is None:
             continue
         numeric = _AXIS_FIELDS.get(word(kind), _SEARCH) not in _TEXT_FIELDS
         values = args.get(f"{axis} values list") or _values(args.get(f"{axis} values"), numeric=numeric)
@@ -113,6 +157,28 @@ def read_xyz_plot(normal: Normal, args: dict[str, Any], path: str) -> None:
         plot["legend"] = False
     if not normal.problems:
         normal.put("plot", plot, path)
+
+
+def _kind(normal: Normal, given: object, place: str) -> str | None:
+    """Return the name of an axis, None for one that is not there or not known."""
+    if given == 0 or word(given) == "nothing" or given == "":
+        return None
+    if isinstance(given, str):
+        return given
+    name = _axis_name(given, is_img2img="init_images" in normal.fields)
+    if name is None:
+        message = f"must be the name of an axis, or its number in A1111 v1.10.1, not {shown(given)}"
+        normal.problems.append(Problem(place, message))
+    else:
+        normal.warnings.append(f"{place}: {shown(given)} is the axis {name!r} of A1111 v1.10.1")
+    return name
+
+
+def _axis_name(number: object, *, is_img2img: bool) -> str | None:
+    """Return the axis of this number on the WebUI's screen; extensions put theirs behind its own."""
+    names = [name for name, only in AXES if only in {None, "img2img" if is_img2img else "txt2img"}]
+    is_whole = type(number) is int or (isinstance(number, float) and number.is_integer())
+    return names[int(number)] if is_whole and 0 <= number < len(names) else None  # type: ignore[operator,call-overload]  # a number
 
 
 def _axis(normal: Normal, kind: str, values: Sequence[Any] | None, path: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -11,8 +10,8 @@ from starlette.responses import Response
 from worker.common.strict_json import encode
 from worker.contract.base.json_guard import shown
 from worker.contract.compat import openai
+from worker.errors import ModelNotFound, Problem
 from worker.serving.gateway import MODELS, JobError, cancelled_with_client, result_or_cancel
-from worker.serving.http_api.api_errors import RequestRefused
 from worker.serving.http_api.application import Api
 from worker.serving.openai.events import EventResponse, JobEvents
 from worker.serving.openai.form import read_fields
@@ -69,9 +68,9 @@ class _ImageRoutes:
         async def model(model: str) -> Response:
             found = next((entry for entry in (await self._models())["data"] if entry["id"] == model), None)
             if found is None:
-                raise RequestRefused(
-                    HTTPStatus.NOT_FOUND, f"there is no model {shown(model)}; GET /v1/models lists all"
-                )
+                problem = Problem("model", f"there is no model {shown(model)}; GET /v1/models lists all")
+                missing = ModelNotFound(problem.message, details={"problems": [problem.to_json()]})
+                raise OpenAIError(JobError(missing.to_answer()))
             return _json(found)
 
         return router
