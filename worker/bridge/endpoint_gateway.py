@@ -109,6 +109,10 @@ def _changes_models(job_input: Mapping[str, Any]) -> bool:
 
 def deliverable(job_input: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a job whose pictures may come as links where they are too large for an answer: the bridge fetches them."""
+    payload = job_input.get("payload")
+    output = payload.get("output") if isinstance(payload, dict) else None
+    if isinstance(payload, dict) and isinstance(output, dict) and output.get("delivery") == "base64":
+        return {**job_input, "payload": {**payload, "output": {**output, "delivery": "auto"}}}
     fields = job_input.get(openai.INPUT)
     if not isinstance(fields, dict) or fields.get("response_format") not in {None, "", "b64_json"}:
         return job_input

@@ -10,6 +10,7 @@ import pytest
 import webuiapi  # type: ignore[import-untyped]  # the package has no types
 
 from tests.support.served import CANNY, base64_png, decoded, picture
+from tests.support.webui_calls import CALLS
 
 if TYPE_CHECKING:
     from tests.support.served import Served
@@ -90,6 +91,11 @@ def test_png_info_reads_the_picture_back(api: webuiapi.WebUIApi) -> None:
     image = api.txt2img(prompt="a cat", **SMALL).image
     assert api.png_info(image).info.startswith("a cat\nSteps: 4")
     assert api.png_info(picture()).info == ""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_gives_what_the_webui_itself_gives(served: Served, api: webuiapi.WebUIApi, call: str) -> None:
+    assert CALLS[call](api) == CALLS[call](webuiapi.WebUIApi(port=int(served.webui.rpartition(":")[2])))
 
 
 @pytest.mark.parametrize(
