@@ -7,7 +7,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from worker.contract.operator.presets import Preset, PresetsInvalid, read_presets
-from worker.contract.operator.prompt_policy import PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.operator.prompt_policy import DEFAULT_STEPS, PolicyInvalid, Rule, enforce, judge, read_policy
+from worker.contract.operator.prompt_schedule import Steps
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
 from worker.contract.types.job import Txt2Img
 from worker.errors import SettingsInvalid
@@ -69,7 +70,16 @@ class OperatorConfig:
         for number, lora in enumerate(job.loras or ()):
             if isinstance(lora.trigger_words, list):
                 texts.append((f"{job.path('loras')}[{number}].trigger_words", ", ".join(lora.trigger_words)))
-        return enforce(judge(texts, self.rules))
+        return enforce(judge(texts, self.rules, passes=_passes(job)))
+
+
+def _passes(job: Generation) -> tuple[Steps, ...]:
+    """Return the passes in which the prompts of a job are used."""
+    steps = job.steps or DEFAULT_STEPS
+    found = [Steps(steps), *(Steps(unit.steps) for unit in job.adetailer or () if unit.steps)]
+    if isinstance(job, Txt2Img) and job.enable_hr:
+        found.append(Steps(job.hr_second_pass_steps or steps, before=steps, part=1.0))
+    return tuple(dict.fromkeys(found))
 
 
 def _with_main(prompt: str | None, main: str | None) -> str:

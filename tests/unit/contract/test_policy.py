@@ -10,6 +10,7 @@ import yaml
 
 from worker.contract.base.limits import Limits
 from worker.contract.operator.prompt_policy import PolicyInvalid, enforce, judge, read_policy
+from worker.contract.operator.prompt_schedule import Steps
 from worker.contract.parse.job_parser import cells_of, parse_job
 from worker.contract.types.job import Generation
 from worker.errors import InvalidInput
@@ -56,6 +57,43 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
         enforce(found)
     assert caught.value.problems[0].path == "prompt"
     assert "john" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "[john:jane:0.5] doe",
+        "[jane:john:0.5] doe",
+        "john [x::0] doe",
+        "[:john:49] doe",
+        "[john|jane|jim] doe",
+        "[a|b|c|d|e|f|john] doe",
+        "jo[hn:x:3] doe",
+        "[john:x:0.9] [y:doe:0.1]",
+        "[[john:x:.9]|y] doe",
+        "([john:x:.9]:1.2) doe",
+    ],
+)
+def test_a_term_that_stands_there_at_one_step_alone_is_found(prompt: str) -> None:
+    assert [one.rule for one in judge([("prompt", prompt)], RULES)] == ["people"]
+
+
+@pytest.mark.parametrize("prompt", ["[john:x:0.1] [y:doe:0.9]", "[john|x] [y|doe]", "[jane:jim:0.5] doe", "[john] [x]"])
+def test_words_that_never_stand_together_are_fine(prompt: str) -> None:
+    assert judge([("prompt", prompt)], RULES) == []
+
+
+def test_a_second_pass_counts_on_from_the_first() -> None:
+    only_then = "[jane:john:1.5] [y:doe:1.2]"
+    assert judge([("prompt", only_then)], RULES) == []
+    assert judge([("prompt", only_then)], RULES, passes=(Steps(20), Steps(10, before=20, part=1.0)))
+
+
+@pytest.mark.parametrize("prompt", ["[a|b]" * 3000, "[a|b|c|d|e|f|g]" * 900 + "[a|b]", "[" * 20_000, "[a:b:1" * 3000])
+def test_a_prompt_of_nothing_but_changes_is_judged_in_time(prompt: str) -> None:
+    began = time.monotonic()
+    judge([("prompt", prompt)], RULES, limit_s=0.2)
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ From YAML::
 
 Texts are judged as the model is given them: cleaned by ftfy and without HTML entities, as the text encoder does, and
 without case, accents, control and invisible characters and the WebUI's own marks. Terms match whole words, whatever
-digits or marks stand beside or between them. The rules see the prompts after wildcards were filled in. A refused job is
-told the rule's name, never its terms.
+digits or marks stand beside or between them. A prompt that changes on the way is judged as it is at each step. The rules
+see the prompts after wildcards were filled in. A refused job is told the rule's name, never its terms.
 
 Patterns are matched by `regex`, which reads what `re` reads and can be told when to stop, in any thread.
 """
@@ -28,6 +28,7 @@ import regex
 import yaml
 
 from worker.common.clock import running
+from worker.contract.operator.prompt_schedule import Steps, texts_of
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 Action = Literal["refuse", "flag"]
 JUDGE_S = 0.5
 """For all rules on all texts of a job; a pattern that backtracks must not hold up everybody else's jobs."""
+DEFAULT_STEPS = 50
+"""A1111's, where a request names none."""
 _SPACE = re.compile(r"\s+")
 _TAG = re.compile(r"<\w+:[^<>]*>")
 _PARTING = re.compile(r"\[(?:SEP|SKIP)\]|\bBREAK\b|\|")
@@ -142,25 +145,44 @@ def _readings(text: str) -> set[str]:
 
 
 def judge(
-    texts: Iterable[tuple[str, str | None]], rules: Sequence[Rule], *, limit_s: float = JUDGE_S
+    texts: Iterable[tuple[str, str | None]],
+    rules: Sequence[Rule],
+    *,
+    passes: tuple[Steps, ...] = (Steps(DEFAULT_STEPS),),
+    limit_s: float = JUDGE_S,
 ) -> list[PolicyMatch]:
     """Return the rules that `texts`, ``(path in the job, prompt)``, meet, each at most once per text.
 
-    Where the rules take longer than `limit_s` altogether, the one that did not end is found too, in any thread.
+    Args:
+        texts: The prompts.
+        rules: The operator's.
+        passes: Those that the prompts are used in.
+        limit_s: Where the rules take longer altogether, the one that did not end is found too, in any thread.
     """
     if not rules:
         return []
     found: list[PolicyMatch] = []
     end = running() + limit_s
     for path, text in texts:
-        readings = _readings(text) if text else set()
-        for rule in rules:
-            try:
+        rule = rules[0]
+        try:
+            readings = _every_reading(text, passes, end) if text else set()
+            for rule in rules:
                 if _meets(rule, readings, end):
                     found.append(PolicyMatch(rule.name, rule.action, path))
-            except TimeoutError:
-                return [*found, PolicyMatch(rule.name, "refuse", path, unjudged=True)]
+        except TimeoutError:
+            return [*found, PolicyMatch(rule.name, "refuse", path, unjudged=True)]
     return found
+
+
+def _every_reading(text: str, passes: tuple[Steps, ...], end: float) -> set[str]:
+    """Return the readings of a prompt and of all that it becomes. Raises TimeoutError where that takes beyond `end`."""
+    readings = _readings(text)
+    for each in texts_of(text, passes):
+        if running() > end:
+            raise TimeoutError
+        readings |= _readings(each)
+    return readings
 
 
 def _meets(rule: Rule, readings: Iterable[str], end: float) -> bool:
