@@ -157,10 +157,10 @@ class Executor:
     async def apply(self, remedy: Remedy, failure: Failure) -> None:
         """Give the WebUI its remedy; a restart is begun, not waited for. The GPU is held."""
         if remedy is Remedy.INTERRUPT:
-            await self.backend.calm()
+            await self.backend.interrupt()
         elif remedy is Remedy.UNLOAD:
             try:
-                await self.backend.free()
+                await self.backend.unload_model()
             except WorkerError as error:
                 await self.thread(self.backend.abandon, f"its caches could not be freed: {error.message}")
         elif remedy is Remedy.RESTART:

@@ -340,11 +340,11 @@ class Backend:
     def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
         return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - running()))
 
-    async def calm(self) -> bool:
+    async def interrupt(self) -> bool:
         """Interrupt whatever runs until nothing does; return False where it had to be abandoned."""
-        return await self._thread(self._calm)
+        return await self._thread(self._interrupt)
 
-    async def free(self) -> None:
+    async def unload_model(self) -> None:
         """Free its caches: the model leaves the GPU and comes back. Never during a job.
 
         Raises:
@@ -371,7 +371,7 @@ class Backend:
         found, self._last_requested_title = self._last_requested_title, request.expect.checkpoint.title
         return found != self._last_requested_title
 
-    def _calm(self) -> bool:
+    def _interrupt(self) -> bool:
         if wait_idle(self.client, limit_s=self.plan.idle_timeout, silence_s=self.plan.silence_patience):
             return True
         self.abandon("it did not become idle")

@@ -52,7 +52,7 @@ async def call_webui(backend: Backend, path: str, body: Mapping[str, Any], *, ti
         return sending.result()
     except WebUIUnreachable:
         if not await loop.run_in_executor(pool, backend.ends, EXIT_SEEN_S):
-            await shielded(backend.calm())  # it may still be at it
+            await shielded(backend.interrupt())  # it may still be at it
         raise
     except WebUIFailed as error:
         raise failures.meaning(error) from error
@@ -60,7 +60,7 @@ async def call_webui(backend: Backend, path: str, body: Mapping[str, Any], *, ti
 
 async def _end(backend: Backend, sending: asyncio.Future[Any]) -> None:
     """Interrupt the request; where its answer was lost on the way, stop waiting for it."""
-    await backend.calm()
+    await backend.interrupt()
     done, _ = await asyncio.wait({sending}, timeout=ANSWER_S)
     if not done:
         backend.client.abort()

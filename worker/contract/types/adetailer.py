@@ -9,51 +9,51 @@ from pydantic import model_validator
 
 from worker.contract.base.json_guard import shown, word
 from worker.contract.base.neutral import is_off
-from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Prompt, Ratio, StrictModel, Switch, optional
 from worker.contract.types.fields import Choice, Number, Whole, mistake
 from worker.contract.types.model_ref import ModelRef  # noqa: TC001 - pydantic reads the annotations
 
 
-class ADetailerUnit(Part):
+class ADetailerUnit(StrictModel):
     """One pass of ADetailer: find, mask, inpaint. Fields may also be written with the extension's `ad_` before them."""
 
-    enabled: Switch | None = knob("Default true.", group="adetailer")
-    model: Name | None = knob("Detector (`face_yolov8n.pt`, `mediapipe_face_full` …).", group="adetailer")
-    prompt: Prompt | None = knob("Empty: the job's; [PROMPT], [SEP], [SKIP] are understood.", group="adetailer")
-    negative_prompt: Prompt | None = knob("Empty: the job's.", group="adetailer")
-    confidence: Ratio | None = knob("Least confidence of a detection; default 0.3.", group="adetailer")
-    mask_filter_method: Annotated[Literal["Area", "Confidence"], Choice()] | None = knob(
+    enabled: Switch | None = optional("Default true.", group="adetailer")
+    model: Name | None = optional("Detector (`face_yolov8n.pt`, `mediapipe_face_full` …).", group="adetailer")
+    prompt: Prompt | None = optional("Empty: the job's; [PROMPT], [SEP], [SKIP] are understood.", group="adetailer")
+    negative_prompt: Prompt | None = optional("Empty: the job's.", group="adetailer")
+    confidence: Ratio | None = optional("Least confidence of a detection; default 0.3.", group="adetailer")
+    mask_filter_method: Annotated[Literal["Area", "Confidence"], Choice()] | None = optional(
         "What mask_k counts by.", group="adetailer"
     )
-    mask_k: Annotated[int, Whole(0, 100)] | None = knob("At most that many detections; 0: all.", group="adetailer")
-    mask_min_ratio: Ratio | None = knob("Least share of the picture.", group="adetailer")
-    mask_max_ratio: Ratio | None = knob("Largest share of the picture.", group="adetailer")
-    dilate_erode: Annotated[int, Whole(-128, 128)] | None = knob("Grow the mask, pixels.", group="adetailer")
-    x_offset: Annotated[int, Whole(-200, 200)] | None = knob("Move the mask, pixels.", group="adetailer")
-    y_offset: Annotated[int, Whole(-200, 200)] | None = knob("Move the mask, pixels.", group="adetailer")
-    mask_merge_invert: Annotated[Literal["None", "Merge", "Merge and Invert"], Choice()] | None = knob(
+    mask_k: Annotated[int, Whole(0, 100)] | None = optional("At most that many detections; 0: all.", group="adetailer")
+    mask_min_ratio: Ratio | None = optional("Least share of the picture.", group="adetailer")
+    mask_max_ratio: Ratio | None = optional("Largest share of the picture.", group="adetailer")
+    dilate_erode: Annotated[int, Whole(-128, 128)] | None = optional("Grow the mask, pixels.", group="adetailer")
+    x_offset: Annotated[int, Whole(-200, 200)] | None = optional("Move the mask, pixels.", group="adetailer")
+    y_offset: Annotated[int, Whole(-200, 200)] | None = optional("Move the mask, pixels.", group="adetailer")
+    mask_merge_invert: Annotated[Literal["None", "Merge", "Merge and Invert"], Choice()] | None = optional(
         "What is done with several masks.", group="adetailer"
     )
-    mask_blur: Annotated[int, Whole(0, 64)] | None = knob("Pixels.", group="adetailer")
-    denoising_strength: Ratio | None = knob("Default 0.4.", group="adetailer")
-    inpaint_only_masked: Switch | None = knob("Default true.", group="adetailer")
-    inpaint_only_masked_padding: Annotated[int, Whole(0, 256)] | None = knob("Pixels.", group="adetailer")
-    inpaint_width: Annotated[int, Whole(64, 2048, 8)] | None = knob("Own size.", group="adetailer")
-    inpaint_height: Annotated[int, Whole(64, 2048, 8)] | None = knob("Own size.", group="adetailer")
-    steps: Annotated[int, Whole(1, 150)] | None = knob("Own steps.", group="adetailer")
-    cfg_scale: Annotated[float, Number(0, 30)] | None = knob("Own CFG scale.", group="adetailer")
-    sampler: Name | None = knob("Own sampler.", group="adetailer")
-    scheduler: Name | None = knob("Own noise schedule.", group="adetailer")
-    noise_multiplier: Annotated[float, Number(0.5, 1.5)] | None = knob("Own noise multiplier.", group="adetailer")
-    clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Own clip skip.", group="adetailer")
-    checkpoint: ModelRef | None = knob("Own checkpoint.", group="adetailer", plain=False)
-    vae: ModelRef | None = knob("Own VAE.", group="adetailer", plain=False)
-    restore_face: Switch | None = knob("Run the face restorer.", group="adetailer")
-    controlnet_model: Name | None = knob("ControlNet inside the pass, or Passthrough.", group="adetailer")
-    controlnet_module: Name | None = knob("Its preprocessor.", group="adetailer")
-    controlnet_weight: Ratio | None = knob("Its strength.", group="adetailer")
-    controlnet_guidance_start: Ratio | None = knob("Share of the steps.", group="adetailer")
-    controlnet_guidance_end: Ratio | None = knob("Share of the steps.", group="adetailer")
+    mask_blur: Annotated[int, Whole(0, 64)] | None = optional("Pixels.", group="adetailer")
+    denoising_strength: Ratio | None = optional("Default 0.4.", group="adetailer")
+    inpaint_only_masked: Switch | None = optional("Default true.", group="adetailer")
+    inpaint_only_masked_padding: Annotated[int, Whole(0, 256)] | None = optional("Pixels.", group="adetailer")
+    inpaint_width: Annotated[int, Whole(64, 2048, 8)] | None = optional("Own size.", group="adetailer")
+    inpaint_height: Annotated[int, Whole(64, 2048, 8)] | None = optional("Own size.", group="adetailer")
+    steps: Annotated[int, Whole(1, 150)] | None = optional("Own steps.", group="adetailer")
+    cfg_scale: Annotated[float, Number(0, 30)] | None = optional("Own CFG scale.", group="adetailer")
+    sampler: Name | None = optional("Own sampler.", group="adetailer")
+    scheduler: Name | None = optional("Own noise schedule.", group="adetailer")
+    noise_multiplier: Annotated[float, Number(0.5, 1.5)] | None = optional("Own noise multiplier.", group="adetailer")
+    clip_skip: Annotated[int, Whole(1, 12)] | None = optional("Own clip skip.", group="adetailer")
+    checkpoint: ModelRef | None = optional("Own checkpoint.", group="adetailer", plain=False)
+    vae: ModelRef | None = optional("Own VAE.", group="adetailer", plain=False)
+    restore_face: Switch | None = optional("Run the face restorer.", group="adetailer")
+    controlnet_model: Name | None = optional("ControlNet inside the pass, or Passthrough.", group="adetailer")
+    controlnet_module: Name | None = optional("Its preprocessor.", group="adetailer")
+    controlnet_weight: Ratio | None = optional("Its strength.", group="adetailer")
+    controlnet_guidance_start: Ratio | None = optional("Share of the steps.", group="adetailer")
+    controlnet_guidance_end: Ratio | None = optional("Share of the steps.", group="adetailer")
 
     @model_validator(mode="before")
     @classmethod

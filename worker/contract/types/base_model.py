@@ -1,4 +1,4 @@
-"""The bricks of the job's types: a closed, immutable model and its fields."""
+"""Base of the job's types: a closed, immutable model, and its optional fields."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Ratio = Annotated[float, Number(0, 1)]
 Switch = Annotated[bool, Flag()]
 
 
-class Part(BaseModel):
-    """A piece of a job: immutable, and closed against unknown fields."""
+class StrictModel(BaseModel):
+    """A model of a part of a job: immutable, and closed against unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def knob(about: str, *, group: str = "picture", plain: bool = True, **more: Any) -> Any:
+def optional(about: str, *, group: str = "picture", plain: bool = True, **more: Any) -> Any:
     """Return an optional field.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
-from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Ratio, StrictModel, Switch, optional
 from worker.contract.types.fields import Choice, Number, Whole, mistake
 from worker.contract.types.picture_ref import Picture  # noqa: TC001 - pydantic reads the annotations
 
@@ -51,17 +51,21 @@ _SCREEN_ONLY = frozenset(
 """Fields of ControlNet's screen, which its exported requests are full of; they mean nothing here."""
 
 
-class ControlNetUnit(Part):
+class ControlNetUnit(StrictModel):
     """One ControlNet."""
 
-    enabled: Switch | None = knob("Default true.", group="controlnet")
-    module: Name | None = knob("Preprocessor (`canny`, `depth_midas`, `openpose` …); default none.", group="controlnet")
-    model: Name | None = knob("ControlNet model by name.", group="controlnet")
-    image: Picture | None = knob("What controls; img2img: default the picture itself.", group="controlnet", plain=False)
-    mask: Picture | None = knob("White: where it acts.", group="controlnet", plain=False)
-    weight: Annotated[float, Number(0, 2)] | None = knob("Strength; default 1.", group="controlnet")
-    guidance_start: Ratio | None = knob("Share of the steps from which it acts.", group="controlnet")
-    guidance_end: Ratio | None = knob("Share of the steps up to which it acts.", group="controlnet")
+    enabled: Switch | None = optional("Default true.", group="controlnet")
+    module: Name | None = optional(
+        "Preprocessor (`canny`, `depth_midas`, `openpose` …); default none.", group="controlnet"
+    )
+    model: Name | None = optional("ControlNet model by name.", group="controlnet")
+    image: Picture | None = optional(
+        "What controls; img2img: default the picture itself.", group="controlnet", plain=False
+    )
+    mask: Picture | None = optional("White: where it acts.", group="controlnet", plain=False)
+    weight: Annotated[float, Number(0, 2)] | None = optional("Strength; default 1.", group="controlnet")
+    guidance_start: Ratio | None = optional("Share of the steps from which it acts.", group="controlnet")
+    guidance_end: Ratio | None = optional("Share of the steps up to which it acts.", group="controlnet")
     resize_mode: (
         Annotated[
             Literal["Just Resize", "Crop and Resize", "Resize and Fill"],
@@ -81,7 +85,7 @@ class ControlNetUnit(Part):
             ),
         ]
         | None
-    ) = knob("How the control picture meets the size; default Crop and Resize.", group="controlnet")
+    ) = optional("How the control picture meets the size; default Crop and Resize.", group="controlnet")
     control_mode: (
         Annotated[
             Literal["Balanced", "My prompt is more important", "ControlNet is more important"],
@@ -97,28 +101,30 @@ class ControlNetUnit(Part):
             ),
         ]
         | None
-    ) = knob("What wins; default Balanced.", group="controlnet")
-    pixel_perfect: Switch | None = knob("Let the extension choose processor_res.", group="controlnet")
-    processor_res: Annotated[int, Whole(-1, 2048)] | None = knob(
+    ) = optional("What wins; default Balanced.", group="controlnet")
+    pixel_perfect: Switch | None = optional("Let the extension choose processor_res.", group="controlnet")
+    processor_res: Annotated[int, Whole(-1, 2048)] | None = optional(
         "Size of the preprocessor; -1: its own.", group="controlnet"
     )
-    threshold_a: Annotated[float, Number(-1, 10_000)] | None = knob(
+    threshold_a: Annotated[float, Number(-1, 10_000)] | None = optional(
         "First number of the preprocessor.", group="controlnet"
     )
-    threshold_b: Annotated[float, Number(-1, 10_000)] | None = knob(
+    threshold_b: Annotated[float, Number(-1, 10_000)] | None = optional(
         "Second number of the preprocessor.", group="controlnet"
     )
-    low_vram: Switch | None = knob("Less memory, slower.", group="controlnet")
-    hr_option: Annotated[Literal["Both", "Low res only", "High res only"], Choice()] | None = knob(
+    low_vram: Switch | None = optional("Less memory, slower.", group="controlnet")
+    hr_option: Annotated[Literal["Both", "Low res only", "High res only"], Choice()] | None = optional(
         "Passes of hires fix in which it acts.", group="controlnet"
     )
-    advanced_weighting: list[Annotated[float, Number(-10, 10)]] | None = knob(
+    advanced_weighting: list[Annotated[float, Number(-10, 10)]] | None = optional(
         "A weight per layer.", group="controlnet", max_length=32
     )
-    effective_region_mask: Picture | None = knob("White: where the result is used.", group="controlnet", plain=False)
-    inpaint_crop_input_image: Switch | None = knob("Crop to the mask.", group="controlnet")
-    union_control_type: Name | None = knob("Of a union model: OpenPose, Depth, …", group="controlnet")
-    pulid_mode: Annotated[Literal["Fidelity", "Extremely style"], Choice()] | None = knob(
+    effective_region_mask: Picture | None = optional(
+        "White: where the result is used.", group="controlnet", plain=False
+    )
+    inpaint_crop_input_image: Switch | None = optional("Crop to the mask.", group="controlnet")
+    union_control_type: Name | None = optional("Of a union model: OpenPose, Depth, …", group="controlnet")
+    pulid_mode: Annotated[Literal["Fidelity", "Extremely style"], Choice()] | None = optional(
         "Of PuLID.", group="controlnet"
     )
 

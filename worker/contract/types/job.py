@@ -14,7 +14,7 @@ from pydantic import Field
 
 from worker.contract.base.paths import as_written
 from worker.contract.types.adetailer import ADetailerUnit  # noqa: TC001 - pydantic reads the annotations
-from worker.contract.types.base_model import Name, Part, Prompt, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Prompt, Ratio, StrictModel, Switch, optional
 from worker.contract.types.composed.acceptance import Acceptance  # noqa: TC001 - as above
 from worker.contract.types.composed.plot import Plot  # noqa: TC001 - as above
 from worker.contract.types.composed.pool import Pool  # noqa: TC001 - as above
@@ -36,47 +36,51 @@ Side = Annotated[int, Whole(64, 2048, 8)]
 Seed = Annotated[int, Whole(-1, LARGEST_SEED)]
 
 
-class Output(Part):
+class Output(StrictModel):
     """Format and delivery of the pictures."""
 
-    format: Annotated[Literal["png", "jpeg", "webp", "avif"], Choice({"jpg": "jpeg"})] | None = knob(
+    format: Annotated[Literal["png", "jpeg", "webp", "avif"], Choice({"jpg": "jpeg"})] | None = optional(
         "Picture format; default png.", group="output"
     )
-    quality: Annotated[int, Whole(1, 100)] | None = knob("Of jpeg, webp (default 95) and avif (85).", group="output")
-    lossless: Switch | None = knob("webp without loss, avif nearly.", group="output")
+    quality: Annotated[int, Whole(1, 100)] | None = optional(
+        "Of jpeg, webp (default 95) and avif (85).", group="output"
+    )
+    lossless: Switch | None = optional("webp without loss, avif nearly.", group="output")
     delivery: (
         Annotated[
             Literal["auto", "base64", "s3", "none"],
             Choice({"inline": "base64", "images": "base64", "url": "s3", "urls": "s3"}),
         ]
         | None
-    ) = knob(
+    ) = optional(
         "Inline, as URLs, or not at all (stored where there is a store, then named in `keys`); default: the "
         "endpoint's setting.",
         group="output",
     )
-    strip_metadata: Switch | None = knob("Leave the generation parameters out of the picture file.", group="output")
-    allow_smaller: Switch | None = knob(
+    strip_metadata: Switch | None = optional("Leave the generation parameters out of the picture file.", group="output")
+    allow_smaller: Switch | None = optional(
         "A picture too large for the answer may be delivered as a smaller format instead of failing.", group="output"
     )
-    thumbnail: Annotated[int, Whole(16, 512)] | None = knob(
+    thumbnail: Annotated[int, Whole(16, 512)] | None = optional(
         "Longest side of a small JPEG of each picture, in `previews`.", group="output"
     )
-    grid: Switch | None = knob("All pictures on one sheet as well, in `grid`, never among `images`.", group="output")
-    blurhash: Switch | None = knob("A blurhash of each picture, in `previews`.", group="output")
-    intermediates: list[Name] | None = knob(
+    grid: Switch | None = optional(
+        "All pictures on one sheet as well, in `grid`, never among `images`.", group="output"
+    )
+    blurhash: Switch | None = optional("A blurhash of each picture, in `previews`.", group="output")
+    intermediates: list[Name] | None = optional(
         "Of a workflow: stages whose pictures are delivered too, in `stages`.", group="output", max_length=16
     )
-    rejected: Annotated[Literal["drop", "store"], Choice()] | None = knob(
+    rejected: Annotated[Literal["drop", "store"], Choice()] | None = optional(
         "Of a job with `accept`: whether rejected pictures are stored too, their keys in `judged`; default drop.",
         group="output",
     )
-    metadata: Switch | None = knob(
+    metadata: Switch | None = optional(
         "The facts about each picture, and a job that makes it again: in `pictures`, and in a store as a JSON file "
         "beside it.",
         group="output",
     )
-    record: Switch | None = knob(
+    record: Switch | None = optional(
         "Store a JSON file beside the pictures that tells how to make them again; its URL is `record`.", group="output"
     )
 
@@ -91,7 +95,7 @@ class _Remarks:
 _NOTHING = _Remarks()
 
 
-class Job(Part):
+class Job(StrictModel):
     """Fields of every kind of job."""
 
     kind: ClassVar[str] = ""
@@ -99,31 +103,31 @@ class Job(Part):
     output: Output = Field(
         default_factory=Output, description="How the pictures come back.", json_schema_extra={"group": "job"}
     )
-    on_mismatch: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = knob(
+    on_mismatch: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = optional(
         "When the WebUI did something else than asked (model, sampler, size, …): fail (default) or warn.",
         group="job",
         plain=False,
     )
-    timeout_s: Annotated[float, Number(1, 86_400)] | None = knob(
+    timeout_s: Annotated[float, Number(1, 86_400)] | None = optional(
         "Deadline of this job, seconds; the endpoint's own deadline holds too.", group="job", plain=False
     )
 
-    cache: Annotated[Literal["use", "refresh", "off", "only"], Choice()] | None = knob(
+    cache: Annotated[Literal["use", "refresh", "off", "only"], Choice()] | None = optional(
         "Whether pictures that this endpoint has made before are taken from its cache: use (default), refresh (made "
         "anew and kept), off, or only (an error where they have to be made). Where RESULT_CACHE is on, and with a "
         "fixed seed.",
         group="job",
         plain=False,
     )
-    preset: list[Name] | None = knob(
+    preset: list[Name] | None = optional(
         "Presets of this endpoint by name, one or several: values for fields that the job leaves out, words and LoRAs.",
         group="job",
         plain=False,
         max_length=8,
     )
-    character: Name | None = knob("A character of this endpoint: a preset of that role.", group="job", plain=False)
-    scene: Name | None = knob("A scene of this endpoint, likewise.", group="job", plain=False)
-    style: Name | None = knob("A style of this endpoint, likewise.", group="job", plain=False)
+    character: Name | None = optional("A character of this endpoint: a preset of that role.", group="job", plain=False)
+    scene: Name | None = optional("A scene of this endpoint, likewise.", group="job", plain=False)
+    style: Name | None = optional("A style of this endpoint, likewise.", group="job", plain=False)
 
     # Not a private attribute, which pydantic takes ten times as long to make and to find: every job asks a dozen times.
     __slots__ = ("_remarks",)
@@ -191,70 +195,70 @@ def _plain_names(kind: type[Job]) -> tuple[str, ...]:
     return tuple(name for name, extra in told.items() if isinstance(extra, dict) and extra.get("plain"))
 
 
-class PromptPart(Part):
+class PromptPart(StrictModel):
     """One of several prompts of a job, with what it changes."""
 
     prompt: Prompt = Field(description="What to draw.")
-    negative_prompt: Prompt | None = knob("What to keep out.")
-    seed: Seed | None = knob("Of its first picture.")
-    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
-    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
-    sampler_name: Name | None = knob("Sampler.")
-    scheduler: Name | None = knob("Noise schedule.")
-    width: Side | None = knob("Pixels, a multiple of 8.")
-    height: Side | None = knob("Pixels, a multiple of 8.")
-    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
-    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
-    clip_skip: Annotated[int, Whole(1, 12)] | None = knob("Layers of CLIP to stop before the end.", plain=False)
-    loras: list[LoraRef] | None = knob("LoRAs instead of the job's.", plain=False, max_length=50)
-    pool: list[Pool] | None = knob("Pools instead of the job's.", plain=False, min_length=1, max_length=10)
+    negative_prompt: Prompt | None = optional("What to keep out.")
+    seed: Seed | None = optional("Of its first picture.")
+    steps: Annotated[int, Whole(1, 150)] | None = optional("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = optional("How closely the prompt is followed.")
+    sampler_name: Name | None = optional("Sampler.")
+    scheduler: Name | None = optional("Noise schedule.")
+    width: Side | None = optional("Pixels, a multiple of 8.")
+    height: Side | None = optional("Pixels, a multiple of 8.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = optional("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = optional("Batches, one after the other.")
+    clip_skip: Annotated[int, Whole(1, 12)] | None = optional("Layers of CLIP to stop before the end.", plain=False)
+    loras: list[LoraRef] | None = optional("LoRAs instead of the job's.", plain=False, max_length=50)
+    pool: list[Pool] | None = optional("Pools instead of the job's.", plain=False, min_length=1, max_length=10)
 
 
-class Refiner(Part):
+class Refiner(StrictModel):
     """A second model that takes over; the same as `refiner_checkpoint` and `refiner_switch_at`."""
 
-    checkpoint: ModelRef | None = knob("Model, like `checkpoint`.", group="refiner")
-    switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+    checkpoint: ModelRef | None = optional("Model, like `checkpoint`.", group="refiner")
+    switch_at: Ratio | None = optional("Share of the steps after which it takes over.", group="refiner")
 
 
 class Generation(Job):
     """Fields of the jobs that diffuse a picture."""
 
     prompt: Prompt = Field("", description="What to draw.", json_schema_extra={"group": "picture", "plain": True})
-    negative_prompt: Prompt | None = knob("What to keep out.")
-    steps: Annotated[int, Whole(1, 150)] | None = knob("Sampling steps.")
-    cfg_scale: Annotated[float, Number(1, 30)] | None = knob("How closely the prompt is followed.")
-    width: Side | None = knob("Pixels, a multiple of 8.")
-    height: Side | None = knob("Pixels, a multiple of 8.")
-    sampler_name: Name | None = knob("Sampler by name, alias or common spelling (`DPM++ 2M Karras`, `euler a`).")
-    scheduler: Name | None = knob("Noise schedule by name or label; wins over one inside `sampler_name`.")
-    seed: Seed | None = knob("Of the first picture, the next ones count up; -1: random.")
-    batch_size: Annotated[int, Whole(1, 1000)] | None = knob("Pictures made at once.")
-    n_iter: Annotated[int, Whole(1, 1000)] | None = knob("Batches, one after the other.")
+    negative_prompt: Prompt | None = optional("What to keep out.")
+    steps: Annotated[int, Whole(1, 150)] | None = optional("Sampling steps.")
+    cfg_scale: Annotated[float, Number(1, 30)] | None = optional("How closely the prompt is followed.")
+    width: Side | None = optional("Pixels, a multiple of 8.")
+    height: Side | None = optional("Pixels, a multiple of 8.")
+    sampler_name: Name | None = optional("Sampler by name, alias or common spelling (`DPM++ 2M Karras`, `euler a`).")
+    scheduler: Name | None = optional("Noise schedule by name or label; wins over one inside `sampler_name`.")
+    seed: Seed | None = optional("Of the first picture, the next ones count up; -1: random.")
+    batch_size: Annotated[int, Whole(1, 1000)] | None = optional("Pictures made at once.")
+    n_iter: Annotated[int, Whole(1, 1000)] | None = optional("Batches, one after the other.")
 
-    seeds: list[Seed] | None = knob(
+    seeds: list[Seed] | None = optional(
         "A seed for each picture, instead of `seed` and the number of pictures.",
         group="variation",
         plain=False,
         min_length=1,
         max_length=1000,
     )
-    prompts: list[PromptPart] | None = knob(
+    prompts: list[PromptPart] | None = optional(
         "Several prompts in one job: texts, or objects with what each changes. One that fails leaves the others.",
         group="variation",
         plain=False,
         min_length=1,
         max_length=MOST_PROMPTS,
     )
-    plot: Plot | None = knob(
+    plot: Plot | None = optional(
         "The job once for each combination of values of its fields, and a sheet of the pictures in `grid`.",
         group="variation",
         plain=False,
     )
-    wildcards: Switch | None = knob(
+    wildcards: Switch | None = optional(
         "Expand `{a|b}` and `__name__` in the prompts, by each picture's seed.", group="variation", plain=False
     )
-    pool: list[Pool] | None = knob(
+    pool: list[Pool] | None = optional(
         "Lines of which each picture draws some, all different, by its seed, behind its prompt: one pool or several.",
         group="variation",
         plain=False,
@@ -262,99 +266,103 @@ class Generation(Job):
         max_length=10,
     )
 
-    accept: Acceptance | None = knob(
+    accept: Acceptance | None = optional(
         "Make picture after picture, seed after seed, and judge them until enough are accepted.",
         group="judging",
         plain=False,
     )
 
-    live_previews: Switch | None = knob(
+    live_previews: Switch | None = optional(
         "The unfinished picture in the progress now and then (a JPEG of at most 512 pixels), where the endpoint allows "
         "it; costs GPU time.",
         group="job",
         plain=False,
     )
 
-    stream: Switch | None = knob(
+    stream: Switch | None = optional(
         "Each picture is told on `/stream` as soon as it is made, before the answer.", group="job", plain=False
     )
 
-    recommended: Switch | None = knob(
+    recommended: Switch | None = optional(
         "Clip skip, size and sampler as the checkpoint's publisher recommends, for what the job leaves out.",
         group="models",
         plain=False,
     )
-    checkpoint: ModelRef | None = knob(
+    checkpoint: ModelRef | None = optional(
         "Model: a name, file, URL or reference, or `{name, url, hash}`; default: the endpoint's.",
         group="models",
         plain=False,
     )
-    vae: ModelRef | None = knob("VAE, like `checkpoint`.", group="models", plain=False)
-    loras: list[LoraRef] | None = knob(
+    vae: ModelRef | None = optional("VAE, like `checkpoint`.", group="models", plain=False)
+    loras: list[LoraRef] | None = optional(
         "LoRAs, stacked in order: names, `{name, url, scale, hash}`, or `{one_of, scale}`.",
         group="models",
         plain=False,
         max_length=50,
     )
-    embeddings: list[ModelRef] | None = knob(
+    embeddings: list[ModelRef] | None = optional(
         "Embeddings that must be there for the prompt to use, like `checkpoint`.",
         group="models",
         plain=False,
         max_length=50,
     )
-    clip_skip: Annotated[int, Whole(1, 12)] | None = knob(
+    clip_skip: Annotated[int, Whole(1, 12)] | None = optional(
         "Layers of CLIP to stop before the end.", group="models", plain=False
     )
 
-    subseed: Seed | None = knob("Variation seed; -1: random.", group="variation")
-    subseed_strength: Ratio | None = knob("0: only `seed`, 1: only `subseed`.", group="variation")
-    seed_resize_from_w: Annotated[int, Whole(-1, 2048)] | None = knob(
+    subseed: Seed | None = optional("Variation seed; -1: random.", group="variation")
+    subseed_strength: Ratio | None = optional("0: only `seed`, 1: only `subseed`.", group="variation")
+    seed_resize_from_w: Annotated[int, Whole(-1, 2048)] | None = optional(
         "Width whose noise is reused; -1 or 0: off.", group="variation"
     )
-    seed_resize_from_h: Annotated[int, Whole(-1, 2048)] | None = knob(
+    seed_resize_from_h: Annotated[int, Whole(-1, 2048)] | None = optional(
         "Height whose noise is reused; -1 or 0: off.", group="variation"
     )
 
-    styles: list[Name] | None = knob("Prompt styles of the WebUI, by name.", group="details", max_length=50)
-    restore_faces: Switch | None = knob("Run the face restorer.", group="details")
-    tiling: Switch | None = knob("A picture that tiles.", group="details")
-    denoising_strength: Ratio | None = knob("How much a picture (or the hires pass) may change.", group="details")
-    eta: Ratio | None = knob("Noise of ancestral samplers and DDIM.", group="details")
-    s_min_uncond: Annotated[float, Number(0, 15)] | None = knob("Skip the negative prompt below.", group="details")
-    s_churn: Annotated[float, Number(0, 100)] | None = knob("Sampler's churn.", group="details")
-    s_tmin: Annotated[float, Number(0, 10)] | None = knob("Sampler's tmin.", group="details")
-    s_tmax: Annotated[float, Number(0, 999)] | None = knob("Sampler's tmax.", group="details")
-    s_noise: Annotated[float, Number(0, 1.1)] | None = knob("Sampler's noise.", group="details")
-    disable_extra_networks: Switch | None = knob("Ignore LoRA tags in the prompt.", group="details")
-    override_settings: dict[str, Any] | None = knob(
+    styles: list[Name] | None = optional("Prompt styles of the WebUI, by name.", group="details", max_length=50)
+    restore_faces: Switch | None = optional("Run the face restorer.", group="details")
+    tiling: Switch | None = optional("A picture that tiles.", group="details")
+    denoising_strength: Ratio | None = optional("How much a picture (or the hires pass) may change.", group="details")
+    eta: Ratio | None = optional("Noise of ancestral samplers and DDIM.", group="details")
+    s_min_uncond: Annotated[float, Number(0, 15)] | None = optional("Skip the negative prompt below.", group="details")
+    s_churn: Annotated[float, Number(0, 100)] | None = optional("Sampler's churn.", group="details")
+    s_tmin: Annotated[float, Number(0, 10)] | None = optional("Sampler's tmin.", group="details")
+    s_tmax: Annotated[float, Number(0, 999)] | None = optional("Sampler's tmax.", group="details")
+    s_noise: Annotated[float, Number(0, 1.1)] | None = optional("Sampler's noise.", group="details")
+    disable_extra_networks: Switch | None = optional("Ignore LoRA tags in the prompt.", group="details")
+    override_settings: dict[str, Any] | None = optional(
         "Options of the WebUI for this job alone, by allow-list.", group="details"
     )
 
-    refiner: Refiner | None = knob("Second model for the last steps.", group="refiner", plain=False)
-    refiner_checkpoint: ModelRef | None = knob("The same by the WebUI's names.", group="refiner", plain=False)
-    refiner_switch_at: Ratio | None = knob("Share of the steps after which it takes over.", group="refiner")
+    refiner: Refiner | None = optional("Second model for the last steps.", group="refiner", plain=False)
+    refiner_checkpoint: ModelRef | None = optional("The same by the WebUI's names.", group="refiner", plain=False)
+    refiner_switch_at: Ratio | None = optional("Share of the steps after which it takes over.", group="refiner")
 
-    controlnet: list[ControlNetUnit] | None = knob("ControlNet units.", group="extensions", plain=False, max_length=10)
-    adetailer: list[ADetailerUnit] | None = knob("ADetailer passes.", group="extensions", plain=False, max_length=10)
-    tiled_diffusion: TiledDiffusion | None = knob("Tiled Diffusion.", group="extensions", plain=False)
-    tiled_vae: TiledVae | None = knob("Tiled VAE.", group="extensions", plain=False)
+    controlnet: list[ControlNetUnit] | None = optional(
+        "ControlNet units.", group="extensions", plain=False, max_length=10
+    )
+    adetailer: list[ADetailerUnit] | None = optional(
+        "ADetailer passes.", group="extensions", plain=False, max_length=10
+    )
+    tiled_diffusion: TiledDiffusion | None = optional("Tiled Diffusion.", group="extensions", plain=False)
+    tiled_vae: TiledVae | None = optional("Tiled VAE.", group="extensions", plain=False)
 
 
-class Hires(Part):
+class Hires(StrictModel):
     """A second pass at a higher size; the same as `enable_hr` and the `hr_` fields."""
 
-    enabled: Switch | None = knob("Default true.", group="hires")
-    scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
-    width: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width.", group="hires")
-    height: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height.", group="hires")
-    upscaler: Name | None = knob("Upscaler by name.", group="hires")
-    steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
-    denoising_strength: Ratio | None = knob("How much the pass may change.", group="hires")
-    checkpoint: ModelRef | None = knob("Other model.", group="hires")
-    sampler: Name | None = knob("Other sampler.", group="hires")
-    scheduler: Name | None = knob("Other noise schedule.", group="hires")
-    prompt: Prompt | None = knob("Other prompt.", group="hires")
-    negative_prompt: Prompt | None = knob("Other negative prompt.", group="hires")
+    enabled: Switch | None = optional("Default true.", group="hires")
+    scale: Annotated[float, Number(1, 8)] | None = optional("By how much; default 2.", group="hires")
+    width: Annotated[int, Whole(0, 8192, 8)] | None = optional("Or to this width.", group="hires")
+    height: Annotated[int, Whole(0, 8192, 8)] | None = optional("Or to this height.", group="hires")
+    upscaler: Name | None = optional("Upscaler by name.", group="hires")
+    steps: Annotated[int, Whole(0, 150)] | None = optional("0: as many as `steps`.", group="hires")
+    denoising_strength: Ratio | None = optional("How much the pass may change.", group="hires")
+    checkpoint: ModelRef | None = optional("Other model.", group="hires")
+    sampler: Name | None = optional("Other sampler.", group="hires")
+    scheduler: Name | None = optional("Other noise schedule.", group="hires")
+    prompt: Prompt | None = optional("Other prompt.", group="hires")
+    negative_prompt: Prompt | None = optional("Other negative prompt.", group="hires")
 
 
 class Txt2Img(Generation):
@@ -362,17 +370,17 @@ class Txt2Img(Generation):
 
     kind: ClassVar[str] = "txt2img"
 
-    type: Annotated[Literal["txt2img"], Choice()] | None = knob("The kind of job.", group="job", plain=False)
+    type: Annotated[Literal["txt2img"], Choice()] | None = optional("The kind of job.", group="job", plain=False)
 
-    hires: Hires | None = knob("Second pass at a higher size.", group="hires", plain=False)
-    enable_hr: Switch | None = knob("The same by the WebUI's names.", group="hires")
-    hr_scale: Annotated[float, Number(1, 8)] | None = knob("By how much; default 2.", group="hires")
-    hr_resize_x: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this width, 0: by scale.", group="hires")
-    hr_resize_y: Annotated[int, Whole(0, 8192, 8)] | None = knob("Or to this height, 0: by scale.", group="hires")
-    hr_upscaler: Name | None = knob("Upscaler by name.", group="hires")
-    hr_second_pass_steps: Annotated[int, Whole(0, 150)] | None = knob("0: as many as `steps`.", group="hires")
-    hr_checkpoint_name: ModelRef | None = knob("Other model, like `checkpoint`.", group="hires", plain=False)
-    hr_sampler_name: Name | None = knob("Other sampler.", group="hires")
-    hr_scheduler: Name | None = knob("Other noise schedule.", group="hires")
-    hr_prompt: Prompt | None = knob("Other prompt; empty: the same.", group="hires")
-    hr_negative_prompt: Prompt | None = knob("Other negative prompt; empty: the same.", group="hires")
+    hires: Hires | None = optional("Second pass at a higher size.", group="hires", plain=False)
+    enable_hr: Switch | None = optional("The same by the WebUI's names.", group="hires")
+    hr_scale: Annotated[float, Number(1, 8)] | None = optional("By how much; default 2.", group="hires")
+    hr_resize_x: Annotated[int, Whole(0, 8192, 8)] | None = optional("Or to this width, 0: by scale.", group="hires")
+    hr_resize_y: Annotated[int, Whole(0, 8192, 8)] | None = optional("Or to this height, 0: by scale.", group="hires")
+    hr_upscaler: Name | None = optional("Upscaler by name.", group="hires")
+    hr_second_pass_steps: Annotated[int, Whole(0, 150)] | None = optional("0: as many as `steps`.", group="hires")
+    hr_checkpoint_name: ModelRef | None = optional("Other model, like `checkpoint`.", group="hires", plain=False)
+    hr_sampler_name: Name | None = optional("Other sampler.", group="hires")
+    hr_scheduler: Name | None = optional("Other noise schedule.", group="hires")
+    hr_prompt: Prompt | None = optional("Other prompt; empty: the same.", group="hires")
+    hr_negative_prompt: Prompt | None = optional("Other negative prompt; empty: the same.", group="hires")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Ratio, StrictModel, Switch, optional
 from worker.contract.types.composed.acceptance import Criteria
 from worker.contract.types.composed.tiles import TILE_FIELDS, TilePrompt, Tiles
 from worker.contract.types.composed.workflow import Continue, Workflow
@@ -34,7 +34,7 @@ class Img2Img(Generation):
 
     kind: ClassVar[str] = "img2img"
 
-    type: Annotated[Literal["img2img"], Choice()] | None = knob("The kind of job.", group="job", plain=False)
+    type: Annotated[Literal["img2img"], Choice()] | None = optional("The kind of job.", group="job", plain=False)
 
     init_images: list[Picture] = Field(
         description="The pictures to start from: base64, data URL, https URL, s3:// or key:.",
@@ -42,24 +42,26 @@ class Img2Img(Generation):
         min_length=1,
         max_length=MOST_PICTURES,
     )
-    resize_mode: Annotated[int, Whole(0, 3, words=_RESIZE_WORDS)] | None = knob(
+    resize_mode: Annotated[int, Whole(0, 3, words=_RESIZE_WORDS)] | None = optional(
         "When width and height are not the picture's: 0 stretch, 1 crop, 2 fill, 3 stretch the latent.", group="start"
     )
-    image_cfg_scale: Annotated[float, Number(0, 30)] | None = knob("For instruct-pix2pix models.", group="start")
-    initial_noise_multiplier: Annotated[float, Number(0, 1.5)] | None = knob("Noise put on the picture.", group="start")
-    tiles: Tiles | None = knob("Redraw the picture tile by tile.", group="start", plain=False)
-    ultimate_upscale: UltimateUpscale | None = knob(
+    image_cfg_scale: Annotated[float, Number(0, 30)] | None = optional("For instruct-pix2pix models.", group="start")
+    initial_noise_multiplier: Annotated[float, Number(0, 1.5)] | None = optional(
+        "Noise put on the picture.", group="start"
+    )
+    tiles: Tiles | None = optional("Redraw the picture tile by tile.", group="start", plain=False)
+    ultimate_upscale: UltimateUpscale | None = optional(
         "Upscale tile by tile with Ultimate SD upscale.", group="extensions", plain=False
     )
 
 
-class Outpaint(Part):
+class Outpaint(StrictModel):
     """Pixels by which the picture grows on each side."""
 
-    left: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
-    right: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
-    top: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
-    bottom: Annotated[int, Whole(0, 1024, 8)] | None = knob("Pixels.", group="outpaint")
+    left: Annotated[int, Whole(0, 1024, 8)] | None = optional("Pixels.", group="outpaint")
+    right: Annotated[int, Whole(0, 1024, 8)] | None = optional("Pixels.", group="outpaint")
+    top: Annotated[int, Whole(0, 1024, 8)] | None = optional("Pixels.", group="outpaint")
+    bottom: Annotated[int, Whole(0, 1024, 8)] | None = optional("Pixels.", group="outpaint")
 
 
 class Inpaint(Img2Img):
@@ -67,26 +69,28 @@ class Inpaint(Img2Img):
 
     kind: ClassVar[str] = "inpaint"
 
-    type: Annotated[Literal["inpaint"], Choice()] | None = knob(  # type: ignore[assignment]  # each kind has its own word
+    type: Annotated[Literal["inpaint"], Choice()] | None = optional(  # type: ignore[assignment]  # each kind has its own word
         "The kind of job.", group="job", plain=False
     )
 
-    mask: Picture | None = knob("White: what is made anew. Fitted to the picture.", group="mask", plain=False)
-    mask_from_alpha: Switch | None = knob(
+    mask: Picture | None = optional("White: what is made anew. Fitted to the picture.", group="mask", plain=False)
+    mask_from_alpha: Switch | None = optional(
         "What is transparent in `mask` is made anew, not what is white, as in OpenAI's API.", group="mask", plain=False
     )
-    outpaint: Outpaint | None = knob("Grow the picture and fill what is new.", group="mask", plain=False)
-    mask_blur: Annotated[int, Whole(0, 64)] | None = knob("Pixels; default 4.", group="mask")
-    mask_blur_x: Annotated[int, Whole(0, 64)] | None = knob("Pixels, across.", group="mask")
-    mask_blur_y: Annotated[int, Whole(0, 64)] | None = knob("Pixels, down.", group="mask")
-    mask_round: Switch | None = knob("Make the mask black and white; default true.", group="mask")
-    inpainting_fill: Annotated[int, Whole(0, 3, words=_FILL_WORDS)] | None = knob(
+    outpaint: Outpaint | None = optional("Grow the picture and fill what is new.", group="mask", plain=False)
+    mask_blur: Annotated[int, Whole(0, 64)] | None = optional("Pixels; default 4.", group="mask")
+    mask_blur_x: Annotated[int, Whole(0, 64)] | None = optional("Pixels, across.", group="mask")
+    mask_blur_y: Annotated[int, Whole(0, 64)] | None = optional("Pixels, down.", group="mask")
+    mask_round: Switch | None = optional("Make the mask black and white; default true.", group="mask")
+    inpainting_fill: Annotated[int, Whole(0, 3, words=_FILL_WORDS)] | None = optional(
         "What is under the mask at first: 0 surroundings, 1 the picture, 2 noise, 3 nothing.", group="mask"
     )
-    inpaint_full_res: Switch | None = knob("Work on the masked part at full size; default true.", group="mask")
-    inpaint_full_res_padding: Annotated[int, Whole(0, 256)] | None = knob("Pixels around it.", group="mask")
-    inpainting_mask_invert: Annotated[int, Whole(0, 1)] | None = knob("1: what is black is made anew.", group="mask")
-    soft_inpainting: SoftInpainting | None = knob("Blend softly.", group="extensions", plain=False)
+    inpaint_full_res: Switch | None = optional("Work on the masked part at full size; default true.", group="mask")
+    inpaint_full_res_padding: Annotated[int, Whole(0, 256)] | None = optional("Pixels around it.", group="mask")
+    inpainting_mask_invert: Annotated[int, Whole(0, 1)] | None = optional(
+        "1: what is black is made anew.", group="mask"
+    )
+    soft_inpainting: SoftInpainting | None = optional("Blend softly.", group="extensions", plain=False)
 
 
 class Upscale(Job, TilePrompt):
@@ -94,29 +98,31 @@ class Upscale(Job, TilePrompt):
 
     kind: ClassVar[str] = "upscale"
 
-    type: Annotated[Literal["upscale"], Choice({"extras": "upscale"})] | None = knob(
+    type: Annotated[Literal["upscale"], Choice({"extras": "upscale"})] | None = optional(
         "The kind of job.", group="job", plain=False
     )
     image: Picture = Field(
         description="The picture: base64, data URL, https URL, s3:// or key:.",
         json_schema_extra={"group": "upscale", "plain": False},
     )
-    resize_mode: Annotated[int, Whole(0, 1)] | None = knob("0: by factor, 1: to a size.", group="upscale")
-    upscaling_resize: Annotated[float, Number(1, 8)] | None = knob("Factor; default 2. Also `scale`.", group="upscale")
-    upscaling_resize_w: Annotated[int, _TARGET] | None = knob("Or this width. Also `width`.", group="upscale")
-    upscaling_resize_h: Annotated[int, _TARGET] | None = knob("Or this height. Also `height`.", group="upscale")
-    upscaling_crop: Switch | None = knob("Crop to the size; default true.", group="upscale")
-    upscaler_1: Name | None = knob("Upscaler by name; default Lanczos. Also `upscaler`.", group="upscale")
-    fallback: Name | None = knob(
+    resize_mode: Annotated[int, Whole(0, 1)] | None = optional("0: by factor, 1: to a size.", group="upscale")
+    upscaling_resize: Annotated[float, Number(1, 8)] | None = optional(
+        "Factor; default 2. Also `scale`.", group="upscale"
+    )
+    upscaling_resize_w: Annotated[int, _TARGET] | None = optional("Or this width. Also `width`.", group="upscale")
+    upscaling_resize_h: Annotated[int, _TARGET] | None = optional("Or this height. Also `height`.", group="upscale")
+    upscaling_crop: Switch | None = optional("Crop to the size; default true.", group="upscale")
+    upscaler_1: Name | None = optional("Upscaler by name; default Lanczos. Also `upscaler`.", group="upscale")
+    fallback: Name | None = optional(
         "Upscaler instead of it where its weights are missing or broken: `Lanczos`.", group="upscale", plain=False
     )
-    tiles: Tiles | None = knob("Redraw the larger picture tile by tile.", group="upscale", plain=False)
-    upscaler_2: Name | None = knob("Second upscaler, mixed in.", group="upscale")
-    extras_upscaler_2_visibility: Ratio | None = knob("How much of it.", group="upscale")
-    gfpgan_visibility: Ratio | None = knob("Face restoration by GFPGAN.", group="upscale")
-    codeformer_visibility: Ratio | None = knob("Face restoration by CodeFormer.", group="upscale")
-    codeformer_weight: Ratio | None = knob("Of CodeFormer.", group="upscale")
-    upscale_first: Switch | None = knob("Upscale before restoring faces.", group="upscale")
+    tiles: Tiles | None = optional("Redraw the larger picture tile by tile.", group="upscale", plain=False)
+    upscaler_2: Name | None = optional("Second upscaler, mixed in.", group="upscale")
+    extras_upscaler_2_visibility: Ratio | None = optional("How much of it.", group="upscale")
+    gfpgan_visibility: Ratio | None = optional("Face restoration by GFPGAN.", group="upscale")
+    codeformer_visibility: Ratio | None = optional("Face restoration by CodeFormer.", group="upscale")
+    codeformer_weight: Ratio | None = optional("Of CodeFormer.", group="upscale")
+    upscale_first: Switch | None = optional("Upscale before restoring faces.", group="upscale")
 
 
 UPSCALE_WORDS = {
@@ -133,7 +139,7 @@ class Interrogate(Job):
 
     kind: ClassVar[str] = "interrogate"
 
-    type: Annotated[Literal["interrogate"], Choice()] | None = knob("The kind of job.", group="job", plain=False)
+    type: Annotated[Literal["interrogate"], Choice()] | None = optional("The kind of job.", group="job", plain=False)
     image: Picture = Field(description="The picture.", json_schema_extra={"group": "picture", "plain": False})
     model: (
         Annotated[
@@ -141,7 +147,7 @@ class Interrogate(Job):
             Choice({"deepbooru": "deepdanbooru", "caption": "clip", "tags": "deepdanbooru"}),
         ]
         | None
-    ) = knob("clip: a caption (default); deepdanbooru: tags.")
+    ) = optional("clip: a caption (default); deepdanbooru: tags.")
 
 
 class ControlMaps(Job):
@@ -162,19 +168,21 @@ class ControlMaps(Job):
         min_length=1,
         max_length=MOST_PICTURES,
     )
-    masks: list[Picture] | None = knob(
+    masks: list[Picture] | None = optional(
         "A mask for each picture, where the preprocessor wants them.",
         group="control_maps",
         plain=False,
         max_length=MOST_PICTURES,
     )
-    processor_res: Annotated[int, Whole(64, 2048)] | None = knob(
+    processor_res: Annotated[int, Whole(64, 2048)] | None = optional(
         "Shorter side of the maps; default 512.", group="control_maps", plain=False
     )
-    threshold_a: Annotated[float, Number(-1, 10_000)] | None = knob(
+    threshold_a: Annotated[float, Number(-1, 10_000)] | None = optional(
         "First number of the preprocessor; default its own.", group="control_maps", plain=False
     )
-    threshold_b: Annotated[float, Number(-1, 10_000)] | None = knob("Second number.", group="control_maps", plain=False)
+    threshold_b: Annotated[float, Number(-1, 10_000)] | None = optional(
+        "Second number.", group="control_maps", plain=False
+    )
 
 
 class PngInfo(Job):
@@ -182,7 +190,7 @@ class PngInfo(Job):
 
     kind: ClassVar[str] = "png_info"
 
-    type: Annotated[Literal["png_info"], Choice({"png-info": "png_info"})] | None = knob(
+    type: Annotated[Literal["png_info"], Choice({"png-info": "png_info"})] | None = optional(
         "The kind of job.", group="job", plain=False
     )
     image: Picture = Field(description="The picture.", json_schema_extra={"group": "picture", "plain": False})
@@ -230,7 +238,7 @@ class Listing(Job):
     type: Annotated[Listed, Choice({"vaes": "vae"})] = Field(
         description="What to list.", json_schema_extra={"group": "job", "plain": False}
     )
-    role: Annotated[Role, Choice()] | None = knob("Of presets: only those of this role.", group="job", plain=False)
+    role: Annotated[Role, Choice()] | None = optional("Of presets: only those of this role.", group="job", plain=False)
 
 
 class Refresh(Job):
@@ -241,7 +249,7 @@ class Refresh(Job):
     type: Annotated[Literal["refresh"], Choice()] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    what: list[Annotated[Literal["checkpoints", "loras", "vae", "embeddings"], Choice()]] | None = knob(
+    what: list[Annotated[Literal["checkpoints", "loras", "vae", "embeddings"], Choice()]] | None = optional(
         "Default: all.", group="job", plain=False, max_length=4
     )
 
@@ -265,20 +273,20 @@ class Prefetch(Job):
     type: Annotated[Literal["prefetch"], Choice({"download": "prefetch"})] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    checkpoint: ModelRef | None = knob("A checkpoint.", group="models", plain=False)
-    vae: ModelRef | None = knob("A VAE.", group="models", plain=False)
-    loras: list[LoraRef] | None = knob("LoRAs.", group="models", plain=False, max_length=50)
-    embeddings: list[ModelRef] | None = knob("Embeddings.", group="models", plain=False, max_length=50)
-    upscalers: list[ModelRef] | None = knob(
+    checkpoint: ModelRef | None = optional("A checkpoint.", group="models", plain=False)
+    vae: ModelRef | None = optional("A VAE.", group="models", plain=False)
+    loras: list[LoraRef] | None = optional("LoRAs.", group="models", plain=False, max_length=50)
+    embeddings: list[ModelRef] | None = optional("Embeddings.", group="models", plain=False, max_length=50)
+    upscalers: list[ModelRef] | None = optional(
         "Upscalers; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
     )
-    controlnets: list[ModelRef] | None = knob(
+    controlnets: list[ModelRef] | None = optional(
         "ControlNets; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
     )
-    detectors: list[ModelRef] | None = knob(
+    detectors: list[ModelRef] | None = optional(
         "ADetailer's detectors; the WebUI lists them when it starts.", group="models", plain=False, max_length=50
     )
-    annotators: list[ModelRef] | None = knob(
+    annotators: list[ModelRef] | None = optional(
         "Weights of ControlNet's preprocessors.", group="models", plain=False, max_length=50
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from worker.contract.types.base_model import knob
+from worker.contract.types.base_model import optional
 from worker.contract.types.fields import Choice
 from worker.contract.types.job import Job
 from worker.contract.types.model_ref import ModelRef
@@ -29,7 +29,9 @@ class ModelsList(Job):
     type: Annotated[Literal["models.list"], Choice()] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    what: list[Annotated[ModelKind, Choice()]] | None = knob("Default: all.", group="models", plain=False, max_length=8)
+    what: list[Annotated[ModelKind, Choice()]] | None = optional(
+        "Default: all.", group="models", plain=False, max_length=8
+    )
 
 
 class ModelsPrefetch(Job):

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError, core_schema
 
 from worker.contract.base.json_guard import LONGEST_TEXT, shown
-from worker.contract.types.base_model import Name, Part, Ratio, Switch, knob
+from worker.contract.types.base_model import Name, Ratio, StrictModel, Switch, optional
 from worker.contract.types.fields import Choice, Number, Whole, mistake
 from worker.contract.types.picture_ref import source_of
 
@@ -54,51 +54,51 @@ class PersonOrPictures:
         return core_schema.no_info_before_validator_function(self.read, either)
 
 
-class FaceCriterion(Part):
+class FaceCriterion(StrictModel):
     """A face has to be that of the references."""
 
     references: Annotated[str | list[str], PersonOrPictures()] = Field(
         description="The name of somebody who was enrolled, or pictures of one person.",
         json_schema_extra={"group": "judging", "plain": False},
     )
-    threshold: Ratio | None = knob(
+    threshold: Ratio | None = optional(
         "Least similarity; default: as enrolled, else 0.45 (0.363 is loose, 0.55 strict).", group="judging", plain=False
     )
-    against: Annotated[Literal["mean", "best", "worst"], Choice({"max": "best", "min": "worst"})] | None = knob(
+    against: Annotated[Literal["mean", "best", "worst"], Choice({"max": "best", "min": "worst"})] | None = optional(
         "What a face is compared with: the mean of the references (default), the most or the least similar one.",
         group="judging",
         plain=False,
     )
 
 
-class QualityCriterion(Part):
+class QualityCriterion(StrictModel):
     """A picture must not be blank, noise, dark, blurred or badly exposed."""
 
-    least: Ratio | None = knob(
+    least: Ratio | None = optional(
         "Least score, 0 to 1; default 0.4. For photographic pictures.", group="judging", plain=False
     )
 
 
-class JudgeCriterion(Part):
+class JudgeCriterion(StrictModel):
     """A judge of this endpoint has to accept the picture."""
 
     name: Name = Field(
         description="`aesthetic`, or a judge of the operator's.", json_schema_extra={"group": "judging", "plain": False}
     )
-    least: Annotated[float, Number(-1e6, 1e6)] | None = knob(
+    least: Annotated[float, Number(-1e6, 1e6)] | None = optional(
         "Least score; default: the judge decides.", group="judging", plain=False
     )
 
 
-class Criteria(Part):
+class Criteria(StrictModel):
     """Criteria that a picture has to meet."""
 
-    face: FaceCriterion | None = knob("A face like that of the references.", group="judging", plain=False)
-    quality: QualityCriterion | None = knob("Plain quality, without a model.", group="judging", plain=False)
-    judges: list[JudgeCriterion] | None = knob(
+    face: FaceCriterion | None = optional("A face like that of the references.", group="judging", plain=False)
+    quality: QualityCriterion | None = optional("Plain quality, without a model.", group="judging", plain=False)
+    judges: list[JudgeCriterion] | None = optional(
         "Judges of this endpoint.", group="judging", plain=False, min_length=1, max_length=MOST_JUDGES
     )
-    distinct: Switch | None = knob(
+    distinct: Switch | None = optional(
         "Reject near-duplicates of accepted pictures; default: they are only told.", group="judging", plain=False
     )
 
@@ -111,13 +111,13 @@ class Criteria(Part):
 class Acceptance(Criteria):
     """Pictures are made and judged until enough are accepted."""
 
-    count: Annotated[int, Whole(1, MOST_CANDIDATES)] | None = knob(
+    count: Annotated[int, Whole(1, MOST_CANDIDATES)] | None = optional(
         "How many accepted pictures are wanted; default 1.", group="judging", plain=False
     )
-    at_most: Annotated[int, Whole(1, MOST_CANDIDATES)] | None = knob(
+    at_most: Annotated[int, Whole(1, MOST_CANDIDATES)] | None = optional(
         "How many pictures are made for that at most; default four times `count`.", group="judging", plain=False
     )
-    on_too_few: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = knob(
+    on_too_few: Annotated[Literal["error", "warn"], Choice({"warning": "warn"})] | None = optional(
         "When fewer were accepted: deliver those with a warning (default), or fail.", group="judging", plain=False
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from worker.contract.types.base_model import Name, Part, Switch, knob
+from worker.contract.types.base_model import Name, StrictModel, Switch, optional
 from worker.contract.types.fields import mistake
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ AxisName = Literal["x", "y", "z"]
 MOST_VALUES = 100
 
 
-class PlotAxis(Part):
+class PlotAxis(StrictModel):
     """One axis of a plot: a field of the job, or a text in its prompts, and the values that it goes through."""
 
-    field: Name | None = knob("A field of the job by its path, such as `steps` or `loras[0].scale`.", group="plot")
-    search: Name | None = knob("Or a text in the prompts, which each value takes the place of.", group="plot")
+    field: Name | None = optional("A field of the job by its path, such as `steps` or `loras[0].scale`.", group="plot")
+    search: Name | None = optional("Or a text in the prompts, which each value takes the place of.", group="plot")
     values: list[Any] = Field(
         description="Values in order; each makes a column (x), a row (y) or a sheet (z).",
         json_schema_extra={"group": "plot", "plain": False},
@@ -44,13 +44,13 @@ class PlotAxis(Part):
         return self.field or self.search or ""
 
 
-class Plot(Part):
+class Plot(StrictModel):
     """The job made once for each combination of the values of one to three axes."""
 
-    x: PlotAxis | None = knob("Columns.", group="plot")
-    y: PlotAxis | None = knob("Rows.", group="plot")
-    z: PlotAxis | None = knob("Sheets side by side.", group="plot")
-    legend: Switch | None = knob("Write the values beside columns, rows and sheets; default true.", group="plot")
+    x: PlotAxis | None = optional("Columns.", group="plot")
+    y: PlotAxis | None = optional("Rows.", group="plot")
+    z: PlotAxis | None = optional("Sheets side by side.", group="plot")
+    legend: Switch | None = optional("Write the values beside columns, rows and sheets; default true.", group="plot")
 
     @model_validator(mode="after")
     def _has_axes(self) -> Plot:

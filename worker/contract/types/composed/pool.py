@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_core import core_schema
 
 from worker.contract.base.json_guard import shown
-from worker.contract.types.base_model import LONGEST_PROMPT, Part
+from worker.contract.types.base_model import LONGEST_PROMPT, StrictModel
 from worker.contract.types.fields import Number, Text, Whole, mistake
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class NameOrTexts:
         return core_schema.no_info_before_validator_function(self.read, either)
 
 
-class Pool(Part):
+class Pool(StrictModel):
     """Lines of which each picture draws some, all different, by its seed; they are joined after its prompt."""
 
     source: Annotated[str | list[str], NameOrTexts(Text(200), Text(LONGEST_PROMPT))] = Field(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from worker.contract.types.base_model import Name, Part, Switch, knob
+from worker.contract.types.base_model import Name, StrictModel, Switch, optional
 from worker.contract.types.fields import Choice, Number, Whole
 from worker.contract.types.job import LARGEST_SEED, Job
 
@@ -23,13 +23,13 @@ _OWN = "Every other field is one of the stage's own kind of job."
 StageKind = Annotated[Literal["txt2img", "img2img", "inpaint", "upscale", "judge"], Choice({"extras": "upscale"})]
 
 
-class StageFields(Part):
+class StageFields(StrictModel):
     """One stage of a workflow: an ordinary job, and its place among the stages."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"description": _OWN})
 
-    name: Name | None = knob("Its name; default: the kind of job and its place.", group="workflow", plain=False)
-    type: StageKind | None = knob(
+    name: Name | None = optional("Its name; default: the kind of job and its place.", group="workflow", plain=False)
+    type: StageKind | None = optional(
         "The kind of job; `judge` lets only those pictures on that its judges accept.", group="workflow", plain=False
     )
     begins_with: Name | None = Field(
@@ -38,12 +38,14 @@ class StageFields(Part):
         description="The earlier stage whose pictures it begins with; default: the stage before.",
         json_schema_extra={"group": "workflow", "plain": False},
     )
-    enabled: Switch | None = knob("false: the stage is skipped, its pictures pass unchanged.", group="workflow")
-    seed_offset: Annotated[int, Whole(0, LARGEST_SEED)] | None = knob("Added to each picture's seed.", group="workflow")
-    scale: Annotated[float, Number(0.1, 8)] | None = knob(
+    enabled: Switch | None = optional("false: the stage is skipped, its pictures pass unchanged.", group="workflow")
+    seed_offset: Annotated[int, Whole(0, LARGEST_SEED)] | None = optional(
+        "Added to each picture's seed.", group="workflow"
+    )
+    scale: Annotated[float, Number(0.1, 8)] | None = optional(
         "Size of an img2img or upscale stage, as a multiple of its picture's.", group="workflow"
     )
-    keep: Annotated[Literal["accepted", "all"], Choice()] | None = knob(
+    keep: Annotated[Literal["accepted", "all"], Choice()] | None = optional(
         "Of a judge stage: the pictures that go on; default: those that are accepted.", group="workflow", plain=False
     )
 
@@ -80,11 +82,11 @@ class _Staged(Job):
 
     model_config = ConfigDict(json_schema_extra={"description": _DEFAULTS, "additionalProperties": True})
 
-    workflow: Name | None = knob("A workflow of this endpoint, by name.", group="workflow", plain=False)
-    stages: Annotated[list[StageFields], Field(max_length=MOST_STAGES)] | dict[str, StageFields] | None = knob(
+    workflow: Name | None = optional("A workflow of this endpoint, by name.", group="workflow", plain=False)
+    stages: Annotated[list[StageFields], Field(max_length=MOST_STAGES)] | dict[str, StageFields] | None = optional(
         "The stages in their order; with `workflow`: changes to its stages, by name.", group="workflow", plain=False
     )
-    stream: Switch | None = knob("Each picture of each stage is told on `/stream`.", group="workflow", plain=False)
+    stream: Switch | None = optional("Each picture of each stage is told on `/stream`.", group="workflow", plain=False)
 
     __slots__ = ("_definition", "_plan")
 
@@ -123,7 +125,9 @@ class Workflow(_Staged):
     type: Annotated[Literal["workflow"], Choice()] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    until: Name | None = knob("The last stage to be run; `continue` runs the others.", group="workflow", plain=False)
+    until: Name | None = optional(
+        "The last stage to be run; `continue` runs the others.", group="workflow", plain=False
+    )
 
 
 class Continue(_Staged):
@@ -134,25 +138,27 @@ class Continue(_Staged):
     type: Annotated[Literal["continue"], Choice()] = Field(
         description="The kind of job.", json_schema_extra={"group": "job", "plain": False}
     )
-    job: Name | None = knob("The id of the job that made the pictures.", group="workflow", plain=False)
-    keep: list[Annotated[int, Whole(0, 100_000)]] | None = knob(
+    job: Name | None = optional("The id of the job that made the pictures.", group="workflow", plain=False)
+    keep: list[Annotated[int, Whole(0, 100_000)]] | None = optional(
         "Which of its pictures, by their places in its answer; default: all.",
         group="workflow",
         plain=False,
         min_length=1,
         max_length=MOST_CONTINUED,
     )
-    keys: list[Annotated[str, Field(min_length=1, max_length=1024)]] | None = knob(
+    keys: list[Annotated[str, Field(min_length=1, max_length=1024)]] | None = optional(
         "Or pictures by their keys in the store.",
         group="workflow",
         plain=False,
         min_length=1,
         max_length=MOST_CONTINUED,
     )
-    after: Name | None = knob(
+    after: Name | None = optional(
         "The stage that made the pictures; default: what the store says.", group="workflow", plain=False
     )
-    again: Switch | None = knob("Make pictures anew whose last stage is in the store.", group="workflow", plain=False)
+    again: Switch | None = optional(
+        "Make pictures anew whose last stage is in the store.", group="workflow", plain=False
+    )
 
 
 def start_reference(source: str) -> str:
