@@ -18,6 +18,7 @@ import pytest
 from tests.integration.conftest import Worker
 from tests.integration.test_elsewhere import host_of
 from tests.support import models
+from tests.support.pace import stretched
 from tests.support.ports import free_port
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
@@ -86,13 +87,13 @@ def test_a_job_whose_webui_is_killed_is_answered_soon_and_so_is_the_next(webui: 
         _while_sampling(webui, webui.process.kill)
         began = time.monotonic()
         answer = worker.run(**LONG)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < stretched(20)
         assert answer["error_code"] == "webui_unreachable", answer
         assert answer["retryable"] is True
         assert worker.host.health()["state"] == "recovering"
         began = time.monotonic()
         assert worker.run(prompt="the next")["error_code"] in {"webui_unreachable", "webui_crashed"}
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < stretched(20)
 
 
 def test_a_webui_that_was_started_again_is_used_again(webui: StandIn, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_job_whose_webui_hangs_is_answered_within_a_minute(webui: StandIn, tmp
         _while_sampling(webui, lambda: webui.process.send_signal(signal.SIGSTOP))
         began = time.monotonic()
         answer = worker.run(**LONG)
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < stretched(60)
         assert answer["error_code"] in {"generation_stalled", "webui_unreachable"}, answer
         assert worker.host.health()["state"] == "recovering"
 
@@ -126,7 +127,7 @@ def test_an_upscale_and_a_listing_whose_webui_hangs_are_answered_within_a_minute
         for job in ({"type": "webui.get", "path": "/sdapi/v1/samplers"}, _upscale(picture)):
             began = time.monotonic()
             answer = worker.run_job({"input": job})
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < stretched(60)
             assert "error_code" in answer, answer
 
 
@@ -141,7 +142,7 @@ def test_a_job_is_not_waited_for_beyond_its_deadline(webui: StandIn, tmp_path: P
         began = time.monotonic()
         answer = worker.run(**LONG, timeout_s=6)
         assert "error_code" in answer
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < stretched(8)
 
 
 def test_the_first_job_has_the_stall_limit_of_any_other(webui: StandIn, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_the_first_job_has_the_stall_limit_of_any_other(webui: StandIn, tmp_path
         began = time.monotonic()
         answer = worker.run()
         assert answer["error_code"] == "generation_stalled", answer
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < stretched(10)
         webui.reset()
 
 
@@ -218,7 +219,7 @@ def test_a_port_that_nobody_opens_is_told_at_once_and_ends_the_worker_soon(tmp_p
     began = time.monotonic()
     with _run(tmp_path, f"http://127.0.0.1:{free_port()}") as process:
         out, log = process.communicate(json.dumps({"input": {"prompt": "a cat"}}), timeout=60)
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < stretched(25)
     answer = json.loads(out)
     assert answer["error_code"] == "webui_boot_failed"
     assert "nothing accepts connections" in answer["error"]
@@ -232,7 +233,7 @@ def test_a_port_behind_which_nothing_answers_ends_the_worker_soon(tmp_path: Path
         began = time.monotonic()
         with _run(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}") as process:
             out, _ = process.communicate(json.dumps({"input": {"prompt": "a cat"}}), timeout=60)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < stretched(30)
     assert "answers nothing" in json.loads(out)["error"]
 
 
@@ -243,4 +244,4 @@ def test_a_run_ends_as_soon_as_it_has_its_answer(webui: StandIn, tmp_path: Path)
         began = time.monotonic()
         out, _ = process.communicate(json.dumps({"input": job}), timeout=60)
     assert "error_code" in json.loads(out)
-    assert time.monotonic() - began < 16
+    assert time.monotonic() - began < stretched(16)

@@ -15,6 +15,7 @@ import requests
 
 from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request
+from tests.support.pace import stretched
 from tests.support.proxy import Fault, proxy
 from tests.support.rig import SMALL, Rig, pixels
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
@@ -104,7 +105,7 @@ def test_what_no_try_helps_ends_before_the_deadline_inline_or_kept(
         for output, judge in (({}, assert_inline), ({"delivery": "s3"}, assert_kept)):
             began = time.monotonic()
             judge(deliver(rig, way.url, timeout_s=2, output=output), right)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < stretched(5)
         assert way.connections > 1
 
 
@@ -146,5 +147,5 @@ def test_a_stuck_store_keeps_no_other_job_waiting(rig: Rig, store: Store, right:
         rig.source.wait_event("taken", stuck)
         began = time.monotonic()
         assert pixels(rig.run()["images"][0]) == right
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < stretched(3)
         assert rig.answer(stuck)["error_code"] == "delivery_failed"

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.support import models
+from tests.support.pace import stretched
 from tests.support.rig import POISON, pixels
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def test_a_hang_after_a_model_was_loaded_is_noticed_as_soon_as_any(rig: Rig, job
     rig.fault("slow-step", seconds=0.6)  # the first steps are heard of
     began = time.monotonic()
     assert_made_again(rig.run(**job, checkpoint="Other_v1"), right)
-    assert time.monotonic() - began < 20, "the time for loading a model is a minute here"
+    assert time.monotonic() - began < stretched(20), "the time for loading a model is a minute here"
 
 
 def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(
@@ -269,10 +270,10 @@ def test_a_cancel_interrupts_within_a_second_and_the_next_picture_is_clean(
     while (state := requests.get(f"{rig.url}/sdapi/v1/progress", timeout=10).json()["state"])["job"]:
         if state["interrupted"]:
             break
-    assert time.monotonic() - stopped < 1.0
+    assert time.monotonic() - stopped < stretched(1)
     following = rig.offer(**job)
     assert pixels(rig.answer(following)["images"][0]) == right
-    assert rig.source.wait_result(following).at - stopped < 3
+    assert rig.source.wait_result(following).at - stopped < stretched(3)
     assert rig.source.events("done", cancelled) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.support import models
 from tests.support.loopback_http import serve
 from tests.support.model_store import ranged
+from tests.support.pace import stretched
 from tests.support.webui_dir import environment, running_host
 from worker.errors import BootFailed
 from worker.settings import read_settings
@@ -69,7 +70,7 @@ def test_a_process_that_dies_is_noticed_within_a_second_with_its_last_lines(tmp_
     noticed = time.monotonic()
     assert "exit code 3" in error.message
     assert error.details["log"]
-    assert noticed - boot.exits[0][0] < 1.0
+    assert noticed - boot.exits[0][0] < stretched(1)
 
 
 def test_a_port_that_never_opens_ends_the_start_at_the_deadline(tmp_path: Path, boots: list[Boot]) -> None:
@@ -77,7 +78,7 @@ def test_a_port_that_never_opens_ends_the_start_at_the_deadline(tmp_path: Path, 
     began = time.monotonic()
     error = fail(boots[0])
     assert "deadline" in error.message
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < stretched(4)
 
 
 def test_a_model_that_never_loads_ends_the_start_at_the_deadline(tmp_path: Path, boots: list[Boot]) -> None:
@@ -99,7 +100,7 @@ def test_a_webui_that_can_not_use_the_gpu_that_is_there_ends_the_start(tmp_path:
     boots.append(Boot(tmp_path, NVIDIA_VISIBLE_DEVICES="all", STANDIN_LOAD_SECONDS="30"))
     began = time.monotonic()
     error = fail(boots[0])
-    assert time.monotonic() - began < 5, "told as soon as the port is open"
+    assert time.monotonic() - began < stretched(5), "told as soon as the port is open"
     assert "GPU" in error.message
     assert error.hint is not None
     assert "driver" in error.hint

@@ -15,6 +15,7 @@ from worker.contract.base.neutral import without_empty
 from worker.contract.base.paths import as_written
 from worker.contract.compat.client_form import NATIVE, Cache, Form, Translation
 from worker.contract.compat.forms import form_of
+from worker.contract.compat.webui_api import without_odd_names
 from worker.contract.compat.webui_body import WEBUI_BODY, is_bare
 from worker.contract.operator.apply_presets import apply_presets, names_presets
 from worker.contract.parse.job_parser import parse_job
@@ -86,10 +87,12 @@ def accept(
         InvalidInput: lists every mistake, each with its path as the client wrote it; `partial` is the rest as Accepted.
     """
     limits = limits or Limits()
+    raw, ignored = (raw, []) if unknown_fields == "refuse" else without_odd_names(raw, limits.max_items)
     if not isinstance(raw, dict) or problems_of(raw, limits):
         return Accepted(parse_job(raw, limits=limits))
     form = NATIVE if is_workflow(raw) else form_of(raw)
     call = form.translate(raw, presets or {})
+    call.warnings += ignored
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), form, _call=call)
     unknown = form.unknown_fields if unknown_fields == "auto" else unknown_fields

@@ -16,6 +16,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.support.pace import stretched
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess
@@ -101,7 +102,7 @@ def test_sigterm_while_the_model_loads_ends_it_at_once(tmp_path: Path) -> None:
         asked = time.monotonic()
         process.terminate()
         assert process.wait(20) == 0, process.log
-        assert time.monotonic() - asked < 10
+        assert time.monotonic() - asked < stretched(10)
         process.assert_nothing_left()
 
 
@@ -157,10 +158,10 @@ def test_refused_bodies_leave_nothing_behind(balanced: tuple[str, WorkerProcess]
     body = b'{"input": {"prompt": [' + b"[]," * 150_000 + b"[]]}}"
     requests.post(f"{url}/runsync", data=body, timeout=60)
     before = worker.memory_info().rss
-    for _ in range(20):
+    for _ in range(8):
         told = requests.post(f"{url}/runsync", data=body, timeout=60).json()
         assert told["output"]["error_code"] == "invalid_input"
-    assert worker.memory_info().rss - before < 60_000_000
+    assert worker.memory_info().rss - before < 30_000_000, "a parsed body is 9 MB and more"
 
 
 def test_after_sigterm_it_is_out_of_the_pool_and_finishes_what_runs(tmp_path: Path) -> None:

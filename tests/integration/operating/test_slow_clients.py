@@ -14,6 +14,7 @@ import pytest
 import requests
 from fastapi import APIRouter, Depends, Request
 
+from tests.support.pace import stretched
 from tests.support.waiting import wait_until
 from worker.errors import InvalidInput, WebUICrashed
 from worker.serving.http_api import request_body, server
@@ -120,7 +121,7 @@ def test_a_head_that_trickles_on_a_kept_connection_is_cut_off(monkeypatch: pytes
     with running(probe_app(lambda: {"state": "ready"})) as http, closing(connect(http)) as sock:
         sock.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")
-        assert trickles_for(sock, 10) < 5
+        assert trickles_for(sock, 10) < 8
 
 
 def test_a_body_that_does_not_come_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_an_unfinished_body_does_not_hold_up_the_end() -> None:
             served.stopping.set()
             began = time.monotonic()
             http.close()
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < stretched(8)
 
 
 def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +217,7 @@ def test_millions_of_values_are_refused_at_once_and_nothing_stands_still() -> No
         prober.join()
     assert {answer.status_code for answer in answers} == {400}
     assert str(MAX_SEPARATORS) in answers[0].json()["error"]
-    assert slowest[0] < 1.5
+    assert slowest[0] < stretched(1.5)
 
 
 @pytest.mark.parametrize("data", [b"x" * 2000, iter([b"x" * 1000] * 2)], ids=["announced", "in chunks"])

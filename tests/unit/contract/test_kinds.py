@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.pace import stretched
 from worker.contract.accept import accept
 from worker.contract.base.limits import Limits
 from worker.contract.parse.job_parser import parse_job
@@ -98,7 +99,7 @@ def test_what_is_no_picture_is_refused(value: object) -> None:
 def test_a_large_picture_is_read_quickly() -> None:
     started = time.perf_counter()
     parse_job({**CAT, "init_images": ["A" * 20_000_000]})
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < stretched(0.5)
 
 
 # img2img and inpaint

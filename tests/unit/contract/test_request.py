@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.pace import loop_turns
 from worker.contract.base.limits import Limits
 from worker.contract.parse import job_parser
 from worker.contract.types.job import Txt2Img
@@ -410,13 +410,12 @@ def _deep(levels: int) -> Any:
         pytest.param({**CAT, "override_settings": {f"k{n}" * 40: 1 for n in range(290)}}, id="unknown overrides"),
     ],
 )
-def test_hostile_input_is_refused_in_20_ms_and_with_a_short_answer(raw: object) -> None:
+def test_hostile_input_is_refused_in_the_time_of_a_short_loop_and_with_a_short_answer(raw: object) -> None:
     parse_job(CAT)
-    best = 1.0
-    for _ in range(5):
-        started = time.thread_time()  # of this thread: other work on the machine does not count
+
+    def refuse() -> None:
         with pytest.raises(InvalidInput) as caught:
             job_parser.parse_job(raw)
-        best = min(best, time.thread_time() - started)
         assert len(str(caught.value)) < 20_000
-    assert best < 0.02
+
+    assert loop_turns(refuse) < 1_500_000  # some 25 ms on the machines of 2025

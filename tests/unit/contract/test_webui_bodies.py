@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.contract.test_kinds import PICTURE
@@ -99,6 +100,7 @@ def test_any_body_of_img2img_is_a_job_or_a_typed_error(body: dict[str, Any]) -> 
     outcome({"prompt": "", **body})
 
 
+@example({}, {"\x00": False})
 @given(bodies(TXT2IMG), st.dictionaries(st.text(max_size=12), FLAG | WHOLE | TEXTS, max_size=3))
 def test_what_the_webui_ignores_makes_no_mistake_on_its_own_path(body: dict[str, Any], more: dict[str, Any]) -> None:
     unknown = {f"x_{name}": value for name, value in more.items()}
@@ -107,3 +109,20 @@ def test_what_the_webui_ignores_makes_no_mistake_on_its_own_path(body: dict[str,
     if isinstance(alone, Generation):
         assert isinstance(beside, Generation)
         assert beside.plain_fields() == alone.plain_fields()
+
+
+ODD = ["\x00", "x\x00y", "\ud800", "x" * 300]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_that_no_field_can_have_is_ignored_as_the_webui_does_and_refused_elsewhere(name: str) -> None:
+    payload = {"prompt": "a cat", name: ["\x00"]}
+    made = outcome({"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": payload})
+    assert isinstance(made, Generation)
+    assert made.prompt == "a cat"
+    (warning,) = (said for said in made.warnings if "no field can have such a name" in said)
+    warning.encode()
+    refused = outcome(payload)
+    assert isinstance(refused, InvalidInput)
+    assert "has a name" in refused.problems[0].message
+    refused.problems[0].message.encode()

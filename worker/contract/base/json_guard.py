@@ -87,9 +87,14 @@ def _keys_complaint(value: dict[object, object]) -> str | None:
             return f"has a name that is not text ({type(key).__name__})"
         if len(key) > _KEY_LENGTH:
             return f"has a name of {len(key)} characters; at most {_KEY_LENGTH} are read"
-        if _text_complaint(key) is not None:
-            return "has a name with a character that is not text"
+        if not is_name(key):
+            return f"has a name with a character that is not text: {shown(key)}"
     return None
+
+
+def is_name(key: str) -> bool:
+    """Return whether a field may be called `key`: what else there is, no program reads."""
+    return len(key) <= _KEY_LENGTH and _text_complaint(key) is None
 
 
 def word(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from worker.common.suggestions import nearest
-from worker.contract.base.json_guard import shown
+from worker.contract.base.json_guard import is_name, shown
 from worker.contract.compat.client_form import Form, Translation
 from worker.contract.compat.webui_body import generation_answer
 from worker.contract.compat.webui_types import TypedBody, read_types
@@ -74,6 +74,7 @@ _DIFFUSING = frozenset({"txt2img", "img2img"})
 _TYPED = frozenset({*_DIFFUSING, "extra-single-image"})
 """Endpoints with fields of many types."""
 _IMG2IMG_SIDE = 512
+_ODD_NAMED = 5
 _OF_ANOTHER_SIZE = ("outpaint", "tiles")
 """Fields of ours with which the picture's own size counts."""
 _REFRESHED = {
@@ -118,6 +119,26 @@ class WebUIApiForm(Form):
 
 
 WEBUI_API = WebUIApiForm()
+
+
+def without_odd_names(raw: object, most: int) -> tuple[object, list[str]]:
+    """Return an input without those fields of a payload that no program can read, and a warning of them.
+
+    The WebUI passes them over like any other field that it does not know.
+
+    Args:
+        raw: Whatever was sent, in whatever form.
+        most: Fields that are looked at; more are refused as they are.
+    """
+    payload = raw.get("payload") if isinstance(raw, dict) and "api" in raw else None
+    if not isinstance(raw, dict) or not isinstance(payload, dict) or len(payload) > most:
+        return raw, []
+    odd = [name for name in payload if isinstance(name, str) and not is_name(name)]
+    if not odd:
+        return raw, []
+    kept = {name: value for name, value in payload.items() if name not in set(odd)}
+    names = ", ".join(map(shown, odd[:_ODD_NAMED])) + (", …" if len(odd) > _ODD_NAMED else "")
+    return {**raw, "payload": kept}, [f"ignored, for no field can have such a name: {names}"]
 
 
 def to_job(raw: Mapping[str, Any]) -> Translation:
