@@ -9,8 +9,8 @@ From YAML::
 
 Texts are judged as the model is given them: cleaned by ftfy and without HTML entities, as the text encoder does, and
 without case, accents, control and invisible characters and the WebUI's own marks. Terms match whole words, whatever
-digits or marks stand beside or between them. A prompt that changes on the way is judged as it is at each step. The rules
-see the prompts after wildcards were filled in. A refused job is told the rule's name, never its terms.
+digits or marks stand beside or between them. A prompt that changes on the way is judged as it is at each step. The
+rules see the prompts after wildcards were filled in. A refused job is told the rule's name, never its terms.
 
 Patterns are matched by `regex`, which reads what `re` reads and can be told when to stop, in any thread.
 """

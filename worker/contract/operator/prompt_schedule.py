@@ -61,7 +61,7 @@ class _Group:
 
     @property
     def alternates(self) -> bool:
-        """Whether its parts take turns."""
+        """True where its parts take turns."""
         return self.sign == "[" and set(self.between) == {"|"}
 
 
