@@ -169,6 +169,21 @@ def test_after_a_checkpoint_that_can_not_be_read_the_next_picture_is_right(webui
     assert not is_in_pieces(webui)
 
 
+def test_a_model_in_pieces_that_makes_no_picture_at_all_is_put_together(tmp_path: Path) -> None:
+    folders = models.model_folders(tmp_path / "there" / "models")
+    cut_short(tmp_path / "there" / "models" / "checkpoints")
+    with (
+        running_standin(tmp_path / "there", models=folders, args=["--use-cpu", "all"]) as webui,
+        worker_of(webui, tmp_path) as worker,
+    ):
+        right = pixels(worker.run(**WEIGHTED)["images"][0])
+        answer = worker.run(checkpoint="Cut_short")
+        assert answer["error_code"] == "webui_error", answer
+        assert "Cut_short.safetensors" in answer["error"]
+        assert pixels(worker.run(**WEIGHTED)["images"][0]) == right
+        assert worker.host.health()["state"] == "ready"
+
+
 def test_where_no_other_checkpoint_can_be_loaded_jobs_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "checkpoints"
     models.checkpoint(folder / "Only_v1.safetensors")

@@ -192,7 +192,13 @@ def make_ready(
         wanted = default_checkpoint(plan, catalog)
         # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
         switch = wanted.title if wanted is not None and pid is None else None
-        first = warm_up(client, switch, max(1.0, watch.left()))
+        try:
+            first = warm_up(client, switch, max(1.0, watch.left()))
+        except WebUIFailed as error:
+            chosen = wanted or catalog.checkpoint_meant(str(options.get("sd_model_checkpoint")))
+            if pid is not None or chosen is None:
+                raise
+            first, broken = _rescued(client, watch, catalog, chosen, broken, error), ()
         loaded = first.model
         if pid is None:
             _require_sound(client, watch, catalog, wanted or _loaded(catalog, loaded), broken)
@@ -229,6 +235,43 @@ def _loaded(catalog: Catalog, name: str) -> Checkpoint | None:
     return found[0] if len(found) == 1 else None
 
 
+def _rescued(
+    client: WebUIClient,
+    watch: Watch,
+    catalog: Catalog,
+    chosen: Checkpoint,
+    broken: Collection[str],
+    error: WebUIFailed,
+) -> FirstPicture:
+    """Return a first picture where there was `error` instead: a model in pieces may also fail outright.
+
+    Without CUDA it does: the bare text encoder looks for it all the same.
+
+    Raises:
+        BootFailed, WebUIFailed: it is in pieces for good, or something else is wrong, which `error` told.
+    """
+    try:
+        return _put_together(client, watch, catalog, chosen, broken)
+    except BootFailed:
+        if broken:
+            raise
+        raise error from None
+
+
+def _put_together(
+    client: WebUIClient, watch: Watch, catalog: Catalog, chosen: Checkpoint, broken: Collection[str]
+) -> FirstPicture:
+    """Have another checkpoint loaded and `chosen` again; return its first picture. Raises WorkerError."""
+    pictures: list[FirstPicture] = []
+
+    def load(checkpoint: Checkpoint) -> bool:
+        pictures.append(warm_up(client, checkpoint.title, max(1.0, watch.left())))
+        return pictures[-1].model in _names_of(checkpoint)
+
+    external.reload_model(catalog, chosen, avoid=broken, load=load)
+    return pictures[-1]
+
+
 def _require_sound(
     client: WebUIClient, watch: BootWatch, catalog: Catalog, loaded: Checkpoint | None, broken: Collection[str]
 ) -> None:
@@ -236,15 +279,12 @@ def _require_sound(
     if loaded is None:
         return
 
-    def load(checkpoint: Checkpoint) -> bool:
-        return warm_up(client, checkpoint.title, max(1.0, watch.left())).model in _names_of(checkpoint)
-
     def is_sound() -> bool:
         return external.is_sound(client, loaded.title, timeout=max(1.0, watch.left()))
 
     if not broken and is_sound():
         return
-    external.reload_model(catalog, loaded, avoid=broken, load=load)
+    _put_together(client, watch, catalog, loaded, broken)
     if not is_sound():
         raise BootFailed(
             f"the WebUI's model {loaded.title!r} does not read weights in prompts, also after it was loaded anew, so "
