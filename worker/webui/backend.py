@@ -45,13 +45,6 @@ GRACE_S = 10.0
 EXTERNAL_WAIT_S = 10.0
 
 
-def _changes_model(request: Request) -> bool:
-    """Return whether a request may end with another checkpoint in memory than its own."""
-    passes = request.body.get("alwayson_scripts", {}).get("ADetailer", {}).get("args", ())
-    of_passes = any(isinstance(unit, dict) and unit.get("ad_checkpoint") for unit in passes)
-    return of_passes or any(request.body.get(name) for name in ("refiner_checkpoint", "hr_checkpoint_name"))
-
-
 class Backend:
     """The WebUI as a backend: its process, its listings and its generations.
 
@@ -154,10 +147,15 @@ class Backend:
         """
         from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
-        self._reachable = False
-        ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._broken)
+        self._reachable = bool(self._broken)  # it has just answered that a model can't be read
+        boot.reach(self.plan, self.client, self)
+        self._reachable = True  # whoever waits may go on waiting: models are loaded, and hangs are noticed
+        try:
+            ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._broken)
+        except BootFailed:
+            self._reachable = False
+            raise
         self._broken.clear()
-        self._reachable = True
         self.catalog, self.baseline = ready.catalog, ready.baseline
         self._worked = self._has_been_ready = True
         self.started_model_name, self.started_model_title = ready.model_name, ready.model_title
@@ -287,7 +285,7 @@ class Backend:
         from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
 
         loads = self._has_to_load(request)
-        self._in_memory = "" if loads or _changes_model(request) else self._in_memory
+        self._in_memory = "" if loads or request.may_change_checkpoint else self._in_memory
         call = self._call = GenerationCall(
             request,
             plan=self.plan,
@@ -308,7 +306,7 @@ class Backend:
                 self._last_requested_title = ""  # which model is loaded now, nobody knows
                 self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise
-        if self._call is call and not _changes_model(request):
+        if self._call is call and not request.may_change_checkpoint:
             self._in_memory = request.expect.checkpoint.place
         if response.is_cut_short:
             return response  # its client waits for no proof

@@ -154,6 +154,22 @@ class Ready:
     version: str | None
 
 
+def reach(plan: LaunchPlan, client: WebUIClient, watch: BootWatch) -> None:
+    """Return when the WebUI answers at all, which it does from the moment its port opens.
+
+    Raises:
+        BootFailed: it does not; the message names the cause.
+    """
+    pid = watch.pid
+    if pid is None:
+        external.wait_for_listener(plan.url, left=watch.left, pause=watch.pause)
+        external.require_answer(client, left=watch.left, pause=watch.pause)
+    else:
+        wait_for_port(plan.url, watch)
+        require_own(plan.url, pid, watch)
+    _log.info("port open")
+
+
 def make_ready(
     plan: LaunchPlan,
     client: WebUIClient,
@@ -162,7 +178,7 @@ def make_ready(
     learn: Callable[[], Catalog],
     broken: Collection[str] = (),
 ) -> Ready:
-    """Return when the model asked for is loaded and has made a picture.
+    """Return when the model asked for is loaded and has made a picture; the WebUI has to answer (see `reach`).
 
     Args:
         plan: How the WebUI was started, or where it was found.
@@ -175,13 +191,6 @@ def make_ready(
         BootFailed: it will not be; the message names the cause, `details.log` the log's end.
     """
     pid = watch.pid
-    if pid is None:
-        external.wait_for_listener(plan.url, left=watch.left, pause=watch.pause)
-        external.require_answer(client, left=watch.left, pause=watch.pause)
-    else:
-        wait_for_port(plan.url, watch)
-        require_own(plan.url, pid, watch)
-    _log.info("port open")
     if plan.needs_gpu:
         require_gpu(client, watch)
     wait_for_model(client, watch)
@@ -237,7 +246,7 @@ def _loaded(catalog: Catalog, name: str) -> Checkpoint | None:
 
 def _rescued(
     client: WebUIClient,
-    watch: Watch,
+    watch: BootWatch,
     catalog: Catalog,
     chosen: Checkpoint,
     broken: Collection[str],
@@ -259,7 +268,7 @@ def _rescued(
 
 
 def _put_together(
-    client: WebUIClient, watch: Watch, catalog: Catalog, chosen: Checkpoint, broken: Collection[str]
+    client: WebUIClient, watch: BootWatch, catalog: Catalog, chosen: Checkpoint, broken: Collection[str]
 ) -> FirstPicture:
     """Have another checkpoint loaded and `chosen` again; return its first picture. Raises WorkerError."""
     pictures: list[FirstPicture] = []

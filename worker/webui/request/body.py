@@ -87,6 +87,13 @@ class Request:
     expect: Expectation
     steps: int
 
+    @property
+    def may_change_checkpoint(self) -> bool:
+        """True where it may end with another checkpoint in memory than its own."""
+        passes = self.body.get("alwayson_scripts", {}).get("ADetailer", {}).get("args", ())
+        of_passes = any(isinstance(unit, dict) and unit.get("ad_checkpoint") for unit in passes)
+        return of_passes or any(self.body.get(name) for name in ("refiner_checkpoint", "hr_checkpoint_name"))
+
     def parameters(self) -> dict[str, Any]:
         """Return the body as it is told to the client: pictures are named, not repeated."""
         return {name: _told(value, name) for name, value in self.body.items()}
