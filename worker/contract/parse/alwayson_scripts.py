@@ -107,15 +107,15 @@ def _read_one(normal: Normal, name: str, value: object) -> None:
     path, script = f"alwayson_scripts.{name}", word(name)
     args = value.get("args") if isinstance(value, dict) else None
     if is_empty(value) or (args is None and isinstance(value, dict) and set(value) == {"args"}):
-        return
+        args = []
     if not isinstance(args, list):
         normal.problems.append(Problem(path, 'must be an object with a list: {"args": [...]}'))
-    elif script in SELECTABLE:
+    elif args and script in SELECTABLE:
         message = "is a selectable script; send script_name and script_args (or script) instead of alwayson_scripts"
         normal.problems.append(Problem(path, message))
     elif not (are_off(args) or all(is_empty(part) for part in args)):
         _read_active(normal, script, args, path)
-    elif not _is_known(script):
+    elif not _is_known(script) and script not in SELECTABLE:
         normal.warnings.append(f"{path} is ignored: it is switched off, and not a script that this worker offers")
 
 
