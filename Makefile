@@ -7,14 +7,14 @@ UV := $(VENV)/bin/uv
 LOCKED := --quiet --no-deps --require-hashes --requirement
 
 # Most tests wait for processes that they started: three at a time use two cores. The long files come first, in the
-# order of the folders, and the short ones of tests/unit fill the end.
+# order of the folders, and the short ones of tests/unit fill the end. The linters run beside the first of them.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint chaos audit bench image-test image-lock clean lock docs
+.PHONY: help run test fast-tests test-all lint chaos audit bench image-test image-lock clean lock docs
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,7 +43,9 @@ run: $(VENV)/.worker ## test_input.json to a picture in out/
 	$(PY) handler.py
 
 test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores)
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory --jobs 2 lint fast-tests
+
+fast-tests: $(VENV)/.dev
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-all: $(VENV)/.dev ## everything, the long tests too
