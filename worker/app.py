@@ -169,7 +169,7 @@ class Worker:
         from worker.jobs.model_files import ModelFiles  # noqa: PLC0415 - see above
         from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
         from worker.jobs.picture_source import PictureSource  # noqa: PLC0415 - see above
-        from worker.jobs.prepare.prepare import ModelPreparation  # noqa: PLC0415 - see above
+        from worker.jobs.prepare.model_preparation import ModelPreparation  # noqa: PLC0415 - see above
         from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
         from worker.judges.judge_catalog import JudgeCatalog  # noqa: PLC0415 - see above
         from worker.net.addresses import AllowList  # noqa: PLC0415 - see above

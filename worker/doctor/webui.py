@@ -14,7 +14,7 @@ from worker.telemetry.gpu import Gpus
 from worker.webui.http import WebUIClient
 from worker.webui.process import launch_plan
 from worker.webui.process.environment import find_python
-from worker.webui.process.process import environment_for
+from worker.webui.process.webui_process import environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

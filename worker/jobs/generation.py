@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.jobs.model_files import ModelFiles
     from worker.jobs.operator_config import OperatorConfig
     from worker.jobs.picture_facts import ImageFacts
-    from worker.jobs.prepare.prepare import ModelPlan, ModelPreparation, PreparedModels
+    from worker.jobs.prepare.model_preparation import ModelPlan, ModelPreparation, PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.models.store import ModelStore
     from worker.recovery.retry import Executor

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Generation, Job
     from worker.contract.types.kinds import Img2Img, Upscale
     from worker.images.formats.picture import Picture
-    from worker.jobs.prepare.prepare import PreparedModels
+    from worker.jobs.prepare.model_preparation import PreparedModels
     from worker.jobs.prepare.resolved_models import ResolvedModel
     from worker.jobs.results import Generated
     from worker.webui.names.name_resolver import Chosen

@@ -23,7 +23,7 @@ from worker.webui.names.catalog import Baseline, Catalog
 from worker.webui.names.samplers import Names
 from worker.webui.process import options_file
 from worker.webui.process.environment import disk_errors
-from worker.webui.process.process import WebUIProcess, describe_exit
+from worker.webui.process.webui_process import WebUIProcess, describe_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,7 +16,7 @@ from worker.telemetry.gpu import Gpus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from worker.jobs.prepare.prepare import PreparedModels
+    from worker.jobs.prepare.model_preparation import PreparedModels
     from worker.models.store import ModelStore
     from worker.settings import ModelKind, Settings
     from worker.storage.object_store import StoreTarget

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
     from worker.jobs.job_services import JobServices
-    from worker.jobs.prepare.prepare import ModelPlan
+    from worker.jobs.prepare.model_preparation import ModelPlan
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.webui.request.body import Request

@@ -26,7 +26,7 @@ from worker.webui.execute import interrupt as interrupts
 from worker.webui.execute.interrupt import interrupt_and_wait, wait_idle
 from worker.webui.execute.stall import GpuWindow, StallDetector, StallLimits
 from worker.webui.liveness import ANSWER_S, Heard, heard_of, progress
-from worker.webui.process.process import describe_exit
+from worker.webui.process.webui_process import describe_exit
 from worker.webui.result import failures
 from worker.webui.result import response as answers
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from worker.common.interruption import Wish
     from worker.webui.http import WebUIClient
     from worker.webui.process.launch_plan import LaunchPlan
-    from worker.webui.process.process import WebUIProcess
+    from worker.webui.process.webui_process import WebUIProcess
     from worker.webui.request.body import Request
 
 OnState = Callable[[Mapping[str, Any]], None]

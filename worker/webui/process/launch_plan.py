@@ -28,7 +28,7 @@ from worker.webui.process.environment import (
     use_xformers,
 )
 from worker.webui.process.options_file import options as webui_options
-from worker.webui.process.process import Program, environment_for
+from worker.webui.process.webui_process import Program, environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

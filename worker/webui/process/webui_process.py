@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.errors import BootFailed
-from worker.webui.process.log import LogTail
+from worker.webui.process.log_tail import LogTail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
