@@ -22,6 +22,7 @@ from worker.jobs.kinds import dispatch
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results, raise_if_all_refused
 from worker.telemetry.logs import bound, get_logger
+from worker.telemetry.observer import FinishedJob
 from worker.telemetry.phases import Phases
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Service:
                 answer = InternalError(f"a defect in the worker ({type(defect).__name__})").to_answer()
                 result = InternalError.code
             finally:
-                self._watch.job(phases.kind, result, phases.seconds(), images)
+                self._watch.job(_finished(job, phases, result, images))
         return answer
 
     async def _answer(
@@ -234,6 +235,20 @@ def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
     }
+
+
+def _finished(job: Mapping[str, Any], phases: Phases, result: str, images: int) -> FinishedJob:
+    """Return what observers are told of a job; `traceparent` is its caller's, beside the input."""
+    caller = job.get("traceparent")
+    return FinishedJob(
+        id=str(job.get("id", "")),
+        kind=phases.kind,
+        result=result,
+        seconds=phases.seconds(),
+        images=images,
+        stretches=phases.stretches(),
+        traceparent=caller if isinstance(caller, str) else "",
+    )
 
 
 def _count(answer: Any) -> int:

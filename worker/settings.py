@@ -67,7 +67,7 @@ A1111_FOLDERS: dict[str, tuple[str, ...]] = {
 
 REPLACED = {"RECYCLE_GROWTH_BYTES": "set RECYCLE_MEMORY_SHARE, 0 to 1, instead"}
 """Variables of earlier versions that would silently have no effect, and their successors."""
-_HELD_BACK = ("RUNPOD_", "AWS_")
+_HELD_BACK = ("RUNPOD_", "AWS_", "OTEL_")
 """Prefixes of variables that are for the worker alone, whatever they hold."""
 _LEAST_CONTAINED_SECRET = 8
 """Characters; a shorter secret within a longer value is a coincidence."""
@@ -506,7 +506,7 @@ class Settings(BaseSettings):
     )
     live_preview_every_s: Seconds = Field(2, ge=0.5, le=60, description="Least time between two previews of a job.")
 
-    # Metrics and probes
+    # Metrics, traces and probes
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Serve figures for Prometheus at /metrics on this port; 0: not at all."
     )
@@ -514,6 +514,16 @@ class Settings(BaseSettings):
         None, description="Pushgateway that gets the figures: serverless workers go before they are scraped."
     )
     metrics_push_every_s: Seconds = Field(15, ge=1, le=3600, description="How often figures are pushed.")
+    otel_exporter_otlp_endpoint: Url | None = Field(
+        None,
+        description=(
+            "OpenTelemetry collector (OTLP over HTTP, such as http://collector:4318) that gets a trace of each job; "
+            "needs the extra `otel`. Other OTEL_ variables count as everywhere."
+        ),
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="Headers for the collector, `name=value`, separated by commas."
+    )
     port_health: int = Field(
         0,
         ge=0,

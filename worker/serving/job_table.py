@@ -41,12 +41,14 @@ class JobRequest:
         digest: Tells it from other jobs with the same id.
         body: Its JSON as it came: parsed, it may take many times the memory.
         webhook: The address that gets its result.
+        traceparent: The caller's trace context; "" where there is none.
     """
 
     id: str
     digest: bytes
     body: bytes = field(repr=False)
     webhook: str | None = None
+    traceparent: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +68,7 @@ class JobRecord:
         changed: Set and replaced whenever something changes.
         weight: Characters of what is kept of it, once it is over.
         worker_id: Names the worker that knows it.
+        traceparent: See `JobRequest`.
     """
 
     id: str
@@ -84,6 +87,7 @@ class JobRecord:
     task: asyncio.Task[Any] | None = None
     weight: int = 0
     worker_id: str | None = None
+    traceparent: str = ""
 
     @property
     def over(self) -> bool:
@@ -190,7 +194,13 @@ class JobTable:
         if self._closed or is_crowded or len(self._waiting) >= self._max_waiting:
             raise QueueFull
         job = JobRecord(
-            request.id, request.digest, request.webhook, request.body, self._clock(), worker_id=self._worker_id
+            request.id,
+            request.digest,
+            request.webhook,
+            request.body,
+            self._clock(),
+            worker_id=self._worker_id,
+            traceparent=request.traceparent,
         )
         self._held_bytes += len(job.body)
         self._jobs[job.id] = job
@@ -257,7 +267,8 @@ class JobTable:
 
     async def _run(self, job: JobRecord) -> Any:
         parsed = await asyncio.to_thread(self._parse, job.body)
-        return await self._handle({**parsed, "id": job.id})
+        caller = {"traceparent": job.traceparent} if job.traceparent else {}
+        return await self._handle({**caller, **parsed, "id": job.id})
 
     def _done(self, job: JobRecord, task: asyncio.Task[Any]) -> None:
         self._running.discard(job)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from worker.errors import Cancelled
 from worker.serving.gateway import JobError, JobSnapshot, listing_job
 from worker.serving.http_api.api_errors import busy
+from worker.serving.http_api.trace_header import current_traceparent
 from worker.serving.job_table import JobRequest, QueueFull
 from worker.telemetry.progress import Progress
 
@@ -60,7 +61,8 @@ class LocalGateway:
         body = (await asyncio.to_thread(json.dumps, {"input": dict(job_input)})).encode()
         self._check_that_jobs_are_taken()
         try:
-            record = self._table.submit(JobRequest(uuid.uuid4().hex, b"", body))
+            request = JobRequest(uuid.uuid4().hex, b"", body, traceparent=current_traceparent())
+            record = self._table.submit(request)
         except QueueFull:
             raise busy("too many jobs wait; try again later") from None
         return LocalJob(self._table, record, self._interrupt)

@@ -1,4 +1,4 @@
-"""Probes, figures and pushes, as far as the operator asked for them. Nothing else of it is imported."""
+"""Probes, figures, pushes and traces, as far as the operator asked for them. Nothing else of it is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import BootFailed
 from worker.lifecycle import State
-from worker.telemetry.observer import NullObserver
+from worker.telemetry.observer import JobObservers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.telemetry.metrics import Metrics, Pusher, WorkerStats
     from worker.telemetry.observer import JobObserver
+    from worker.telemetry.traces import JobTraces
 
 
 class Observability:
@@ -30,11 +31,11 @@ class Observability:
         watch: Is told of every job.
 
     Raises:
-        BootFailed: a port is taken.
+        BootFailed: a port is taken, or a package is missing.
     """
 
     def __init__(self, settings: Settings, vitals: WorkerStats) -> None:
-        self.watch: JobObserver = NullObserver()
+        observers: list[JobObserver] = []
         self._servers: dict[int, HttpServer] = {}
         self._pusher: Pusher | None = None
         metrics: Metrics | None = None
@@ -42,14 +43,18 @@ class Observability:
             from worker.telemetry.metrics import Metrics, Pusher  # noqa: PLC0415 - only where figures are wanted
 
             metrics = Metrics(vitals, states=(state.value for state in State))
-            self.watch = metrics
+            observers.append(metrics)
             if settings.metrics_push_url is not None:
                 self._pusher = Pusher(
                     metrics,
                     settings.metrics_push_url,
-                    worker=settings.runpod_pod_id or f"{socket.gethostname()}-{os.getpid()}",
+                    worker=_worker_name(settings),
                     every_s=settings.metrics_push_every_s,
                 )
+        self._traces = _traces(settings)
+        if self._traces is not None:
+            observers.append(self._traces)
+        self.watch: JobObserver = JobObservers(*observers)
         for name, port in {"PORT_HEALTH": settings.port_health, "METRICS_PORT": settings.metrics_port}.items():
             if port and port not in self._servers:
                 self._servers[port] = _serve(name, port, settings, vitals, metrics.text if metrics else None)
@@ -62,6 +67,32 @@ class Observability:
             server.close()
         if self._pusher is not None:
             self._pusher.close()
+        if self._traces is not None:
+            self._traces.close()
+
+
+def _worker_name(settings: Settings) -> str:
+    return settings.runpod_pod_id or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _traces(settings: Settings) -> JobTraces | None:
+    """Return the exporter of traces, None where none are wanted.
+
+    Raises:
+        BootFailed: its packages are missing.
+    """
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    try:
+        from worker.telemetry.traces import JobTraces  # noqa: PLC0415 - only where traces are wanted
+    except ModuleNotFoundError as missing:
+        raise BootFailed(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but the package {missing.name!r} is not installed",
+            hint="Install the extra otel (docs/operating.md, Traces), or leave the variable away.",
+        ) from None
+    headers = settings.otel_exporter_otlp_headers
+    plain = headers.get_secret_value() if headers is not None else None
+    return JobTraces(settings.otel_exporter_otlp_endpoint, plain, worker=_worker_name(settings))
 
 
 def _serve(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from worker.telemetry.observer import FinishedJob
+
 SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640)
 VOLUME_EVERY_S = 60.0
 
@@ -85,13 +87,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
-    def job(self, kind: str, result: str, seconds: Mapping[str, float], images: int) -> None:
+    def job(self, job: FinishedJob) -> None:
         """Count a job that has ended."""
-        self._jobs.labels(kind, result).inc()
-        self._images.inc(images)
-        for phase, spent in seconds.items():
+        self._jobs.labels(job.kind, job.result).inc()
+        self._images.inc(job.images)
+        for phase, spent in job.seconds.items():
             if phase == "total":
-                self._seconds.labels(kind).observe(spent)
+                self._seconds.labels(job.kind).observe(spent)
             else:
                 self._phases.labels(phase).observe(spent)
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
 from tests.support.webui_dir import environment, running_host
 from worker.app import Worker
-from worker.errors import BootFailed
+from worker.errors import BootFailed, all_errors
 from worker.settings import read_settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 GUIDE = Path(__file__).parents[3] / "docs" / "operating.md"
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "worker.json"
+ALERTS = DASHBOARD.with_name("alerts.yml")
 JOB = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 1}
 
 
@@ -150,14 +152,31 @@ def test_the_dashboard_asks_only_for_figures_that_there_are(watched: tuple[Worke
     there = {name.partition("{")[0] for name in figures(port)}
     there |= {f"worker_gpu_{name}" for name in ("utilization_ratio", "memory_used_bytes", "memory_total_bytes")}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
-    asked = {
-        name
-        for panel in panels
-        for target in panel["targets"]
-        for name in re.findall(r"\b(?:worker|process)_[a-z_]+", target["expr"])
-    }
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]] + [rule["expr"] for rule in rules]
+    asked = {name for each in expressions for name in re.findall(r"\b(?:worker|process)_[a-z_]+", each)}
     assert len(asked) > 10
     assert asked - there == set()
     page = re.findall(r"^    (.*worker_.*)$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(page) >= 2
     assert {name for line in page for name in re.findall(r"\bworker_[a-z_]+", line)} <= there
+
+
+def test_the_dashboard_shows_success_percentiles_errors_and_cost() -> None:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    titles = [panel["title"] for panel in board["panels"]]
+    for wanted in ("Success rate", "Job time: p50, p95, p99", "Errors per minute by kind", "Cost per picture"):
+        assert wanted in titles
+    assert len({panel["id"] for panel in board["panels"]}) == len(titles)
+    variables = {variable["name"] for variable in board["templating"]["list"]}
+    used = set(re.findall(r"\$\{?([a-z]+)\b", json.dumps(board["panels"])))
+    assert used - variables == set()
+
+
+def test_alerts_name_results_that_jobs_can_have() -> None:
+    codes = {error.code for error in all_errors()} | {"ok", "cancelled"}
+    for rule in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]:
+        for results in re.findall(r'result[!=]~?"([^"]+)"', rule["expr"]):
+            assert set(results.split("|")) <= codes, rule["alert"]
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert {"summary", "description"} <= set(rule["annotations"])

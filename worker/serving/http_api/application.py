@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from worker.serving.http_api.api_document import describe
 from worker.serving.http_api.api_errors import ErrorForm, install_error_handlers
+from worker.serving.http_api.trace_header import TraceHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def create_app(apis: Sequence[Api], *, probes: Sequence[BaseRoute] = ()) -> Fast
         description="AUTOMATIC1111's Stable Diffusion WebUI behind HTTP.",
         redoc_url=None,
     )
+    app.add_middleware(TraceHeader)
     app.router.routes.extend(probes)
     for api in apis:
         app.include_router(api.router, prefix=api.prefix)

@@ -21,6 +21,7 @@ from worker.net.addresses import url_host
 from worker.serving.http_api.api_document import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.api_errors import RequestRefused, busy
 from worker.serving.http_api.request_body import parse_json
+from worker.serving.http_api.trace_header import current_traceparent
 from worker.serving.job_table import JobIdTaken, JobRequest, QueueFull
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _read_job(body: bytes) -> tuple[JobRequest, bool]:
         raise _bad("id: must be a text of 1 to 128 letters, digits and the signs . _ -")
     if webhook is not None:
         _check_webhook(webhook)
-    return JobRequest(given or uuid.uuid4().hex, _digest(job), body, webhook), given is not None
+    caller = current_traceparent()
+    return JobRequest(given or uuid.uuid4().hex, _digest(job), body, webhook, caller), given is not None
 
 
 def _check_webhook(webhook: object) -> None:
