@@ -55,6 +55,11 @@ def test_references_are_a_name_or_pictures(references: Any, read: Any) -> None:
         ({"prompt": "x", "output": {"rejected": "store"}}, "output.rejected", "no effect without accept"),
         (accept(judges=[{"name": "quality"}]), "accept.judges[0].name", "field of its own"),
         (accept(judges=[{"name": "a"}, {"name": "a"}]), "accept.judges[1].name", "a second time"),
+        (
+            {"type": "judge", "images": [PICTURE], "judges": [{"name": "a"}, {"name": "a"}]},
+            "judges[1].name",
+            "a second time",
+        ),
         (accept(face={"references": "../luca"}), "accept.face.references", "neither a name"),
         (accept(face={"references": [7]}), "accept.face.references", "for a picture"),
         (accept(face={}), "accept.face.references", "is missing"),
@@ -64,3 +69,16 @@ def test_criteria_that_make_no_sense_are_mistakes(job: dict[str, Any], path: str
     with pytest.raises(InvalidInput) as raised:
         parse_job(job, limits=Limits(max_images=16))
     assert any(one.path == path and said in one.message for one in raised.value.problems), raised.value
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {**accept(), "init_images": [PICTURE]},
+        {**accept(count=2, at_most=2), "seed": 3},
+        accept(count=16, at_most=16),
+        accept(judges=[{"name": "a"}, {"name": "b"}]),
+    ],
+)
+def test_what_makes_sense_beside_criteria_is_no_mistake(job: dict[str, Any]) -> None:
+    assert isinstance(parse_job(job, limits=Limits(max_images=16)), Generation)

@@ -11,6 +11,7 @@ from worker.contract.expand.prompts import Piece, expand
 from worker.contract.expand.wildcards import expand_text
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Img2Img
 from worker.errors import InvalidInput
 
 LISTS = {"animal": ["cat", "dog", "owl"], "nested": ["a __animal__", "{one|two}"], "loop": ["__loop__"]}
@@ -30,6 +31,20 @@ def fields(**raw: Any) -> list[dict[str, Any]]:
 def test_a_plain_job_is_one_piece_with_a_drawn_seed() -> None:
     assert fields(prompt="a") == [{"prompt": "a", "seed": 1000}]
     assert fields(prompt="a", seed=5) == [{"prompt": "a", "seed": 5}]
+
+
+@pytest.mark.parametrize(
+    ("batches", "seeds"),
+    [({}, [5, 6, 7]), ({"batch_size": 2}, [5, 7, 9]), ({"n_iter": 3}, [5, 8, 11]), ({"seed": 0}, [0, 1, 2])],
+)
+def test_each_start_picture_is_a_job_whose_seeds_count_on(batches: dict[str, int], seeds: list[int]) -> None:
+    found = pieces(**{"prompt": "a", "init_images": ["key:a.png", "key:b.png", "key:c.png"], "seed": 5, **batches})
+    assert [piece.job.seed for piece in found] == seeds
+    starts = [piece.job.init_images for piece in found if isinstance(piece.job, Img2Img)]
+    assert starts == [[f"key:{name}.png"] for name in "abc"]
+    assert [piece.path for piece in found] == ["init_images[0]", "init_images[1]", "init_images[2]"]
+    drawn = pieces(prompt="a", init_images=["key:a.png", "key:b.png"])
+    assert [piece.job.seed for piece in drawn] == [1000, 1001]
 
 
 def test_batches_of_a_job_that_streams_are_asked_for_one_by_one_with_the_same_seeds() -> None:

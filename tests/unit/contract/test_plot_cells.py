@@ -67,6 +67,17 @@ def test_a_mistake_of_a_cell_is_told_at_its_value_and_each_once() -> None:
     assert found == [("plot.x.field", "has no entry [2]; the job has 1")]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("live_previews", "on_mismatch", "output.format", "plot", "preset", "prompts", "recommended", "seeds"),
+        *("stream", "timeout_s", "type"),
+    ],
+)
+def test_what_is_about_the_whole_job_is_no_axis(field: str) -> None:
+    assert ("plot.x.field", f"can't be {field}, which is about the whole job") in mistakes(plot={"x": axis(field, 1)})
+
+
 def test_what_a_plot_makes_counts_with_its_batches() -> None:
     assert mistakes(batch_size=2, plot={"x": axis("seed", *range(9))}) == [
         ("plot", "the job must be at most 16 pictures, not 18 (this endpoint)")

@@ -169,6 +169,11 @@ def test_a_start_picture_and_its_noise_are_sent() -> None:
     assert not expected().from_picture
 
 
+def test_a_mask_is_sent_where_there_is_one() -> None:
+    assert request(type="inpaint", init_images=[SENT], mask=SENT).body["mask"] == "MMMM"
+    assert "mask" not in request(type="img2img", init_images=[SENT]).body
+
+
 def test_pictures_are_not_repeated_to_the_client() -> None:
     made = request(type="img2img", init_images=[SENT])
     deep = replace(made, body={**made.body, "alwayson_scripts": {"controlnet": {"args": [{"image": "BBB"}]}}})

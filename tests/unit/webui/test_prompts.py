@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.names.prompt_checks import long_ones, skipped, tokens
+from worker.webui.names.prompt_checks import absent, long_ones, names_in, skipped, tokens, unused
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,27 @@ def test_an_embedding_that_is_skipped_is_pointed_out_where_it_stands() -> None:
     texts = [("prompt", "a cat, (XLemb:1.2)"), ("negative_prompt", "xlembs, my-xlemb")]
     (said,) = skipped(texts, {"xlemb", "other"})
     assert said.startswith("prompt: embedding 'xlemb'")
+
+
+def test_an_embedding_that_no_prompt_names_is_pointed_out() -> None:
+    brought = [("embeddings[0]", "EasyNeg"), ("embeddings[1]", "other-neg")]
+    (said,) = unused(brought, ["a cat", "easyneg, blurry, my-other-neg"])
+    assert said.startswith("embeddings[1]: 'other-neg' changes nothing")
+    assert unused(brought, ["(other-neg:1.2)", "EASYNEG"]) == []
+
+
+def test_a_widely_used_embedding_that_is_not_here_is_pointed_out_where_it_stands() -> None:
+    texts = [("prompt", "a cat"), ("negative_prompt", "easynegative, BADHANDV4, EasyNegative2")]
+    said = absent(texts, {"badhandv4"})
+    assert [one.partition(" is read")[0] for one in said] == ["negative_prompt: 'EasyNegative'"]
+    assert absent(texts, {"EASYNEGATIVE", "badhandv4"}) == []
+
+
+@pytest.mark.parametrize("text", ["emb", "(emb:1.3)", "a,emb", "EMB.", "a <lora:x:1> emb"])
+def test_a_name_stands_in_a_text_as_a_word_of_its_own(text: str) -> None:
+    assert names_in([text], ["emb"]) == ["emb"]
+
+
+@pytest.mark.parametrize("text", ["embs", "my-emb", "emb_2", "emb-2", "", "mb"])
+def test_a_part_of_a_word_is_no_name(text: str) -> None:
+    assert names_in([text], ["emb"]) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.webui.names import lora_tags, name_resolver
+from worker.webui.names import lora_tags, name_resolver, options
 from worker.webui.names.catalog import Catalog, Lora, Upscaler
 from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
@@ -177,3 +177,38 @@ def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
     assert [each.path for each in lora_tags.crowded([("prompt", "<lora:x:1>" * 101)])] == ["prompt"]
     assert [each.path for each in lora_tags.crowded([("prompt", "<a:" * 6666)])] == ["prompt"]
     assert len(lora_tags.negative_tags([("negative_prompt", "<lora:x:1> bad")])) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "found", "suggestion"),
+    [
+        ("face_restoration_model", "GFPGAN", "GFPGAN", None),
+        ("face_restoration_model", "gfpgan", "GFPGAN", None),
+        ("face_restoration_model", "GFPGN", None, "GFPGAN"),
+        ("sd_hypernetwork", "None", "None", None),
+        ("sd_hypernetwork", "nobody", None, None),
+        ("upscaler_for_img2img", "lanczos", "Lanczos", None),
+        ("upscaler_for_img2img", "Lanzcos", None, "Lanczos"),
+    ],
+)
+def test_an_option_that_names_something_has_to_name_what_is_there(
+    option: str, value: str, found: str | None, suggestion: str | None
+) -> None:
+    settled, problems = options.settled(job(override_settings={option: value}), CATALOG, None)
+    assert settled == ({option: found} if found else {})
+    assert paths(problems) == ({} if found else {f"override_settings.{option}": suggestion})
+
+
+def test_options_that_name_nothing_are_left_alone() -> None:
+    assert options.settled(job(), CATALOG, NOTHING) == ({}, [])
+    assert options.settled(job(override_settings={"eta_noise_seed_delta": 31337}), CATALOG, NOTHING) == ({}, [])
+
+
+def test_an_upscaler_and_a_small_vae_named_by_an_option_need_their_weights() -> None:
+    upscaler = job(override_settings={"upscaler_for_img2img": "R-ESRGAN 4x+"})
+    assert list(paths(options.settled(upscaler, CATALOG, NOTHING)[1])) == ["override_settings.upscaler_for_img2img"]
+    assert options.settled(upscaler, CATALOG, None)[1] == []
+    small = job(override_settings={"sd_vae_decode_method": "TAESD", "sd_vae_encode_method": "TAESD"})
+    decoder = Weights(frozenset({"taesd_decoder.pth"}), frozenset())
+    assert paths(options.settled(small, CATALOG, decoder)[1]) == {"override_settings.sd_vae_encode_method": "Full"}
+    assert options.settled(small, CATALOG, None)[1] == []

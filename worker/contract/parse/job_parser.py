@@ -261,9 +261,11 @@ def _for_kind(normal: Normal, kind: str) -> None:
     """Read what has another name in this kind of job, and note what it can't be without."""
     fields = normal.fields
     if KINDS[kind] is Upscale:
-        for short, name in UPSCALE_WORDS.items():
-            if short in fields:
-                normal.put(name, fields.pop(short), short)
+        given = UPSCALE_WORDS.keys() & fields.keys()
+        for short in given:
+            normal.put(UPSCALE_WORDS[short], fields.pop(short), short)
+        if given & {"width", "height"}:  # a side that is missing is told in the words of the one that is there
+            normal.written = {UPSCALE_WORDS["width"]: "width", UPSCALE_WORDS["height"]: "height", **normal.written}
         sized = "upscaling_resize_w" in fields or "upscaling_resize_h" in fields
         if sized and not {"resize_mode", "upscaling_resize"} & fields.keys():
             fields["resize_mode"] = 1
