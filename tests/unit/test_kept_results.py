@@ -156,3 +156,29 @@ def test_folders_of_dead_processes_are_removed_others_stay(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
     remove_leftovers(tmp_path, "worker-")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(names) - {"worker-4194999"})
+
+
+def test_a_part_is_found_again_by_its_job_and_name_until_it_is_too_old(tmp_path: Path) -> None:
+    at = time.time()
+    results = KeptResults(tmp_path / "kept", 100, lambda: at)
+    assert results.keep_part(result_key(JOB), "0", b"one")
+    assert results.keep_part(result_key(JOB), "1", b"two")
+    assert [results.find_part(result_key(JOB), name) for name in "012"] == [b"one", b"two", None]
+    assert results.find_part(result_key({**JOB, "input": {"prompt": "a dog"}}), "0") is None
+    at += 200
+    assert results.find_part(result_key(JOB), "0") is None
+
+
+def test_a_part_that_can_not_be_kept_is_said_not_to_be(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file where the folder should be")
+    results = KeptResults(tmp_path / "kept", 100)
+    assert not results.keep_part(result_key(JOB), "0", b"one")
+    assert results.find_part(result_key(JOB), "0") is None
+    assert results.keep_pictures("job-1", [inspect(png())], [7]) == []
+
+
+def test_where_nothing_is_to_be_kept_nothing_is_found() -> None:
+    results = KeptResults(None, 100)
+    assert not results.keep_part(result_key(JOB), "0", b"one")
+    assert results.find_part(result_key(JOB), "0") is None
+    assert results.keep_pictures("job-1", [inspect(png())], [7]) == []

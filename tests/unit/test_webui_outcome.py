@@ -14,7 +14,7 @@ from worker.webui.names.catalog import Catalog, Checkpoint
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 from worker.webui.request.body import Expectation
 from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
-from worker.webui.result.response import WebUIResponse
+from worker.webui.result.response import WebUIResponse, read
 from worker.webui.result.verify import conclude, read_log
 
 
@@ -195,6 +195,49 @@ def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
     assert found(5, 64) == []
     assert found(6, 64) == ["seed of picture 0"]
     assert found(5, 72) == ["size of picture 0"]
+
+
+def noted(seed: int = 5, sampler: str = "Euler", prompt: str = "a cat") -> str:
+    return f"{prompt}\nSteps: 2, Sampler: {sampler}, CFG scale: 7.0, Seed: {seed}, Size: 64x64"
+
+
+@pytest.mark.parametrize(
+    ("notes", "what"),
+    [
+        ([noted(5), noted(6)], []),
+        ([None, noted(6)], []),
+        ([noted(5), None], []),
+        ([noted(5, "Euler a"), noted(6)], ["Sampler in the notes of picture 0"]),
+        ([noted(5), noted(6, prompt="a dog")], ["prompt in the notes of picture 1"]),
+    ],
+)
+def test_a_pictures_own_notes_have_to_be_those_of_the_answer(notes: list[str | None], what: list[str]) -> None:
+    expect = replace(EXPECT, size=Size(64, 64), from_picture=True)
+    answer = WebUIResponse((), {"infotexts": [noted(5), noted(6)]})
+    pictures = [inspect(png(infotext=each)) if each else inspect(png()) for each in notes]
+    assert [each.what for each in picture_mismatches(expect, pictures, answer)] == what
+    assert picture_mismatches(replace(expect, undiffused=True), pictures, answer) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, [], "x", {}, {"images": ["A"]}, {"info": {"seed": 1}}, {"images": None, "info": {"seed": 1}}),
+        *({"images": "A", "info": {"seed": 1}}, {"images": [1], "info": {"seed": 1}}),
+        *({"images": ["A", None], "info": {"seed": 1}}, {"images": ["A"], "info": "no JSON"}),
+        *({"images": ["A"], "info": "[1]"}, {"images": ["A"], "info": {}}, {"images": ["A"], "info": "{}"}),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_wrong_result(content: Any) -> None:
+    with pytest.raises(WrongResult, match="no pictures or no info"):
+        read(content)
+
+
+@pytest.mark.parametrize("info", [{"seed": 1}, '{"seed": 1}'])
+def test_an_answer_is_read_with_its_info_as_json_or_as_text_of_it(info: Any) -> None:
+    found = read({"images": ["A", "B"], "info": info})
+    assert (found.images, found.info) == (("A", "B"), {"seed": 1})
+    assert read({"images": [], "info": info}).images == ()
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,15 @@ def test_a_file_that_people_replaced_stays(where: ModelStore) -> None:
     assert path.exists()
 
 
+def test_a_file_of_another_size_than_was_fetched_stays_and_hinders_no_other(where: ModelStore) -> None:
+    replaced, fetched = placed(where, "mine"), placed(where, "other")
+    replaced.write_bytes(b"y" * (SIZE + 1))
+    assert not room(where, 2 * SIZE)
+    assert room(where, SIZE)
+    assert replaced.exists()
+    assert not fetched.exists()
+
+
 def test_a_link_and_what_it_leads_to_stay(where: ModelStore, tmp_path: Path) -> None:
     path = placed(where, "linked")
     target = path.rename(tmp_path / "elsewhere.safetensors")

@@ -81,3 +81,10 @@ def test_controlnet_units_and_passes_of_adetailer_are_told_one_by_one() -> None:
         ("face_yolov8n.pt", 0.0),
         ("mediapipe_face_full", 0.3),
     ]
+
+
+def test_all_ten_passes_of_adetailer_are_told_in_their_order() -> None:
+    endings = ["", " 2nd", " 3rd", *(f" {number}th" for number in range(4, 11))]
+    told = ", ".join(f"ADetailer model{ending}: {number}.pt" for number, ending in enumerate(endings))
+    found = extras_of(f"a cat\nSteps: 3, Sampler: Euler, CFG scale: 7, {told}", [])["adetailer"]
+    assert found == [{"model": f"{number}.pt"} for number in range(10)]

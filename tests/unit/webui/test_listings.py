@@ -66,10 +66,10 @@ def test_every_listing_is_in_the_catalog(catalog: Catalog) -> None:
     assert catalog.vaes[0] == Vae("vae-ft.vae.pt", "/v/vae-ft.vae.pt")
     assert catalog.upscalers == (Upscaler("4x", "/u/4x.pth", 2.0), Upscaler("Lanczos", None, 4.0))
     assert catalog.latent_upscalers == ("Latent",)
-    assert (catalog.embeddings, catalog.skipped_embeddings) == ({"good"}, {"sdxl"})
+    assert (set(catalog.embeddings), set(catalog.skipped_embeddings)) == ({"good"}, {"sdxl"})
     assert catalog.styles == ("Film", "None")
     assert catalog.texts_of(["Film", "None", "other"]) == ["grain", "", "", ""]
-    assert (catalog.scripts, catalog.img2img_scripts) == ({"dynamic prompts v2"}, {"sd upscale"})
+    assert (set(catalog.scripts), set(catalog.img2img_scripts)) == ({"dynamic prompts v2"}, {"sd upscale"})
     assert (catalog.face_restorers, catalog.hypernetworks) == (("GFPGAN",), ("h",))
     assert catalog.script_info == ({"name": "refiner"},)
     assert (catalog.control_models, catalog.control_units) == (("canny [e3b0c442]",), 5)
