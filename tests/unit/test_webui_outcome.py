@@ -10,7 +10,8 @@ from tests.support.pictures import file, noise, png, smooth
 from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
-from worker.webui.names.catalog import Catalog, Checkpoint
+from worker.webui.names.catalog import Catalog, Checkpoint, Lora
+from worker.webui.names.name_resolver import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 from worker.webui.request.body import Expectation
 from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
@@ -173,6 +174,42 @@ def test_an_answer_that_is_as_asked_for_has_no_mismatch() -> None:
 )
 def test_each_thing_that_is_not_as_asked_for_is_a_mismatch_of_its_own(changed: dict[str, Any], what: str) -> None:
     assert wrong(**changed) == [what]
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong_ones"),
+    [
+        ('"x: 0123456789ab, y: fedcba987654"', []),
+        ("x: 0123456789ab, y: fedcba987654, z: 0", []),
+        ("x: 0123456789ab", ["LoRAs that were loaded"]),
+        ("x: 0123456789ab, y: 000000000000", ["LoRAs that were loaded"]),
+        (None, ["LoRAs that were loaded"]),
+    ],
+)
+def test_a_lora_that_the_infotext_would_name_had_it_been_loaded_is_missed(
+    told: str | None, wrong_ones: list[str]
+) -> None:
+    loras = (
+        Lora("x", "", "/l/x.pt", {"sshs_model_hash": "0123456789abcdef"}),
+        Lora("y", "", "/l/y.pt", {"sshs_model_hash": "fedcba9876543210"}),
+        Lora("bare", "", "/l/bare.pt", {}),
+    )
+    chosen = tuple(ChosenLora(name, 1.0, "loras") for name in ("x", "y", "bare", "nobody"))
+    expect = replace(EXPECT, loras=chosen, names_loras=True)
+    answer = WebUIResponse(("",) * 3, {**RIGHT, "extra_generation_params": {**HIRES, "Lora hashes": told}})
+    catalog = Catalog(SAMPLERS, loras=loras)
+    assert [each.what for each in answer_mismatches(expect, answer, catalog)] == wrong_ones
+    assert answer_mismatches(replace(expect, names_loras=False), answer, catalog) == []
+
+
+def test_what_an_answer_says_of_each_picture_is_read_in_order() -> None:
+    info = {"all_prompts": ["a", 2], "all_negative_prompts": ["b", "c"], "all_seeds": [1, "2"], "infotexts": ["t"]}
+    found = WebUIResponse(("AA", "BBB"), {**info, "index_of_first_image": 1})
+    assert (found.prompts, found.negative_prompts, found.seeds) == (["a", "2"], ["b", "c"], [1, 2])
+    assert (list(found.infotexts), found.first, found.size) == (["t"], 1, 5)
+    empty = WebUIResponse((), {"all_prompts": None, "index_of_first_image": None})
+    assert (empty.prompts, empty.negative_prompts, empty.seeds, list(empty.infotexts)) == ([], [], [], [])
+    assert (empty.first, empty.size) == (0, 0)
 
 
 def test_an_answer_without_any_picture_is_a_mismatch_for_a_script_that_diffuses_nothing_too() -> None:

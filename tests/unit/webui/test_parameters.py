@@ -243,3 +243,32 @@ def test_what_was_sent_is_always_what_was_read(prompt: str, negative: str) -> No
         asked_for(body), text, infotext.parse(text).fields, seed=5, index=0, prompts=(prompt, negative)
     )
     assert list(found) == []
+
+
+OF_THE_WEBUI = [
+    *(
+        "extra options",
+        "hypertile",
+        "img2img alternative test",
+        "loopback",
+        "outpainting mk2",
+        "poor man's outpainting",
+    ),
+    *("prompt matrix", "prompts from file or textbox", "refiner", "sampler", "sd upscale", "seed", "soft inpainting"),
+    "x/y/z plot",
+]
+OF_KNOWN_EXTENSIONS = [
+    *("adetailer", "controlnet", "controlnet m2m", "demofusion", "dynamic prompts v2.17.1", "reactor"),
+    *("tiled diffusion", "tiled vae", "ultimate sd upscale"),
+]
+
+
+@pytest.mark.parametrize("script", [*OF_THE_WEBUI, *OF_KNOWN_EXTENSIONS])
+def test_a_script_that_leaves_prompts_alone_keeps_them_comparable(script: str) -> None:
+    assert reads_prompts_as_sent({script, "refiner"})
+    assert reads_prompts_as_sent({script.title()})
+
+
+def test_a_script_that_nobody_knows_may_write_prompts() -> None:
+    assert reads_prompts_as_sent(())
+    assert not reads_prompts_as_sent({"refiner", "one button prompt"})
