@@ -11,7 +11,7 @@ from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
 from worker.webui.names.catalog import Catalog, Checkpoint, Lora
-from worker.webui.names.name_resolver import ChosenLora
+from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Scheduler
 from worker.webui.request.body import Expectation
 from worker.webui.result.mismatches import answer_mismatches, picture_mismatches

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from worker.contract.parse.job_parser import parse_job
-from worker.webui.names import lora_tags, name_resolver, options
+from worker.webui.names import lora_tags, name_resolver
 from worker.webui.names.catalog import Catalog, Lora, Upscaler
 from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
@@ -30,6 +30,12 @@ FACES = Weights(frozenset(), frozenset({"Codeformer", "GFPGAN"}))
 
 def job(**fields: Any) -> Any:
     return parse_job({"prompt": "a cat", **fields})
+
+
+def named(weights: Weights | None, **options: Any) -> tuple[dict[str, Any], list[Problem]]:
+    """Return a job's options as the WebUI spells them, and the problems."""
+    found = name_resolver.resolve_names(job(override_settings=options), CATALOG, weights)
+    return dict(found.options), list(found.problems)
 
 
 def paths(problems: list[Problem]) -> dict[str, str | None]:
@@ -194,21 +200,21 @@ def test_tags_are_counted_and_those_of_a_negative_prompt_are_words() -> None:
 def test_an_option_that_names_something_has_to_name_what_is_there(
     option: str, value: str, found: str | None, suggestion: str | None
 ) -> None:
-    settled, problems = options.settled(job(override_settings={option: value}), CATALOG, None)
+    settled, problems = named(None, **{option: value})
     assert settled == ({option: found} if found else {})
     assert paths(problems) == ({} if found else {f"override_settings.{option}": suggestion})
 
 
 def test_options_that_name_nothing_are_left_alone() -> None:
-    assert options.settled(job(), CATALOG, NOTHING) == ({}, [])
-    assert options.settled(job(override_settings={"eta_noise_seed_delta": 31337}), CATALOG, NOTHING) == ({}, [])
+    assert named(NOTHING) == ({}, [])
+    assert named(NOTHING, eta_noise_seed_delta=31337) == ({}, [])
 
 
 def test_an_upscaler_and_a_small_vae_named_by_an_option_need_their_weights() -> None:
-    upscaler = job(override_settings={"upscaler_for_img2img": "R-ESRGAN 4x+"})
-    assert list(paths(options.settled(upscaler, CATALOG, NOTHING)[1])) == ["override_settings.upscaler_for_img2img"]
-    assert options.settled(upscaler, CATALOG, None)[1] == []
-    small = job(override_settings={"sd_vae_decode_method": "TAESD", "sd_vae_encode_method": "TAESD"})
+    upscaler = {"upscaler_for_img2img": "R-ESRGAN 4x+"}
+    assert list(paths(named(NOTHING, **upscaler)[1])) == ["override_settings.upscaler_for_img2img"]
+    assert named(None, **upscaler)[1] == []
+    small = {"sd_vae_decode_method": "TAESD", "sd_vae_encode_method": "TAESD"}
     decoder = Weights(frozenset({"taesd_decoder.pth"}), frozenset())
-    assert paths(options.settled(small, CATALOG, decoder)[1]) == {"override_settings.sd_vae_encode_method": "Full"}
-    assert options.settled(small, CATALOG, None)[1] == []
+    assert paths(named(decoder, **small)[1]) == {"override_settings.sd_vae_encode_method": "Full"}
+    assert named(None, **small)[1] == []
