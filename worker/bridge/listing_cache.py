@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.common.atomic_files import write_atomically
+from worker.common.cancellation import of_others_too
 from worker.serving.gateway import JobError
 from worker.telemetry.logs import get_logger
 
@@ -71,7 +72,7 @@ class ListingCache:
         known = self._listings.get(path)
         if known is None:
             _log.info("a listing that is not kept yet wakes the endpoint", path=path)
-            known = await asyncio.shield(self._asked(path))
+            known = await of_others_too(self._asked(path))
         if known.refused:
             raise JobError(known.answer)
         return known.answer
@@ -81,7 +82,7 @@ class ListingCache:
         oldest = self._now() - STALE_S
         for path in [path for path, listing in self._listings.items() if listing.asked_at < oldest]:
             try:
-                await asyncio.shield(self._asked(path))
+                await of_others_too(self._asked(path))
             except Exception as error:  # noqa: BLE001 - the old one serves on
                 _log.debug("a listing was not refreshed", path=path, why=repr(error))
 

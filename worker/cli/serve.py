@@ -158,7 +158,7 @@ class HttpWorker:
             if self._gallery is not None:
                 await asyncio.to_thread(self._gallery.close)
             if self._webhooks is not None:
-                await self._webhooks.close()
+                await self._webhooks.close(self._settings.stop_grace_s)
             await asyncio.to_thread(self._worker.close)
         return 0 if self._handler.failure is None else 1
 

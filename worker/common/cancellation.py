@@ -42,6 +42,16 @@ async def _finished(work: Awaitable[T], *, cancel_work: bool) -> T:
     return task.result()
 
 
+def of_others_too(work: asyncio.Future[T]) -> asyncio.Future[T]:
+    """Return a future to wait for `work`, for which others may wait too: a cancelled wait leaves it alone.
+
+    How it ends after all waits were cancelled is nobody's any more; the loop does not complain about an error then, as
+    it does with `asyncio.shield`.
+    """
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return asyncio.shield(work)
+
+
 async def unless_set(
     event: asyncio.Event, work: Awaitable[T], *, grace_s: Callable[[], float] = lambda: 0.0
 ) -> T | None:

@@ -113,9 +113,9 @@ class WebhookSender:
         task.add_done_callback(ended)
 
     async def close(self, grace_s: float = CLOSE_S) -> None:
-        """Give deliveries that are under way `grace_s` seconds, then give them up."""
+        """Give deliveries that are under way `grace_s` seconds, at most `CLOSE_S`, then give them up."""
         if self._deliveries:
-            _, late = await asyncio.wait(set(self._deliveries), timeout=grace_s)
+            _, late = await asyncio.wait(set(self._deliveries), timeout=min(grace_s, CLOSE_S))
             for task in late:
                 task.cancel()
             if late:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worker.common.cancellation import of_others_too
 from worker.errors import InvalidInput, WorkerError
 from worker.models.download.attempt import TakenOver, bring
 from worker.models.download.context import DownloadJob, Stopped
@@ -87,13 +88,13 @@ class DownloadQueue:
             joined(known.state)
             if joins:
                 return await self._end_of(known, path)
-            end = asyncio.shield(asyncio.wrap_future(known.future))
+            end = of_others_too(asyncio.wrap_future(known.future))
             await asyncio.gather(end, return_exceptions=True)  # how it ends says nothing about this one
 
     async def _end_of(self, known: _Known, path: str) -> bool:
         """Return whether the state fetched the file; an error is told at the field of who waits."""
         try:
-            return await asyncio.shield(asyncio.wrap_future(known.future))
+            return await of_others_too(asyncio.wrap_future(known.future))
         except WorkerError as error:
             raise _told_at(error, known.path, path) from None
         finally:
