@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,12 +9,13 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.gallery import png
 from worker.cli.batch.batch_progress import failure_lines, rate_and_eta, summary
 from worker.cli.batch.batch_report import ReportedPicture, report_page, reported_pictures
 from worker.cli.batch.gallery_decisions import chosen
 from worker.client import BatchFailure, BatchPlan, BatchState, EndpointError, InvalidPlan, JobFailed, JobTimedOut
 from worker.client.batch.batch_answers import read_job_answer
-from worker.client.batch.batch_folder import PictureRecord
+from worker.client.batch.batch_folder import BatchFolder, PictureRecord
 from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, item_key
 from worker.client.batch.batch_plan import parse_plan
 from worker.client.batch.batch_queue import RESTS, UNUSABLE, AttemptQueue, classify_failure
@@ -21,6 +23,7 @@ from worker.gallery.decisions import PictureDecision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def seeds(plan: BatchPlan, count: int, first_seed: int = 100) -> list[int]:
@@ -268,6 +271,25 @@ def test_picked_candidates_are_finished_and_without_picks_all_that_are_not_rejec
 
 def record(stem: str, **document: Any) -> PictureRecord:
     return PictureRecord(stem, {"picture": f"stage1/{stem}.png", **document})
+
+
+def test_pictures_that_the_gallery_made_are_finished_and_reported_with_the_others(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path)
+    job = {"type": "workflow", "workflow": "portrait", "until": "base", "seed": 7}
+    for name, told in (
+        ("stage1/again", {"job": job, "seed": 7}),
+        ("stage1/old", {"job": job, "seed": 8}),
+        ("final/old", {"source": "stage1/old.png"}),
+    ):
+        (tmp_path / f"{name}.png").write_bytes(png(1))
+        (tmp_path / f"{name}.json").write_text(json.dumps(told))
+    assert folder.candidates() == ["stage1/again.png"]
+    item = folder.finishing("stage1/again.png")
+    assert item is not None
+    assert item.job == {"type": "workflow", "workflow": "portrait", "seed": 7}
+    there = {f"{name}.png": True for name in ("stage1/again", "stage1/old", "final/old")}
+    pictures = reported_pictures(folder.records(), there, {})
+    assert [one.name for one in pictures] == ["stage1/again.png", "stage1/old.png", "final/old.png"]
 
 
 def test_the_report_counts_deleted_rejected_and_judged_pictures() -> None:

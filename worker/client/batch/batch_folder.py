@@ -135,9 +135,16 @@ class BatchFolder:
         write_atomically(path, json.dumps(told, indent=1).encode())
 
     def records(self) -> list[PictureRecord]:
-        """Return the JSON of every picture, those the gallery has written beside finals too."""
-        paths = [*sorted((self.root / METADATA).glob("*.json")), *sorted((self.root / FINALS).glob("*.json"))]
-        return [PictureRecord(path.stem, _read_json(path)) for path in paths if not path.name.startswith(".")]
+        """Return the JSON of every picture, those the gallery has written beside its own pictures too."""
+        paths = sorted((self.root / METADATA).glob("*.json"))
+        found = [PictureRecord(path.stem, _read_json(path)) for path in paths if not path.name.startswith(".")]
+        for folder in (STAGE1, FINALS):
+            pictures = {path.stem: path for path in (self.root / folder).glob("*") if _is_picture(path)}
+            for path in sorted((self.root / folder).glob("*.json")):
+                if path.stem in pictures:
+                    place = f"{folder}/{pictures[path.stem].name}"
+                    found.append(PictureRecord(path.stem, {**_read_json(path), "picture": place}))
+        return found
 
     def made(self) -> dict[str, set[int]]:
         """Return the pictures that were made, by the key of their job: of whole jobs `{-1}`, else their places."""
@@ -159,7 +166,8 @@ class BatchFolder:
 
     def finishing(self, candidate: str) -> BatchItem | None:
         """Return the job that finishes a candidate; None where its JSON does not tell one."""
-        document = _read_json(self.root / METADATA / f"{Path(candidate).stem}.json")
+        name = f"{Path(candidate).stem}.json"
+        document = _read_json(self.root / METADATA / name) or _read_json((self.root / candidate).with_name(name))
         job, key = document.get("job"), document.get("key")
         if isinstance(key, str) and key:
             again: dict[str, Any] = {"type": "continue", "keys": [key]}
