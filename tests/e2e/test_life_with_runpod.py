@@ -288,7 +288,6 @@ def test_local_mode_runs_test_input_json_and_leaves_the_answer(tmp_path: Path) -
     (tmp_path / "test_input.json").write_text(json.dumps({"input": {"echo": "local"}}))
     with WorkerProcess(PROGRAM, {}, tmp_path) as worker:
         assert worker.wait() == 0
-        assert "out/answer.json" in worker.log
     answer = json.loads((tmp_path / "out" / "answer.json").read_text())
     assert answer["echo"] == "local"
 
@@ -296,4 +295,5 @@ def test_local_mode_runs_test_input_json_and_leaves_the_answer(tmp_path: Path) -
 def test_local_mode_exits_1_when_the_job_fails(tmp_path: Path) -> None:
     with WorkerProcess([*PROGRAM, "--test_input", json.dumps({"input": {"error": "no"}})], {}, tmp_path) as worker:
         assert worker.wait() == 1
-        assert "The job failed (webui_crashed: no)" in worker.log
+    answer = json.loads((tmp_path / "out" / "answer.json").read_text())
+    assert answer["error"] == "webui_crashed: no"

@@ -313,8 +313,10 @@ def test_local_mode_leaves_a_picture_and_says_what_drew_it(tmp_path: Path) -> No
     (tmp_path / "test_input.json").write_text(json.dumps({"input": JOB}))
     with WorkerProcess([HANDLER], {}, tmp_path) as process:
         assert process.wait() == 0
-        assert "Picture: out/001.png (answer: out/answer.json)" in process.log
-        assert "drawn by the stand-in WebUI, not diffused" in process.log
+        *_, notice, answered, picture = process.log.splitlines()
+        assert notice.startswith("Drawn by the stand-in, not diffused")
+        assert answered.startswith("Answer: out/answer.json (Deliberate_v6, ")
+        assert picture == "Picture: out/001.png"
         process.assert_nothing_left()
     with Image.open(tmp_path / "out" / "001.png") as picture:
         assert picture.size == (64, 64)
