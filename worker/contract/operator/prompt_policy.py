@@ -29,6 +29,7 @@ import yaml
 
 from worker.common.clock import running
 from worker.contract.operator.prompt_schedule import Steps, texts_of
+from worker.contract.rules.prompt_syntax import without_comments
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ _PARTING = re.compile(r"\[(?:SEP|SKIP)\]|\bBREAK\b|\|")
 _MARKS = re.compile(r"[\W\d_]+")
 _QUOTES = re.compile(r"[\"'`\\]")
 _LETTER = r"[^\W\d_]"
-_INVISIBLE = frozenset({"Mn", "Cf", "Cc", "Cs"})
+_INVISIBLE = regex.compile(r"(?!\s)[\p{Mn}\p{Cf}\p{Cc}\p{Cs}]")
+_WIDTHLESS = regex.compile(r"[\p{Cf}\p{Cc}]")
 _EMPHASIS = re.compile(r"[()\[\]{}\\|]|:\s*-?\d+(?:\.\d+)?")
 
 
@@ -124,24 +126,31 @@ def cleaned(text: str) -> str:
 
 def simplified(text: str) -> str:
     """Return `text` without case, accents, invisible characters, the WebUI's emphasis marks and repeated spaces."""
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in plain if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE)
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKD", text))
     return _SPACE.sub(" ", _EMPHASIS.sub("", plain)).casefold().strip()
 
 
 def _readings(text: str) -> set[str]:
     """Return the ways in which a text may reach the model.
 
-    The WebUI takes tags out of the midst of words, its scripts and extensions part prompts at marks of their own, lines
-    of arguments are read without quotes, and what stands between words is a matter of taste.
+    The WebUI takes comments out, and tags out of the midst of words; its emphasis marks part words for the model, as
+    signs without a width do; its scripts and extensions part prompts at marks of their own, lines of arguments are read
+    without quotes, and what stands between words is a matter of taste.
     """
-    given = cleaned(text)
-    found = {
-        simplified(each)
-        for whole in (text, given)
-        for each in (whole, _TAG.sub("", whole), _PARTING.sub(" ", whole), _QUOTES.sub("", whole))
+    written = {text, without_comments(text)}
+    written |= {cleaned(each) for each in written}
+    forms = {
+        form
+        for whole in written
+        for form in (whole, _TAG.sub("", whole), _PARTING.sub(" ", whole), _QUOTES.sub("", whole))
     }
+    found = {simplified(each) for each in forms | {_parted(form) for form in forms}}
     return found | {_MARKS.sub(" ", each).strip() for each in found}
+
+
+def _parted(text: str) -> str:
+    """Return `text` with a space for each emphasis mark and each sign without a width."""
+    return str(_WIDTHLESS.sub(" ", _EMPHASIS.sub(" ", text)))
 
 
 def judge(
