@@ -1,7 +1,9 @@
 """One job from input to answer: accept → prepare models → generate → check → deliver.
 
-This is the whole system on one page. `Service.run` is also the boundary at which errors become answers: inside, a typed
-error is raised where the fact is known; outside, there are only answers.
+This is the whole system on one page: `JobAcceptance.accept` makes a typed job of the input, `make_pictures` prepares,
+generates and checks each of its requests, `ResultDelivery.deliver` puts the pictures into the answer. `Service.run` is
+also the boundary at which errors become answers: inside, a typed error is raised where the fact is known; outside,
+there are only answers.
 """
 
 from __future__ import annotations

@@ -285,10 +285,7 @@ class Supervisor:
             before = self._life.state
             self._life = self._life.after(event)
             after = self._life.state
-        if after is before:
-            return
-        if (before is State.READY and after is State.BUSY) or (before is State.BUSY and after is State.READY):
-            if self._log.is_enabled_for("debug"):  # twice a job
-                self._log.debug("state", state=after.value, was=before.value, event_=event.value, **facts)
-        else:
-            self._log.info("state", state=after.value, was=before.value, event_=event.value, **facts)
+        if after is not before:
+            twice_a_job = {before, after} == {State.READY, State.BUSY}
+            tell = self._log.debug if twice_a_job else self._log.info
+            tell("state", state=after.value, was=before.value, event_=event.value, **facts)

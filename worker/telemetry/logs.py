@@ -48,10 +48,6 @@ class StructuredLogger:
     def __init__(self, part: str) -> None:
         self._logger = logging.getLogger(f"{_WORKER}.{part}")
 
-    def is_enabled_for(self, level: str) -> bool:
-        """Return whether lines of `level` are written at all."""
-        return self._logger.isEnabledFor(_number(level))
-
     def debug(self, event: str, /, **fields: Any) -> None:
         """Log a detail that helps to find a defect."""
         self._log(logging.DEBUG, event, fields)

@@ -277,7 +277,7 @@ def _referenced(job: Generation) -> list[ResolvedModel]:
 def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[ResolvedModel]:
     """Return the models of this volume that a detector goes through: checked and held like the job's."""
     found: list[ResolvedModel] = []
-    for named in extension_units.detector_models(job, catalog):
+    for named in extension_units.detector_models(job, catalog) if job.adetailer else ():
         place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
         if place.is_relative_to(folder):
             with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it

@@ -19,7 +19,7 @@ from worker.webui.result.parameter_differences import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from worker.images.formats.picture import Picture
     from worker.webui.names.catalog import Catalog
@@ -46,9 +46,9 @@ def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catal
     """Compare what was asked with what the WebUI says it did."""
     if expect.undiffused:
         return [] if answer.images else [Mismatch("number of pictures", "one or more", 0)]
-    info = answer.info
+    info, same_model = answer.info, _same_model(expect.checkpoint)
     found = [
-        *_differ("model", expect.checkpoint.name, info.get("sd_model_name"), same=_same_model(expect.checkpoint)),
+        *_differ("model", expect.checkpoint.name, info.get("sd_model_name"), same=same_model),
         *_differ("clip skip", expect.clip_skip, _integer(info.get("clip_skip"))),
         *_vae(expect, info.get("sd_vae_name")),
     ]
@@ -74,7 +74,7 @@ def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catal
         asked = value.name if isinstance(value, Checkpoint) else value
         found += _differ(name, asked, answer.parameter(name), same=same)
     if expect.parameters is not None:
-        found += _parameter_mismatches(expect, expect.parameters, answer, catalog)
+        found += _parameter_mismatches(expect, expect.parameters, answer, catalog, same_model)
     return found
 
 
@@ -90,14 +90,18 @@ def _unloaded(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> l
 
 
 def _parameter_mismatches(
-    expect: Expectation, asked: Parameters, answer: WebUIResponse, catalog: Catalog
+    expect: Expectation,
+    asked: Parameters,
+    answer: WebUIResponse,
+    catalog: Catalog,
+    same_model: Callable[[object], bool],
 ) -> list[Mismatch]:
     """Compare the request's parameters with those in `info` and in the infotext of each picture."""
     as_sent = reads_prompts_as_sent(catalog.scripts | catalog.img2img_scripts)
     found = [
         Mismatch(*each) for each in info_differences(asked, answer.info, catalog.style_texts, with_prompts=as_sent)
     ]
-    texts, same = _texts(expect, answer), _same_model(expect.checkpoint)
+    texts = _texts(expect, answer)
     for index, (text, seed) in enumerate(zip(texts, expect.seeds, strict=False)):
         prompts = _prompts(answer, index) if as_sent else None
         said = infotext.parse(text).fields
@@ -106,7 +110,7 @@ def _parameter_mismatches(
             for each in text_differences(asked, text, said, seed=seed, index=index, prompts=prompts)
         ]
         if "Model" in said:
-            found += _differ(f"model of picture {index}", expect.checkpoint.name, said["Model"], same=same)
+            found += _differ(f"model of picture {index}", expect.checkpoint.name, said["Model"], same=same_model)
         if expect.sampler is not None and "Sampler" in said:
             found += _differ(f"sampler of picture {index}", expect.sampler, said["Sampler"])
     return found
@@ -168,7 +172,7 @@ def _differ(what: str, asked: Any, got: Any, *, same: Any = None) -> list[Mismat
     return [] if equal else [Mismatch(what, asked, got)]
 
 
-def _same_model(checkpoint: Checkpoint) -> Any:
+def _same_model(checkpoint: Checkpoint) -> Callable[[object], bool]:
     forms = {checkpoint.name, checkpoint.title, checkpoint.stem}
     return lambda got: isinstance(got, str) and (got in forms or got.split(" [")[0] in forms)
 
