@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Sampling, Scheduler
 
 SAMPLERS = [
     Sampler("DPM++ 2M", ("k_dpmpp_2m",), "karras"),
@@ -40,7 +40,7 @@ SCHEDULERS = [
     Scheduler("ddim", "DDIM"),
     Scheduler("beta", "Beta"),
 ]
-NAMES = Names(SAMPLERS, SCHEDULERS)
+NAMES = SamplerTable(SAMPLERS, SCHEDULERS)
 
 
 @pytest.mark.parametrize(
@@ -72,35 +72,35 @@ NAMES = Names(SAMPLERS, SCHEDULERS)
     ],
 )
 def test_a_sampler_is_understood_as_people_write_it(written: str, sampler: str, scheduler: str | None) -> None:
-    assert NAMES.settle(written, None) == (Sampling(sampler, scheduler), [])
+    assert NAMES.resolve(written, None) == (Sampling(sampler, scheduler), [])
 
 
 @pytest.mark.parametrize("sampler", [s.name for s in SAMPLERS])
 @pytest.mark.parametrize("scheduler", [s.label for s in SCHEDULERS])
 def test_every_listed_pair_means_itself_joined_or_apart(sampler: str, scheduler: str) -> None:
-    assert NAMES.settle(sampler, scheduler) == (Sampling(sampler, scheduler), [])
-    assert NAMES.settle(f"{sampler} {scheduler}", None) == (Sampling(sampler, scheduler), [])
+    assert NAMES.resolve(sampler, scheduler) == (Sampling(sampler, scheduler), [])
+    assert NAMES.resolve(f"{sampler} {scheduler}", None) == (Sampling(sampler, scheduler), [])
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_listed_alias_means_its_sampler(sampler: Sampler) -> None:
     for alias in sampler.aliases:
-        assert NAMES.settle(alias, None)[0].sampler == sampler.name
+        assert NAMES.resolve(alias, None)[0].sampler == sampler.name
 
 
 def test_a_scheduler_beside_the_name_wins_over_the_one_inside() -> None:
-    assert NAMES.settle("DPM++ 2M Karras", "exponential") == (Sampling("DPM++ 2M", "Exponential"), [])
+    assert NAMES.resolve("DPM++ 2M Karras", "exponential") == (Sampling("DPM++ 2M", "Exponential"), [])
 
 
 @pytest.mark.parametrize(
     ("written", "label"), [("karras", "Karras"), ("sgm_uniform", "SGM Uniform"), ("SGMUniform", "SGM Uniform")]
 )
 def test_a_scheduler_is_understood_by_name_label_and_alias(written: str, label: str) -> None:
-    assert NAMES.settle(None, written) == (Sampling(None, label), [])
+    assert NAMES.resolve(None, written) == (Sampling(None, label), [])
 
 
 def test_unknown_names_are_problems_with_a_suggestion_and_their_path() -> None:
-    chosen, problems = NAMES.settle("DPM++ 2N", "karas", sampler_path="hr_sampler_name", scheduler_path="hr_scheduler")
+    chosen, problems = NAMES.resolve("DPM++ 2N", "karas", sampler_path="hr_sampler_name", scheduler_path="hr_scheduler")
     assert chosen == Sampling(None, None)
     assert [(p.path, p.suggestion) for p in problems] == [("hr_sampler_name", "DPM++ 2M"), ("hr_scheduler", "Karras")]
 
@@ -133,17 +133,17 @@ def test_automatic_means_the_samplers_own_scheduler(sampler: str, scheduler: str
     ],
 )
 def test_a_sign_too_many_or_too_few_is_a_typo(typo: str, meant: str) -> None:
-    sampling, (problem,) = NAMES.settle(typo, None)
+    sampling, (problem,) = NAMES.resolve(typo, None)
     assert sampling == Sampling(None, None)
     assert (problem.path, problem.suggestion) == ("sampler_name", meant)
 
 
 @pytest.mark.parametrize("typo", ["karras+", "+karras", "SGM+Uniform"])
 def test_so_it_is_for_schedulers(typo: str) -> None:
-    _, problems = NAMES.settle(None, typo)
+    _, problems = NAMES.resolve(None, typo)
     assert [problem.path for problem in problems] == ["scheduler"]
 
 
 @pytest.mark.parametrize("alias", ["k_dpm_ad", "dpm_ad", "restart", "k_euler_ancestral"])
 def test_an_alias_is_its_sampler(alias: str) -> None:
-    assert NAMES.settle(alias, None)[1] == []
+    assert NAMES.resolve(alias, None)[1] == []

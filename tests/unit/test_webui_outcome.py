@@ -12,7 +12,7 @@ from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
 from worker.webui.names.catalog import Catalog, Checkpoint, Lora
 from worker.webui.names.lora_tags import ChosenLora
-from worker.webui.names.samplers import Names, Sampler, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Scheduler
 from worker.webui.request.body import Expectation
 from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
 from worker.webui.result.response import WebUIResponse, read
@@ -114,7 +114,7 @@ def test_any_other_complaint_is_a_wrong_result() -> None:
 
 MODEL = Checkpoint("m", "m.safetensors", "/models/m.safetensors")
 OTHER = Checkpoint("other", "other.safetensors", "/models/other.safetensors")
-SAMPLERS = Names(
+SAMPLERS = SamplerTable(
     [Sampler("Euler"), Sampler("Euler a"), Sampler("DPM++ 2M", scheduler="karras")],
     [Scheduler("automatic", "Automatic"), Scheduler("karras", "Karras")],
 )

@@ -20,7 +20,7 @@ from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui.execute.interrupt import wait_idle
 from worker.webui.names.catalog import Baseline, Catalog
-from worker.webui.names.samplers import Names
+from worker.webui.names.samplers import SamplerTable
 from worker.webui.process import options_file
 from worker.webui.process.environment import disk_errors
 from worker.webui.process.webui_process import WebUIProcess, describe_exit
@@ -80,7 +80,7 @@ class Backend:
         self._on_exit = on_exit
         self._log = get_logger("webui")
         self._process: WebUIProcess | None = None
-        self.catalog = Catalog(Names((), ()))
+        self.catalog = Catalog(SamplerTable((), ()))
         """The WebUI's listings, as last read; empty until it is ready."""
         self._spawning = threading.Lock()
         self._ending = threading.Event()

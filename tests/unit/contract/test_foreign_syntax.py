@@ -11,7 +11,7 @@ from worker.contract.accept import accept
 from worker.webui.names import lora_tags
 from worker.webui.names.catalog import Catalog, Lora
 from worker.webui.names.lora_tags import tagged_loras
-from worker.webui.names.samplers import Names
+from worker.webui.names.samplers import SamplerTable
 
 
 def warnings(**fields: Any) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def test_zeros_that_switch_something_off_get_a_warning(fields: dict[str, Any], n
     assert all(name in warning for name, warning in zip(names, told, strict=True))
 
 
-CATALOG = Catalog(Names([], []), loras=(Lora("add_detail", "add_detail", "/x/add_detail.safetensors"),))
+CATALOG = Catalog(SamplerTable([], []), loras=(Lora("add_detail", "add_detail", "/x/add_detail.safetensors"),))
 
 
 def told(prompt: str) -> tuple[str, str | None]:

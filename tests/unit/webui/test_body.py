@@ -12,13 +12,13 @@ from worker.contract.rules.sizes import Size
 from worker.webui.names.catalog import Baseline, Checkpoint
 from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.name_resolver import Chosen
-from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Sampling, Scheduler
 from worker.webui.request import body
 from worker.webui.request.body import Expectation, Request, Start
 
 MODEL = Checkpoint("m", "m.safetensors [0123456789]", "/models/m.safetensors", "0123456789")
 OTHER = Checkpoint("other", "other.safetensors", "/models/other.safetensors")
-NAMES = Names(
+NAMES = SamplerTable(
     [Sampler("Euler"), Sampler("Euler a"), Sampler("DPM++ 2M", scheduler="karras")], [Scheduler("karras", "Karras")]
 )
 HIRES: dict[str, Any] = {"enable_hr": True, "denoising_strength": 0.5}

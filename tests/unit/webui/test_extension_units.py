@@ -10,13 +10,13 @@ from worker.contract.parse.job_parser import parse_job
 from worker.contract.rules.sizes import Size
 from worker.webui.names.catalog import Baseline, Catalog, Checkpoint, Upscaler, Vae
 from worker.webui.names.name_resolver import Chosen
-from worker.webui.names.samplers import Names, Sampler, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Scheduler
 from worker.webui.request import body
 from worker.webui.request.body import Request, Start
 from worker.webui.request.extension_units import attach, control_model, control_module, detector
 
 MODEL = Checkpoint("m", "m.safetensors [0123456789]", "/models/m.safetensors", "0123456789")
-NAMES = Names([Sampler("Euler"), Sampler("Euler a")], [Scheduler("karras", "Karras")])
+NAMES = SamplerTable([Sampler("Euler"), Sampler("Euler a")], [Scheduler("karras", "Karras")])
 CATALOG = Catalog(
     NAMES,
     checkpoints=(MODEL,),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.images import infotext
 from worker.webui.names.catalog import Catalog, Checkpoint
-from worker.webui.names.samplers import Names
+from worker.webui.names.samplers import SamplerTable
 from worker.webui.request.body import Expectation
 from worker.webui.request.parameters import asked_for, marked
 from worker.webui.result.mismatches import Mismatch, answer_mismatches
@@ -58,7 +58,9 @@ def judged(real: dict[str, Any], info: dict[str, Any] | None = None, **styles: t
         parameters=asked_for(body),
     )
     images = tuple("" for _ in range(real["images"]))
-    return answer_mismatches(expect, WebUIResponse(images, info or own), Catalog(Names([], []), style_texts=styles))
+    return answer_mismatches(
+        expect, WebUIResponse(images, info or own), Catalog(SamplerTable([], []), style_texts=styles)
+    )
 
 
 @pytest.mark.parametrize("real", REAL, ids=name_of)

@@ -10,14 +10,14 @@ from worker.contract.parse.job_parser import parse_job
 from worker.webui.names import lora_tags, name_resolver
 from worker.webui.names.catalog import Catalog, Lora, Upscaler
 from worker.webui.names.lora_tags import ChosenLora
-from worker.webui.names.samplers import Names, Sampler, Sampling, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Sampling, Scheduler
 from worker.webui.names.weights import Weights
 
 if TYPE_CHECKING:
     from worker.errors import Problem
 
 CATALOG = Catalog(
-    Names([Sampler("Euler"), Sampler("Euler a")], [Scheduler("karras", "Karras")]),
+    SamplerTable([Sampler("Euler"), Sampler("Euler a")], [Scheduler("karras", "Karras")]),
     loras=(Lora("add_detail", "add_detail", "/loras/add_detail.safetensors"), Lora("style", "alias", "/loras/s.pt")),
     upscalers=(Upscaler("Lanczos"), Upscaler("R-ESRGAN 4x+", "https://x/RealESRGAN_x4plus.pth")),
     latent_upscalers=("Latent",),
@@ -85,7 +85,7 @@ def test_a_face_restorer_without_its_weights_is_refused(
 
 
 def test_a_default_face_restorer_that_the_webui_lacks_is_refused() -> None:
-    bare = Catalog(CATALOG.names, face_restorers=("GFPGAN",))
+    bare = Catalog(CATALOG.samplers, face_restorers=("GFPGAN",))
     (problem,) = name_resolver.face_restorer(job(restore_faces=True), bare, FACES)
     assert problem.path == "restore_faces"
     assert "unknown face restorer 'CodeFormer'" in problem.message

@@ -10,12 +10,12 @@ from worker.contract.parse.job_parser import parse_job
 from worker.contract.rules.sizes import Size
 from worker.errors import ModelNotFound, WrongResult
 from worker.webui.names.catalog import Catalog, Upscaler
-from worker.webui.names.samplers import Names
+from worker.webui.names.samplers import SamplerTable
 from worker.webui.names.weights import Weights
 from worker.webui.request.upscale import Upscaling, caption, check_upscaled, interrogation, upscaling
 
 CATALOG = Catalog(
-    Names([], []),
+    SamplerTable([], []),
     upscalers=(
         *(Upscaler("None"), Upscaler("Lanczos"), Upscaler("Nearest")),
         *(Upscaler("R-ESRGAN 4x+", "https://x/RealESRGAN_x4plus.pth"), Upscaler("4xUltraSharp", "/u/4xUltraSharp.pth")),

@@ -42,7 +42,7 @@ def build_request(job: Generation, names: Chosen, inputs: JobInputs, backend: Ba
 
 
 def _plain_request(job: Generation, names: Chosen, inputs: JobInputs, backend: Backend, max_pixels: int) -> Request:
-    table, baseline = backend.catalog.names, backend.baseline
+    table, baseline = backend.catalog.samplers, backend.baseline
     seed = job.seed or 0
     if isinstance(job, Img2Img):
         size = inputs.size or first_size(job)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.suggestions import plain
 from worker.contract.types.model_ref import split_title
-from worker.webui.names.samplers import Names, Sampler, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,7 +115,7 @@ class Upscaler:
 class Catalog:
     """Everything the running WebUI lists, as of one moment."""
 
-    names: Names
+    samplers: SamplerTable
     checkpoints: tuple[Checkpoint, ...] = ()
     loras: tuple[Lora, ...] = ()
     vaes: tuple[Vae, ...] = ()
@@ -210,7 +210,7 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
     scripts = listings.get("scripts") or {}
     units = _part(listings, "controlnet_settings").get("control_net_unit_count")
     return Catalog(
-        names=Names(
+        samplers=SamplerTable(
             [Sampler.from_json(row) for row in rows("samplers")],
             [Scheduler.from_json(row) for row in rows("schedulers")],
         ),

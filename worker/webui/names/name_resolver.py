@@ -148,7 +148,7 @@ def samplings(job: Generation, catalog: Catalog) -> tuple[Sampling, Sampling, li
     first = second = NO_SAMPLING
     problems: list[Problem] = []
     if job.sampler_name or job.scheduler:
-        first, problems = catalog.names.settle(
+        first, problems = catalog.samplers.resolve(
             job.sampler_name,
             job.scheduler,
             sampler_path=job.path("sampler_name"),
@@ -157,7 +157,7 @@ def samplings(job: Generation, catalog: Catalog) -> tuple[Sampling, Sampling, li
     hr_sampler = getattr(job, "hr_sampler_name", None)
     hr_scheduler = getattr(job, "hr_scheduler", None)
     if hr_sampler or hr_scheduler:
-        second, more = catalog.names.settle(
+        second, more = catalog.samplers.resolve(
             hr_sampler,
             hr_scheduler,
             sampler_path=job.path("hr_sampler_name"),

@@ -77,7 +77,7 @@ def key(name: str) -> str:
     return "".join(parts)
 
 
-class Names:
+class SamplerTable:
     """The samplers and schedulers of one running WebUI."""
 
     def __init__(self, samplers: Sequence[Sampler], schedulers: Sequence[Scheduler]) -> None:
@@ -92,7 +92,7 @@ class Names:
             for form in (scheduler.name, scheduler.label, *scheduler.aliases):
                 self._scheduler_by_key.setdefault(key(form), scheduler)
 
-    def settle(
+    def resolve(
         self,
         sampler: str | None,
         scheduler: str | None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.webui.names.catalog import Baseline, Checkpoint
     from worker.webui.names.lora_tags import ChosenLora
     from worker.webui.names.name_resolver import Chosen
-    from worker.webui.names.samplers import Names, Sampling
+    from worker.webui.names.samplers import SamplerTable, Sampling
     from worker.webui.request.parameters import Parameters
 
 DEFAULT_SAMPLER = "Euler"
@@ -119,7 +119,7 @@ class Start:
 
 
 def txt2img(
-    job: Txt2Img, chosen: Chosen, names: Names, *, seed: int, batches: tuple[int, int], baseline: Baseline
+    job: Txt2Img, chosen: Chosen, names: SamplerTable, *, seed: int, batches: tuple[int, int], baseline: Baseline
 ) -> Request:
     """Return the request for `job`.
 
@@ -154,7 +154,7 @@ def txt2img(
 def img2img(
     job: Img2Img,
     chosen: Chosen,
-    names: Names,
+    names: SamplerTable,
     *,
     seed: int,
     batches: tuple[int, int],
@@ -245,7 +245,7 @@ def _sampling(body: dict[str, Any], sampling: Sampling, sampler: str, scheduler:
 def _expectation(
     job: Generation,
     chosen: Chosen,
-    names: Names,
+    names: SamplerTable,
     body: Mapping[str, Any],
     final: Size | None,
     extras: Mapping[str, Any],

@@ -218,7 +218,7 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
         at = _places(job, f"adetailer[{index}]")
         model, problems = detector(str(unit.model), catalog, at("model"))
         done.problems += problems
-        sampling, problems = catalog.names.settle(
+        sampling, problems = catalog.samplers.resolve(
             unit.sampler, unit.scheduler, sampler_path=at("sampler"), scheduler_path=at("scheduler")
         )
         done.problems += problems

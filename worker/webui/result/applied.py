@@ -74,7 +74,7 @@ def applied(
             for lora in (*request.expect.loras, *_of_styles(answer, request))
         ],
         "sampler": sampler or None,
-        "scheduler": catalog.names.effective(sampler, answer.schedule()),
+        "scheduler": catalog.samplers.effective(sampler, answer.schedule()),
         "clip_skip": int(clip_skip) if isinstance(clip_skip, (int, float)) else None,
         "size": {"width": pictures[0].width, "height": pictures[0].height} if pictures else None,
         **extras,

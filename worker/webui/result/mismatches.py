@@ -56,7 +56,7 @@ def answer_mismatches(expect: Expectation, answer: WebUIResponse, catalog: Catal
         found += _differ("sampler", expect.sampler, info.get("sampler_name"))
     if expect.schedule is not None:
         said = answer.schedule() or "Automatic"
-        found += _differ("scheduler", expect.schedule, catalog.names.effective(str(info.get("sampler_name")), said))
+        found += _differ("scheduler", expect.schedule, catalog.samplers.effective(str(info.get("sampler_name")), said))
     seeds = answer.seeds
     if seeds:
         found += _differ("seeds", list(expect.seeds), seeds)
