@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -277,6 +278,24 @@ def test_an_operator_names_pictures_as_they_like() -> None:
     template = KeyTemplate("{date}/{checkpoint}/{date}-{time}_s{seed}_{stage}_{job}.{n}")
     assert template.key("p", fields, "png") == "p/20260207/SDXL-Deliberate-v6/20260207-143022_s42_base_job-1.3.png"
     assert KeyTemplate("{job}-{n}-{checkpoint}-{stage}").key("", KeyFields("a", 0, 1), "png") == "a-0-none-none.png"
+
+
+@pytest.mark.parametrize(
+    "text", ["{job}/{n}-{seed}", "{date}/{date}-{time}_s{seed}_{stage}_{job}-{n}", "{stage}/{job}.{n}", "{n}{job}"]
+)
+@pytest.mark.parametrize(("job", "stage"), [("night-1", "base"), ("8f2e-u1", "two_parts"), ("a b/ä", "x")])
+def test_a_key_tells_the_job_again(text: str, job: str, stage: str) -> None:
+    template = KeyTemplate(text)
+    key = template.key("out/a", KeyFields(job, 3, 42, stage), "png")
+    assert safe(job) in template.jobs("out/a", key)
+    assert template.jobs("out/a", "out/a/other.txt/..") == ()
+
+
+def test_a_long_key_of_many_choices_is_taken_apart_at_once() -> None:
+    template = KeyTemplate("{checkpoint}_{stage}_{job}_{n}")
+    began = time.thread_time()
+    assert template.jobs("", "_" * 1024) == ()
+    assert time.thread_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class Delivery:
         self.operators_store = store
         self._wish: Wish = wish
         self._limit = limit
-        self._template = template or KeyTemplate()
+        self.template = template or KeyTemplate()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._uploader = Uploader(threads, now)  # threads of its own: a stuck store must not keep others from encoding
         self.clients = StoreClients(guard, connections=threads, now=now)
@@ -152,7 +152,7 @@ class Delivery:
             job_id,
             ready,
             names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)],
-            template=self._template,
+            template=self.template,
             previews=self._previews(ready, options),
             grid=sheet or self._grid(ready, options),
             record=answer if options.record else None,
@@ -233,7 +233,7 @@ class Delivery:
         wish: Wish = options.delivery or self._wish
         target = store or self.operators_store
         if target is not None and (wish in ("s3", "none") or (wish == "auto" and store is not None)):
-            place = self._template.key(target.prefix, name or KeyFields(job_id, number, seed), ready.extension)
+            place = self.template.key(target.prefix, name or KeyFields(job_id, number, seed), ready.extension)
             client, file = self.clients.of(target), picture_file(place, ready, seed)
             self._uploader.store(client, [file], deadline=deadline, linked=wish != "none")
             streamed.stored.add(file.key)

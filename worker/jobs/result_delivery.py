@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.jobs.picture_facts import ImageFacts
     from worker.jobs.results import Generated, PartResult
     from worker.recovery.kept_results import KeptResults
+    from worker.storage.keys import KeyTemplate
     from worker.storage.object_store import Store
     from worker.telemetry.progress import PieceSink
 
@@ -100,6 +101,11 @@ class ResultDelivery:
     async def keep(self, result: Generated, context: JobContext) -> list[str]:
         """Keep pictures that the answer does not carry, and return where."""
         return await self._threads.run(self._kept.keep_pictures, context.id, result.pictures, result.seeds)
+
+    @property
+    def template(self) -> KeyTemplate:
+        """Names of pictures in a store."""
+        return self._delivery.template
 
     def stored(self, context: JobContext) -> Store | None:
         """Return the client of the job's store. Blocking: the first imports the client's library."""

@@ -7,11 +7,16 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from string import Formatter
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 100
 _FINGERPRINT = 8
+_LONGEST_NAME = _LONGEST + 1 + _FINGERPRINT
 
 
 def safe(text: str) -> str:
@@ -58,6 +63,7 @@ class BadTemplate(ValueError):
 
 _PLACEHOLDERS = ("job", "n", "seed", "stage", "date", "time", "checkpoint")
 _NEEDED = frozenset({"job", "n"})
+_DIGITS = frozenset({"n", "seed", "date", "time"})
 _LITERAL = re.compile(r"[A-Za-z0-9._/-]*")
 
 
@@ -102,6 +108,27 @@ class KeyTemplate:
             checkpoint=_plain(fields.checkpoint),
         )
         return "/".join(part for part in (safe_prefix(prefix), f"{name}.{extension}") if part)
+
+    def jobs(self, prefix: str, key: str) -> tuple[str, ...]:
+        """Return the jobs whose pictures may have this key, the likeliest first: names side by side leave a choice."""
+        begin = safe_prefix(prefix)
+        own = key.removeprefix(f"{begin}/") if begin else key
+        found: list[str] = []
+        for several in (f"{{1,{_LONGEST_NAME}}}?", f"{{1,{_LONGEST_NAME}}}"):
+            pattern = "".join(self._patterns(several))
+            match = re.fullmatch(rf"{pattern}\.[A-Za-z0-9]+", own)
+            found += [match["job"]] if match is not None else []
+        return tuple(dict.fromkeys(found))
+
+    def _patterns(self, several: str) -> Iterator[str]:
+        seen = set[str]()
+        for literal, name, _, _ in Formatter().parse(self.text):
+            yield re.escape(literal)
+            if name is None:
+                continue
+            signs = f"\\d{several}" if name in _DIGITS else f"[A-Za-z0-9._-]{several}"
+            yield f"(?P={name})" if name in seen else f"(?P<{name}>{signs})"
+            seen.add(name)
 
 
 def _plain(text: str) -> str:

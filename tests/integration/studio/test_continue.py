@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 import requests
 from PIL import Image
 
+from tests.integration.conftest import Worker
+from tests.integration.studio.conftest import bucket
 from tests.integration.studio.test_workflows import STAGES, asked, job
+from tests.support.webui_dir import running_host
+from worker.gallery.job_requests import finishing_job
+from worker.gallery.picture_catalog import PictureCatalog
+from worker.gallery.store.opening import open_store
+from worker.gallery.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Worker
+    from pathlib import Path
+
     from tests.support.s3 import Store
 
 STORED = {"delivery": "s3"}
@@ -52,6 +60,27 @@ def test_of_forty_pictures_five_are_finished_and_no_picture_twice(worker: Worker
     assert asked(worker) == []
     anew = run(worker, "finish-3", type="continue", job="forty", keep=[0], again=True, output=STORED)
     assert anew["parts"][0]["status"] == "made"
+
+
+def test_pictures_kept_in_the_gallery_of_the_bucket_are_finished_by_their_keys(store: Store, tmp_path: Path) -> None:
+    template = {"BUCKET_KEY": "{date}/{date}-{time}_s{seed}_{stage}_{job}-{n}", "BUCKET_PREFIX": "team/a"}
+    settings = {"RERUNS": "0", **bucket(store), **template}
+    with running_host(tmp_path, settings) as host:
+        worker = Worker(host)
+        base = begun(worker, "looked-at", n_iter=3)
+        assert all(key.startswith("team/a/20") for key in base["keys"])
+        folder = base["keys"][0].rpartition("/")[0]
+        store_seen = open_store(f"s3://pics/{folder}", host.settings)
+        catalog = PictureCatalog(store_seen, Thumbnails(store_seen, tmp_path / "cache"))
+        catalog.scan()
+        catalog.read_missing_facts()
+        seen = {entry.file.name: entry.facts for entry in catalog.entries()}
+        jobs = [finishing_job(facts, store_seen.key(name)) for name, facts in seen.items() if facts is not None]
+        assert sorted(job["keys"][0] for job in jobs) == sorted(base["keys"])
+        answer = run(worker, "finals", **jobs[0], output=STORED)
+        assert [part["status"] for part in answer["parts"]] == ["made"]
+        assert asked(worker) == ["img2img", "extra-single-image"]
+        assert [part["status"] for part in run(worker, "again", **jobs[0], output=STORED)["parts"]] == ["skipped"]
 
 
 def test_keys_alone_tell_the_stages_by_the_record_beside_them(worker: Worker) -> None:

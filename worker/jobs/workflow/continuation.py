@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.workflow_record import WorkflowRecord
     from worker.judges.panel import Panel
+    from worker.storage.keys import KeyTemplate
     from worker.storage.object_store import Store
 
 _LARGEST_FACTS = 4 * 1024 * 1024
@@ -66,14 +67,14 @@ async def continue_workflow(job: Continue, context: JobContext, services: JobSer
     store = await services.threads.run(services.delivery.stored, context)
     if store is None:
         raise InvalidInput.at("type", "continue needs a store: send s3Config, or the operator sets BUCKET_ENDPOINT_URL")
-    chosen, record = await services.threads.run(_chosen, job, store)
+    chosen, record = await services.threads.run(_chosen, job, store, services.delivery.template)
     job, after = _with_stages(job, record, context, services)
     await services.delivery.admit_rejected(job, context)
     run = _Continuation(job, after, store, context, services)
     return await run.answer(chosen)
 
 
-def _chosen(job: Continue, store: Store) -> tuple[list[ChosenPicture], WorkflowRecord | None]:
+def _chosen(job: Continue, store: Store, template: KeyTemplate) -> tuple[list[ChosenPicture], WorkflowRecord | None]:
     """Return the pictures that the job names, and the record of the workflow that made them. Blocking."""
     try:
         if job.job is not None:
@@ -83,15 +84,16 @@ def _chosen(job: Continue, store: Store) -> tuple[list[ChosenPicture], WorkflowR
             return _kept(job, record), record
         prefix = safe_prefix(store.target.prefix)
         keys = [key if not prefix or key.startswith(f"{prefix}/") else f"{prefix}/{key}" for key in job.keys or ()]
-        records = {folder: read_record(store, PurePosixPath(folder).name) for folder in {_folder(key) for key in keys}}
+        for number, key in enumerate(keys):
+            if ".." in key.split("/"):
+                raise InvalidInput.at(f"keys[{number}]", "names no picture in the store")
+        records = _records(keys, store, template)
     except StoreError as error:
         raise InvalidInput.at("job" if job.job else "keys", f"can't be read from the store: {error}") from None
     found = []
     for number, key in enumerate(keys):
         path = f"keys[{number}]"
-        if ".." in key.split("/"):
-            raise InvalidInput.at(path, "names no picture in the store")
-        record = records[_folder(key)]
+        record = records[key]
         recorded = next((one for one in record.pictures if one.key == key), None) if record is not None else None
         found.append(ChosenPicture(key, path, recorded))
     return found, next((record for record in records.values() if record is not None), None)
@@ -110,8 +112,21 @@ def _kept(job: Continue, record: WorkflowRecord) -> list[ChosenPicture]:
     ]
 
 
-def _folder(key: str) -> str:
-    return str(PurePosixPath(key).parent)
+def _records(keys: Sequence[str], store: Store, template: KeyTemplate) -> dict[str, WorkflowRecord | None]:
+    """Return the record of the workflow that stored each picture, by key. Blocking; raises StoreError."""
+    read: dict[str, WorkflowRecord | None] = {}
+    found: dict[str, WorkflowRecord | None] = {}
+    for key in keys:
+        jobs = (*template.jobs(store.target.prefix, key), PurePosixPath(key).parent.name)
+        found[key] = None
+        for job in dict.fromkeys(jobs):
+            if job not in read:
+                read[job] = read_record(store, job)
+            record = read[job]
+            if record is not None and any(one.key == key for one in record.pictures):
+                found[key] = record
+                break
+    return found
 
 
 def _with_stages(
