@@ -187,6 +187,12 @@ def test_of_several_pictures_the_others_are_delivered(strict: Worker) -> None:
     assert any("refused by the image check" in said for said in answer["warnings"])
 
 
+def test_where_every_picture_that_was_made_for_judging_is_refused_the_job_is(strict: Worker) -> None:
+    answer, _ = again(strict, RED, accept={"count": 1, "at_most": 2, "quality": {"least": 0}})
+    assert answer["error_code"] == "image_refused"
+    assert [check["seed"] for check in answer["details"]["checks"]] == [5, 6]
+
+
 def test_a_clean_job_says_that_nothing_was_seen(strict: Worker) -> None:
     assert again(strict, BLUE)[0]["checks"] == []
 

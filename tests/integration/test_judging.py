@@ -92,6 +92,13 @@ def test_an_accepted_picture_is_the_one_that_its_seed_makes_alone(judging: Worke
     assert alone["images"] == answer["images"][1:]
 
 
+def test_a_seed_that_is_left_to_chance_is_drawn_once_and_counted_on(judging: Worker) -> None:
+    answer = judging.run(seed=-1, accept={"count": 2, "at_most": 2, "quality": {"least": 0}})
+    first, second = answer["seeds"]
+    assert first >= 0
+    assert second == first + 1
+
+
 def test_batches_are_judged_picture_by_picture_and_no_more_are_made_than_allowed(judging: Worker) -> None:
     accept = {"count": 5, "at_most": 5, "judges": [{"name": "aesthetic", "least": 2}]}
     answer = judging.run(batch_size=2, accept=accept)

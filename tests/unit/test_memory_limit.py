@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pynvml
 import pytest
 
-from worker.recovery.memory_limit import JOBS_BETWEEN, MemoryMonitor, Usage, over, resident
+from worker.recovery.memory_limit import JOBS_BETWEEN, MemoryMonitor, Usage, first_gpu, over, resident
+from worker.telemetry.gpu import Gpu, Gpus
 
 FULL, EMPTY = Usage(95, 100), Usage(50, 100)
 
@@ -57,3 +59,24 @@ def test_a_process_is_measured_with_its_descendants_and_one_that_is_gone_is_unkn
     assert usage is not None
     assert 1_000_000 < usage.used < usage.total
     assert resident(4194999) is None
+
+
+class Machine(Gpus):
+    """Two GPUs, or what NVIDIA's library says in their place."""
+
+    def __init__(self, *found: Gpu, error: pynvml.NVMLError | None = None) -> None:
+        super().__init__()
+        self._found = list(found)
+        self._error = error
+
+    def read(self) -> list[Gpu]:
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+def test_the_gpu_is_the_first_and_one_that_says_nothing_is_unknown() -> None:
+    two = Machine(Gpu("first", memory_total=100, memory_used=95), Gpu("second", memory_total=200, memory_used=5))
+    assert first_gpu(two)() == FULL
+    assert first_gpu(Machine())() is None
+    assert first_gpu(Machine(error=pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)))() is None

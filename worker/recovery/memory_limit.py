@@ -67,7 +67,7 @@ class MemoryMonitor:
         self._pid = pid
         self._share = share
         self._ram = ram
-        self._vram = vram if vram is not None else _first_gpu(Gpus())
+        self._vram = vram if vram is not None else first_gpu(Gpus())
         self._watched: int | None = None
         self._jobs = 0
         self.memory: dict[str, int] = {}
@@ -93,7 +93,9 @@ def over(name: str, usage: Usage, share: float) -> str | None:
     return f"its {name} is at {usage.used / 1e9:.1f} of {usage.total / 1e9:.1f} GB"
 
 
-def _first_gpu(gpus: Gpus) -> Callable[[], Usage | None]:
+def first_gpu(gpus: Gpus) -> Callable[[], Usage | None]:
+    """Return a function that tells the memory of the GPU that the WebUI computes on, None where that is unknown."""
+
     def read() -> Usage | None:
         try:
             found = gpus.read()
