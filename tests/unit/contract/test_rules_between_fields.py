@@ -196,3 +196,75 @@ def test_an_empty_field_that_some_job_or_client_has_is_not_called_unknown(name: 
     unknown = accept({"prompt": "a cat", f"{name}_x": ""}).job
     assert isinstance(unknown, Generation)
     assert list(unknown.warnings) == [f"{name}_x is ignored: not a field that this worker reads"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "silent"),
+    [
+        (
+            txt(refiner={"switch_at": 0.8}),
+            "refiner_switch_at has no effect without refiner_checkpoint",
+            txt(refiner={"checkpoint": "r", "switch_at": 0.8}),
+        ),
+        (txt(refiner={"checkpoint": "r", "switch_at": 1}), "leaves the refiner no step", txt()),
+        (txt(refiner={"checkpoint": "r", "switch_at": 0}), "leaves the checkpoint no step", txt()),
+        (txt(sampler_name="Euler a", eta=0), "eta 0 takes the noise out of Euler a", txt(sampler_name="Euler", eta=0)),
+        (
+            txt(sampler_name="DPM++ 2S a Karras", override_settings={"eta_ancestral": 0}),
+            "eta 0 takes the noise out of DPM++ 2S a Karras",
+            txt(sampler_name="DPM++ 2S a Karras", override_settings={"eta_ancestral": 0.5}),
+        ),
+        (
+            txt(sampler_name="k_euler_ancestral", s_noise=0),
+            "s_noise 0 takes the noise out of k_euler_ancestral",
+            txt(sampler_name="k_euler_ancestral", s_noise=1),
+        ),
+        (
+            {**START, "initial_noise_multiplier": 0},
+            "initial_noise_multiplier 0 takes the noise away",
+            {**START, "initial_noise_multiplier": 1},
+        ),
+        (
+            {**START, "override_settings": {"initial_noise_multiplier": 0}},
+            "initial_noise_multiplier 0 takes the noise away",
+            {**START, "initial_noise_multiplier": 0.9},
+        ),
+        (
+            {**START, "denoising_strength": 0},
+            "denoising_strength 0 changes nothing",
+            {**START, "denoising_strength": 0.01},
+        ),
+        (
+            {**UPSCALE, "scale": 2, "width": 64, "height": 64, "resize_mode": 0},
+            "the size has no effect with resize_mode 0",
+            {**UPSCALE, "scale": 2, "resize_mode": 0},
+        ),
+        (
+            {**UPSCALE, "scale": 2, "width": 64, "height": 64, "resize_mode": 1},
+            "upscaling_resize has no effect with resize_mode 1",
+            {**UPSCALE, "width": 64, "height": 64, "resize_mode": 1},
+        ),
+        (
+            {**UPSCALE, "scale": 2, "steps": 20},
+            "steps has no effect without tiles",
+            {**UPSCALE, "scale": 2, "steps": 20, "prompt": "a cat", "tiles": {"size": 512}},
+        ),
+        (
+            txt(output={"quality": 80}),
+            "output.quality has no effect on png",
+            txt(output={"quality": 80, "format": "webp"}),
+        ),
+        (
+            txt(output={"quality": 80, "format": "png"}),
+            "output.quality has no effect on png",
+            txt(output={"quality": 80, "format": "jpeg"}),
+        ),
+    ],
+)
+def test_what_has_no_effect_is_told_and_nothing_else_is(
+    fields: dict[str, Any], said: str, silent: dict[str, Any]
+) -> None:
+    told = parse_job(fields, limits=LIMITS).warnings
+    assert len(told) == 1
+    assert said in told[0]
+    assert list(parse_job(silent, limits=LIMITS).warnings) == []
