@@ -29,7 +29,7 @@ ROUNDING = 0.0001
 
 CHARACTERS = """
 luca: {role: character, references: [faces/luca.png], consistency: {threshold: 0.999, against: best}}
-nobody: {role: character, references: [../luca.png, faces/none.png]}
+outsider: {role: character, references: [../luca.png, faces/none.png]}
 style: {role: style, prompt: {after: painted}}
 """
 
@@ -144,7 +144,7 @@ def test_faces_are_compared_with_those_of_a_character_as_its_preset_wants_it(jud
 
 def test_a_characters_picture_that_is_not_there_is_told_and_none_outside_the_models_is_read(judging: Worker) -> None:
     (judging.host.settings.models_root.parent / "luca.png").write_bytes(file(noise(64, 64)))
-    answer = judging.run(accept={"face": {"references": "nobody"}})
+    answer = judging.run(accept={"face": {"references": "outsider"}})
     assert (answer["error_code"], answer["fault"]) == ("settings_invalid", "worker")
     assert "'../luca.png' is neither a file below MODELS_DIR nor a picture in the store" in answer["error"]
 
