@@ -103,6 +103,26 @@ IMG2IMG: dict[str, tuple[str, Any]] = {
 }
 
 
+_TYPES: dict[str, dict[str, Any]] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "dict": {"type": "object"},
+    "list": {"type": "array", "items": {}},
+    "list[str]": {"type": "array", "items": {"type": "string"}},
+}
+
+
+def schema(fields: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+    """The JSON Schema of a body, as `GET /openapi.json` has it."""
+    properties = {
+        name: {**_TYPES[kind], **({"default": default} if default is not None and default is not REQUIRED else {})}
+        for name, (kind, default) in fields.items()
+    }
+    return {"type": "object", "properties": properties}
+
+
 def read_json(body: bytes) -> Any:
     """The parsed body; raises InvalidRequest with FastAPI's words for an empty or broken one."""
     if not body:
@@ -164,7 +184,7 @@ def _coerce(value: Any, kind: str, location: list[Any], problems: list[dict[str,
 def _as_str(value: Any) -> tuple[Any, str, str]:
     if isinstance(value, str):
         return value, "", ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         return str(value), "", ""
     return value, "str type expected", "type_error.str"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import flags, samplers, upscalers
+from . import fields, flags, samplers, upscalers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .webui import WebUI
+
+
+_BODIES = {"txt2img": "StableDiffusionProcessingTxt2Img", "img2img": "StableDiffusionProcessingImg2Img"}
 
 
 def scripts_info(webui: WebUI) -> list[dict[str, Any]]:
@@ -24,14 +27,23 @@ def scripts_info(webui: WebUI) -> list[dict[str, Any]]:
 
 
 def openapi(webui: WebUI, _query: dict[str, str], *, paths: dict[str, list[str]]) -> dict[str, Any]:
-    """A minimal `GET /openapi.json`: which paths and methods there are."""
-    described = {
+    """A small `GET /openapi.json`: which paths and methods there are, and what the bodies of pictures have."""
+    described: dict[str, Any] = {
         path: {method: {"responses": {"200": {"description": "Successful Response"}}} for method in methods}
         for path, methods in paths.items()
         if not path.startswith("/standin")
     }
     del webui
-    return {"openapi": "3.0.2", "info": {"title": "FastAPI", "version": "0.1.0"}, "paths": described}
+    for path, name in _BODIES.items():
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        described[f"/sdapi/v1/{path}"]["post"]["requestBody"] = {"required": True, "content": content}
+    schemas = {_BODIES["txt2img"]: fields.schema(fields.TXT2IMG), _BODIES["img2img"]: fields.schema(fields.IMG2IMG)}
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": "FastAPI", "version": "0.1.0"},
+        "paths": described,
+        "components": {"schemas": schemas},
+    }
 
 
 def _restorers(_webui: WebUI) -> list[dict[str, Any]]:

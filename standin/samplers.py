@@ -135,6 +135,12 @@ def _split(sampler: str | None, scheduler: str | None) -> tuple[Sampler, Schedul
     return _SAMPLERS_BY_NAME.get(name, SAMPLERS[0]), found
 
 
+def scheduler_in_use(sampler: str | None, scheduler: str | None) -> str:
+    """The label of the scheduler that draws: a sampler's own one and Automatic are the same picture."""
+    found, wanted = resolve(sampler, scheduler)
+    return applied_scheduler(found, wanted) or wanted.label
+
+
 def applied_scheduler(sampler: Sampler, scheduler: Scheduler) -> str | None:
     """The label that sampling writes into the infotext, None where it leaves what was asked for."""
     if sampler.name in TIMESTEP_SAMPLERS:

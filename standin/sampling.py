@@ -142,7 +142,7 @@ class Sampling:
             model=model if weights.architecture == "sd1" else f"{model} (SDXL)",
             steps=p.steps,
             sampler=p.sampler_name,
-            scheduler=samplers.resolve(p.sampler_name, p.scheduler)[1].label,
+            scheduler=samplers.scheduler_in_use(p.sampler_name, p.scheduler),
             cfg_scale=p.value("cfg_scale"),
             clip_skip=int(p.clip_skip),
             vae=p.sd_vae_name or "",
