@@ -47,7 +47,7 @@ def refuse_sdk_workers(arguments: Sequence[str]) -> None:
     if processes.strip().isdecimal() and int(processes) > 1:
         raise SettingsInvalid(
             f"--rp_api_concurrency {processes} asks for several processes, and only one can have the GPU",
-            hint="Use `python -m worker serve`: CONCURRENCY jobs at once, HTTP_LINE waiting.",
+            hint="Use `worker serve`: CONCURRENCY jobs at once, HTTP_LINE waiting.",
         )
 
 

@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         ge=1,
         le=600,
         description=(
-            "A worker that fetches a model and gives no sign for this long is taken for dead; another goes on."
+            "A worker that fetches a model and shows no sign of life for this long counts as dead, and another takes over."
         ),
     )
     model_readahead: bool = Field(
@@ -255,7 +255,7 @@ class Settings(BaseSettings):
     staging_dir: Path | None = Field(
         None,
         description=(
-            "Folder on a fast local disk: checkpoints that are used are copied there, and loaded from there the "
+            "Folder on a fast local disk: checkpoints are copied there when they are used, and loaded from there the "
             "next time. Default: no copies."
         ),
     )
@@ -292,7 +292,7 @@ class Settings(BaseSettings):
     )
     restart_window_s: Seconds = Field(600, gt=0, le=86400, description="See RESTARTS.")
     poison_s: Seconds = Field(
-        900, ge=0, le=86400, description="How long a job that has killed the WebUI twice is refused."
+        900, ge=0, le=86400, description="For how long a job that has killed the WebUI twice is refused."
     )
     stop_grace_s: Seconds = Field(
         600,
@@ -353,9 +353,9 @@ class Settings(BaseSettings):
     result_cache_dir: Path | None = Field(
         None, description="Folder of RESULT_CACHE=volume; default: result-cache beside the model folders."
     )
-    result_cache_age_s: Seconds = Field(2_592_000, gt=0, description="What was made longer ago is made anew.")
+    result_cache_age_s: Seconds = Field(2_592_000, gt=0, description="Older pictures are made anew.")
     result_cache_bytes: Bytes = Field(
-        20_000_000_000, ge=1_000_000, description="Of all that is kept; what was used longest ago goes first."
+        20_000_000_000, ge=1_000_000, description="Of everything that is kept; the least recently used goes first."
     )
 
     # Delivery
@@ -375,9 +375,9 @@ class Settings(BaseSettings):
     unknown_fields: UnknownFieldRule = Field(
         "auto",
         description=(
-            "What becomes of a field that has a value and that nobody here reads; refuse: the job is an error, warn: "
-            "it is ignored with a warning; auto: refuse, but warn in requests to the WebUI's own API (form `api`, "
-            "/sdapi), which ignores it too."
+            "What happens to a field that has a value and means nothing here. refuse: the job is an error; warn: it is "
+            "ignored with a warning; auto: refuse, but warn in requests to the WebUI's own API (form `api`, /sdapi), "
+            "which ignores it too."
         ),
     )
     bucket_endpoint_url: Url | None = Field(
@@ -464,8 +464,8 @@ class Settings(BaseSettings):
     image_check_action: ImageCheckAction = Field(
         "refuse",
         description=(
-            "What is done with a picture that it minds: flag: delivered and said so; blur: made unrecognisable; "
-            "refuse: not delivered."
+            "What happens to a picture that it objects to. flag: delivered, and the answer says so; blur: made "
+            "unrecognisable; refuse: not delivered."
         ),
     )
     image_check_model: Path | None = Field(
@@ -475,8 +475,8 @@ class Settings(BaseSettings):
             "never downloaded."
         ),
     )
-    image_check_labels: str = Field("nsfw", description="Which of its labels are minded, separated by commas.")
-    image_check_threshold: float = Field(0.5, gt=0, le=1, description="Score from which a label counts, 0 to 1.")
+    image_check_labels: str = Field("nsfw", description="Labels that it objects to, separated by commas.")
+    image_check_threshold: float = Field(0.5, gt=0, le=1, description="Score from which on a label counts, 0 to 1.")
     face_detector: Path | None = Field(
         None, description="YuNet (ONNX), finds the faces that jobs have judged; never downloaded; default: none."
     )
@@ -543,7 +543,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("HTTP_PORT", "PORT"),
         ge=1,
         le=65535,
-        description="Port of `python -m worker serve`; on a load-balancing endpoint of RunPod 80 where nothing is set.",
+        description="Port of `worker serve`; on a load-balancing endpoint of RunPod 80 where nothing is set.",
     )
     http_host: str = Field(
         "127.0.0.1",

@@ -18,7 +18,7 @@ class AsyncEndpoint:
     """As `Endpoint`, with coroutines.
 
     Args:
-        where: RunPod's endpoint id, or the URL of `python -m worker serve`.
+        where: RunPod's endpoint id, or the URL of `worker serve`.
         options: As for `Endpoint`.
     """
 

@@ -50,7 +50,7 @@ class Endpoint:
     """One endpoint; thread-safe.
 
     Args:
-        where: RunPod's endpoint id, or the URL of `python -m worker serve`.
+        where: RunPod's endpoint id, or the URL of `worker serve`.
         api_key: RunPod's key, or the worker's HTTP_API_KEY.
         session: For HTTP; default: a new one.
         sleep: Waits between questions.

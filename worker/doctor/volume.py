@@ -42,7 +42,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
     if checkpoints:
         yield Finding("checkpoints", "ok", f"{len(checkpoints)} in {where}: {', '.join(checkpoints[:10])}")
     else:
-        fix = "Put one there, or `python -m worker models pull 'Deliberate v6'`."
+        fix = "Put one there, or `worker models pull 'Deliberate v6'`."
         yield Finding("checkpoints", "warn", f"none in {where}", fix)
     yield Finding("LoRAs", "ok", f"{len(there.names('lora'))} in {settings.folder('lora')}")
     files = [file for kind in MODEL_KINDS for name in there.names(kind) if (file := there.look(kind, name)) is not None]
@@ -57,7 +57,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 def _file(file: ModelFile) -> Iterator[Finding]:
     why = broken(file.path)
     if why is not None:
-        fix = f"`python -m worker models pull` it again, or remove {file.path}."
+        fix = f"`worker models pull` it again, or remove {file.path}."
         yield Finding("model file", "fail", f"{file.file}: {why}", fix)
         return
     found = detect(read_header(file.path)).kind

@@ -123,7 +123,7 @@ _LONGEST = 180
 
 
 class Quarantine:
-    """The quarantine of one volume; emptied by `python -m worker models gc`, of what was fetched also to make room."""
+    """The quarantine of one volume; emptied by `worker models gc`, of what was fetched also to make room."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
