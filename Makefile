@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes 
 	--no-emit-find-links --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fast-tests test-all lint chaos audit bench image-test image-lock clean lock docs
+.PHONY: help run test fast-tests test-all lint chaos audit bench image-test image-lock clean lock docs terminal
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,9 @@ image-test: $(VENV)/.dev ## build the image's worker stage and run it (needs Doc
 
 docs: $(VENV)/.dev ## write the generated tables of README and docs
 	$(PY) -m tools.docs
+
+terminal: $(VENV)/.worker ## record the README's animated terminal anew (docs/images/terminal.svg)
+	STANDIN_STEP_SECONDS=0.03 $(PY) -m tools.terminal_svg
 
 lock: $(VENV)/.dev ## pin requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(COMPILE) pyproject.toml --excludes requirements/excluded.txt --output-file requirements/worker.lock

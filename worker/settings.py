@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         ge=1,
         le=600,
         description=(
-            "A worker that fetches a model and shows no sign of life for this long counts as dead, and another takes over."
+            "A worker that fetches a model and shows no sign of life for this long counts as dead; another takes over."
         ),
     )
     model_readahead: bool = Field(

@@ -111,6 +111,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     for name, arguments in (("python", ""), ("worker", " -m worker")):
         (bin_ / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{arguments} "$@"\n', encoding="utf-8")
         (bin_ / name).chmod(0o755)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     variables = environment(tmp_path) | {
         "PATH": f"{bin_}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
