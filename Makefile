@@ -27,6 +27,7 @@ define install
 endef
 
 $(VENV)/.worker: requirements/uv.lock requirements/worker.lock Makefile
+	@echo "Setting up $(VENV), which takes a quarter of a minute or so, once …"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --disable-pip-version-check $(LOCKED) requirements/uv.lock 2>/dev/null || true
 	@$(call install,requirements/worker.lock)
@@ -40,7 +41,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
 	@touch $@
 
 run: $(VENV)/.worker ## test_input.json to a picture in out/
-	$(PY) handler.py
+	@$(PY) handler.py
 
 test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores)
 	$(MAKE) --no-print-directory --jobs 2 lint fast-tests

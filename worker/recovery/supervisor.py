@@ -288,4 +288,4 @@ class Supervisor:
         if after is not before:
             twice_a_job = {before, after} == {State.READY, State.BUSY}
             tell = self._log.debug if twice_a_job else self._log.info
-            tell("state", state=after.value, was=before.value, event_=event.value, **facts)
+            tell("state", state=after.value, was=before.value, trigger=event.value, **facts)
