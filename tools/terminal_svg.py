@@ -120,7 +120,7 @@ def runs(cells: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 @dataclass(slots=True)
 class Recording:
-    """What was on the screen, and from when on."""
+    """The contents of the screen over time."""
 
     screen: Screen = field(default_factory=Screen)
     now: float = 0.0
