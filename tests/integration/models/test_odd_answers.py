@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -12,7 +14,7 @@ import pytest
 
 from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
-from tests.support.model_store import fetch, leftovers, ranged, store
+from tests.support.model_store import QUICK, fetch, leftovers, ranged, store
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, InvalidInput, ModelNotFound, WorkerError
 from worker.models.sources.http_file import suggested_name
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
+IMPATIENT = replace(QUICK, patience_s=0.5)
 BODY = make.safetensors(make.SDXL_LORA)
 LARGE = make.safetensors(make.SDXL_LORA, pad_to=20 * 1024 * 1024, fill=bytes(range(251)))
 
@@ -43,6 +46,22 @@ def _until(seen: Callable[[], object]) -> None:
     deadline = time.monotonic() + 5
     while not seen() and time.monotonic() < deadline:
         time.sleep(0.005)  # what another thread does inside the store is told to nobody
+
+
+def test_a_source_that_trickles_is_given_up(tmp_path: Path) -> None:
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + BODY[:9])
+        with contextlib.suppress(OSError):
+            for at in range(9, 500):
+                handler.wfile.write(BODY[at : at + 1])
+                time.sleep(0.02)  # a source like this one takes hours for a model
+
+    began = time.monotonic()
+    error = _fetched(tmp_path, lambda _: Reply(raw=trickle), "{server}/x.safetensors", retry=IMPATIENT)
+    assert isinstance(error, DownloadFailed)
+    assert error.retryable
+    assert "hardly a byte" in error.message
+    assert time.monotonic() - began < 5
 
 
 def test_a_redirect_whose_address_is_not_ascii_is_followed(tmp_path: Path) -> None:

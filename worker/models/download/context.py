@@ -102,6 +102,7 @@ class RetrySettings:
         save_every_s: Between records of what is there for good.
         note_every_s: Between records of what is there as long as the machine runs.
         tell_every_s: Between reports of progress.
+        patience_s: In which `least_bytes` have to come, pauses included: a source that trickles keeps others waiting.
     """
 
     connections: int = 16
@@ -111,6 +112,8 @@ class RetrySettings:
     save_every_s: float = 5.0
     note_every_s: float = 0.5
     tell_every_s: float = 0.25
+    patience_s: float = 120.0
+    least_bytes: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

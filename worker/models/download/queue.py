@@ -112,6 +112,7 @@ class DownloadQueue:
         with self._mutex:
             for known in self._flights.values():
                 known.state.stop.set()
+        self._means.sources.abort()  # a source that says nothing would hold a thread for as long as it may
         self._pool.shutdown(wait=True)
 
     def _bringing(self, resolution: Resolution) -> _Known | None:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worker.common.clock import running
 from worker.models.download.context import MIN_PIECE, DownloadedFile, RetrySettings, Stopped, pause, pieces
 from worker.models.download.partial import DiskFull, Partial, Spans
 from worker.models.sources.http_file import Busy, Changed, RangeResponse, RemoteFile, Version
@@ -269,6 +270,7 @@ class Transfer:
         """Hash what arrives, in order; record and report on the way. Returns the digest and the size."""
         hashing, generation = FrontHash(self._check), self._generation
         saved = noted = told = time.monotonic()
+        least_pace = _LeastPace(self._pace, self._high)
         while True:
             with self._changed:
                 if self._failure is not None:
@@ -282,6 +284,7 @@ class Transfer:
                         break
                     self._changed.wait(self._pace.tell_every_s)
                 record = self._spans.to_json()
+            least_pace.look(self._high)
             hashing.advance(self._partial.fd, front, self._size)
             clock = time.monotonic()
             if clock - told >= self._pace.tell_every_s:
@@ -298,6 +301,25 @@ class Transfer:
             raise Unreachable(f"the source sent {hashing.done} of {self._size} bytes")
         self._on_bytes(hashing.done, hashing.done)
         return hashing.hexdigest(), hashing.done
+
+
+class _LeastPace:
+    """A source's least progress, by the most bytes that were ever there."""
+
+    def __init__(self, pace: RetrySettings, there: int) -> None:
+        self._pace = pace
+        self._begin(there)
+
+    def _begin(self, there: int) -> None:
+        self._awaited = there + self._pace.least_bytes
+        self._due = running() + self._pace.patience_s
+
+    def look(self, there: int) -> None:
+        """Raise Unreachable once too little has come for too long."""
+        if there >= self._awaited:
+            self._begin(there)
+        elif running() > self._due:
+            raise Unreachable(f"the source sent hardly a byte in {self._pace.patience_s:g} s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ class CivitaiSource:
     """
 
     def __init__(self, fetcher: Fetcher, limits: FetchLimits, *, token: str | None = None, base: str = BASE) -> None:
-        self._fetcher = fetcher
+        self.fetcher = fetcher
         self._limits = limits
         self._token = token
         self._base = base
@@ -205,7 +205,7 @@ class CivitaiSource:
         urls = [download_url(self._base, each) for each in (exact, by_id) if each is not None]
         return Offer(
             HttpFile(
-                self._fetcher,
+                self.fetcher,
                 lambda: urls[0],
                 secrets=secrets,
                 limits=self._limits,
@@ -229,7 +229,7 @@ class CivitaiSource:
         path = f"model-versions/{locator.version}" if locator.version is not None else f"models/{locator.model}"
         limits = self._limits
         bounds = FetchLimits(limits.connect_s, limits.read_s, 4 * limits.read_s, MAX_ANSWER_BYTES, limits.redirects)
-        with self._fetcher.open(f"{self._base}/api/v1/{path}", secrets=secrets, limits=bounds) as body:
+        with self.fetcher.open(f"{self._base}/api/v1/{path}", secrets=secrets, limits=bounds) as body:
             if body.status != _FINE:
                 raise refusal(body, time.time(), secrets=secrets)
             raw = body.read()

@@ -140,7 +140,7 @@ class HuggingFaceSource:
         base: str = BASE,
         by_library: Callable[[HubFile], bool] = lambda file: file.xet,
     ) -> None:
-        self._fetcher = fetcher
+        self.fetcher = fetcher
         self._limits = limits
         self._token = token
         self._base = base
@@ -155,7 +155,7 @@ class HuggingFaceSource:
             more = f" and {len(files) - _MAX_LISTED} more" if len(files) > _MAX_LISTED else ""
             raise Denied(f"names no file of the repository, which {told}{more}", status=0, host=_host(self._base))
         about = _ask(locator, base=self._base, token=token, timeout_s=self._limits.read_s)
-        remote = HttpFile(self._fetcher, lambda: about.url, secrets=bearer(token), limits=self._limits)
+        remote = HttpFile(self.fetcher, lambda: about.url, secrets=bearer(token), limits=self._limits)
         offer = Offer(remote, name=locator.file_name, size=about.size, sha256=about.sha256)
         if not self._by_library(about):
             return offer

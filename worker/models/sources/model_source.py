@@ -94,7 +94,13 @@ L_contra = TypeVar("L_contra", bound=Locator, contravariant=True)
 
 
 class Source(Protocol[L_contra]):
-    """A connected source. Its methods block and are called in threads."""
+    """A connected source. Its methods block and are called in threads.
+
+    Attributes:
+        fetcher: By which its files come.
+    """
+
+    fetcher: Fetcher
 
     def offer(self, locator: L_contra, *, token: str | None) -> Offer:
         """Return the file that a locator points to.

@@ -84,6 +84,11 @@ class Sources:
         """Return what a source offers; see `Source.offer`."""
         return self._by_locator[type(locator)].offer(locator, token=token)
 
+    def abort(self) -> None:
+        """End whatever is on its way from them, at the worker's end; callable from any thread."""
+        for source in self._by_locator.values():
+            source.fetcher.abort()
+
 
 def connect_sources(settings: Settings) -> Sources:
     """Return the sources that the settings allow. Raises SettingsInvalid when the store is half configured."""

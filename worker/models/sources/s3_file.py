@@ -91,7 +91,7 @@ class S3Source:
             hosts = (target.address[0], target.host, *(f"{bucket}.{target.address[0]}" for bucket in self._buckets))
         guard = Guard(AllowList.of((*allowed_hosts, *hosts)))
         self._clients = StoreClients(guard)
-        self._fetcher = Fetcher(guard, connections=connections)
+        self.fetcher = Fetcher(guard, connections=connections)
         self._limits = limits
 
     def offer(self, locator: S3Object, *, token: str | None) -> Offer:  # noqa: ARG002  the store's keys are its login
@@ -103,7 +103,7 @@ class S3Source:
             allowed = ", ".join(self._buckets)
             raise Denied(f"is not in a bucket that models may come from ({allowed})", status=0, host=target.host)
         store = self._clients.of(replace(target, bucket=locator.bucket))
-        remote = HttpFile(self._fetcher, lambda: store.url(locator.path), secrets={}, limits=self._limits)
+        remote = HttpFile(self.fetcher, lambda: store.url(locator.path), secrets={}, limits=self._limits)
         return Offer(remote, name=locator.file_name)
 
 

@@ -105,12 +105,12 @@ class WebSource:
     """
 
     def __init__(self, fetcher: Fetcher, limits: FetchLimits) -> None:
-        self._fetcher = fetcher
+        self.fetcher = fetcher
         self._limits = limits
 
     def offer(self, locator: Web, *, token: str | None) -> Offer:
         """Return the file at an address; no request is made."""
-        remote = HttpFile(self._fetcher, lambda: locator.url, secrets=bearer(token), limits=self._limits)
+        remote = HttpFile(self.fetcher, lambda: locator.url, secrets=bearer(token), limits=self._limits)
         return Offer(remote, name=locator.file_name or None)
 
 
