@@ -307,6 +307,18 @@ async def finished(jobs: JobTable, request: JobRequest) -> JobRecord:
     return job
 
 
+def test_a_job_over_http_carries_the_trace_context_of_the_request_that_brought_it() -> None:
+    async def story() -> list[Any]:
+        async def handle(job: dict[str, Any]) -> dict[str, Any]:
+            return {"traceparent": job.get("traceparent")}
+
+        jobs = table(handle)
+        requests = [JobRequest("a", b"a", b'{"input": {}}', traceparent="00-x"), posted("b")]
+        return [(await finished(jobs, request)).answer["traceparent"] for request in requests]
+
+    assert asyncio.run(story()) == ["00-x", None]
+
+
 def test_answers_over_http_are_kept_up_to_a_size_the_newest_longest() -> None:
     async def story() -> list[bool]:
         async def handle(_job: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -354,6 +355,25 @@ def test_submit_leaves_the_pictures_and_tells_the_answer(served: Endpoint, tmp_p
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == ["out/001-5.png"]
     assert (tmp_path / "out" / "001-5.png").read_bytes().startswith(b"\x89PNG")
+    kept = json.loads((tmp_path / "out" / "answer.json").read_text(encoding="utf-8"))
+    assert (kept["images"], kept["seeds"]) == (["001-5.png"], [5])
+    assert done.stderr.splitlines()[-1] == "Picture: out/001-5.png"
+
+
+def test_the_address_itself_lists_what_is_there_for_programs_and_for_people(served: Endpoint) -> None:
+    told = requests.get(served.url, timeout=10).json()
+    assert set(told["paths"]) == {"/runsync", "/sdapi/v1", "/v1", "/docs", "/health"}
+    assert told["try"].startswith(f"curl -sS {served.url}/runsync ")
+    page = requests.get(served.url, headers={"Accept": "text/html,*/*"}, timeout=10)
+    assert page.headers["Content-Type"].startswith("text/html")
+    links = re.findall(r'href="([^"]+)"', page.text)
+    assert links == ["docs", "health"]
+    assert [requests.get(f"{served.url}/{link}", timeout=10).status_code for link in links] == [200, 200]
+
+
+def test_a_host_that_a_client_made_up_is_shown_as_text_alone(served: Endpoint) -> None:
+    headers = {"Accept": "text/html", "Host": 'x"><script>alert(1)</script>'}
+    assert "<script>" not in requests.get(served.url, headers=headers, timeout=10).text
 
 
 def test_submit_tells_a_failed_job_and_a_missing_endpoint(served: Endpoint, tmp_path: Path) -> None:
