@@ -254,6 +254,28 @@ def test_tiles_make_no_picture_that_no_memory_holds(all_installed: Worker) -> No
     assert "error" not in answer
 
 
+# In workflows
+
+
+def test_units_work_in_the_stages_of_a_workflow_on_the_pictures_of_the_stage_before(all_installed: Worker) -> None:
+    without_picture = {name: value for name, value in unit().items() if name != "image"}
+    stages = [
+        {"name": "base", "type": "txt2img", "width": 64, "height": 64, "adetailer": [{"model": "face_yolov8s.pt"}]},
+        {"name": "lines", "type": "img2img", "denoising_strength": 0.4, "controlnet": [without_picture]},
+        {"name": "large", "type": "img2img", "denoising_strength": 0.3, "ultimate_upscale": {"scale": 2}},
+    ]
+    job = {"type": "workflow", "prompt": "a cat", "steps": 2, "seed": 7, "stages": stages}
+    answer = all_installed.run_job({"id": "units", "input": {**job, "output": {"intermediates": ["base", "lines"]}}})
+    assert "stages" in answer, answer
+    base, lines, large = (stage["applied"] for stage in answer["stages"])
+    assert [len(applied[name]) for applied, name in ((base, "adetailer"), (lines, "controlnet"))] == [1, 1]
+    assert large["size"] == {"width": 128, "height": 128}
+    again = {**stages[1], "init_images": answer["stages"][0]["images"]}
+    plain = {name: value for name, value in again.items() if name != "name"}
+    alone = all_installed.run_job({"input": {"prompt": "a cat", "steps": 2, "seed": 7, **plain}})
+    assert alone["images"] == answer["stages"][1]["images"]
+
+
 # Without the extensions
 
 

@@ -188,6 +188,23 @@ def test_no_other_job_has_the_gpu_between_the_stages(worker: Worker) -> None:
     assert asked(worker) == ["txt2img", "img2img", "extra-single-image", "txt2img"]
 
 
+def test_where_the_time_is_over_in_a_stage_what_was_made_before_is_told(worker: Worker) -> None:
+    worker.fault("slow-step", count=-1, seconds=0.3)
+    slow = {**STAGES[1], "denoising_strength": 1, "steps": 60}
+    answer = workflow(worker, "late", stages=[STAGES[0], slow, STAGES[2]], timeout_s=5)
+    assert answer["error_code"] == "deadline_exceeded"
+    assert answer["details"]["stage"] == "mid"
+    (done,) = answer["details"]["stages_done"]
+    assert (done["name"], len(done["keys"])) == ("base", 1)
+
+
+def test_a_stage_with_seeds_of_its_own_has_them_in_the_place_of_the_pictures(worker: Worker) -> None:
+    answer = workflow(worker, "seeds", stages=[STAGES[0], {**STAGES[1], "seed_offset": 10, "seeds": [1, 2]}])
+    assert answer["seeds"] == [11, 12]
+    answer = workflow(worker, "top", seed=-1, stages=[STAGES[0], {**STAGES[1], "seed_offset": 2**53 - 1}])
+    assert answer["seeds"] == [2**53 - 1]
+
+
 def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
     stages = [{**STAGES[0], "steps": 1}, {**STAGES[1], "steps": 150}, STAGES[2]]
 

@@ -73,6 +73,15 @@ def test_stages_without_a_name_are_told_apart_from_those_that_have_one() -> None
     assert [(stage.name, stage.source) for stage in job.plan] == [("img2img-0", None), ("upscale-1", "img2img-0")]
 
 
+def test_a_stage_s_own_fields_take_the_place_of_defaults_that_exclude_them() -> None:
+    job = read({**BASE, "prompts": ["a", "b"]}, {**MID, "seeds": [1, 2]}, seed=7)
+    base, mid = (stage.job for stage in job.plan)
+    assert isinstance(base, Txt2Img)
+    assert isinstance(mid, Img2Img)
+    assert ([part.prompt for part in base.prompts or ()], base.prompt, base.seed) == (["a", "b"], "", 7)
+    assert (mid.seeds, mid.seed) == ([1, 2], None)
+
+
 def test_a_judge_stage_judges_the_stage_before_and_takes_defaults_of_the_whole() -> None:
     job = read(BASE, {**JUDGE, "keep": "all"}, {"name": "again", "type": "judge"}, FINAL, quality={"least": 0.7})
     first, again = job.plan[1].job, job.plan[2].job

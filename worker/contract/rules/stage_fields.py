@@ -22,6 +22,14 @@ _OF_THE_FIRST = frozenset(
     | {"image", "mask", "outpaint", "pool", "accept"}
 )
 """Fields that decide on how many pictures there are and how large: a later stage takes both from its pictures."""
+_INSTEAD_OF = {
+    "seed": ("seeds",),
+    "seeds": ("seed",),
+    "prompt": ("prompts",),
+    "prompts": ("prompt",),
+    "scale": ("width", "height"),
+}
+"""Field that a stage gives itself → defaults that it takes the place of."""
 BROUGHT = frozenset({"init_images", "image"})
 _OTHER_NAMES = frozenset({"sampler_index", "dynamic_prompts", "alwayson_scripts", "script_name", "script_args"})
 IMG2IMG_UPSCALER = "upscaler_for_img2img"
@@ -49,6 +57,9 @@ def stage_job_fields(
         for name, value in defaults.items()
         if name in readable and (source is None or name not in _OF_THE_FIRST)
     }
+    for name in own:
+        for other in _INSTEAD_OF.get(name, ()):
+            taken.pop(other, None)
     raw = {**taken, **{name: value for name, value in own.items() if name not in placing_fields(kind)}}
     for name in OF_THE_WHOLE:
         raw.pop(name, None)

@@ -55,7 +55,10 @@ def later_job(stage: Stage, picture: StagePicture) -> Job:
     fields = type(job).model_fields
     if isinstance(job, Generation) or getattr(job, "tiles", None) is not None:
         changes = {name: value for name, value in picture.drawn.items() if name in fields and name not in stage.own}
-    if "seed" in fields:
+    if getattr(job, "seeds", None):
+        seeds: list[int] = job.seeds  # type: ignore[attr-defined]  # asked above
+        changes["seeds"] = [one + stage.seed_offset if one >= 0 else one for one in seeds]
+    elif "seed" in fields:
         own = job.seed if "seed" in stage.own else None  # type: ignore[attr-defined]  # asked above
         base = picture.seed if own is None or own < 0 else own + picture.number
         changes["seed"] = base + stage.seed_offset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from worker.common.clock import running
 from worker.contract.types.job import Output
 from worker.errors import InvalidInput, WorkerError
 from worker.jobs.workflow.stage_run import StageRun, first_cache_use
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from worker.jobs.job_services import JobServices
     from worker.jobs.workflow.stage_run import StageResult
     from worker.jobs.workflow.workflow_plan import PlannedStage
+
+
+_LEFT_BEHIND_S = 10.0
+"""Time for the pictures of the stages before, where that of the job is over: else they would be lost with it."""
 
 
 async def run_workflow(job: Workflow, context: JobContext, services: JobServices) -> dict[str, Any]:
@@ -139,7 +144,8 @@ async def _left_behind(run: StageRun, context: JobContext, services: JobServices
         }
         if (context.target or services.delivery.operators_store) is not None:
             hidden = run.job.changed({"output": Output(delivery="none")})
-            place = replace(context, id=f"{context.id}.{each.stage.name}")
+            until = max(context.deadline, running() + _LEFT_BEHIND_S)
+            place = replace(context, id=f"{context.id}.{each.stage.name}", deadline=until)
             try:
                 stored = await services.delivery.deliver(
                     {"warnings": []}, each.result, hidden, place, each.stream.streamed
