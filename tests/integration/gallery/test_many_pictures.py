@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(PICTURES):
         (path / f"{number:04}-{number}.webp").write_bytes(kinds[number % 50])
     return path
+
+
+def test_requests_of_pictures_that_left_the_window_are_cancelled_and_memory_stays(
+    folder: Path, tmp_path: Path, open_page: Callable[..., Page]
+) -> None:
+    with served(folder, tmp_path / "cache") as gallery:
+        page = open_page("about:blank")
+        asked, given_up = set[str](), set[str]()
+        page.on("requestfailed", lambda request: given_up.add(request.url))
+        page.route("**/thumbnails/**", lambda route: asked.add(route.request.url))  # none is ever answered
+        page.goto(gallery.url)
+        page.wait_for_selector("[role=gridcell]")
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("Performance.enable")
+
+        def heap() -> float:
+            devtools.send("HeapProfiler.collectGarbage")
+            told = devtools.send("Performance.getMetrics")["metrics"]
+            return float(next(one["value"] for one in told if one["name"] == "JSHeapUsedSize")) / 1e6
+
+        before = heap()
+        for place in range(500, PICTURES, 500):
+            page.evaluate(f"app.moveTo(app.model.shown[{place}])")
+            page.wait_for_timeout(50)
+        wanted = set(page.evaluate("[...document.querySelectorAll('.cell img')].map((image) => image.src)"))
+        deadline = time.monotonic() + 20
+        while asked - given_up != wanted:
+            assert time.monotonic() < deadline, f"{len(asked)} asked for, {len(given_up)} given up, {len(wanted)} shown"
+            page.wait_for_timeout(50)
+        assert len(given_up) > len(wanted)
+        assert heap() < before + 150
 
 
 def test_5000_pictures_stay_fluid(

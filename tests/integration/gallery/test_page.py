@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.support.gallery import fill, finishing_endpoint, infotext, journal, png, served
@@ -289,18 +290,21 @@ def test_pictures_that_cant_be_shown_are_placeholders_and_the_rest_goes_on(tmp_p
     names = fill(folder, 3)
     (folder / names[0]).write_bytes(png(1)[:300])
     (folder / "empty.png").write_bytes(b"")
+    Image.new("RGB", (8000, 6000), "teal").save(folder / "wide.png", compress_level=1)
     with served(folder, tmp_path / "cache") as gallery:
         page = open_page(gallery.url)
         loaded(page)
         expect(page.locator(".cell.broken")).to_have_count(2)
         page.keyboard.press("End")
         page.keyboard.press("Space")
+        wait_until(page, "app.viewer.panes[0].image?.naturalWidth === 8000")
+        page.keyboard.press("ArrowLeft")
         expect(page.locator(".placeholder")).to_have_text("empty.png can\u2019t be shown")
         page.keyboard.press("Home")
         page.keyboard.press("x")
         page.wait_for_selector("#panes img")
         (folder / names[2]).unlink()
-        wait_until(page, "app.model.pictures.size === 3")
+        wait_until(page, "app.model.pictures.size === 4")
         assert current(page) == names[1]
 
 
