@@ -52,6 +52,7 @@ EXAMPLE = {
 DRAWN: list[tuple[dict[str, Any], list[str]]] = [
     ({**SMALL, "sampler_name": "Euler a", "eta": 0}, ["eta 0 takes the noise out of Euler a"]),
     ({**SMALL, "sampler_name": "Euler a", "s_noise": 0}, ["s_noise 0 takes the noise out of Euler a"]),
+    ({**SMALL, "sampler_name": "DPM++ SDE Karras", "s_noise": 0}, ["s_noise 0 takes the noise out of DPM++ SDE"]),
     ({**START, "initial_noise_multiplier": 0}, ["initial_noise_multiplier 0 takes the noise away"]),
     ({**SMALL, "checkpoint": "XL_v1"}, ["64x64 is small for SDXL"]),
     ({**START, "init_images": [CLEAR]}, ["init_images[0] is wholly transparent"]),

@@ -153,6 +153,16 @@ def test_unknown_paths_and_methods_are_a1111s_own_words(served: Served) -> None:
     assert (wrong.status_code, wrong.json(), wrong.headers["Allow"]) == (405, {"detail": "Method Not Allowed"}, "POST")
 
 
+def test_a_query_is_read_as_a1111_reads_it_and_a_wrong_one_named(served: Served) -> None:
+    for word in ("true", "yes", "1", "off"):
+        assert served.get("/sdapi/v1/progress", params={"skip_current_image": word}).status_code == 200
+    refused = served.get("/sdapi/v1/progress", params={"skip_current_image": "banana"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "skip_current_image: must be true or false, not 'banana'"
+    nothing = requests.post(f"{served.url}/sdapi/v1/txt2img", json=None, data="null", timeout=10)
+    assert nothing.json()["detail"] == "the body must be a JSON object, not null"
+
+
 def test_a_typo_is_answered_in_milliseconds_and_never_with_the_keys_of_a_picture(served: Served) -> None:
     session = requests.Session()
     times: list[float] = []

@@ -147,7 +147,7 @@ def _read(name: str, value: Any) -> Any:
     readers: tuple[tuple[frozenset[str], Callable[[Any], Any]], ...] = (
         (_INTEGERS, _integer),
         (_NUMBERS, _number),
-        (_SWITCHES, _switch),
+        (_SWITCHES, read_switch),
         (_TEXTS, _text),
     )
     return next((reader(value) for names, reader in readers if name in names), value)
@@ -175,7 +175,8 @@ def _number(value: Any) -> Any:
     return number if math.isfinite(number) else value
 
 
-def _switch(value: Any) -> Any:
+def read_switch(value: Any) -> Any:
+    """Return the truth value that A1111 reads `value` as; what is no switch as it is."""
     if type(value) in {int, float} and value in (0, 1):
         return bool(value)
     word = _word(value)

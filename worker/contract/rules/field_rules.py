@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_SIDE = 512
 """Width and height where the job gives none (the WebUI's own default)."""
 UNIPC_STEPS = 3
-_ANCESTRAL = re.compile(r"ancestral|[\s_]a(?:[\s_]|$)", re.IGNORECASE)
-"""Names of samplers that put new noise in at each step: ``Euler a``, ``k_dpm_2_a``, ``DPM++ 2S a Karras``."""
+_NOISY = re.compile(r"ancestral|sde|[\s_]a(?:[\s_]|$)", re.IGNORECASE)
+"""Names of samplers that put new noise in at each step: ``Euler a``, ``k_dpm_2_a``, ``DPM++ SDE Karras``."""
 
 
 def problems_between(job: Job, limits: Limits) -> Iterator[Problem]:
@@ -96,12 +96,12 @@ def warnings_between(job: Job) -> Iterator[str]:
 
 def _zeros(job: Generation) -> Iterator[str]:
     """Yield a warning for each zero that is a default in some client's form and switches something off here."""
-    if _is_ancestral(job.sampler_name):
+    if _adds_noise(job.sampler_name):
         given = {"eta": job.eta, "s_noise": job.s_noise}
         for name, option in (("eta", "eta_ancestral"), ("s_noise", "s_noise")):
             value = given[name] if given[name] is not None else (job.override_settings or {}).get(option)
             if value == 0:
-                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}: it is no ancestral sampler then"
+                yield f"{job.path(name)} 0 takes the noise out of {job.sampler_name}, which adds some at every step"
     if isinstance(job, Img2Img):
         noise = job.initial_noise_multiplier
         if noise is None:
@@ -113,8 +113,8 @@ def _zeros(job: Generation) -> Iterator[str]:
             yield f"{job.path('denoising_strength')} 0 changes nothing in the picture"
 
 
-def _is_ancestral(sampler: str | None) -> bool:
-    return sampler is not None and _ANCESTRAL.search(sampler) is not None
+def _adds_noise(sampler: str | None) -> bool:
+    return sampler is not None and _NOISY.search(sampler) is not None
 
 
 def _upscale_warnings(job: Upscale) -> Iterator[str]:

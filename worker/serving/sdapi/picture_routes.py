@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads the annotation at run time
 
-from worker.contract.compat.webui_types import read_types
+from worker.contract.base.json_guard import shown
+from worker.contract.compat.webui_types import read_switch, read_types
 from worker.errors import Cancelled
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.sdapi import client_options, shapes
@@ -77,11 +78,14 @@ def own_job_router(api: WebUIApi) -> APIRouter:
     router = APIRouter(tags=["A1111: the client's own job"])
 
     @router.get(f"{ROOT}/progress", summary="Progress of the client's own job.")
-    async def progress(request: Request, *, skip_current_image: bool = False) -> Response:
+    async def progress(request: Request, *, skip_current_image: str = "false") -> Response:
+        is_skipped = read_switch(skip_current_image)
+        if not isinstance(is_skipped, bool):
+            raise unprocessable(f"skip_current_image: must be true or false, not {shown(skip_current_image)}")
         client = api.clients.of(request)
-        client.wants_previews = client.wants_previews or not skip_current_image
+        client.wants_previews = client.wants_previews or not is_skipped
         job = client.current_job
-        return json_response(idle_progress() if job is None else job_progress(job, with_image=not skip_current_image))
+        return json_response(idle_progress() if job is None else job_progress(job, with_image=not is_skipped))
 
     @router.post(f"{ROOT}/interrupt", summary="Stop the client's own job.")
     async def interrupt(request: Request) -> Response:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.contract.base.json_guard import shown
 from worker.serving.gateway import JobError, result_or_cancel
 from worker.serving.http_api.request_body import parse_json
 from worker.serving.sdapi.clients import ClientRegistry
@@ -51,7 +52,7 @@ class WebUIApi:
             raise unprocessable("the body is empty; send a JSON object, {} for A1111's defaults")
         body = await asyncio.to_thread(parse_json, data)
         if not isinstance(body, dict):
-            raise unprocessable(f"the body must be a JSON object, not a {type(body).__name__}")
+            raise unprocessable(f"the body must be a JSON object, not {shown(body)}")
         return body
 
     async def run(self, request: Request, job_input: Mapping[str, Any], *, field: str = "") -> dict[str, Any]:
