@@ -102,6 +102,18 @@ def test_an_answer_is_forgotten_after_the_retention_time_and_its_file_removed(tm
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def test_the_folder_is_looked_through_now_and_then_and_not_at_every_job(tmp_path: Path) -> None:
+    results = KeptResults(tmp_path / "kept", 100)
+    results.keep(result_key(JOB), {"images": ["x"]})
+    (file,) = (tmp_path / "kept").glob(f"*/{ANSWER}")
+    results.tidy(force=True)
+    os.utime(file, (file.stat().st_mtime - 101,) * 2)
+    results.tidy()
+    assert file.exists()
+    results.tidy(force=True)
+    assert not file.exists()
+
+
 def test_a_torn_file_is_no_answer(tmp_path: Path) -> None:
     results = KeptResults(tmp_path / "kept", 100)
     results.keep(result_key(JOB), {"images": ["x"]})
