@@ -65,6 +65,7 @@ def scores(worker: Worker, seeds: int = 8) -> list[float]:
     """The aesthetic scores of the pictures of these seeds, from 42 on."""
     answer = worker.run(accept={"count": seeds, "at_most": seeds, "judges": [{"name": "aesthetic"}]})
     assert [one["seed"] for one in answer["judged"]] == list(range(42, 42 + seeds))
+    assert not any("quality" in one for one in answer["judged"])
     return [float(one["aesthetic"]["score"]) for one in answer["judged"]]
 
 
@@ -94,6 +95,7 @@ def test_an_accepted_picture_is_the_one_that_its_seed_makes_alone(judging: Worke
 
 def test_a_seed_that_is_left_to_chance_is_drawn_once_and_counted_on(judging: Worker) -> None:
     answer = judging.run(seed=-1, accept={"count": 2, "at_most": 2, "quality": {"least": 0}})
+    assert all("quality" in one for one in answer["judged"])
     first, second = answer["seeds"]
     assert first >= 0
     assert second == first + 1

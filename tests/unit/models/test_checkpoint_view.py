@@ -38,6 +38,12 @@ def test_every_file_that_is_not_hidden_is_a_link_of_the_same_place(view: Checkpo
     assert view.true("/elsewhere/a.yaml") == "/elsewhere/a.yaml"
 
 
+def test_a_view_that_is_there_already_is_taken_over(view: CheckpointView, tmp_path: Path) -> None:
+    view.update(view.files(), {})
+    CheckpointView(view.folder, view.place).update({"a.yaml": tmp_path / "other"}, {})
+    assert shown(view) == {"a.yaml": str(tmp_path / "other")}
+
+
 def test_links_follow_the_files_and_their_copies(view: CheckpointView, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     view.update(view.files(), {"a.safetensors": copy})
