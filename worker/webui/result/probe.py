@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -165,11 +166,14 @@ def _upscaling(picture: str, upscaler: str) -> dict[str, Any]:
 
 
 def _pattern() -> str:
-    """Return base64 of a small picture with edges, which no two ways of resizing treat alike."""
+    """Return base64 of a small picture with edges, which no two ways of resizing treat alike.
+
+    No two are the same: the WebUI may answer a picture that it has had from memory, with a failure of then.
+    """
     from PIL import Image  # noqa: PLC0415 - not before the WebUI was spawned
 
-    picture = Image.new("RGB", (_SIDE, _SIDE))
-    picture.putdata([(x * 8, y * 8, 255 * ((x // 3 + y // 5) % 2)) for y in range(_SIDE) for x in range(_SIDE)])
+    picture, tint = Image.new("RGB", (_SIDE, _SIDE)), secrets.token_bytes(_SIDE)
+    picture.putdata([(tint[x], y * 8, 255 * ((x // 3 + y // 5) % 2)) for y in range(_SIDE) for x in range(_SIDE)])
     file = io.BytesIO()
     picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")
