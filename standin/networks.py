@@ -67,6 +67,8 @@ class Applied:
     name: str
     text_encoder: float
     unet: float
+    version: int = 0
+    """Counts the files that have had this name, as they were read."""
 
     def __str__(self) -> str:
         return (
@@ -84,6 +86,9 @@ class Networks:
         self._by_name: dict[str, Network] = {}
         self._by_alias: dict[str, Network] = {}
         self._starved: list[Tag] | None = None
+        self._in_layers: tuple[Sequence[Any], Weights | None, tuple[Applied, ...]] = ((), None, ())
+        """The LoRAs in the layers: they stay as long as the same are asked for, whatever their files are now."""
+        self._versions: dict[Path, list[tuple[int, int]]] = {}
         self._says_all = str(flags.loglevel).upper() == "DEBUG"
 
     def starve(self, tags: Sequence[Tag]) -> None:
@@ -139,6 +144,8 @@ class Networks:
             return ()
         if any(name not in self._by_alias for name, _, _ in wanted):
             self.refresh()
+        if wanted == self._in_layers[0] and weights is self._in_layers[1]:
+            return self._in_layers[2]
         applied = []
         for name, text_encoder, unet in wanted:
             network = self._by_alias.get(name)
@@ -150,8 +157,16 @@ class Networks:
                 _display(f"loading network {network.path}", error.name, error.message)
                 continue
             if (text_encoder or unet) and fits(header, weights):
-                applied.append(Applied(network.name, text_encoder, unet))
+                applied.append(Applied(network.name, text_encoder, unet, self._version(network.path)))
+        self._in_layers = (wanted if len(applied) == len(wanted) else (), weights, tuple(applied))
         return tuple(applied)
+
+    def _version(self, path: Path) -> int:
+        facts = path.stat()
+        known = self._versions.setdefault(path, [])
+        if (facts.st_mtime_ns, facts.st_size) not in known:
+            known.append((facts.st_mtime_ns, facts.st_size))
+        return known.index((facts.st_mtime_ns, facts.st_size))
 
 
 def _display(task: str, error: str, message: str) -> None:

@@ -123,6 +123,8 @@ class Sampling:
         extras = {name: str(p.value(name)) for name in NUMBERS_OF_THE_LOOK if p.value(name) not in (None, -1)}
         if p.value("subseed_strength"):
             extras["variation"] = f"{p.all_subseeds[index]}*{p.value('subseed_strength')}"
+        if any(lora.version for lora in p.loras):
+            extras["versions"] = str([lora.version for lora in p.loras])
         if p.tiling:
             extras["tiling"] = "True"
         if p.restore_faces:

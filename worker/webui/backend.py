@@ -11,12 +11,12 @@ import re
 import shutil
 import threading
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.cancellation import shielded
 from worker.common.clock import running
-from worker.errors import BootFailed, WorkerError
+from worker.errors import BootFailed, WebUIFailed, WorkerError
 from worker.telemetry.logs import get_logger
 from worker.webui.execute.interrupt import wait_idle
 from worker.webui.names.catalog import Baseline, Catalog
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from worker.common.interruption import Interruption
+    from worker.webui.execute.files_read import FilesRead
     from worker.webui.execute.generate import GenerationCall, OnState
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Checkpoint
@@ -96,6 +97,12 @@ class Backend:
         return Probe()
 
     @cached_property
+    def _files(self) -> FilesRead:
+        from worker.webui.execute.files_read import FilesRead  # noqa: PLC0415 - after the WebUI was spawned
+
+        return FilesRead()
+
+    @cached_property
     def client(self) -> WebUIClient:
         """The WebUI's API. Made with its first use: HTTP takes 0.1 s to import, in which the WebUI can boot."""
         from worker.webui.http import WebUIClient  # noqa: PLC0415 - see above
@@ -147,6 +154,7 @@ class Backend:
         """
         from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
+        self._files.forget()
         self._reachable = bool(self._broken)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
         self._reachable = True  # whoever waits may go on waiting: models are loaded, and hangs are noticed
@@ -284,7 +292,13 @@ class Backend:
         """Send `request` once and return what came back; see `GenerationCall.run`."""
         from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
 
+        post = self._poster(running() + timeout)
         loads = self._has_to_load(request)
+        try:
+            await shielded(self._thread(partial(self._files.read_again, request, self.catalog, post, loads=loads)))
+        except WebUIFailed:
+            self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
+            raise
         self._in_memory = "" if loads or request.may_change_checkpoint else self._in_memory
         call = self._call = GenerationCall(
             request,
@@ -295,8 +309,7 @@ class Backend:
             abandon=self.abandon,
             loads=loads,
         )
-        end = running() + timeout
-        due = self._loras_to_look_at(request)
+        due = [] if self._process is None else self.probe.unproven(request, self.catalog)
         # A look needs the GPU too, so that it is not given on before.
         freed: Callable[[], None] = (lambda: None) if due else on_gpu_free
         try:
@@ -311,24 +324,16 @@ class Backend:
         if response.is_cut_short:
             return response  # its client waits for no proof
         if self._process is None:
-            found = await shielded(self._thread(self.probe.request, request, self._poster(end)))
+            found = await shielded(self._thread(self.probe.request, request, post))
             return replace(response, found=found)
         if not due:
             return response  # its log tells the rest
         try:
-            stopped = await shielded(self._thread(self.probe.stopped, request, due, self._poster(end)))
+            stopped = await shielded(self._thread(self.probe.stopped, request, due, post))
         except WorkerError as error:  # this job's own answer came whole, and the next request will see what is wrong
             self._log.warning("a look at LoRAs failed", error=error.message)
             return response
         return replace(response, found=replace(response.found, stopped=stopped))
-
-    def _loras_to_look_at(self, request: Request) -> list[str]:
-        """Return the LoRAs of a request whose effect nothing tells, of a process of ours: those without a hash."""
-        if self._process is None:
-            return []
-        rows = {lora.name: self.catalog.lora(lora.name) for lora in request.expect.loras if lora.scale}
-        unnamed = [name for name, row in rows.items() if row is None or row.told_hash is None]
-        return self.probe.due(request, unnamed) if unnamed else []
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""

@@ -20,6 +20,7 @@ from worker.webui.result.response import Findings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from worker.webui.names.catalog import Catalog
     from worker.webui.request.body import Request
 
 Post = Callable[[str, dict[str, Any]], Any]
@@ -100,6 +101,12 @@ class Probe:
                     self._idle.add((title, lora))
         return tuple(found)
 
+    def unproven(self, request: Request, catalog: Catalog) -> list[str]:
+        """Return the LoRAs of a request whose effect nothing tells, those without a hash, where a look is due."""
+        rows = {lora.name: catalog.lora(lora.name) for lora in request.expect.loras if lora.scale}
+        unnamed = [name for name, row in rows.items() if row is None or row.told_hash is None]
+        return self.due(request, unnamed) if unnamed else []
+
     def unseen(self, upscalers: Iterable[str]) -> list[str]:
         """Return those of the upscalers that have yet to be looked at."""
         return [name for name in upscalers if name not in PLAIN and name not in self._upscaling]
@@ -127,12 +134,12 @@ class Probe:
             self._effective[title, lora] = uses + 1
             return True
         if title not in self._plain:
-            self._plain[title] = made(_tiny(title), post)
+            self._plain[title] = made(tiny_body(title), post)
         plain = self._plain[title]
         differing = any(
-            difference(made(_tiny(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
+            difference(made(tiny_body(title, f" <lora:{lora}:{scale:g}>"), post), plain) >= _SEEN for scale in _SCALES
         )
-        if differing or difference(made(_tiny(title, seed=2), post), plain) < _SEEN:
+        if differing or difference(made(tiny_body(title, seed=2), post), plain) < _SEEN:
             self._effective[title, lora] = 1
             self._proven.add((title, lora))
             return True
@@ -149,7 +156,8 @@ def made(body: dict[str, Any], post: Post) -> bytes:
     return _pixels(post(TXT2IMG, body)["images"][0])
 
 
-def _tiny(title: str, tag: str = "", *, seed: int = 1) -> dict[str, Any]:
+def tiny_body(title: str, tag: str = "", *, seed: int = 1) -> dict[str, Any]:
+    """Return the body of a txt2img request for a small picture of the checkpoint with this title."""
     return {
         "prompt": f"a photo of a house by the sea{tag}",
         "steps": 2,
