@@ -56,6 +56,13 @@ def test_img2img_starts_from_a_picture_and_a_mask(api: webuiapi.WebUIApi) -> Non
     assert plain.parameters.get("init_images") is None
 
 
+def test_the_script_loopback_gives_the_pictures_of_all_its_loops(api: webuiapi.WebUIApi) -> None:
+    script = {"script_name": "Loopback", "script_args": [3, 0.2, "Linear", "None"]}
+    made = api.img2img(images=[picture()], prompt="a cat", denoising_strength=0.6, **script, **SMALL)
+    assert len(made.images) == 3
+    assert len({image.tobytes() for image in made.images}) == 3
+
+
 def test_img2img_without_a_size_is_512_as_in_a1111(served: Served) -> None:
     body = {"prompt": "a cat", "steps": 1, "init_images": [base64_png()]}
     assert decoded(served.post("/sdapi/v1/img2img", body).json()["images"][0]).size == (512, 512)

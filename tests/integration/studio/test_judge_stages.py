@@ -139,6 +139,16 @@ def test_a_first_stage_makes_pictures_until_enough_are_accepted(judging: Worker)
     assert len({row["prompt"] for row in answer["pictures"]}) > 1
 
 
+def test_a_repeat_tells_what_the_judges_said_of_a_first_stage_that_was_kept(judging: Worker) -> None:
+    accept = {"count": 2, "at_most": 4, "judges": [{"name": "aesthetic", "least": 0}]}
+    judging.fault("http-error", path="extra-single-image")
+    assert "error" in run(judging, "kept-accept", {**BASE, "accept": accept}, FINAL)
+    judging.reset()
+    again = run(judging, "kept-accept", {**BASE, "accept": accept}, FINAL)
+    assert set(asked(judging)) == {"extra-single-image"}
+    assert (again["stages"][0]["accepted"], len(again["stages"][0]["judged"]), len(again["checks"])) == (2, 2, 2)
+
+
 def test_the_time_of_the_job_holds_for_its_judges(judging: Worker) -> None:
     judging.fault("slow-step", count=-1, seconds=1)
     answer = run(judging, "late", BASE, pick(0), n_iter=2, timeout_s=1)

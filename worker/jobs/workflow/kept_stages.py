@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -42,14 +43,18 @@ class KeptStages:
         if data is None:
             return None
         try:
-            return unpack(data)[0]
+            result, more = unpack(data)
         except BrokenResult:
             return None
+        checks = more.get("checks")
+        return replace(result, judging=more.get("judging") or {}, checks=None if checks is None else tuple(checks))
 
     def keep(self, stage: str, number: int, result: Generated) -> None:
         """Keep a result."""
         if self._key is not None:
-            self._kept.keep_part(self._key, f"{stage}-{number}", pack(result))
+            checks = None if result.checks is None else list(result.checks)
+            data = pack(result, judging=dict(result.judging), checks=checks)
+            self._kept.keep_part(self._key, f"{stage}-{number}", data)
 
     def find_outcome(self, stage: str) -> dict[str, Any] | None:
         """Return the outcome of a judge stage, None where its pictures have to be judged."""
