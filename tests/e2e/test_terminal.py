@@ -115,3 +115,12 @@ def test_variables_come_from_a_file_beside_the_job(folder: Path) -> None:
         assert shown.exit_code() == 0
     assert shown.lines[-1] == "Picture: pictures/001.png"
     assert "MAX_PIXEL is not a setting and has no effect; did you mean MAX_PIXELS?" in shown.screen
+
+
+def test_a_worker_in_production_reads_no_such_file(folder: Path) -> None:
+    (folder / ".env").write_text("WEBUI_URL http://127.0.0.1:9\n", encoding="utf-8")
+    variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/x"}
+    done = subprocess.run(HANDLER, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "the stand-in never serves production jobs" in done.stderr
+    assert ".env" not in done.stderr
