@@ -28,8 +28,8 @@ from tests.support.workerproc import WorkerProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPTIONAL = {"numpy", "onnxruntime"}
-"""Of the check on pictures, which says so where they are missing; an extra of the package."""
+OPTIONAL = {"numpy", "onnxruntime", "opentelemetry"}
+"""Of the check on pictures and of traces, which say so where they are missing: extras of the package."""
 
 EXCLUDED = ROOT / "requirements" / "excluded.txt"
 UNUSED_BY_THE_WORKER = {
