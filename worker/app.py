@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worker.common.interruption import Wish
     from worker.errors import WorkerError
     from worker.jobs.cache.result_cache import ResultCache
+    from worker.jobs.picture_source import PictureSource
     from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
     from worker.recovery.job_lifecycle import JobLifecycle
@@ -68,6 +69,7 @@ class Worker:
         self.staging: Staging | None = None
         self._default: str | None = None
         self._jobs: JobLifecycle | None = None
+        self._pictures: PictureSource | None = None
         self._kept_results: KeptResults | None = None
         self._service: Service | None = None
         self._cache: ResultCache | None = None
@@ -194,7 +196,7 @@ class Worker:
             template=key_template(settings),
         )
         delivery.warm()
-        source = PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s)
+        source = self._pictures = PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s)
         inputs = InputLoader(source, threads, max_pixels=settings.max_input_pixels)
         operator = load_operator_config(settings)
         executor = Executor(self.backend, self.supervisor, settings)
@@ -263,7 +265,9 @@ class Worker:
             callback(death)
 
     def close(self) -> None:
-        """End the WebUI and whatever it started."""
+        """End the WebUI and whatever it started, and what is on its way for jobs that are over."""
+        if self._pictures is not None:
+            self._pictures.abort()
         if self._jobs is not None:
             self._jobs.close()
         if self._supervisor is not None:

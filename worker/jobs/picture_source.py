@@ -50,6 +50,10 @@ class PictureSource:
         self._fetch_s = fetch_s
         self._now = now
 
+    def abort(self) -> None:
+        """End every picture that is on its way, at the worker's end; callable from any thread."""
+        self._fetcher.abort()
+
     def read(self, text: str, path: str, *, target: StoreTarget | None, deadline: float) -> bytes | str:
         """Return the file that `text` stands for, or `text` itself where it is the picture.
 

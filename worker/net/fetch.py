@@ -8,6 +8,7 @@ requests' transport, so cookies, proxies and `.netrc` of the environment play no
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,6 +187,7 @@ class Fetcher:
         self._proxies = proxies
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
         self._adapter = GuardedAdapter(guard, connections)
+        self._aborted = threading.Event()
 
     @contextmanager
     def open(
@@ -245,6 +247,8 @@ class Fetcher:
     def _send(
         self, url: str, method: str, headers: Mapping[str, str], limits: FetchLimits, deadline: float | None, host: str
     ) -> requests.Response:
+        if self._aborted.is_set():
+            raise Unreachable(f"{host} is not asked: the worker is stopping")
         left = float("inf") if deadline is None else deadline - self._now()
         if left <= 0:
             raise TooSlow(f"{host} took longer than {limits.total_s:g} s")
@@ -256,7 +260,8 @@ class Fetcher:
             return self._adapter.send(request, stream=True, timeout=timeout, verify=self._verify, proxies=way)  # type: ignore[arg-type]  # urllib3's Timeout passes through
 
     def abort(self) -> None:
-        """End every answer that is on its way, as if its server had hung up; callable from any thread."""
+        """End every answer that is on its way, and ask for none any more; callable from any thread."""
+        self._aborted.set()
         self._adapter.abort()
 
     def close(self) -> None:

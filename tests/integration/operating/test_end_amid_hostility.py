@@ -66,13 +66,15 @@ def hang(_: socket.socket, over: threading.Event) -> None:
 
 @pytest.mark.slow
 def test_nothing_hostile_holds_up_the_end(tmp_path: Path) -> None:
-    settings = {"ALLOW_HOSTS": "127.0.0.1", "STOP_GRACE_S": f"{GRACE_S:g}", "CONCURRENCY": "4"}
+    settings = {"ALLOW_HOSTS": "127.0.0.1", "STOP_GRACE_S": f"{GRACE_S:g}", "CONCURRENCY": "6"}
     settings |= {"MODEL_DOWNLOADS": "4", "MODEL_FREE_BYTES": "0"}
     with (
         host(trickle) as body,
         host(trickle_head) as head,
         host(hang) as silent,
         host(hang) as receiver,
+        host(trickle) as picture,
+        host(hang) as mute,
         serving(tmp_path, STANDIN_EXTENSIONS="", **settings) as served,
     ):
         told = {"input": JOB, "webhook": f"{receiver[0]}/hook"}
@@ -80,7 +82,10 @@ def test_nothing_hostile_holds_up_the_end(tmp_path: Path) -> None:
         for number, (address, _) in enumerate((body, head, silent)):
             job = {"input": {**JOB, "loras": [f"{address}/{number}.safetensors"]}}
             requests.post(f"{served.url}/run", json=job, timeout=10).raise_for_status()
-        assert all(came.wait(30) for _, came in (body, head, silent, receiver))
+        for address, _ in (picture, mute):
+            job = {"input": {**JOB, "type": "img2img", "init_images": [f"{address}/start.png"]}}
+            requests.post(f"{served.url}/run", json=job, timeout=10).raise_for_status()
+        assert all(came.wait(30) for _, came in (body, head, silent, receiver, picture, mute))
         port = int(served.url.rpartition(":")[2])
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
         for client in clients[:30]:
