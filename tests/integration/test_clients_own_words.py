@@ -168,6 +168,11 @@ IN_UNITS = {
 }
 
 
+def test_mistakes_of_an_upscale_come_at_once_too(worker: Worker) -> None:
+    wrong = {"type": "upscale", "image": picture(), "upscaler": "Lanczoz", "scale": 99, "stepz": 1}
+    assert set(problems(worker.run_job({"input": wrong}))) == {"upscaler", "scale", "stepz"}
+
+
 def test_mistakes_inside_units_come_with_all_others(worker: Worker) -> None:
     assert set(problems(worker.run(**WRONG_UNITS))) == IN_UNITS
 

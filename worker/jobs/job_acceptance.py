@@ -10,13 +10,17 @@ from worker.common.clock import running
 from worker.contract.accept import Accepted, accept
 from worker.contract.rules.field_rules import picture_count
 from worker.contract.types.job import Generation
+from worker.contract.types.kinds import Upscale
 from worker.errors import InvalidInput
 from worker.jobs.job_context import JobContext, cache_use
+from worker.jobs.kinds.upscaling import upscaler_mistakes
 from worker.storage.target import from_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.contract.types.job import Job
+    from worker.errors import Problem
     from worker.jobs.job_services import JobServices
     from worker.settings import Settings
     from worker.storage.object_store import StoreTarget
@@ -93,12 +97,17 @@ class JobAcceptance:
     async def _with_wrong_names(self, error: InvalidInput) -> InvalidInput:
         """Return `error` with what is wrong with the names in the rest of its job."""
         rest = error.partial
-        if not isinstance(rest, Accepted) or not isinstance(rest.job, Generation):
+        if not isinstance(rest, Accepted):
             return error
-        found = await self._services.generation.mistakes_in_names(rest.job)
+        found = await self._wrong_names(rest.job)
         told = {problem.path for problem in error.problems}
         names = [each for each in rest.placed(InvalidInput(found)).problems if each.path not in told] if found else []
         return InvalidInput([*error.problems, *names], hint=error.hint) if names else error
+
+    async def _wrong_names(self, job: Job) -> list[Problem]:
+        if isinstance(job, Generation):
+            return await self._services.generation.mistakes_in_names(job)
+        return upscaler_mistakes(job, self._services.backend) if isinstance(job, Upscale) else []
 
     def _target(self, job: Mapping[str, Any]) -> StoreTarget | None:
         """Return the store that the job brings along, None for the operator's."""

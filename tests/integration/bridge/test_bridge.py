@@ -99,7 +99,8 @@ def test_progress_is_the_jobs_and_interrupt_cancels_it(bridged: Bridged, rig: Ri
             while not 0 < session.get(f"{bridged.url}/sdapi/v1/progress", timeout=10).json()["progress"] < 1:
                 assert time.monotonic() < deadline
             assert session.post(f"{bridged.url}/sdapi/v1/interrupt", timeout=10).status_code == 200
-            drawing.result(30)
+            answer = drawing.result(30)
+            assert (answer.status_code, answer.json()["images"]) == (200, [])
         assert len(bridged.endpoint.cancelled) == 1
         assert session.get(f"{bridged.url}/sdapi/v1/progress", timeout=10).json()["state"]["job_count"] == 0
     finally:

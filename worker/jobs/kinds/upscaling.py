@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.types.kinds import Upscale
+    from worker.errors import Problem
     from worker.images.formats.picture import Picture
     from worker.jobs.inputs import JobInputs
     from worker.jobs.job_context import JobContext
@@ -140,6 +141,12 @@ def upscaling(job: Upscale, inputs: JobInputs, backend: Backend) -> Upscaling:
     if problems:
         raise InvalidInput(problems)
     return asked
+
+
+def upscaler_mistakes(job: Upscale, backend: Backend) -> list[Problem]:
+    """Return what is wrong with the upscalers of a job that has mistakes of other kinds, whatever its picture is."""
+    smallest = Size(1, 1)
+    return upscale_request.upscaling(job, "", smallest, backend.catalog, backend.plan.weights)[1]
 
 
 def upscaled(job: Upscale, asked: Upscaling, content: Any) -> Upscaled:

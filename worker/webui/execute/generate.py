@@ -214,7 +214,7 @@ class GenerationCall:
         Raises:
             GenerationStalled: it did not react, and was abandoned.
         """
-        if self._window.end is not None:
+        if not self._window.keep():  # kept, so that what is sent now can't hit the next request
             return  # its pictures are whole: they are only encoded
         self._is_cut_short = True
         if wish == "interrupt":
