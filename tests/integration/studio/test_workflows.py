@@ -217,7 +217,7 @@ def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
             await task
         await run(worker, "next", {**SMALL, "width": 64, "height": 64})
 
-    worker.fault("slow-step", count=-1, seconds=0.05)
+    worker.fault("slow-step", count=-1, seconds=0.3)
     asyncio.run(cancelled())
     assert asked(worker) == ["txt2img", "img2img", "txt2img"]
 
