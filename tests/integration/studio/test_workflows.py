@@ -139,6 +139,18 @@ def test_a_failed_stage_leaves_what_was_made_and_a_repeat_begins_there(worker: W
     assert pixels(again["images"][0]) == pixels(workflow(worker, "whole")["images"][0])
 
 
+def test_stages_whose_names_are_nearly_one_are_told_apart_in_a_repeat(worker: Worker) -> None:
+    mid = {"type": "img2img", "denoising_strength": 0.3, "seed_offset": 5}
+    stages = [{**STAGES[0], "name": "a b"}, {**mid, "name": "a-b"}, {**mid, "name": "x" * 120}, STAGES[2]]
+    whole = workflow(worker, "near-whole", stages=stages, n_iter=2)
+    worker.fault("http-error", path="extra-single-image")
+    assert "error" in workflow(worker, "near", stages=stages, n_iter=2)
+    worker.reset()
+    again = workflow(worker, "near", stages=stages, n_iter=2)
+    assert set(asked(worker)) == {"extra-single-image"}
+    assert [pixels(image) for image in again["images"]] == [pixels(image) for image in whole["images"]]
+
+
 def test_a_repeat_with_another_input_begins_anew(worker: Worker) -> None:
     worker.fault("http-error", path="extra-single-image")
     assert "error" in workflow(worker, "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from worker.recovery.kept_results import KeptResults, ResultKey
 
 _SEED = "seed"
+_OUTCOME = "judged"
 
 
 class KeptStages:
@@ -39,7 +41,7 @@ class KeptStages:
 
     def find(self, stage: str, number: int) -> Generated | None:
         """Return the result of a stage for the picture of that number, None where it has to be made."""
-        data = self._kept.find_part(self._key, f"{stage}-{number}") if self._key is not None else None
+        data = self._kept.find_part(self._key, _part(stage, str(number))) if self._key is not None else None
         if data is None:
             return None
         try:
@@ -54,11 +56,11 @@ class KeptStages:
         if self._key is not None:
             checks = None if result.checks is None else list(result.checks)
             data = pack(result, judging=dict(result.judging), checks=checks)
-            self._kept.keep_part(self._key, f"{stage}-{number}", data)
+            self._kept.keep_part(self._key, _part(stage, str(number)), data)
 
     def find_outcome(self, stage: str) -> dict[str, Any] | None:
         """Return the outcome of a judge stage, None where its pictures have to be judged."""
-        data = self._kept.find_part(self._key, stage) if self._key is not None else None
+        data = self._kept.find_part(self._key, _part(stage, _OUTCOME)) if self._key is not None else None
         try:
             told = orjson.loads(data) if data is not None else None
         except orjson.JSONDecodeError:
@@ -68,7 +70,7 @@ class KeptStages:
     def keep_outcome(self, stage: str, told: Mapping[str, Any]) -> None:
         """Keep the outcome of a judge stage: later stages are kept by the places of the pictures that it chose."""
         if self._key is not None:
-            self._kept.keep_part(self._key, stage, orjson.dumps(told))
+            self._kept.keep_part(self._key, _part(stage, _OUTCOME), orjson.dumps(told))
 
     def seed(self, drawn: int) -> int:
         """Return the random seed with which the job was begun, `drawn` where it begins now."""
@@ -82,3 +84,8 @@ class KeptStages:
                 return drawn
         self._kept.keep_part(self._key, _SEED, orjson.dumps(drawn))
         return drawn
+
+
+def _part(stage: str, what: str) -> str:
+    """Return the name of a part: of any two names of stages that a file system would take for one, each has its own."""
+    return f"{hashlib.sha256(stage.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}-{what}"
