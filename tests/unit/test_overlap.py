@@ -65,3 +65,23 @@ def test_a_request_that_has_ended_is_nobodys_concern_any_more() -> None:
         assert not first.invalidated
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_cancel_is_heard_also_in_the_moment_in_which_the_earlier_request_ends(turns: int) -> None:
+    async def story() -> None:
+        requests = RequestsInFlight()
+        with ExitStack() as earlier:
+            earlier.enter_context(requests.begin())
+            with requests.begin() as second:
+                waiting = asyncio.create_task(second.confirmed(requests.clock() + 10))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                earlier.close()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                was_waiting = waiting.cancel()
+                await asyncio.wait({waiting})
+                assert waiting.cancelled() is was_waiting
+
+    asyncio.run(story())

@@ -1,9 +1,19 @@
-"""Cancellation in asyncio that waits for the work it interrupts, and waits that an event ends."""
+"""Cancellation in asyncio that waits for the work it interrupts, and waits that a time or an event ends.
+
+Time limits are `timeout` and not `asyncio.wait_for`, which before Python 3.12 loses a cancel that comes in the moment
+in which its work ends: the job would go on for nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, TypeVar
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as timeout  # noqa: PLC0414 - for others
+else:
+    from async_timeout import timeout as timeout  # noqa: PLC0414 - for others
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

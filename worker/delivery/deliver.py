@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from worker.common.cancellation import timeout
 from worker.common.clock import running
 from worker.delivery.result_files import Delivered, PictureMetadata, ResultFiles, picture_file, preview_answer
 from worker.delivery.size import SizeBudget, inline_bytes, plan, shrink
@@ -92,7 +93,8 @@ class Delivery:
             )
         if store is not None and not store.trusted:
             try:
-                await asyncio.wait_for(asyncio.to_thread(self._guard.addresses, *store.address), RESOLVE_S)
+                async with timeout(RESOLVE_S):
+                    await asyncio.to_thread(self._guard.addresses, *store.address)
             except asyncio.TimeoutError:
                 raise InvalidInput.at(
                     "s3Config.endpointUrl", f"the host {store.host} could not be resolved within {RESOLVE_S:g} s"

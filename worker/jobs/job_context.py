@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,16 +10,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from worker.common.cancellation import timeout
 from worker.common.clock import running
 from worker.common.interruption import Interruption
 from worker.contract.rules.field_rules import is_reproducible
 from worker.errors import DeadlineExceeded, InvalidInput
 from worker.telemetry.progress import Progress, within
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout
-else:
-    from async_timeout import timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

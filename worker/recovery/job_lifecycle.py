@@ -7,6 +7,7 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from worker.common.cancellation import timeout
 from worker.errors import WorkerStopping
 from worker.recovery.kept_results import result_key
 from worker.telemetry.logs import get_logger
@@ -129,7 +130,8 @@ class JobLifecycle:
 
     async def _kept(self, mark: ResultKey) -> Any:
         try:
-            return await asyncio.wait_for(self._thread(self._results.find, mark), LOOK_UP_S)
+            async with timeout(LOOK_UP_S):
+                return await self._thread(self._results.find, mark)
         except asyncio.TimeoutError:
             self._log.warning("the folder of kept answers does not answer")
             return None

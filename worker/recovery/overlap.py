@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from worker.common.cancellation import timeout
 from worker.common.clock import running
 from worker.errors import DeadlineExceeded, WebUICrashed
 
@@ -42,7 +43,8 @@ class InFlight:
         for request in self._earlier:
             left = max(0.001, deadline - self._requests.clock())
             try:
-                await asyncio.wait_for(request._ended.wait(), left)  # noqa: SLF001 - of the same class
+                async with timeout(left):
+                    await request._ended.wait()  # noqa: SLF001 - of the same class
             except asyncio.TimeoutError:
                 raise DeadlineExceeded("the job's time was over before the answer could be trusted") from None
         if self.invalidated:

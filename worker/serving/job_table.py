@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.common.cancellation import timeout
 from worker.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ class JobTable:
         for job in list(self._waiting):
             self.cancel(job)
         try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+            async with timeout(grace_s):
+                await self._idle.wait()
         except asyncio.TimeoutError:
             for job in list(self._running):
                 self.cancel(job)

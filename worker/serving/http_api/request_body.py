@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.requests import ClientDisconnect
 
-from worker.common.cancellation import unless_set
+from worker.common.cancellation import timeout, unless_set
 from worker.common.clock import running
 from worker.serving.http_api.api_errors import RequestRefused, busy
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Message
 
 PIECE_S = 20.0
 """Longest wait for the next piece of a body."""
@@ -71,7 +72,7 @@ class BodyReader:
     async def _next_piece(self, request: Request, deadline: float) -> tuple[bytes, bool]:
         wait_s = min(PIECE_S, deadline - running())
         try:
-            message = await unless_set(self._stopping, asyncio.wait_for(request.receive(), wait_s))
+            message = await unless_set(self._stopping, _received(request, wait_s))
         except asyncio.TimeoutError:
             raise RequestRefused(
                 HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", headers=[("Connection", "close")]
@@ -86,6 +87,11 @@ class BodyReader:
         return RequestRefused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {self._max_bytes} bytes (MAX_INPUT_BYTES)"
         )
+
+
+async def _received(request: Request, wait_s: float) -> Message:
+    async with timeout(wait_s):
+        return await request.receive()
 
 
 def _announced_bytes(request: Request) -> int:
