@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ZEROS = ("wrong", "lost", "duplicates", "orphans", "torn")
+FAILING = 20
+"""Jobs of 300, at most, that deserve their pictures and may end in an error for what goes wrong."""
 SOAK = int(os.environ.get("SOAK_JOBS", "20000"))
 
 
@@ -63,7 +65,7 @@ def test_whatever_happens_no_picture_is_wrong_and_no_job_is_lost() -> None:
 @pytest.mark.parametrize("seed", [2, 3])
 def test_the_same_for_hundreds_of_jobs(seed: int) -> None:
     found = chaos("--seed", str(seed), "--jobs", "300", timeout=1700)
-    assert found["right"] >= 240
+    assert found["right"] >= sum(job.valid for job in plan(seed, 300, faults=0.3)) - FAILING
 
 
 @pytest.mark.slow
