@@ -268,3 +268,28 @@ def test_what_has_no_effect_is_told_and_nothing_else_is(
     assert len(told) == 1
     assert said in told[0]
     assert list(parse_job(silent, limits=LIMITS).warnings) == []
+
+
+def units(*args: Any, **fields: Any) -> list[dict[str, Any]]:
+    """Return the ControlNet units of an img2img job whose script's arguments these are."""
+    job = parse_job({**START, "alwayson_scripts": {"controlnet": {"args": list(args)}}, **fields})
+    assert isinstance(job, Generation)
+    return [unit.model_dump(exclude_unset=True) for unit in job.controlnet or ()]
+
+
+@pytest.mark.parametrize(
+    "idle", [{}, None, {"enabled": False, **UNIT}, {"module": "none", "model": "None"}, {"weight": 0.5, "image": None}]
+)
+def test_a_unit_that_is_off_or_as_its_panel_opens_is_left_out(idle: Any) -> None:
+    assert units(idle) == []
+    assert [unit["model"] for unit in units(idle, {**UNIT, "enabled": True})] == ["control_canny"]
+
+
+def test_a_unit_without_a_picture_of_its_own_has_the_start_picture() -> None:
+    assert [unit["model"] for unit in units({**UNIT, "enabled": True})] == ["control_canny"]
+
+
+def test_a_unit_with_a_picture_and_no_model_is_a_mistake_at_its_own_place() -> None:
+    args = [{"module": "none", "model": "None"}, {"enabled": True, "image": PICTURE}]
+    job = {**START, "alwayson_scripts": {"controlnet": {"args": args}}}
+    assert places(job) == ["alwayson_scripts.controlnet.args[1].model"]
