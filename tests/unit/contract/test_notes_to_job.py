@@ -177,6 +177,12 @@ def test_notes_of_no_known_program_are_nobodys(notes: dict[str, str]) -> None:
     assert read_other_notes("a cat\nSteps: 4", notes) is None
 
 
+@pytest.mark.parametrize("text", ["{red|blue} cat\nSteps: 4", '{"prompt": "a c', '{"a": ' * 5000, "{}"])
+def test_a_text_that_only_begins_like_another_programs_notes_is_nobodys(text: str) -> None:
+    assert read_other_notes(text, {}) is None
+    assert read_other_notes("", {"Comment": text, "invokeai_metadata": text, "prompt": text}) is None
+
+
 @pytest.mark.parametrize(
     "graph", ['{"1": 5}', '{"1": {"inputs": []}}', '{"1": {"class_type": "KSampler", "inputs": {}}}']
 )
