@@ -204,5 +204,5 @@ def test_the_sdks_option_for_several_processes_is_refused_before_anything_starts
         check=False,
     )
     assert done.returncode == 1
-    assert "python -m worker serve" in done.stderr
+    assert "worker serve" in done.stderr
     assert "spawn" not in done.stderr
