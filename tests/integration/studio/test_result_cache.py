@@ -126,7 +126,8 @@ def test_a_lora_of_the_same_name_with_other_bytes_is_another(worker: Worker, fol
     assert run(worker, loras=["add_detail"])["cached"]
     models.lora(place, metadata={"ss_tag": "other"})
     assert "cached" not in run(worker, loras=["add_detail"])
-    assert asked(worker) == ["txt2img"]
+    with_lora = [body for body in worker.sent() if "<lora:add_detail" in body["prompt"]]
+    assert len(with_lora) == 1  # the WebUI is made to let go of the old file by a tiny picture without it
 
 
 def test_the_cache_outlives_the_worker(worker: Worker, folder: Path) -> None:
