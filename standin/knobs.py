@@ -37,6 +37,8 @@ class Knobs:
     """A file that gets every request as a line of JSON."""
     vram_gib: float = 0.0
     """GPU memory in `GET /memory`; 0: no GPU, as on a machine without one."""
+    torch_without_cuda: bool = False
+    """A model in pieces makes no picture at all then, in place of a wrong one."""
 
 
 def read_knobs(environment: Mapping[str, str]) -> Knobs:
@@ -62,6 +64,7 @@ def read_knobs(environment: Mapping[str, str]) -> Knobs:
         port_file=environment.get("STANDIN_PORT_FILE", ""),
         record_file=environment.get("STANDIN_RECORD_FILE", ""),
         vram_gib=number("STANDIN_VRAM_GIB", 0.0),
+        torch_without_cuda=environment.get("STANDIN_TORCH_WITHOUT_CUDA", "").lower() in TRUE_WORDS,
     )
 
 

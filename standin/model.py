@@ -26,7 +26,7 @@ class Model:
 
     `poisoned` is the state after a switch to a file that cannot be read: the old model stays, half taken apart.
     Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before,
-    until a switch to a file that can be read puts everything together again. With ``--use-cpu`` they fail instead.
+    until a switch to a file that can be read puts everything together again. Without CUDA in torch they fail instead.
     """
 
     def __init__(

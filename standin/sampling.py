@@ -131,7 +131,7 @@ class Sampling:
             extras["faces"] = "restored"
         if not webui.model.poisoned:
             webui.model.seen_prompts.add(p.all_prompts[index])
-        elif webui.flags.use_cpu:
+        elif webui.knobs.torch_without_cuda:
             raise WebUIError("AssertionError", "Torch not compiled with CUDA enabled")
         elif p.all_prompts[index] not in webui.model.seen_prompts and (embeddings or uses_weights(prompt)):
             extras["poisoned"] = "True"

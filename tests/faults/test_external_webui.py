@@ -178,7 +178,7 @@ def test_a_model_in_pieces_that_makes_no_picture_at_all_is_put_together_while_jo
     cut_short(tmp_path / "there" / "models" / "checkpoints")
     with (
         running_standin(
-            tmp_path / "there", models=folders, args=["--use-cpu", "all"], env={"STANDIN_LOAD_SECONDS": "0.7"}
+            tmp_path / "there", models=folders, env={"STANDIN_TORCH_WITHOUT_CUDA": "1", "STANDIN_LOAD_SECONDS": "0.7"}
         ) as webui,
         worker_of(webui, tmp_path) as worker,
     ):
