@@ -66,7 +66,8 @@ def _run(local: LocalRun, at_end: ExitStack) -> int:
             from worker.cli.single_job.progress_bar import progress_bar  # noqa: PLC0415 - local runs only
 
             sys.argv[1:] = sdk_arguments(sys.argv[1:], Path.cwd())  # before gigabytes are loaded for a slip in the job
-            local.on_progress = at_end.enter_context(progress_bar())
+            if "--test_input" in sys.argv:  # one job; the SDK's own server has none to show
+                local.on_progress = at_end.enter_context(progress_bar())
         if settings.runpod_log_level is not None:
             os.environ["RUNPOD_LOG_LEVEL"] = settings.runpod_log_level.upper()  # read by the SDK when it is imported
         worker = Worker(settings, os.environ)
