@@ -18,6 +18,14 @@ SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 4, "seed": 42}
 DETECTOR = "face_yolov8n.pt"
 
 
+def forget_scripts() -> None:
+    """Empty what the package keeps from call to call: scripts of one server would be sent to the next."""
+    for call in (webuiapi.WebUIApi.txt2img, webuiapi.WebUIApi.img2img):
+        for default in call.__defaults__ or ():
+            if isinstance(default, dict):
+                default.clear()
+
+
 def pixels(image: Image) -> tuple[tuple[int, int], str]:
     """A picture's size, and its pixels as a hash."""
     return image.size, hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()

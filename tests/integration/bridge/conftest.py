@@ -11,6 +11,7 @@ from tests.support.jobsource import JobSource
 from tests.support.ports import free_port
 from tests.support.queue_endpoint import ENDPOINT, KEY, QueueEndpoint, queue_endpoint
 from tests.support.rig import Rig
+from tests.support.webui_calls import forget_scripts
 from tests.support.workerproc import WorkerProcess
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def bridge(folder: Path, endpoint: QueueEndpoint, *arguments: str) -> Iterator[B
         process.terminate()
         assert process.wait(30) == 0, process.log
         process.assert_nothing_left()
+
+
+@pytest.fixture(autouse=True)
+def _own_scripts() -> None:
+    forget_scripts()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.served import serving
+from tests.support.webui_calls import forget_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from tests.support.served import Served
 
 KEY = "a-key-for-clients"
+
+
+@pytest.fixture(autouse=True)
+def _own_scripts() -> None:
+    forget_scripts()
 
 
 @pytest.fixture(scope="session")
