@@ -231,6 +231,9 @@ def test_a_picture_of_another_seed_or_size_is_a_mismatch() -> None:
 
     assert found(5, 64) == []
     assert found(6, 64) == ["seed of picture 0"]
+    other = inspect(png(64, 64, infotext="a cat\nSteps: 2, Sampler: Euler, CFG scale: 7.0, Seed: 6, Size: 64x64"))
+    undiffused = replace(EXPECT, size=Size(64, 64), undiffused=True)
+    assert picture_mismatches(undiffused, [other], WebUIResponse((), {})) == []
     assert found(5, 72) == ["size of picture 0"]
 
 

@@ -59,6 +59,9 @@ def test_batches_of_a_job_that_streams_are_asked_for_one_by_one_with_the_same_se
 def test_variations_of_a_job_that_streams_count_their_subseed() -> None:
     told = fields(prompt="a", seed=5, n_iter=2, subseed_strength=0.5, stream=True)
     assert [(one["seed"], one["subseed"]) for one in told] == [(5, 1000), (5, 1001)]
+    for sent, first in ((0, 0), (7, 7), (-1, 1000)):
+        told = fields(prompt="a", seed=5, n_iter=2, subseed_strength=0.5, subseed=sent, stream=True)
+        assert [(one["seed"], one["subseed"]) for one in told] == [(5, first), (5, first + 1)]
 
 
 def test_a_batch_that_would_be_split_is_split_before_it_streams() -> None:

@@ -140,6 +140,13 @@ def test_every_lora_has_to_be_read_and_applied() -> None:
     assert request(chosen, disable_extra_networks=True).expect.loras == ()
 
 
+def test_loras_of_both_passes_are_expected_once_by_name_and_scale() -> None:
+    tagged = (ChosenLora("x", 0.5, "prompt"), ChosenLora("x", 0.5, "hr_prompt"), ChosenLora("x", 0.8, "hr_prompt"))
+    listed = (ChosenLora("y", 0.5, "loras[0]"),)
+    expected_loras = request(Chosen(MODEL, tagged=tagged, loras=listed)).expect.loras
+    assert sorted((lora.name, lora.scale) for lora in expected_loras) == [("x", 0.5), ("x", 0.8), ("y", 0.5)]
+
+
 @pytest.mark.parametrize(("strength", "seeds"), [(None, (5, 6, 7)), (0, (5, 6, 7)), (0.5, (5, 5, 5))])
 def test_with_a_variation_the_seed_stays_the_same(strength: float | None, seeds: tuple[int, ...]) -> None:
     fields: dict[str, Any] = {} if strength is None else {"subseed": 3, "subseed_strength": strength}
