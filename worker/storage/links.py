@@ -71,8 +71,8 @@ class LinkVerifier:
         self._warning: str | None = None
         self._warned = False
 
-    def prove(self, url: str, deadline: float) -> None:
-        """Make sure that `url` opens, where that is not known.
+    def prove(self, url: str, deadline: float) -> bool:
+        """Make sure that `url` opens, where that is not known; return False where a look could not tell.
 
         A host that can't be reached from here proves nothing, and is remembered for `unverified_warning`.
 
@@ -80,12 +80,12 @@ class LinkVerifier:
             DeadLink: it was answered, and not with what is to be there.
         """
         if self._check == "off" or (self._check == "once" and self._now() < self._known_until):
-            return
+            return True
         left = deadline - self._now()
         if left < SHORTEST_LOOK_S:
             if self._dead is not None:
                 raise self._dead
-            return
+            return True
         try:
             proven = self._looked_at(url, min(LOOK_S, left / 2))
         except DeadLink as dead:
@@ -94,6 +94,7 @@ class LinkVerifier:
         if proven:
             self._dead = None
         self._known_until = self._now() + (PROVEN_S if proven else UNKNOWN_S)
+        return proven
 
     def unverified_warning(self) -> str | None:
         """Return what clients should know about the links; once."""

@@ -14,6 +14,7 @@ import os
 import re
 import time
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -119,8 +120,8 @@ class S3Store:
             )
             if not _vouched(answer, digest.hexdigest()):
                 self._read_back(key, data)
-            if linked:
-                self._links.prove(self.url(key), deadline)
+            if linked and not self._links.prove(self.url(key), deadline):
+                self._look_for(key)
 
         self._retried(once, deadline)
 
@@ -165,6 +166,14 @@ class S3Store:
                 raise StoreError(StoreFailure("TooLarge", None, f"it holds more than {most} bytes", retryable=False))
             data: bytes = body.read()
         return data
+
+    def _look_for(self, key: str) -> None:
+        """Ask the store itself for what no look at the link could tell; only that it is not there counts."""
+        try:
+            self._client.head_object(Bucket=self.target.bucket, Key=key)
+        except Exception as error:  # noqa: BLE001 - whatever boto3 raises is read
+            if read_failure(error).status == HTTPStatus.NOT_FOUND:
+                raise ReadBackDiffers from None
 
     def _read_back(self, key: str, data: bytes) -> None:
         if self._read(key) != data:

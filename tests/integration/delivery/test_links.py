@@ -113,6 +113,20 @@ def test_a_picture_that_the_store_has_forgotten_is_stored_again() -> None:
         assert list(fake.objects) == made.keys
 
 
+@pytest.mark.parametrize("look", [error(503, "SlowDown"), Reply(429)])
+def test_what_the_store_has_forgotten_is_found_out_where_no_look_at_its_link_tells(look: Reply) -> None:
+    def forget(request: Request, number: int) -> Reply | None:
+        if request.method == "GET":
+            return look
+        forgotten = request.method == "PUT" and number == 0
+        return Reply(200, headers={"ETag": '"not an md5"'}) if forgotten else None
+
+    with fake_store(forget) as fake:
+        (made,) = send(fake.target(link_check="always"), "again")
+        assert list(fake.objects) == made.keys
+        assert fake.tries("PUT") == 2
+
+
 def test_a_link_that_stays_dead_is_given_up_with_the_stores_code() -> None:
     with fake_store(looks(error(404, "NoSuchKey"))) as fake:
         with pytest.raises(DeliveryFailed, match="404 NoSuchKey") as caught:
