@@ -1,4 +1,4 @@
-"""StoredFiles into a store, all of a job or none."""
+"""Upload of a job's files to a store: all of them, or none."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Output(StrictModel):
         "Of a workflow: stages whose pictures are delivered too, in `stages`.", group="output", max_length=16
     )
     rejected: Annotated[Literal["drop", "store"], Choice()] | None = optional(
-        "Of a job with `accept`: whether rejected pictures are stored too, their keys in `judged`; default drop.",
+        "With `accept` or a judge stage: whether rejected pictures are stored too, keys in `judged`; default drop.",
         group="output",
     )
     metadata: Switch | None = optional(

@@ -112,7 +112,9 @@ class Upscale(Job, TilePrompt):
     upscaling_resize_w: Annotated[int, _TARGET] | None = optional("Or this width. Also `width`.", group="upscale")
     upscaling_resize_h: Annotated[int, _TARGET] | None = optional("Or this height. Also `height`.", group="upscale")
     upscaling_crop: Switch | None = optional("Crop to the size; default true.", group="upscale")
-    upscaler_1: Name | None = optional("Upscaler by name; default Lanczos. Also `upscaler`.", group="upscale")
+    upscaler_1: Name | None = optional(
+        "Upscaler by name; default: the best that is installed. Also `upscaler`.", group="upscale"
+    )
     fallback: Name | None = optional(
         "Upscaler instead of it where its weights are missing or broken: `Lanczos`.", group="upscale", plain=False
     )

@@ -58,7 +58,7 @@ class FaceCriterion(StrictModel):
     """A face has to be that of the references."""
 
     references: Annotated[str | list[str], PersonOrPictures()] = Field(
-        description="The name of somebody who was enrolled, or pictures of one person.",
+        description="The name of somebody who was enrolled or of a character, or pictures of one person.",
         json_schema_extra={"group": "judging", "plain": False},
     )
     threshold: Ratio | None = optional(
@@ -85,7 +85,7 @@ class JudgeCriterion(StrictModel):
     name: Name = Field(
         description="`aesthetic`, or a judge of the operator's.", json_schema_extra={"group": "judging", "plain": False}
     )
-    least: Annotated[float, Number(-1e6, 1e6)] | None = optional(
+    least: Annotated[float, Number(-1_000_000, 1_000_000)] | None = optional(
         "Least score; default: the judge decides.", group="judging", plain=False
     )
 
