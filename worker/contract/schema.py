@@ -97,7 +97,7 @@ def _form(field: dict[str, Any]) -> tuple[str, str]:
     if "enum" in part or "const" in part:
         allowed = ", ".join(f"`{word}`" for word in part.get("enum", [part.get("const")]))
     elif "minimum" in part:
-        allowed = f"{part['minimum']:g} to {part['maximum']}"
+        allowed = f"{part['minimum']:.10g} to {part['maximum']}"
         allowed += f", multiple of {part['multipleOf']}" if "multipleOf" in part else ""
     elif form == "array":
         inner, _ = _form(part.get("items", {}))

@@ -36,7 +36,7 @@ def mistake(message: str, suggestion: object = None) -> PydanticCustomError:
 
 
 def _between(low: float, high: float) -> str:
-    return f"{low:g} to {high:g}" if high < 1e15 else f"{low:g} or more"  # noqa: PLR2004 - no one types that number
+    return f"{low:.10g} to {high:.10g}" if high < 1e15 else f"{low:.10g} or more"  # noqa: PLR2004 - no one types that number
 
 
 def _short(number: int) -> str:
