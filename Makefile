@@ -43,7 +43,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
 run: $(VENV)/.worker ## test_input.json to a picture in out/
 	@$(PY) handler.py
 
-test: $(VENV)/.dev ## lint, types and the fast tests (under 6 minutes on 2 cores)
+test: $(VENV)/.dev ## lint, types and the fast tests (some ten minutes on 2 cores)
 	$(MAKE) --no-print-directory --jobs 2 lint fast-tests
 
 fast-tests: $(VENV)/.dev
