@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Networks:
         self._starved: list[Tag] | None = None
         self._in_layers: tuple[Sequence[Any], Weights | None, tuple[Applied, ...]] = ((), None, ())
         """The LoRAs in the layers: they stay as long as the same are asked for, whatever their files are now."""
-        self._versions: dict[Path, list[tuple[int, int]]] = {}
+        self._versions: dict[Path, list[str]] = {}
         self._says_all = str(flags.loglevel).upper() == "DEBUG"
 
     def starve(self, tags: Sequence[Tag]) -> None:
@@ -162,11 +163,11 @@ class Networks:
         return tuple(applied)
 
     def _version(self, path: Path) -> int:
-        facts = path.stat()
         known = self._versions.setdefault(path, [])
-        if (facts.st_mtime_ns, facts.st_size) not in known:
-            known.append((facts.st_mtime_ns, facts.st_size))
-        return known.index((facts.st_mtime_ns, facts.st_size))
+        content = hashlib.sha256(path.read_bytes()).hexdigest()  # a file fetched again is the same, whatever its times
+        if content not in known:
+            known.append(content)
+        return known.index(content)
 
 
 def _display(task: str, error: str, message: str) -> None:
