@@ -34,7 +34,7 @@ NAMES = ("Deliberate_v6", "Other_v1")
 WEBUI = f"""import os, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 time.sleep(float(os.environ["IMPORT_S"]))
-import standin.model as model
+import standin.models.loaded_model as model
 load = model.load_weights
 
 def whole(checkpoint):

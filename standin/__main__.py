@@ -8,27 +8,27 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from . import demo
-from .boot import serve
-from .faults import parse
-from .flags import DEMO_FLAG, parse_flags
-from .knobs import read_knobs
+from standin.boot import serve
+from standin.faults.switches import parse
+from standin.flags import DEMO_FLAG, parse_flags
+from standin.models import demo
+from standin.settings import read_settings
 
 
 def main() -> int:
     """Reads the environment and the command line, and serves."""
     arguments = sys.argv[1:]
     try:
-        knobs = read_knobs(os.environ)
-        parse(knobs.faults)
+        settings = read_settings(os.environ)
+        parse(settings.faults)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    if DEMO_FLAG in arguments or knobs.demo_models:
-        knobs = replace(knobs, demo_models=True, extensions=knobs.extensions or demo.EXTENSIONS)
+    if DEMO_FLAG in arguments or settings.demo_models:
+        settings = replace(settings, demo_models=True, extensions=settings.extensions or demo.EXTENSIONS)
     with tempfile.TemporaryDirectory(prefix="standin-") as folder:
-        flags = parse_flags(arguments, working_folder=Path(folder), extensions=knobs.extensions)
-        return serve(flags, knobs, arguments)
+        flags = parse_flags(arguments, working_folder=Path(folder), extensions=settings.extensions)
+        return serve(flags, settings, arguments)
 
 
 if __name__ == "__main__":

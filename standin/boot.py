@@ -11,28 +11,29 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from . import VERSION, demo
-from .app import build
-from .webui import WebUI
+from standin import VERSION
+from standin.api.app import build
+from standin.models import demo
+from standin.webui import WebUI
 
 if TYPE_CHECKING:
     import argparse
 
-    from .knobs import Knobs
+    from standin.settings import Settings
 
 DEFAULT_PORT = 7861
 """Of `--nowebui`."""
 COMMIT = "82a973c04367123ae98bd9abdf80d9eda9b910e2"
 
 
-def serve(flags: argparse.Namespace, knobs: Knobs, arguments: list[str]) -> int:
+def serve(flags: argparse.Namespace, settings: Settings, arguments: list[str]) -> int:
     """Runs until it is told to stop; gives the exit status."""
     say(f"Version: {VERSION} (stand-in: pictures are drawn, not diffused)")
     say(f"Commit hash: {COMMIT}")
     say(f"Launching API server with arguments: {' '.join(arguments)}")
-    if knobs.demo_models or flags.demo_models:
+    if settings.demo_models or flags.demo_models:
         demo.write_all(flags)
-    webui = WebUI(flags, knobs)
+    webui = WebUI(flags, settings)
     exiting = webui.faults.take("boot-exit")
     if exiting is not None:
         threading.Event().wait(exiting.number("seconds", 0))
@@ -47,10 +48,10 @@ def serve(flags: argparse.Namespace, knobs: Knobs, arguments: list[str]) -> int:
         webui.options.data["sd_model_checkpoint"] = other.text("name", titles[0] if titles else "")
     if not flags.skip_load_model_at_start:
         threading.Thread(target=webui.model.ensure, daemon=True, name="load-model").start()
-    threading.Event().wait(knobs.import_seconds)
+    threading.Event().wait(settings.import_seconds)
     if webui.faults.take("no-port"):
         threading.Event().wait()
-    say(f"Startup time: {knobs.import_seconds:.1f}s (import torch: {knobs.import_seconds:.1f}s).")
+    say(f"Startup time: {settings.import_seconds:.1f}s (import torch: {settings.import_seconds:.1f}s).")
     try:
         listener = _listen(flags)
     except OSError as error:
@@ -60,7 +61,7 @@ def serve(flags: argparse.Namespace, knobs: Knobs, arguments: list[str]) -> int:
             flush=True,
         )
         return 1
-    _announce(listener, knobs)
+    _announce(listener, settings)
     config = uvicorn.Config(build(webui), timeout_keep_alive=flags.timeout_keep_alive, log_level="info", lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -82,10 +83,10 @@ def _listen(flags: argparse.Namespace) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket, knobs: Knobs) -> None:
+def _announce(listener: socket.socket, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
-    if knobs.port_file:
-        path = Path(knobs.port_file)
+    if settings.port_file:
+        path = Path(settings.port_file)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(f"{port}\n", encoding="ascii")
         temporary.replace(path)

@@ -7,7 +7,7 @@ import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from .errors import WebUIError
+from standin.errors import WebUIError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ NEVER_SAVED = frozenset({"profiling_explanation", "infotext_explanation", "sd_va
 
 def default_options() -> dict[str, Any]:
     """Every option that `GET /sdapi/v1/options` lists, with its default."""
-    text = resources.files(__package__).joinpath("data/options.json").read_text(encoding="utf-8")
+    text = resources.files("standin").joinpath("data/options.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import upscalers
-from .checkpoints import Checkpoints
-from .embeddings import Embeddings
-from .faults import Faults
-from .loading import CheckpointLoader
-from .memory import Memory
-from .model import Model
-from .networks import Networks
-from .options import Options
-from .prompts import Styles
-from .record import Record
-from .sampling import Sampling
-from .scripts import Extensions, extension_options
-from .state import FifoLock, State
-from .vae import Vaes
+from standin.api.record import Record
+from standin.faults.memory import Memory
+from standin.faults.switches import Faults
+from standin.generation.prompts import Styles
+from standin.generation.sampling import Sampling
+from standin.generation.state import FifoLock, State
+from standin.models import upscalers
+from standin.models.checkpoints import Checkpoints
+from standin.models.embeddings import Embeddings
+from standin.models.loaded_model import Model
+from standin.models.loading import CheckpointLoader
+from standin.models.networks import Networks
+from standin.models.vae import Vaes
+from standin.options import Options
+from standin.scripts import Extensions, extension_options
 
 if TYPE_CHECKING:
     import argparse
 
-    from .knobs import Knobs
+    from standin.settings import Settings
 
 
 LOUD = ("DEBUG", "INFO")
@@ -33,18 +33,18 @@ LOUD = ("DEBUG", "INFO")
 class WebUI:
     """Everything that requests share. Building it reads folders and `config.json`, no model."""
 
-    def __init__(self, flags: argparse.Namespace, knobs: Knobs) -> None:
+    def __init__(self, flags: argparse.Namespace, settings: Settings) -> None:
         self.flags = flags
-        self.knobs = knobs
-        self.faults = Faults(knobs.faults)
-        self.record = Record(knobs.record_file)
-        self.memory = Memory(self.faults, knobs.vram_gib)
+        self.settings = settings
+        self.faults = Faults(settings.faults)
+        self.record = Record(settings.record_file)
+        self.memory = Memory(self.faults, settings.vram_gib)
         self.queue = FifoLock()
         self.state = State(says=str(flags.loglevel).upper() in LOUD)
-        hidden = extension_options(knobs.extensions)
+        hidden = extension_options(settings.extensions)
         self.options = Options(Path(flags.ui_settings_file), hidden=hidden, frozen=flags.freeze_settings)
         self.options.load()
-        self.extensions = Extensions(knobs.extensions, flags, self.options, knobs.annotators)
+        self.extensions = Extensions(settings.extensions, flags, self.options, settings.annotators)
         self.checkpoints = Checkpoints(flags)
         self.vaes = Vaes(flags)
         self.networks = Networks(flags)
@@ -52,9 +52,9 @@ class WebUI:
         self.styles = Styles(flags.styles_file)
         self.upscalers = upscalers.installed(flags)
         self.upscaled = upscalers.UpscaledPictures(self.options)
-        loader = CheckpointLoader(self.faults, knobs.load_seconds)
+        loader = CheckpointLoader(self.faults, settings.load_seconds)
         self.model = Model(self.options, self.checkpoints, self.vaes, self.embeddings, loader)
-        self.sampling = Sampling(self, knobs.step_seconds, knobs.grain)
+        self.sampling = Sampling(self, settings.step_seconds, settings.grain)
         self.refresh_checkpoints()
         self.vaes.refresh()
         self.networks.refresh()

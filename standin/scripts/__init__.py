@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import processing
-from .adetailer import ADetailer
-from .catalog import Catalog, Script
-from .controlnet import ControlNet
-from .dynamic import DynamicPrompts
-from .extension import Extension, scripts_of
-from .tiled import TiledDiffusion
-from .ultimate import UltimateUpscale
+from standin.generation import processing
+from standin.scripts.adetailer import ADetailer
+from standin.scripts.catalog import Catalog, Script
+from standin.scripts.controlnet import ControlNet
+from standin.scripts.dynamic_prompts import DynamicPrompts
+from standin.scripts.extension import Extension, scripts_of
+from standin.scripts.tiled_diffusion import TiledDiffusion
+from standin.scripts.ultimate_upscale import UltimateUpscale
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ..job import Processed, Processing
-    from ..options import Options
-    from ..webui import WebUI
+    from standin.generation.job import Processed, Processing
+    from standin.options import Options
+    from standin.webui import WebUI
 
     Run = Callable[[WebUI, Processing, list[Any]], Processed]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints import model_files
-from .extension import Extension
+from standin.models.checkpoints import model_files
+from standin.scripts.extension import Extension
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ..job import Processed, Processing
-    from ..options import Options
-    from ..webui import WebUI
+    from standin.generation.job import Processed, Processing
+    from standin.options import Options
+    from standin.webui import WebUI
 
 VERSION = "25.3.0"
 BUILT_IN = ("mediapipe_face_full", "mediapipe_face_short", "mediapipe_face_mesh", "mediapipe_face_mesh_eyes_only")

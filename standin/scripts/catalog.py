@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WebUIError, http_error, type_error
+from standin.errors import WebUIError, http_error, type_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..checkpoints import model_files
-from ..encoding import decode, encode
-from ..errors import WebUIError, http_error
-from ..fields import validate
-from ..img2img import resize_image
-from ..safetensors import read_header
-from ..sampling import latent_size
-from .catalog import PACKAGE
-from .controlunit import RESIZE_MODES, Unit, parse_unit
-from .extension import Extension
-from .maps import preprocess
+from standin.api.encoding import decode, encode
+from standin.api.fields import validate
+from standin.errors import WebUIError, http_error
+from standin.generation.img2img import resize_image
+from standin.generation.sampling import latent_size
+from standin.models.checkpoints import model_files
+from standin.models.safetensors import read_header
+from standin.scripts.catalog import PACKAGE
+from standin.scripts.control_maps import preprocess
+from standin.scripts.controlnet_unit import RESIZE_MODES, Unit, parse_unit
+from standin.scripts.extension import Extension
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ..job import Processed, Processing
-    from ..webui import WebUI
+    from standin.generation.job import Processed, Processing
+    from standin.webui import WebUI
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
 HASH_FROM, HASH_BYTES = 0x100000, 0x10000

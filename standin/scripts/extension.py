@@ -6,13 +6,13 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from .catalog import PACKAGE, Script, script_from
+from standin.scripts.catalog import PACKAGE, Script, script_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..job import Processed, Processing
-    from ..webui import WebUI
+    from standin.generation.job import Processed, Processing
+    from standin.webui import WebUI
 
 
 class Extension:

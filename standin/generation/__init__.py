@@ -1,0 +1,1 @@
+"""One generation: prompts, sampling, both passes, and the pictures that are drawn."""

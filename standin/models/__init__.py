@@ -1,0 +1,1 @@
+"""Model files, and the checkpoint in memory."""
