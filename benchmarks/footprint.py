@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks.figures import Figure
 from benchmarks.harness import run_jobs, worker
-from tests.support.locked_environment import make_environment
+from tests.support.documents.locked_environment import make_environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from tests.support.fake_s3 import error
 from tests.support.loopback_http import Reply, Request, Server
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
+from tests.support.servers.fake_s3 import error
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.pages import ROOT
+from tests.support.documents.pages import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

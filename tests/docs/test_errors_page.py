@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.conftest import Worker
 from tests.support import models
+from tests.support.documents.pages import ROOT
 from tests.support.loopback_http import Reply, serve
-from tests.support.pages import ROOT
 from tests.support.webui_dir import running_host
 from tests.support.workerproc import WorkerProcess
 from tools.error_page import ADVICE

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.integration.conftest import Worker
 from tests.support import models
+from tests.support.documents.pages import ROOT, examples
 from tests.support.loopback_http import Reply, Request, serve
-from tests.support.pages import ROOT, examples
 from tests.support.webui_dir import running_host
 from worker.contract.accept import accept
 from worker.contract.compat import forms

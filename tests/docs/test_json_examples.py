@@ -12,10 +12,10 @@ import pytest
 
 from tests.integration.conftest import Worker
 from tests.support import models
-from tests.support.fake_s3 import FakeStore
+from tests.support.documents.pages import PAGES, ROOT, every, examples
 from tests.support.loopback_http import Reply, Request, serve
-from tests.support.pages import PAGES, ROOT, every, examples
 from tests.support.pictures import png
+from tests.support.servers.fake_s3 import FakeStore
 from tests.support.webui_dir import running_host
 from worker.contract.answers import ErrorAnswer, JobAnswer
 from worker.contract.workflow_answers import WorkflowAnswer

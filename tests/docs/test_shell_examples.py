@@ -18,10 +18,10 @@ import yaml
 from urllib3.util import Retry
 
 from tests.support import models
-from tests.support.fake_runpod import Account, running_endpoints
+from tests.support.documents.pages import PAGES, ROOT, examples
 from tests.support.loopback_http import Reply, serve
-from tests.support.pages import PAGES, ROOT, examples
 from tests.support.ports import free_port
+from tests.support.servers.fake_runpod import Account, running_endpoints
 from tests.support.webui_dir import environment
 from tests.support.workerproc import WorkerProcess
 from worker.cli.main import COMMANDS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.pages import Example
+    from tests.support.documents.pages import Example
 
 RUN = [
     page for page in PAGES if any(one.language in {"bash", "python"} and one.reason is None for one in examples(page))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.support.command_line import invoke
+from tests.support.documents.command_line import invoke
 from tests.support.models import model_folders
 from tests.support.webui_dir import environment, running_host
 from worker import __version__

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.documents.terminal import Terminal
 from tests.support.ports import free_port
-from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.drawing_endpoint import drawing_endpoint
 from tests.support.gallery import png
+from tests.support.servers.drawing_endpoint import drawing_endpoint
 from tests.support.workerproc import ROOT, WorkerProcess
 from worker.client import Endpoint
 from worker.client.batch.batch_folder import BatchFolder

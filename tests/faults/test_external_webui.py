@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.conftest import Worker
-from tests.integration.test_elsewhere import host_of
+from tests.integration.webui.test_elsewhere import host_of
 from tests.support import models
 from tests.support.pace import stretched
 from tests.support.ports import free_port

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psutil
 import requests
 
-from tests.support.fake_s3 import FakeStore, error, fake_store
 from tests.support.jobsource import JobSource
 from tests.support.rig import SMALL, Rig
+from tests.support.servers.fake_s3 import FakeStore, error, fake_store
 
 if TYPE_CHECKING:
     from tests.support.loopback_http import Reply, Request

@@ -13,8 +13,8 @@ import pytest
 from tests.support import disks
 from tests.support.jobsource import JobSource
 from tests.support.pace import stretched
-from tests.support.proxy import proxy
 from tests.support.rig import Rig
+from tests.support.servers.proxy import proxy
 from tests.support.standin import running_standin
 
 if TYPE_CHECKING:

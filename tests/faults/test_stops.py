@@ -12,10 +12,10 @@ import psutil
 import pytest
 import requests
 
-from tests.support.fake_s3 import fake_store
 from tests.support.jobsource import JobSource
 from tests.support.pace import stretched
 from tests.support.rig import SMALL, Rig, pixels
+from tests.support.servers.fake_s3 import fake_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

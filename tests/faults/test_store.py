@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request
 from tests.support.pace import stretched
-from tests.support.proxy import Fault, proxy
 from tests.support.rig import SMALL, Rig, pixels
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
+from tests.support.servers.fake_s3 import error, fake_store
+from tests.support.servers.proxy import Fault, proxy
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,11 +18,17 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from tests.support import webui_dir
+from tests.support.documents.locked_environment import (
+    ROOT,
+    locked_distributions,
+    locked_names,
+    make_environment,
+    normalise,
+)
 from tests.support.jobsource import JobSource
-from tests.support.locked_environment import ROOT, locked_distributions, locked_names, make_environment, normalise
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.workerproc import WorkerProcess
 
 if TYPE_CHECKING:

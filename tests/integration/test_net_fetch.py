@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.ports import free_port
-from tests.support.tls import server_context
+from tests.support.servers.tls import server_context
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher, FetchLimits
 from worker.net.fetch_errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable

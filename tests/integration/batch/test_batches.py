@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from tests.support.drawing_endpoint import DrawingEndpoint, drawing_endpoint
-from tests.support.fake_runpod import running_endpoints
 from tests.support.ports import free_port
+from tests.support.servers.drawing_endpoint import DrawingEndpoint, drawing_endpoint
+from tests.support.servers.fake_runpod import running_endpoints
 from tests.support.waiting import wait_until
 from tests.support.webui_dir import environment
 from tests.support.workerproc import ROOT, WorkerProcess

@@ -9,8 +9,8 @@ import requests
 
 from tests.support.jobsource import JobSource
 from tests.support.ports import free_port
-from tests.support.queue_endpoint import ENDPOINT, KEY, QueueEndpoint, queue_endpoint
 from tests.support.rig import Rig
+from tests.support.servers.queue_endpoint import ENDPOINT, KEY, QueueEndpoint, queue_endpoint
 from tests.support.webui_calls import forget_scripts
 from tests.support.workerproc import WorkerProcess
 

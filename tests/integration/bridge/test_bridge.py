@@ -15,8 +15,8 @@ import webuiapi  # type: ignore[import-untyped]  # the package has no types
 
 from tests.integration.bridge.conftest import bridge
 from tests.support.jobsource import JobSource
-from tests.support.queue_endpoint import queue_endpoint
 from tests.support.rig import SMALL, pixels
+from tests.support.servers.queue_endpoint import queue_endpoint
 from worker.images.inspect import decode_base64, inspect
 
 if TYPE_CHECKING:

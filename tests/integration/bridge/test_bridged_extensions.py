@@ -13,17 +13,17 @@ import webuiapi  # type: ignore[import-untyped]  # the package has no types
 from tests.integration.bridge.conftest import bridge
 from tests.support import models
 from tests.support.jobsource import JobSource
-from tests.support.queue_endpoint import queue_endpoint
 from tests.support.rig import SMALL, Rig, pixels
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.served import CANNY, EXTENSIONS
+from tests.support.servers.queue_endpoint import queue_endpoint
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.webui_calls import CALLS, DETECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.bridge.conftest import Bridged
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 ANSWER_BYTES = 60_000
 """Of an endpoint whose answers hold a small picture, but not several large ones."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fake_runpod import Account, problem_reply
 from tests.support.loopback_http import Reply, Server, serve
+from tests.support.servers.fake_runpod import Account, problem_reply
 from worker.cli.deploy.rest import Rest, RestFailed, rate_limit_wait
 from worker.cli.deploy.workers import GRACE_S, follow
 from worker.cli.main import main

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.s3 import Store, running_store
+from tests.support.servers.s3 import Store, running_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

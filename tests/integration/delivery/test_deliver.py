@@ -15,11 +15,11 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request
 from tests.support.pace import stretched
 from tests.support.pictures import file, noise, png, smooth
-from tests.support.proxy import Fault, proxy
+from tests.support.servers.fake_s3 import error, fake_store
+from tests.support.servers.proxy import Fault, proxy
 from worker.contract.types.job import Output
 from worker.delivery.deliver import PIECE_BYTES, Delivery
 from worker.delivery.streamed import Streamed
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
     from worker.delivery.result_files import Delivered
     from worker.images.formats.picture import Picture
     from worker.storage.object_store import StoreTarget
@@ -403,7 +403,7 @@ def test_what_else_on_the_machine_uses_aws_is_no_business_of_the_worker(tmp_path
     (tmp_path / "config").write_text("no config [[[")
     code = """
 import time
-from tests.support.fake_s3 import fake_store
+from tests.support.servers.fake_s3 import fake_store
 from worker.storage.stores import StoreClients
 from worker.net.guard import Guard
 with fake_store() as fake:

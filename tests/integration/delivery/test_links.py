@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fake_s3 import error, fake_store
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import png
-from tests.support.tls import server_context
+from tests.support.servers.fake_s3 import error, fake_store
+from tests.support.servers.tls import server_context
 from worker.contract.types.job import Output
 from worker.delivery.deliver import Delivery
 from worker.errors import DeliveryFailed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
     from worker.delivery.result_files import Delivered
     from worker.storage.object_store import StoreTarget
 

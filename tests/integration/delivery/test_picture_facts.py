@@ -11,14 +11,14 @@ import pytest
 import requests
 
 from tests.integration.conftest import Worker
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.webui_dir import running_host
 from worker.gallery.facts import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 
 @pytest.fixture(scope="module")

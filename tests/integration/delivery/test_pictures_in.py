@@ -19,7 +19,7 @@ from worker.storage.stores import StoreClients
 from worker.storage.target import from_job
 
 if TYPE_CHECKING:
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
     from worker.storage.object_store import StoreTarget
 
 

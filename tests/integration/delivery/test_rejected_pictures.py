@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.integration.conftest import Worker
 from tests.support.judge_models import brightness_model
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.webui_dir import running_host
 from worker.gallery.facts import read_facts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 
 @pytest.fixture

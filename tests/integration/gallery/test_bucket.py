@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.gallery import finishing_endpoint, infotext, png, served
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from worker.gallery.live_gallery import Gallery
 from worker.gallery.store import bucket as bucket_module
 from worker.gallery.store.bucket import Bucket
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 
 @pytest.fixture(scope="module")

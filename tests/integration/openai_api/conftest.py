@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.clients import served_worker
+from tests.support.documents.clients import served_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.clients import Served
+    from tests.support.documents.clients import Served
 
 PRESETS = """
 quality-high:

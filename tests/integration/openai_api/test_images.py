@@ -17,7 +17,7 @@ from worker.images.inspect import decode_base64, inspect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.clients import Served
+    from tests.support.documents.clients import Served
 
 TXT2IMG, IMG2IMG = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 SMALL: dict[str, Any] = {"size": "64x64", "extra_body": {"steps": 2, "seed": 7}}

@@ -13,7 +13,7 @@ import pytest
 from tests.support import models
 from tests.support.loopback_http import Reply, serve
 from tests.support.ports import free_port
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, running_store
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, running_store
 from tests.support.webui_dir import environment, running_host
 from tests.support.workerproc import ROOT
 from worker.doctor import outside, volume, webui

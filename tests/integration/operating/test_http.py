@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.support.command_line import invoke
+from tests.support.documents.command_line import invoke
 from tests.support.loopback_http import Reply, serve
 from tests.support.pace import stretched
 from tests.support.ports import free_port

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.conftest import Worker
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
+from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, Store, running_store
 from tests.support.webui_dir import running_host
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from worker.gallery.thumbnails import Thumbnails
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 STORED = {"delivery": "s3"}
 

@@ -15,7 +15,7 @@ from tests.support.webui_dir import running_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 BASE: dict[str, Any] = {"name": "base", "type": "txt2img", "width": 64, "height": 64}
 FINAL: dict[str, Any] = {"name": "final", "type": "upscale", "scale": 2, "upscaler": "Lanczos"}

@@ -14,7 +14,7 @@ from worker.contract.answers import StreamedPiece
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker
-    from tests.support.s3 import Store
+    from tests.support.servers.s3 import Store
 
 SMALL: dict[str, Any] = {"prompt": "a cat", "steps": 2, "seed": 7}
 STAGES: list[dict[str, Any]] = [

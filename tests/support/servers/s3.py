@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def running_store() -> Iterator[Store]:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))  # not pytest's: its names are long, and the server's are too
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.support.swift_server", str(folder)],
+            [sys.executable, "-W", "ignore", "-m", "tests.support.servers.swift_server", str(folder)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ import pytest
 import requests
 from PIL import Image, ImageChops
 
-from tests.integration.test_extensions import all_installed, extended
+from tests.integration.webui.test_extensions import all_installed, extended
 from tests.support import pictures
 from worker.images.layout.tile_grid import TileCanvas, cut, tile_grid
 

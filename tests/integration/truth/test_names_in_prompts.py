@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.conftest import Worker
-from tests.integration.test_truth import problems
+from tests.integration.truth.test_truth import problems
 from tests.support import models
 from tests.support.webui_dir import running_host
 

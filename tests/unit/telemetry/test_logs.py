@@ -23,7 +23,7 @@ from worker.telemetry.output import BoundedWriter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import signal
 from worker.telemetry import logs

@@ -13,7 +13,7 @@ import requests
 from PIL import Image, PngImagePlugin
 
 from tests.integration.conftest import Worker
-from tests.integration.test_elsewhere import host_of
+from tests.integration.webui.test_elsewhere import host_of
 from tests.support import models
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.pictures import smooth

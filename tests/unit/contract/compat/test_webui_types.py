@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.v1 import ValidationError, parse_obj_as
 
-from tests.unit.contract.test_kinds import PICTURE
+from tests.unit.contract.parse.test_kinds import PICTURE
 from worker.contract.accept import accept
 from worker.contract.compat.webui_types import read_types
 from worker.contract.types.job import Generation

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.ports import free_port
-from tests.support.tls import server_context
+from tests.support.servers.tls import server_context
 from worker.errors import WebUIFailed, WebUIRejected, WebUIUnreachable
 from worker.webui.http import IDLE_LIMIT_S, WebUIClient
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.conftest import Worker
-from tests.integration.test_elsewhere import host_of
+from tests.integration.webui.test_elsewhere import host_of
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
 from tests.support.webui_dir import running_host

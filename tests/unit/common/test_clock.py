@@ -15,7 +15,7 @@ import pytest
 
 from worker.common.clock import LONGEST_GAP_S, TICK_S, RunningClock
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 FROZEN = """
 import sys

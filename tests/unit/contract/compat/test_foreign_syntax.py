@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contract.test_kinds import PICTURE
+from tests.unit.contract.parse.test_kinds import PICTURE
 from worker.contract.accept import accept
 from worker.webui.names import lora_tags
 from worker.webui.names.catalog import Catalog, Lora

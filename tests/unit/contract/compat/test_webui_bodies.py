@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.contract.test_kinds import PICTURE
+from tests.unit.contract.parse.test_kinds import PICTURE
 from worker.contract.accept import accept
 from worker.contract.types.job import Generation
 from worker.errors import InvalidInput

@@ -18,7 +18,7 @@ from worker.jobs.operator_config import load_presets
 from worker.models.lora_rules import LoraRules
 from worker.settings import read_settings, variables
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GUIDES = [ROOT / "docs" / name for name in ("jobs.md", "delivery.md")]
 MODELS = (ROOT / "docs/models.md").read_text(encoding="utf-8")
 

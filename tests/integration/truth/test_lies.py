@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.test_kinds import picture
+from tests.integration.jobs.test_kinds import picture
 from tests.support import models, pictures
 from worker.webui.result.probe import LOOK_AGAIN
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.integration.test_extensions import picture
+from tests.integration.webui.test_extensions import picture
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.conftest import Worker
-from tests.integration.test_extensions import picture, problems
+from tests.integration.webui.test_extensions import picture, problems
 from tests.support import models
 from tests.support.webui_dir import running_host
 

@@ -12,7 +12,7 @@ from tests.support import safetensors as make
 from tests.support.loopback_http import Reply, Request, serve
 from tests.support.model_store import fetch, leftovers, ranged, store
 from tests.support.ports import free_port
-from tests.support.s3 import Store, running_store
+from tests.support.servers.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
 from worker.default_checkpoint import checkpoint
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
