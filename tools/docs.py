@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from tools import error_page, hub
 from worker.errors import all_errors
-from worker.settings import Settings, variables
+from worker.settings import GROUPS, variables
+from worker.settings.env_fields import variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from worker.common.env_fields import Variable
+    from worker.settings.env_fields import Variable
+    from worker.settings.settings_group import SettingsGroup
 
 ROOT = Path(__file__).resolve().parents[1]
 HUB = ROOT / ".runpod" / "hub.json"
@@ -37,7 +39,6 @@ COMMON_SETTINGS = (
     "WEBUI_ARGS",
 )
 """Environment variables that most endpoints set."""
-_TOPIC_OR_FIELD = re.compile(r"(?:^|\n)\n    # (?P<topic>[^\n]+)|\n    (?P<field>[a-z]\w*): ")
 BUSY_BARS = {
     "sync handler": "busy.against_synchronous",
     "async handler": "busy.against_asynchronous",
@@ -103,24 +104,16 @@ def _contract_tables() -> dict[str, str]:
 
 
 def settings_table() -> str:
-    """Return the tables of every environment variable, a heading and a table for each topic of `Settings`."""
-    topics = settings_topics()
+    """Return the tables of every environment variable, a heading and a table for each group of `Settings`."""
     lines: list[str] = []
-    for topic in dict.fromkeys(topics.values()):
-        lines += [f"## {topic}", "", *_variable_rows(one for one in variables() if topics[one.attribute] == topic), ""]
+    for group in GROUPS:
+        lines += [f"## {topic(group)}", "", *_variable_rows(variables_of(group)), ""]
     return "\n".join(lines).strip()
 
 
-def settings_topics() -> dict[str, str]:
-    """Return the topic of each field of `Settings`: the comment that heads its group in the source."""
-    topics: dict[str, str] = {}
-    topic = ""
-    for found in _TOPIC_OR_FIELD.finditer(inspect.getsource(Settings)):
-        if found["topic"]:
-            topic = found["topic"]
-        elif found["field"] in Settings.model_fields:
-            topics[found["field"]] = topic
-    return topics
+def topic(group: type[SettingsGroup]) -> str:
+    """Return the topic of a group of settings: the first line of its docstring."""
+    return (inspect.getdoc(group) or "").partition("\n")[0].rstrip(".")
 
 
 def common_settings_table() -> str:

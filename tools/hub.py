@@ -9,7 +9,7 @@ from worker.cli.deploy.deployment_presets import CUDA_VERSIONS, INIT_TIMEOUT_S, 
 from worker.settings import variables
 
 if TYPE_CHECKING:
-    from worker.common.env_fields import Variable
+    from worker.settings.env_fields import Variable
 
 _OF_THE_IMAGE = {"webui_dir", "webui_url", "webui_python", "webui_port", "out_dir"}
 _OF_THE_PLATFORM = {"nvidia_visible_devices", "port_health", "health_check_path"}

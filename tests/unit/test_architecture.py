@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MODULE = 400
-LONG_FOR_A_REASON = {"worker/settings.py"}  # one table: every variable
 
 LAYERS = [
     {"settings", "errors", "lifecycle", "common", "ingress"},
@@ -197,8 +196,6 @@ def test_nobody_imports_the_service_but_those_who_serve() -> None:
 
 @pytest.mark.parametrize("path", programs(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_has_one_reason_to_change(path: Path) -> None:
-    if path.relative_to(ROOT).as_posix() in LONG_FOR_A_REASON:
-        return
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from worker.common.redaction import HIDDEN, hide_url_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
@@ -148,20 +149,24 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         return values
 
 
-def complaints(error: ValidationError, model: type[BaseSettings], environment: Mapping[str, str]) -> list[str]:
-    """Return one sentence for each bad variable: its name, its value unless that is secret, and what is right."""
-    by_key = {key: variable for variable in variables_of(model) for key in (variable.attribute, *variable.names)}
-    found = []
+def complaints(error: ValidationError, known: Iterable[Variable], environment: Mapping[str, str]) -> list[str]:
+    """Return one sentence for each bad variable, in the order of `known`.
+
+    It has the variable's name, its value unless that is secret, and what is right.
+    """
+    by_key = {key: (place, one) for place, one in enumerate(known) for key in (one.attribute, *one.names)}
+    found: list[tuple[int, str]] = []
     for mistake in error.errors(include_url=False):
         key = str(mistake["loc"][0]) if mistake["loc"] else ""
-        variable = by_key.get(key)
-        if variable is None:
-            found.append(_reason(mistake) or mistake["msg"])
+        if key not in by_key:
+            found.append((len(by_key), _reason(mistake) or mistake["msg"]))
             continue
+        place, variable = by_key[key]
         name = key if key in variable.names else variable.names[0]
         shown = variable.shown(environment.get(name, ""))
-        found.append(f"{name}{'=' if shown else ''}{shown}: {_reason(mistake) or f'must be {variable.requirement}'}")
-    return found
+        reason = _reason(mistake) or f"must be {variable.requirement}"
+        found.append((place, f"{name}{'=' if shown else ''}{shown}: {reason}"))
+    return [sentence for _, sentence in sorted(found, key=itemgetter(0))]
 
 
 def _reason(mistake: ErrorDetails) -> str:
