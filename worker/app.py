@@ -163,6 +163,7 @@ class Worker:
         from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
         from worker.jobs.cache.cache_storage import cache_storage  # noqa: PLC0415 - see above
         from worker.jobs.cache.result_cache import ResultCache  # noqa: PLC0415 - see above
+        from worker.jobs.cache.result_leases import ResultLeases  # noqa: PLC0415 - see above
         from worker.jobs.cache.settled_request import RequestDigest  # noqa: PLC0415 - see above
         from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
         from worker.jobs.inputs import InputLoader  # noqa: PLC0415 - see above
@@ -203,6 +204,7 @@ class Worker:
         self._kept_results = KeptResults(settings.results_root, settings.result_retention_s)
         cache = self._cache = ResultCache(
             cache_storage(settings, delivery.clients),
+            ResultLeases(settings.result_cache_root / "leases", threads, live_s=settings.model_lease_s),
             executor.gpu,
             threads,
             age_s=settings.result_cache_age_s,

@@ -103,10 +103,11 @@ class GpuQueue:
                 self._reserved = None
                 self._advance()
 
-    @property
-    def is_reserved_here(self) -> bool:
-        """Return whether the job that asks keeps others from the GPU: it must not wait for one of them."""
-        return self._reserved is not None and self._reserved is _reservation.get()
+    def let_others_in(self) -> None:
+        """Give up the asking job's reservation until its next turn: what it waits for may be another job's to make."""
+        if self._reserved is not None and self._reserved is _reservation.get():
+            self._reserved = None
+            self._advance()
 
     async def take(self, model: str, *, deadline: float) -> Turn:
         """Wait for the GPU with `model` on it; the turn ends with its `release`.

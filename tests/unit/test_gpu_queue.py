@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 
@@ -155,13 +156,64 @@ def test_a_reservation_keeps_others_out_between_turns() -> None:
                 begun.set()
                 await asyncio.sleep(0)
                 told.append("first")
-            assert queue.is_reserved_here
             with await queue.take("a", deadline=FAR):
                 told.append("second")
         await waits
         return told
 
     assert asyncio.run(story()) == ["first", "second", "other"]
+
+
+def test_a_job_that_is_about_to_wait_lets_others_in_and_has_its_reservation_back_with_its_next_turn() -> None:
+    async def story() -> list[str]:
+        queue, told = GpuQueue(), []
+        outside = copy_context()  # another job
+
+        async def other(name: str) -> None:
+            with await queue.take("b", deadline=FAR):
+                told.append(name)
+
+        with queue.reserved():
+            with await queue.take("a", deadline=FAR):
+                pass
+            waits = outside.run(asyncio.ensure_future, other("let in"))
+            await asyncio.sleep(0)
+            assert not told
+            queue.let_others_in()
+            await waits
+            with await queue.take("a", deadline=FAR):
+                told.append("next turn")
+            waits = outside.run(asyncio.ensure_future, other("kept out"))
+            await asyncio.sleep(0)
+            assert told[-1] == "next turn"
+        await waits
+        return told
+
+    assert asyncio.run(story()) == ["let in", "next turn", "kept out"]
+
+
+def test_nobody_gives_up_the_reservation_of_another_job() -> None:
+    async def story() -> bool:
+        queue, begun, end = GpuQueue(), asyncio.Event(), asyncio.Event()
+
+        async def reserving() -> None:
+            with queue.reserved():
+                with await queue.take("a", deadline=FAR):
+                    begun.set()
+                await end.wait()
+
+        holder = asyncio.ensure_future(reserving())
+        await begun.wait()
+        queue.let_others_in()
+        waits = asyncio.ensure_future(queue.take("b", deadline=FAR))
+        await asyncio.sleep(0)
+        is_kept_out = not waits.done()
+        end.set()
+        await holder
+        (await waits).release()
+        return is_kept_out
+
+    assert asyncio.run(story())
 
 
 def test_a_reservation_waits_for_its_first_turn_like_everybody() -> None:

@@ -99,7 +99,7 @@ class InputLoader:
         """
         limits = {"target": context.target, "deadline": context.deadline, "max_pixels": self._max_pixels}
         work = self._threads.run(load_inputs, job, self.source, given=context.pictures, **limits)
-        return await context.before_deadline(work)
+        return await context.before_deadline(work, "its pictures were there")
 
     async def load_images(self, texts: Mapping[str, str], context: JobContext) -> dict[str, Image]:
         """Return the pictures that `texts` stand for, upright and opaque; both by the path of their field.
@@ -118,7 +118,7 @@ class InputLoader:
                     raise InvalidInput.at(path, f"is not a usable picture: {broken}") from None
             return images
 
-        return await context.before_deadline(self._threads.run(load))
+        return await context.before_deadline(self._threads.run(load), "its pictures were there")
 
 
 def load_inputs(

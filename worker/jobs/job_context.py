@@ -98,8 +98,12 @@ class JobContext:
         """Return the context of one of several requests of the job, which make `counts` pictures."""
         return self if len(counts) == 1 else replace(self, on_progress=within(self.on_progress, number, counts))
 
-    async def before_deadline(self, work: Awaitable[T]) -> T:
+    async def before_deadline(self, work: Awaitable[T], what: str = "its models were there") -> T:
         """Return what `work` returns.
+
+        Args:
+            work: Cancelled at the deadline.
+            what: The end of the sentence that says what the time was too short for.
 
         Raises:
             DeadlineExceeded: the job's time was over first; `work` was cancelled.
@@ -108,7 +112,7 @@ class JobContext:
             async with timeout(max(0.0, self.deadline - running())):
                 return await work
         except asyncio.TimeoutError:
-            raise DeadlineExceeded("the job's time was over before its models were there") from None
+            raise DeadlineExceeded(f"the job's time was over before {what}") from None
 
 
 def cache_use(job: Job) -> CacheUse:

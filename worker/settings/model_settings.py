@@ -101,7 +101,8 @@ class ModelSettings(SettingsGroup):
         ge=1,
         le=600,
         description=(
-            "A worker that fetches a model and shows no sign of life for this long counts as dead; another takes over."
+            "A worker that fetches a model, or makes pictures that others with RESULT_CACHE wait for, and shows no "
+            "sign of life for this long counts as dead; another takes over."
         ),
     )
     model_readahead: bool = Field(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.servers.s3 import Store
+    from worker.telemetry.progress import Progress
 
 CAT: dict[str, Any] = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 42}
 
@@ -33,6 +34,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def caching(folder: Path) -> Iterator[Worker]:
+    with running_host(folder, {"RERUNS": "0", "RESULT_CACHE": "volume"}) as host:
+        yield Worker(host)
+
+
+@pytest.fixture(scope="module")
+def neighbour(folder: Path, caching: Worker) -> Iterator[Worker]:
+    """Another worker on the same volume."""
     with running_host(folder, {"RERUNS": "0", "RESULT_CACHE": "volume"}) as host:
         yield Worker(host)
 
@@ -108,6 +116,82 @@ def test_one_that_fails_does_not_fail_the_others_with_it(worker: Worker) -> None
     worker.fault("nan")
     answers = asyncio.run(both())
     assert sorted("error" in answer for answer in answers) == [False, True]
+
+
+def at_once(workers: list[Worker], inputs: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    """Run one job on each of the workers at the same time."""
+
+    async def both() -> list[dict[str, Any]]:
+        jobs = [{"id": f"at-once-{n}", "input": inputs, **fields} for n in range(len(workers))]
+        runs = (each.host.run(one, on_progress=each.progress.append) for each, one in zip(workers, jobs, strict=True))
+        return list(await asyncio.gather(*runs))
+
+    return asyncio.run(both())
+
+
+def test_equal_jobs_of_two_workers_at_once_are_made_once(worker: Worker, neighbour: Worker) -> None:
+    neighbour.reset()
+    worker.fault("slow-step", seconds=0.2)
+    neighbour.fault("slow-step", seconds=0.2)
+    answers = at_once([worker, neighbour], {**CAT, "seed": 510})
+    assert asked(worker) + asked(neighbour) == ["txt2img"]
+    assert answers[0]["images"] == answers[1]["images"]
+    assert sorted("cached" in answer for answer in answers) == [False, True]
+    assert "another worker is making the same pictures" in {one.message for one in worker.progress + neighbour.progress}
+
+
+def test_equal_workflows_of_two_workers_at_once_make_each_stage_once(worker: Worker, neighbour: Worker) -> None:
+    neighbour.reset()
+    answers = at_once([worker, neighbour], {**job(seed=520)})
+    assert sorted(asked(worker) + asked(neighbour)) == ["extra-single-image", "img2img", "txt2img"]
+    assert pixels(answers[0]["images"][0]) == pixels(answers[1]["images"][0])
+
+
+async def begun(neighbour: Worker, job: dict[str, Any]) -> asyncio.Task[Any]:
+    """Return a job of the neighbour's, once its GPU is at work on it."""
+    loop, generating = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        if progress.stage == "generate":
+            loop.call_soon_threadsafe(generating.set)
+
+    task = asyncio.ensure_future(neighbour.host.run(job, on_progress=tell))
+    await asyncio.wait_for(generating.wait(), 20)
+    return task
+
+
+def test_a_worker_whose_neighbour_fails_makes_the_pictures_itself(worker: Worker, neighbour: Worker) -> None:
+    neighbour.reset()
+    neighbour.fault("slow-step", seconds=0.3)
+    neighbour.fault("nan")
+
+    async def one_after_the_other() -> list[dict[str, Any]]:
+        equal = {"id": "fails-there", "input": {**CAT, "seed": 530}}
+        first = await begun(neighbour, equal)
+        return [await worker.host.run(equal, on_progress=worker.progress.append), await first]
+
+    made, failed = asyncio.run(one_after_the_other())
+    assert failed["error_code"] == "nan_image"
+    assert "images" in made
+    assert "cached" not in made
+    assert asked(worker) == asked(neighbour) == ["txt2img"]
+
+
+def test_a_worker_waits_for_its_neighbour_for_half_of_the_jobs_time_at_most(worker: Worker, neighbour: Worker) -> None:
+    neighbour.reset()
+    neighbour.fault("hang")
+
+    async def one_after_the_other() -> dict[str, Any]:
+        equal = {"id": "hangs-there", "input": {**CAT, "seed": 540}}
+        first = await begun(neighbour, equal)
+        made = await worker.host.run({**equal, "policy": {"executionTimeout": 3000}}, on_progress=lambda _: None)
+        neighbour.reset()
+        await first
+        return dict(made)
+
+    made = asyncio.run(one_after_the_other())
+    assert "images" in made
+    assert made["phase_ms"]["cache"] > 1000
 
 
 def test_the_stages_of_a_workflow_are_cached_each(worker: Worker) -> None:
