@@ -74,6 +74,7 @@ def _fresh(path: Path, text: str) -> str:
 
 def _openapi() -> str:
     from worker.contract.openapi import openapi  # noqa: PLC0415 - builds the whole contract
+    from worker.jobs.kinds import dispatch  # noqa: F401, PLC0415 - its kinds are a part of the contract
 
     return json.dumps(openapi(), indent=1) + "\n"
 
@@ -99,6 +100,7 @@ def table(name: str) -> str:
 @cache
 def _contract_tables() -> dict[str, str]:
     from worker.contract.schema import tables  # noqa: PLC0415 - builds the whole contract
+    from worker.jobs.kinds import dispatch  # noqa: F401, PLC0415 - its kinds are a part of the contract
 
     return dict(tables())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from tests.integration.conftest import Worker
 from tests.support import models
@@ -13,14 +15,14 @@ from tests.support.loopback_http import Reply, Request, serve
 from tests.support.webui_dir import running_host
 from worker.contract.accept import accept
 from worker.contract.compat import forms
+from worker.contract.schema import schema
 from worker.contract.types import kinds
+from worker.jobs import kinds as jobs_kinds
 from worker.jobs.kinds import dispatch
 from worker.models.sources import references
 from worker.storage import stores
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 EXAMPLES = {
@@ -101,10 +103,17 @@ def test_a_judge_of_one_s_own_scores_pictures(tmp_path: Path, monkeypatch: pytes
 
 def test_a_kind_of_job_is_answered_and_its_mistakes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roll = load("worker/jobs/kinds/roll.py", monkeypatch)
-    monkeypatch.setitem(kinds.KINDS, "roll", roll.Roll)
-    monkeypatch.setitem(kinds.TYPE_WORDS, "roll", "roll")  # made of KINDS when the module is imported
-    monkeypatch.setitem(dispatch.KINDS, roll.Roll, roll.roll)
-    with running_host(tmp_path) as host:
+    source = Path(dispatch.__file__).read_text(encoding="utf-8")
+    line, imported = "    Continue: continuation.continue_workflow,\n", "from worker.jobs.workflow import"
+    assert line in source
+    source = source.replace(line, f"{line}    roll.Roll: roll.roll,\n")
+    source = source.replace(imported, f"from worker.jobs.kinds import roll\n{imported}", 1)
+    monkeypatch.setattr(jobs_kinds, "roll", roll, raising=False)
+    with patch.dict(kinds.KINDS), patch.dict(kinds.TYPE_WORDS), running_host(tmp_path) as host:
+        changed: dict[str, Any] = {"__name__": dispatch.__name__}
+        exec(compile(source, "dispatch.py", "exec"), changed)
+        monkeypatch.setattr(dispatch, "KINDS", changed["KINDS"])
+        assert "Roll" in schema()["$defs"]
         answer = Worker(host).run_job({"input": {"type": "roll", "count": 3}})
         mistake = Worker(host).run_job({"input": {"type": "roll", "count": 300}})
     assert len(set(answer["seeds"])) == 3, answer

@@ -18,4 +18,6 @@ def schema(
     *, openapi: Annotated[bool, typer.Option("--openapi", help="The endpoint as an OpenAPI document instead.")] = False
 ) -> None:
     """Print the contract of a job and its answers as JSON Schema."""
+    from worker.jobs.kinds import dispatch  # noqa: F401, PLC0415 - its kinds are a part of the contract
+
     write_json(openapi_document() if openapi else json_schema())

@@ -339,6 +339,13 @@ TYPE_WORDS: dict[str, str] = {
 """Word in `type` → kind of job."""
 
 
+def register(kind: type[Job]) -> None:
+    """Let clients ask for `kind`, which is defined elsewhere; a kind without the field `type` is not for them."""
+    if "type" in kind.model_fields and kind.kind not in KINDS:
+        KINDS[kind.kind] = kind
+        TYPE_WORDS[kind.kind] = kind.kind
+
+
 def infer(fields: Mapping[str, object]) -> str | None:
     """Return the kind that `fields` can only mean, None when they may mean several."""
     if "mask" in fields or "outpaint" in fields:

@@ -15,6 +15,7 @@ from worker.contract.types.kinds import (
     Refresh,
     Validate,
     WebUIGet,
+    register,
 )
 from worker.contract.types.model_jobs import ModelsList, ModelsPrefetch, ModelsRemove
 from worker.jobs.kinds import control_maps, image_info, judge_images, listings, validate, volume_models
@@ -51,6 +52,10 @@ KINDS: Mapping[type[Job], JobKind] = {
     Workflow: workflow_job.run_workflow,
     Continue: continuation.continue_workflow,
 }
+"""Type of a job → the function that answers it."""
+
+for _kind in KINDS:
+    register(_kind)
 
 
 async def answer(job: Job, context: JobContext, services: JobServices) -> dict[str, Any]:
