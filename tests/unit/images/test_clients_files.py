@@ -22,7 +22,7 @@ from worker.images.incoming import is_transparent, read_picture
 from worker.images.stealth import hidden_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MOST = 1_000_000
 
@@ -104,6 +104,50 @@ def test_the_size_of_such_a_file_is_judged_by_its_header(kind: str) -> None:
         read_picture(file(kind), max_pixels=100)
     with pytest.raises(BrokenPicture):
         read_picture(file(kind)[:40], max_pixels=MOST)
+
+
+def tiff(tags: Sequence[tuple[int, int, int, int]] = (), *, pages: int = 1) -> bytes:
+    """A grey TIFF of 8x8 pixels, with one list of tags for each page."""
+    plain = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 64), *tags]
+    entries = struct.pack("<H", len(plain)) + b"".join(struct.pack("<HHII", *each) for each in plain)
+    first, size = 8 + 64, len(entries) + 4
+    following = [first + number * size for number in range(1, pages)] + [0]
+    start = struct.pack("<4sI", b"II*\0", first) + bytes(64)
+    return start + b"".join(entries + struct.pack("<I", place) for place in following)
+
+
+FRAME = b"\x2c" + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\x02\x02\x44\x01\0"
+GIF = b"GIF89a" + struct.pack("<HH", 8, 8) + b"\x80\0\0" + bytes(6)
+
+
+def test_a_small_tiff_and_gif_by_hand_are_read() -> None:
+    assert read_picture(tiff(), max_pixels=MOST).size == (8, 8)
+    assert read_picture(GIF + FRAME + b";", max_pixels=MOST).size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (tiff(pages=20_000), "several pictures"),
+        (tiff([(40_000 + number, 3, 1, 0) for number in range(20_000)]), "tags"),
+        (tiff([(40_000, 4, 3_000_000, 8)]) + bytes(12_000_000), "values"),
+        (tiff([(40_000 + number, 7, 900_000, 8) for number in range(200)]) + bytes(900_000), "values"),
+        (GIF + FRAME * 100_000 + b";", "several pictures"),
+        (GIF + b"\x21\xfe\x01a\0" * 100_000 + FRAME + b";", "pieces"),
+        (GIF + FRAME[:-1] + b"\x01\x44" * 100_000 + b"\0;", "pieces"),
+        (GIF + b"\x21\xff\x0bNETSCAPE2.0" + b"\x03\1\0\0" * 100_000 + b"\0" + FRAME, "pieces"),
+    ],
+    ids=["pages", "tags", "strips", "overlapping", "frames", "comments", "blocks", "loops"],
+)
+def test_a_tiff_or_gif_in_more_pieces_than_any_program_writes_is_refused_at_once(data: bytes, why: str) -> None:
+    with pytest.raises(BrokenPicture, match=why):
+        read_picture(data, max_pixels=MOST)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_a_tiff_whose_white_nobody_knows_is_no_black_picture(mode: str) -> None:
+    with pytest.raises(BrokenPicture, match="32 bits a pixel; send 8 or 16"):
+        read_picture(file("TIFF", mode=mode), max_pixels=MOST)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF"])

@@ -23,7 +23,9 @@ _LONGEST_SIZE = 8
 
 
 def coded_pixels(data: bytes) -> int:
-    """Return the pixels that an AVIF of one picture decodes to: half of all its coded items, alpha being one of them.
+    """Return the pixels that an AVIF of one picture decodes to: its largest item's, or half of all where that is more.
+
+    Alpha is an item of its own, and a large picture may be several tiles.
 
     Raises:
         BrokenPicture: the items can't be found or read, or are a video's.
@@ -41,7 +43,7 @@ def coded_pixels(data: bytes) -> int:
         raise BrokenPicture("an AVIF whose items can't be found") from None
     if not sizes:
         raise BrokenPicture("an AVIF without pictures")
-    return (sum(sizes) + 1) // 2
+    return max(*sizes, (sum(sizes) + 1) // 2)
 
 
 def _coded_items(iinf: bytes) -> set[int]:

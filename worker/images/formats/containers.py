@@ -20,6 +20,8 @@ MOST_PIECES = 20_000
 """Chunks of one file: each takes some microseconds to look at, here and in whatever decodes it."""
 MOST_SCANS = 200
 """Of a JPEG: programs write about ten; each costs a pass over all pixels, and an empty one only ten bytes."""
+MOST_NOTES = 200
+"""Segments of a JPEG with texts, EXIF or XMP: whatever joins them copies all that came before with each."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_NOTES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"})
 _JPEG_NOTES = frozenset({b"\xff\xe1", b"\xff\xed", b"\xff\xfe"})
@@ -113,6 +115,9 @@ def chunks_of(data: bytes, kind: Format) -> list[Chunk]:
     scans = sum(1 for marker, _, _ in found if marker == _JPEG_SCAN)
     if scans > MOST_SCANS:
         raise BrokenPicture(f"a JPEG of {scans} scans")
+    notes = sum(1 for marker, _, _ in found if marker in _JPEG_NOTES)
+    if notes > MOST_NOTES:
+        raise BrokenPicture(f"a JPEG with {notes} segments of notes")
     return found
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from worker.images.formats.brands import brands_of
 from worker.images.formats.containers import PNG_SIGNATURE, png_chunks
+from worker.images.formats.pages import check_pages
 from worker.images.formats.picture import BrokenPicture
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _CONVERTED: tuple[tuple[bytes, str], ...] = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
 )
+_TOO_DEEP = frozenset({"I", "F"})
+"""Modes of 32 bits a pixel: nothing tells which of the values is white."""
 _AVIF = b"avif"
 _COUNTS = 8
 """Bytes of the chunk that says how many frames there are, and how often they are shown."""
@@ -54,6 +57,7 @@ def as_known_format(data: bytes, *, max_pixels: int) -> bytes:
     kind = next((kind for start, kind in _CONVERTED if data.startswith(start)), None)
     if kind is None:
         return data
+    check_pages(data, kind)
     Image.MAX_IMAGE_PIXELS = None  # the size is judged here
     try:
         with Image.open(BytesIO(data), formats=[kind]) as image:
@@ -67,12 +71,12 @@ def as_known_format(data: bytes, *, max_pixels: int) -> bytes:
 
 
 def _judge(image: Image.Image, kind: str, max_pixels: int) -> None:
-    """Raise BrokenPicture for a file that is too large, or holds more than one picture."""
+    """Raise BrokenPicture for a file that is too large or too deep."""
     width, height = image.size
     if width * height > max_pixels:
         raise BrokenPicture(f"{width}x{height} is more than {max_pixels} pixels")
-    if getattr(image, "n_frames", 1) > 1:
-        raise BrokenPicture(f"a {kind} of several pictures; send one of them")
+    if image.mode in _TOO_DEEP:
+        raise BrokenPicture(f"a {kind} of 32 bits a pixel; send 8 or 16")
 
 
 def _png(image: Image.Image) -> bytes:
