@@ -52,6 +52,18 @@ GENERATION: dict[str, tuple[str, Any]] = {
     "firstpass_image": ("str", None),
     "comments": ("dict", None),
 }
+NEVER_NULL = frozenset(
+    {
+        "alwayson_scripts",
+        "denoising_strength",
+        "include_init_images",
+        "sampler_index",
+        "save_images",
+        "script_args",
+        "send_images",
+    }
+)
+"""Fields that the API adds to those of a picture, and so takes no null for unless that is their default."""
 AT_THE_END: dict[str, tuple[str, Any]] = {
     "script_name": ("str", None),
     "script_args": ("list", []),
@@ -142,7 +154,7 @@ def read_json(body: bytes) -> Any:
 def validate(body: Any, fields: Mapping[str, tuple[str, Any]], *, nullable: bool = True) -> dict[str, Any]:
     """Every field with its value or default; unknown fields are ignored.
 
-    Raises InvalidRequest with all problems in the order of the fields. `nullable`: null is accepted everywhere.
+    Raises InvalidRequest with all problems in the order of the fields. `nullable`: null is accepted by most.
     """
     if not isinstance(body, dict):
         raise InvalidRequest([problem(["body"], "value is not a valid dict", "type_error.dict")])
@@ -155,7 +167,7 @@ def validate(body: Any, fields: Mapping[str, tuple[str, Any]], *, nullable: bool
             values[name] = default.copy() if isinstance(default, list | dict) else default
         elif body[name] is None:
             values[name] = None
-            if not nullable:
+            if not nullable or (name in NEVER_NULL and default is not None):
                 problems.append(problem(["body", name], "none is not an allowed value", "type_error.none.not_allowed"))
         else:
             values[name] = _coerce(body[name], kind, ["body", name], problems)

@@ -111,7 +111,7 @@ class Sampling:
         p.extra_generation_params["Refiner"] = p.refiner.stem
         p.extra_generation_params["Refiner switch at"] = switch
         webui.model.reload(p.refiner, write_option=False)
-        return f"{current.stem} > {p.refiner.stem}@{switch}"
+        return f"{current.stem} > {p.refiner.stem}@{switch or 0.0}"
 
     def look(self, p: Processing, index: int, model: str, size: tuple[int, int]) -> Look:
         """Everything that the picture at `index` depends on."""

@@ -68,29 +68,33 @@ class Served:
         raise AssertionError("the WebUI goes on")
 
 
-@contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Served]:
-    """Run `serve` with ControlNet and ADetailer until the context ends."""
-    port = free_port()
+def webui_settings(folder: Path, extensions: str = EXTENSIONS) -> dict[str, str]:
+    """Put the files of a WebUI with a style and these extensions into `folder`; return a worker's settings for it."""
     styles = folder / "styles.csv"
     styles.write_text(STYLES, encoding="utf-8")
     more = {
-        "HTTP_PORT": str(port),
-        "STANDIN_EXTENSIONS": EXTENSIONS,
+        "STANDIN_EXTENSIONS": extensions,
         "WEBUI_ARGS": f"--styles-file {styles} --data-dir {folder / 'webui'}",
-        **settings,
     }
-    if "controlnet" in more["STANDIN_EXTENSIONS"]:
+    if "controlnet" in extensions:
         (folder / "webui/extensions/sd-webui-controlnet").mkdir(parents=True)
         control = folder / "controlnet"
         control.mkdir()
         models.checkpoint(control / f"{CANNY}.safetensors")
         more["CONTROLNET_DIR"] = str(control)
-    if "adetailer" in more["STANDIN_EXTENSIONS"]:
+    if "adetailer" in extensions:
         detectors = folder / "webui/models/adetailer"
         detectors.mkdir(parents=True)
         (detectors / "face_yolov8n.pt").write_bytes(b"a detector")
-    variables = environment(folder, more)
+    return more
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Served]:
+    """Run `serve` with ControlNet and ADetailer until the context ends."""
+    port = free_port()
+    webui = webui_settings(folder, settings.get("STANDIN_EXTENSIONS", EXTENSIONS))
+    variables = environment(folder, {"HTTP_PORT": str(port), **webui, **settings})
     with WorkerProcess(["-m", "worker", "serve"], variables, folder) as process:
         process.wait_line(r'"event":"ready"|ready  ')
         process.assert_own(port)

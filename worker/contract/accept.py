@@ -182,9 +182,9 @@ def _parsed(call: Translation, form: Form, presets: Mapping[str, Preset], parser
         told, bases, applied = [*told, *result.warnings], result.base_models, result.applied
 
     def around(job: Job) -> Accepted:
-        job.remember(warnings=told, written=call.written, base_models=bases)
+        job.remember(warnings=told, written=call.written, base_models=bases, lenient=form.lenient)
         for stage in job.plan if isinstance(job, (Workflow, Continue)) else ():
-            stage.job.remember(warnings=(), written={}, base_models=bases)
+            stage.job.remember(warnings=(), written={}, base_models=bases, lenient=form.lenient)
         return Accepted(job, form, applied, call)
 
     try:

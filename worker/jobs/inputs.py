@@ -202,11 +202,15 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
         if mask.width * image.height != mask.height * image.width:
             warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
         mask = fitted(mask, image.size)
-        _something_to_make(mask, job, path, rounded=rounded)
+        if blank := _blank(mask, job, rounded=rounded):
+            if not job.lenient:
+                raise InvalidInput.at(path, blank)
+            warnings.append(f"{path} {blank}")
+            mask = mask if job.inpaint_full_res is False else None  # without one the WebUI works on the whole picture
     if job.outpaint is None:
         size, more = _size(job, image)
         _can_be_laid_over(job, size, image)
-        result = Size(*image.size) if _is_put_back(job) else None
+        result = Size(*image.size) if mask is not None and _is_put_back(job) else None
         text, told = None if mask is None else to_base64(mask), warnings if result else [*warnings, *more]
         return JobInputs((to_base64(image),), text, size, _units(job, read), warnings=tuple(told), result=result)
     if job.inpainting_mask_invert and mask is not None:
@@ -226,16 +230,17 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
     )
 
 
-def _something_to_make(mask: Image, job: Inpaint, path: str, *, rounded: bool) -> None:
-    """Raise InvalidInput for a mask without anything to be made anew: the WebUI works on the whole picture then."""
+def _blank(mask: Image, job: Inpaint, *, rounded: bool) -> str | None:
+    """Return what is wrong with a mask without anything to be made anew, None where there is something."""
     if job.outpaint is not None:
-        return
+        return None
     if job.inpainting_mask_invert:
-        if is_empty(mask.point(lambda value: 255 - value), rounded=rounded):
-            raise InvalidInput.at(path, "is white all over: with inpainting_mask_invert black is what is made anew")
-    elif is_empty(mask, rounded=rounded):
-        kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
-        raise InvalidInput.at(path, f"is {kind} is made anew")
+        is_blank = is_empty(mask.point(lambda value: 255 - value), rounded=rounded)
+        return "is white all over: with inpainting_mask_invert black is what is made anew" if is_blank else None
+    if not is_empty(mask, rounded=rounded):
+        return None
+    kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
+    return f"is {kind} is made anew"
 
 
 def _is_put_back(job: Inpaint) -> bool:

@@ -1,4 +1,4 @@
-"""What named programs send when they connect and draw, against `serve`: written anew from what each of them needs."""
+"""What named programs send when they connect and draw, to `serve` and the bridge: written anew from what each needs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def info_of(answer: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(answer["info"]))
 
 
-def test_sillytavern(served: Served) -> None:
+def test_sillytavern(door: Served) -> None:
     headers = {"Authorization": "Basic"}  # as it comes where no password was set
-    assert served.get("/sdapi/v1/options", headers=headers).status_code == 200
+    assert door.get("/sdapi/v1/options", headers=headers).status_code == 200
     names = {
-        path: [row[field] for row in read(served.get(f"/sdapi/v1/{path}", headers=headers))]
+        path: [row[field] for row in read(door.get(f"/sdapi/v1/{path}", headers=headers))]
         for path, field in {
             "samplers": "name",
             "sd-models": "title",
@@ -49,13 +49,13 @@ def test_sillytavern(served: Served) -> None:
         }.items()
     }
     assert names["upscalers"][0] == "None"
-    assert served.get("/sdapi/v1/sd-modules", headers=headers).json() == {"detail": "Not Found"}
-    assert "forge_preset" not in read(served.get("/sdapi/v1/options", headers=headers))
-    assert read(served.post("/sdapi/v1/options", {"sd_model_checkpoint": OTHER}, headers=headers)) is None
-    idle = read(served.get("/sdapi/v1/progress", headers=headers))
+    assert door.get("/sdapi/v1/sd-modules", headers=headers).json() == {"detail": "Not Found"}
+    assert "forge_preset" not in read(door.get("/sdapi/v1/options", headers=headers))
+    assert read(door.post("/sdapi/v1/options", {"sd_model_checkpoint": OTHER}, headers=headers)) is None
+    idle = read(door.get("/sdapi/v1/progress", headers=headers))
     assert (idle["progress"], idle["state"]["job_count"]) == (0, 0)
     body = {
-        "url": served.url,
+        "url": door.url,
         "auth": "user:secret-of-the-user",
         "prompt": "a knight",
         "negative_prompt": "",
@@ -81,12 +81,12 @@ def test_sillytavern(served: Served) -> None:
         "do_not_save_samples": False,
         "alwayson_scripts": {"ADetailer": {"args": [True, True, {"ad_model": "face_yolov8n.pt"}]}},
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
     assert decoded(answer["images"][0]).size == (64, 64)
     assert len(answer["images"]) == 1
     assert info_of(answer)["sd_model_name"] == "Other_v1"
     assert "secret-of-the-user" not in json.dumps(answer)
-    assert "secret-of-the-user" not in served.process.log
+    assert "secret-of-the-user" not in door.process.log
 
 
 def test_sillytavern_with_the_key_in_its_addresss_query(guarded: Served) -> None:
@@ -95,29 +95,29 @@ def test_sillytavern_with_the_key_in_its_addresss_query(guarded: Served) -> None
     assert guarded.get("/sdapi/v1/options", headers={"Authorization": "Basic"}, params=key).status_code == 200
 
 
-def test_open_webui(served: Served) -> None:
+def test_open_webui(door: Served) -> None:
     headers = basic("open-webui:key")
-    models = read(served.get("/sdapi/v1/sd-models", headers=headers))
-    options = read(served.get("/sdapi/v1/options", headers=headers))
+    models = read(door.get("/sdapi/v1/sd-models", headers=headers))
+    options = read(door.get("/sdapi/v1/options", headers=headers))
     assert options["sd_model_checkpoint"] in [row["title"] for row in models]
-    switched = served.post("/sdapi/v1/options", {**options, "sd_model_checkpoint": OTHER}, headers=headers)
+    switched = door.post("/sdapi/v1/options", {**options, "sd_model_checkpoint": OTHER}, headers=headers)
     assert (read(switched), warnings_of(switched)) == (None, [])
-    assert read(served.get("/sdapi/v1/options", headers=headers)) == {**options, "sd_model_checkpoint": OTHER}
+    assert read(door.get("/sdapi/v1/options", headers=headers)) == {**options, "sd_model_checkpoint": OTHER}
     body = {"prompt": "a hill", "batch_size": 2, "width": 64, "height": 64, "steps": 4, "negative_prompt": "people"}
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
     assert [decoded(image).size for image in answer["images"]] == [(64, 64)] * 2
     assert info_of(answer)["sd_model_name"] == "Other_v1"
 
 
-def test_auto_photoshop(served: Served) -> None:
+def test_auto_photoshop(door: Served) -> None:
     headers = basic("photoshop:key")
-    assert read(served.get("/user", headers=headers)) is None
-    assert served.get("/sdapi/auto-photoshop-sd/heartbeat", headers=headers).status_code == 404
-    assert read(served.post("/sdapi/v1/options", {"inpainting_mask_weight": 1}, headers=headers)) is None
-    modules = read(served.get("/controlnet/module_list", params={"alias_names": "true"}, headers=headers))
+    assert read(door.get("/user", headers=headers)) is None
+    assert door.get("/sdapi/auto-photoshop-sd/heartbeat", headers=headers).status_code == 404
+    assert read(door.post("/sdapi/v1/options", {"inpainting_mask_weight": 1}, headers=headers)) is None
+    modules = read(door.get("/controlnet/module_list", params={"alias_names": "true"}, headers=headers))
     assert "canny" in modules["module_list"]
-    assert read(served.get("/controlnet/settings", headers=headers))["control_net_unit_count"] > 0
-    assert "adetailer" in read(served.get("/sdapi/v1/scripts", headers=headers))["txt2img"]
+    assert read(door.get("/controlnet/settings", headers=headers))["control_net_unit_count"] > 0
+    assert "adetailer" in read(door.get("/sdapi/v1/scripts", headers=headers))["txt2img"]
     body = {
         "prompt": "a boat",
         "negative_prompt": "",
@@ -140,26 +140,26 @@ def test_auto_photoshop(served: Served) -> None:
         "original_negative_prompt": "",
         "enable_hr": False,
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
     assert len(answer["images"]) == 2
     for image, seed in zip(answer["images"], info_of(answer)["all_seeds"], strict=True):
-        told = read(served.post("/sdapi/v1/png-info", {"image": f"data:image/png;base64,{image}"}, headers=headers))
+        told = read(door.post("/sdapi/v1/png-info", {"image": f"data:image/png;base64,{image}"}, headers=headers))
         assert f"Seed: {seed}," in told["info"]
     empty = requests.post(
-        f"{served.url}/sdapi/v1/interrupt", headers={**headers, "Content-Type": "application/json"}, timeout=10
+        f"{door.url}/sdapi/v1/interrupt", headers={**headers, "Content-Type": "application/json"}, timeout=10
     )
     assert read(empty) == {}
 
 
-def test_krita_connects_and_keeps_its_model(served: Served) -> None:
+def test_krita_connects_and_keeps_its_model(door: Served) -> None:
     headers = basic("krita:key")
-    assert served.get("/queue/status", headers=headers).status_code == 200
-    styles = read(served.get("/sdapi/v1/prompt-styles", headers=headers))
+    assert door.get("/queue/status", headers=headers).status_code == 200
+    styles = read(door.get("/sdapi/v1/prompt-styles", headers=headers))
     assert [style["name"] for style in styles] == ["Detailed"]
-    assert "loaded" in read(served.get("/sdapi/v1/embeddings", headers=headers))
-    models = read(served.get("/controlnet/model_list", params={"update": "true"}, headers=headers))["model_list"]
+    assert "loaded" in read(door.get("/sdapi/v1/embeddings", headers=headers))
+    models = read(door.get("/controlnet/model_list", params={"update": "true"}, headers=headers))["model_list"]
     assert models[0].startswith(CANNY)
-    assert "control_types" in read(served.get("/controlnet/control_types", headers=headers))
+    assert "control_types" in read(door.get("/controlnet/control_types", headers=headers))
     body = {
         "prompt": "a tree",
         "negative_prompt": "",
@@ -178,12 +178,12 @@ def test_krita_connects_and_keeps_its_model(served: Served) -> None:
         "override_settings": {"sd_model_checkpoint": OTHER, "sd_vae": "Automatic", "img2img_color_correction": False},
         "override_settings_restore_afterwards": False,
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
     echo = answer["parameters"]
     expected = echo["batch_size"] * echo["n_iter"] + (1 if echo["save_images"] else 0)
     assert len(answer["images"]) == expected == 2
     assert info_of(answer)["sd_model_name"] == "Other_v1"
-    assert read(served.get("/sdapi/v1/options", headers=headers))["sd_model_checkpoint"] == OTHER
+    assert read(door.get("/sdapi/v1/options", headers=headers))["sd_model_checkpoint"] == OTHER
     inpainting = {
         **body,
         "n_iter": 1,
@@ -195,19 +195,19 @@ def test_krita_connects_and_keeps_its_model(served: Served) -> None:
         "inpainting_mask_invert": 0,
         "denoising_strength": 0.5,
     }
-    assert len(read(served.post("/sdapi/v1/img2img", inpainting, headers=headers))["images"]) == 1
+    assert len(read(door.post("/sdapi/v1/img2img", inpainting, headers=headers))["images"]) == 1
 
 
-def test_aiyabot(served: Served) -> None:
+def test_aiyabot(door: Served) -> None:
     headers = basic("discord:key")
-    assert served.get("/sdapi/v1/cmd-flags", headers=headers).status_code == 200
-    assert requests.head(served.url, headers=headers, timeout=10).status_code == 200
-    assert served.get("/config").json()
-    assert served.post("/login", None).status_code == 200
-    assert served.get("/sdapi/v1/version", headers=headers).status_code == 404
-    for row in read(served.get("/sdapi/v1/sd-models", headers=headers)):
+    assert door.get("/sdapi/v1/cmd-flags", headers=headers).status_code == 200
+    assert requests.head(door.url, headers=headers, timeout=10).status_code == 200
+    assert door.get("/config").json()
+    assert door.post("/login", None).status_code == 200
+    assert door.get("/sdapi/v1/version", headers=headers).status_code == 404
+    for row in read(door.get("/sdapi/v1/sd-models", headers=headers)):
         assert all(isinstance(row[name], str) for name in ("title", "filename", "model_name", "hash"))
-    assert read(served.post("/sdapi/v1/options", {"sd_model_checkpoint": TITLE}, headers=headers)) is None
+    assert read(door.post("/sdapi/v1/options", {"sd_model_checkpoint": TITLE}, headers=headers)) is None
     body = {
         "prompt": "a fox",
         "negative_prompt": "",
@@ -226,8 +226,8 @@ def test_aiyabot(served: Served) -> None:
         "override_settings": {"CLIP_stop_at_last_layers": 1},
         "restore_faces": False,
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
-    assert read(served.post("/sdapi/v1/png-info", {"image": answer["images"][0]}, headers=headers))["info"]
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
+    assert read(door.post("/sdapi/v1/png-info", {"image": answer["images"][0]}, headers=headers))["info"]
     hires = {
         **body,
         "enable_hr": True,
@@ -237,17 +237,17 @@ def test_aiyabot(served: Served) -> None:
         "denoising_strength": 0.7,
         "styles": ["Detailed"],
     }
-    response = served.post("/sdapi/v1/txt2img", hires, headers=headers)
+    response = door.post("/sdapi/v1/txt2img", hires, headers=headers)
     assert decoded(read(response)["images"][0]).size == (128, 128)
     assert "hr_second_pass_steps: 12.5 is read as 12" in warnings_of(response)
 
 
-def test_kobold_lite(served: Served) -> None:
+def test_kobold_lite(door: Served) -> None:
     page = {"Origin": "http://localhost:5001"}
-    models = served.get("/sdapi/v1/sd-models", headers=page)
+    models = door.get("/sdapi/v1/sd-models", headers=page)
     assert read(models)
     assert models.headers["Access-Control-Allow-Origin"] == page["Origin"]
-    options = read(served.get("/sdapi/v1/options", headers=page))
+    options = read(door.get("/sdapi/v1/options", headers=page))
     assert options["samples_format"]
     body = {
         "prompt": "a castle",
@@ -279,18 +279,18 @@ def test_kobold_lite(served: Served) -> None:
             "comma_padding_backtrack": 20,
         },
     }
-    assert read(served.post("/sdapi/v1/txt2img", {**body, "eta": 0}, headers=page))["images"]
+    assert read(door.post("/sdapi/v1/txt2img", {**body, "eta": 0}, headers=page))["images"]
     from_picture = {**body, "init_images": [base64_png()], "denoising_strength": 0.6}
-    assert read(served.post("/sdapi/v1/img2img", from_picture, headers=page))["images"]
+    assert read(door.post("/sdapi/v1/img2img", from_picture, headers=page))["images"]
 
 
-def test_dify_sends_no_content_type(served: Served) -> None:
+def test_dify_sends_no_content_type(door: Served) -> None:
     headers = basic("dify:key")
 
     def post(path: str, body: Any) -> requests.Response:
-        return requests.post(f"{served.url}{path}", data=json.dumps(body).encode(), headers=headers, timeout=5)
+        return requests.post(f"{door.url}{path}", data=json.dumps(body).encode(), headers=headers, timeout=5)
 
-    assert "Other_v1" in [row["model_name"] for row in read(served.get("/sdapi/v1/sd-models", headers=headers))]
+    assert "Other_v1" in [row["model_name"] for row in read(door.get("/sdapi/v1/sd-models", headers=headers))]
     assert read(post("/sdapi/v1/options", {"sd_model_checkpoint": "Other_v1"})) is None
     body = {
         "init_images": [base64_png()],
@@ -308,11 +308,11 @@ def test_dify_sends_no_content_type(served: Served) -> None:
     assert info_of(answer)["sd_model_name"] == "Other_v1"
 
 
-def test_n8n(served: Served) -> None:
+def test_n8n(door: Served) -> None:
     headers = basic("n8n:key")
-    assert read(served.post("/sdapi/v1/refresh-checkpoints", None, headers=headers)) is None
-    name = read(served.get("/sdapi/v1/sd-models", headers=headers))[1]["model_name"]
-    assert read(served.post("/sdapi/v1/options", {"sd_model_checkpoint": name}, headers=headers)) is None
+    assert read(door.post("/sdapi/v1/refresh-checkpoints", None, headers=headers)) is None
+    name = read(door.get("/sdapi/v1/sd-models", headers=headers))[1]["model_name"]
+    assert read(door.post("/sdapi/v1/options", {"sd_model_checkpoint": name}, headers=headers)) is None
     body = {
         "prompt": "a bridge",
         "width": 64,
@@ -321,13 +321,13 @@ def test_n8n(served: Served) -> None:
         "sampler_name": "Euler a",
         "alwayson_scripts": {"controlnet": {"args": []}},
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=headers))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=headers))
     answer["parameters"]["prompt"] = "written into"
     assert (answer["parameters"]["prompt"], info_of(answer)["sd_model_name"]) == ("written into", name)
 
 
-def test_vercels_kit_posts_to_paths_with_a_slash_and_sizes_as_text(served: Served) -> None:
-    for row in read(served.get("/sdapi/v1/sd-models")):
+def test_vercels_kit_posts_to_paths_with_a_slash_and_sizes_as_text(door: Served) -> None:
+    for row in read(door.get("/sdapi/v1/sd-models")):
         assert isinstance(row["hash"], str)
         assert isinstance(row["sha256"], str)
     body = {
@@ -339,14 +339,14 @@ def test_vercels_kit_posts_to_paths_with_a_slash_and_sizes_as_text(served: Serve
         "override_settings": {"sd_model_checkpoint": "Other_v1"},
     }
     bearer = {"Authorization": "Bearer anything"}
-    posted = served.post("/sdapi/v1/txt2img/", body, headers=bearer, allow_redirects=False)
+    posted = door.post("/sdapi/v1/txt2img/", body, headers=bearer, allow_redirects=False)
     assert len(read(posted)["images"]) == 2
 
 
-def test_openoutpaint(served: Served) -> None:
+def test_openoutpaint(door: Served) -> None:
     page = {"Origin": "http://127.0.0.1:3456"}
-    assert served.get("/startup-events", headers=page).status_code == 200
-    posted = served.post(
+    assert door.get("/startup-events", headers=page).status_code == 200
+    posted = door.post(
         "/sdapi/v1/options/", {"img2img_color_correction": False, "inpainting_mask_weight": 1.0}, headers=page
     )
     assert read(posted) is None
@@ -374,14 +374,14 @@ def test_openoutpaint(served: Served) -> None:
         "hr_square_aspect": False,
         "hr_upscaler": "Latent (bicubic, antialiased)",
     }
-    answer = read(served.post("/sdapi/v1/txt2img", body, headers=page))
+    answer = read(door.post("/sdapi/v1/txt2img", body, headers=page))
     assert len(info_of(answer)["all_seeds"]) == 1
     picture = f"data:image/png;base64,{base64_png()}"
     larger = {"upscaler_1": "Lanczos", "image": picture, "resize-mode": 0, "upscaling_resize": 2}
-    assert decoded(read(served.post("/sdapi/v1/extra-single-image/", larger, headers=page))["image"]).size == (128, 128)
+    assert decoded(read(door.post("/sdapi/v1/extra-single-image/", larger, headers=page))["image"]).size == (128, 128)
 
 
-def test_ai_render(served: Served) -> None:
+def test_ai_render(door: Served) -> None:
     body = {
         "prompt": "a house",
         "init_images": [f"data:image/png;base64,{base64_png()}"],
@@ -396,7 +396,7 @@ def test_ai_render(served: Served) -> None:
         "height": 64,
         "alwayson_scripts": {"controlnet": {"args": [{"weight": 1.0, "module": "canny", "model": CANNY}]}},
     }
-    assert read(served.post("/sdapi/v1/img2img", body))["images"]
+    assert read(door.post("/sdapi/v1/img2img", body))["images"]
 
 
 @pytest.mark.parametrize(
@@ -417,31 +417,31 @@ def test_ai_render(served: Served) -> None:
         ),
     ],
 )
-def test_what_other_programs_send_draws(served: Served, body: dict[str, Any]) -> None:
+def test_what_other_programs_send_draws(door: Served, body: dict[str, Any]) -> None:
     small = {"prompt": "a cat", "negative_prompt": "", "width": 64, "height": 64, "steps": 4}
-    assert read(served.post("/sdapi/v1/txt2img", {**small, **body}))["images"]
+    assert read(door.post("/sdapi/v1/txt2img", {**small, **body}))["images"]
 
 
-def test_a_page_that_goes_away_interrupts_and_hangs_up(served: Served) -> None:
+def test_a_page_that_goes_away_interrupts_and_hangs_up(door: Served) -> None:
     headers = basic("gone:key")
-    sent = len(served.sent())
+    sent = len(door.sent())
     body = {"prompt": "a storm", "width": 64, "height": 64, "steps": 150}
     session = requests.Session()
     hung_up = threading.Event()
 
     def draw() -> None:
         try:
-            session.post(f"{served.url}/sdapi/v1/txt2img", json=body, headers=headers, timeout=1.5)
+            session.post(f"{door.url}/sdapi/v1/txt2img", json=body, headers=headers, timeout=1.5)
         except requests.Timeout:
             hung_up.set()
 
     drawing = threading.Thread(target=draw)
     drawing.start()
-    served.wait_until(lambda told: told["state"]["sampling_step"] > 0, headers=headers)
+    door.wait_until(lambda told: told["state"]["sampling_step"] > 0, headers=headers)
     drawing.join(30)
     session.close()
     assert hung_up.is_set()
-    served.wait_until(lambda told: told["state"]["job_count"] == 0, headers=headers)
-    served.wait_idle()
-    assert len(served.sent()) == sent + 1
-    assert read(served.post("/sdapi/v1/txt2img", {**body, "steps": 2}, headers=headers))["images"]
+    door.wait_until(lambda told: told["state"]["job_count"] == 0, headers=headers)
+    door.wait_idle()
+    assert len(door.sent()) == sent + 1
+    assert read(door.post("/sdapi/v1/txt2img", {**body, "steps": 2}, headers=headers))["images"]

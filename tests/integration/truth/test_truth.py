@@ -420,11 +420,15 @@ def test_nothing_the_webui_would_fetch_itself_is_left_on(worker: Worker) -> None
 def test_a_refiner_that_never_gets_its_turn_is_the_jobs_mistake_and_costs_no_second_run(worker: Worker) -> None:
     late = worker.run(steps=2, refiner={"checkpoint": "Other_v1", "switch_at": 0.9})
     assert set(problems(late)) == {"refiner.switch_at"}
-    itself = worker.run(steps=10, refiner={"checkpoint": "Deliberate_v6", "switch_at": 0.5})
-    assert set(problems(itself)) == {"refiner.checkpoint"}
-    assert len(worker.sent()) == 2
+    assert len(worker.sent()) == 1
     told = worker.run(steps=2, refiner={"checkpoint": "Other_v1", "switch_at": 0.9}, on_mismatch="warn")
     assert any("never came in" in warning for warning in told["warnings"])
+
+
+def test_a_refiner_that_is_the_checkpoint_itself_is_a_mistake_that_costs_no_run(worker: Worker) -> None:
+    itself = worker.run(steps=10, refiner={"checkpoint": "Deliberate_v6", "switch_at": 0.5})
+    assert set(problems(itself)) == {"refiner.checkpoint"}
+    assert worker.sent() == []
 
 
 def test_a_refiner_without_a_step_of_its_own_is_told(worker: Worker) -> None:

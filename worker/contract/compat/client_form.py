@@ -63,12 +63,14 @@ class Form(Protocol):
         name: Its name.
         marks: Fields of the input of which it has at least one; the others' inputs are not looked at.
         unknown_fields: The treatment of a field that nobody reads, unless the operator says otherwise.
+        lenient: Whether a value that has no effect is a warning and no mistake, as for the program itself.
         reports_cache: Whether its answers tell what the model folders hold.
     """
 
     name: str
     marks: frozenset[str]
     unknown_fields: Literal["refuse", "warn"] = "refuse"
+    lenient: bool = False
     reports_cache: bool = False
 
     def matches(self, raw: Mapping[str, Any]) -> bool:

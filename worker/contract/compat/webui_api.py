@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import is_name, shown
+from worker.contract.compat import webui_defaults
 from worker.contract.compat.client_form import Form, Translation
 from worker.contract.compat.webui_body import generation_answer
 from worker.contract.compat.webui_types import TypedBody, read_types
@@ -71,12 +72,7 @@ _ANSWERED = {
     "png-info": ("info", "items", "parameters"),
 }
 _DIFFUSING = frozenset({"txt2img", "img2img"})
-_TYPED = frozenset({*_DIFFUSING, "extra-single-image"})
-"""Endpoints with fields of many types."""
-_IMG2IMG_SIDE = 512
 _ODD_NAMED = 5
-_OF_ANOTHER_SIZE = ("outpaint", "tiles")
-"""Fields of ours with which the picture's own size counts."""
 _REFRESHED = {
     "refresh-checkpoints": "checkpoints",
     "refresh-embeddings": "embeddings",
@@ -105,6 +101,7 @@ class WebUIApiForm(Form):
     name = "api"
     marks = frozenset({"api"})
     unknown_fields = "warn"
+    lenient = True
 
     def translate(self, raw: dict[str, Any], presets: Collection[str]) -> Translation:
         """Return what `raw` means."""
@@ -171,13 +168,25 @@ def to_job(raw: Mapping[str, Any]) -> Translation:
     named = next((name for name in ("type", "action") if name in payload), None)
     if named is not None:
         raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
-    body = read_types(payload) if endpoint in _TYPED else TypedBody(payload)
+    body = _body(endpoint, payload)
     fields = _fields(endpoint, body.fields)
     ours = [name for name in PRESET_FIELDS if fields.get(name)]
     if ours:
         message = "is not a field of the WebUI's API; send the job itself as the input"
         raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
     return Translation(fields, root="payload", request=endpoint, warnings=body.warnings)
+
+
+def _body(endpoint: str, payload: dict[str, Any]) -> TypedBody:
+    """Return `payload` with its values as the WebUI reads them, and with its defaults where ours are others."""
+    if endpoint == "extra-single-image":
+        typed = read_types(payload)
+        return TypedBody(webui_defaults.upscaling(typed.fields), typed.warnings)
+    if endpoint not in _DIFFUSING:
+        return TypedBody(payload)
+    typed = read_types(payload)
+    drawn = webui_defaults.drawing(typed.fields, from_picture=endpoint == "img2img")
+    return TypedBody(drawn.fields, [*typed.warnings, *drawn.warnings])
 
 
 def _own_shape(endpoint: str, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +197,7 @@ def _own_shape(endpoint: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         return {"html_info": said, "image": next(iter(answer.get("images", [])), "")}
     if endpoint in _ANSWERED:
         return {name: answer[name] for name in _ANSWERED[endpoint] if name in answer}
-    return {} if endpoint in _REFRESHED else dict(answer)
+    return dict(answer)  # of a refresh too, of which the WebUI has none: RunPod loses an empty answer
 
 
 def _endpoint(api: Mapping[str, Any]) -> tuple[str, str]:
@@ -214,17 +223,7 @@ def _fields(endpoint: str, payload: dict[str, Any]) -> dict[str, Any]:
         return _control_maps(payload)
     if endpoint in _KINDS:
         return {**payload, "type": _KINDS[endpoint]}
-    if endpoint == "txt2img":
-        return {"prompt": "", **payload, "type": "txt2img"}
-    return {"prompt": "", **_with_own_size(payload), "type": _from_picture(payload)}
-
-
-def _with_own_size(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an img2img `payload` with A1111's size where it says none: there the picture's own does not count."""
-    if any(payload.get(name) for name in _OF_ANOTHER_SIZE):
-        return dict(payload)
-    sides = {name: _IMG2IMG_SIDE for name in ("width", "height") if payload.get(name) in (None, "")}
-    return {**payload, **sides}
+    return {**payload, "type": "txt2img" if endpoint == "txt2img" else _from_picture(payload)}
 
 
 def _from_picture(payload: Mapping[str, Any]) -> str:

@@ -84,15 +84,18 @@ def _pieces(job: Generation) -> Iterator[Piece]:
 
 
 def _singles(piece: Piece) -> Iterator[Piece]:
-    """Yield a job per start picture; seeds count on."""
+    """Yield a job per start picture; seeds count on, of variations the subseeds."""
     job = piece.job
     if not isinstance(job, Img2Img) or len(job.init_images) == 1:
         yield piece
         return
     each = (job.batch_size or 1) * (job.n_iter or 1)
+    counted, first = ("subseed", job.subseed) if job.subseed_strength else ("seed", job.seed)
     for index, image in enumerate(job.init_images):
         path = job.path(f"init_images[{index}]")
-        changes = {"init_images": [image], "seed": (job.seed or 0) + index * each}
+        changes: dict[str, Any] = {"init_images": [image]}
+        if first is not None and first >= 0:
+            changes[counted] = first + index * each
         yield Piece(job.changed(changes, {"init_images[0]": path}), f"{piece.path}.{path}".lstrip("."))
 
 

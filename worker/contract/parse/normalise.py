@@ -40,6 +40,7 @@ _WITHOUT_EFFECT: dict[str, tuple[tuple[object, ...], str]] = {
     "include_init_images": ((False,), "the answer does not repeat the job's own pictures"),
     "show_extras_results": ((True,), "pictures are always in the answer"),
     "override_settings_restore_afterwards": ((True,), "no job changes the options of another"),
+    "comments": ((), "they are the WebUI's own notes"),
     "force_task_id": ((), "jobs are known by the id that the platform gives them"),
 }
 """Fields of the WebUI's API that mean nothing to a worker: values that pass silently, and the warning for others."""
@@ -52,7 +53,6 @@ _LEGACY: dict[str, tuple[tuple[object, ...], str]] = {
     "firstphase_height": ((0,), "is read by the WebUI otherwise than it was; set height and hr_resize_y"),
     "firstpass_image": ((), "is internal to the WebUI and can't be sent"),
     "latent_mask": ((), "is internal to the WebUI and can't be sent; send mask"),
-    "comments": ((), "is internal to the WebUI and can't be sent"),
     "infotext": ((), "is not read; send its values as fields"),
 }
 """Fields of the WebUI's API that are accepted only with the value they have in its own echo."""

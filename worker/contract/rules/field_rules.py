@@ -296,7 +296,8 @@ def _is_unipc(sampler: str | None) -> bool:
 def _refiner(job: Generation) -> Iterator[Problem]:
     if job.refiner_checkpoint is not None and job.refiner_switch_at is None:
         yield Problem(
-            "refiner_switch_at", "is needed with refiner_checkpoint (0.8 is usual): without it no refiner runs"
+            "refiner_switch_at",
+            "is needed with refiner_checkpoint (0.8 is usual): without it the refiner draws from the first step",
         )
 
 

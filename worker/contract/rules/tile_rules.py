@@ -31,7 +31,8 @@ def problems_of(job: Img2Img | Upscale, tiles: Tiles, limits: Limits) -> Iterato
     refiner = tiles.refiner
     if refiner is not None and (refiner.checkpoint is None or refiner.switch_at is None):
         missing = "checkpoint" if refiner.checkpoint is None else "switch_at"
-        yield Problem(f"tiles.refiner.{missing}", "is missing: without it no refiner runs")
+        why = "no refiner runs" if missing == "checkpoint" else "the refiner draws from the first step"
+        yield Problem(f"tiles.refiner.{missing}", f"is missing: without it {why}")
     yield from _own_pictures(tiles.controlnet or (), "tiles.controlnet")
     if isinstance(job, Img2Img):
         yield from _of_img2img(job, tiles)

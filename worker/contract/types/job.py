@@ -90,6 +90,7 @@ class _Remarks:
     warnings: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
     base_models: Mapping[str, str] = field(default_factory=dict)
+    lenient: bool = False
 
 
 _NOTHING = _Remarks()
@@ -152,12 +153,18 @@ class Job(StrictModel):
         """The base models that the job's presets are made for, by the field that names the preset."""
         return self._remarked().base_models
 
+    @property
+    def lenient(self) -> bool:
+        """True if a value without effect is a warning, because the WebUI would draw all the same, and no mistake."""
+        return self._remarked().lenient
+
     def remember(
         self,
         *,
         warnings: Sequence[str],
         written: Mapping[str, str],
         base_models: Mapping[str, str] | None = None,
+        lenient: bool = False,
     ) -> None:
         """Keep remarks on the job: warnings, places of fields written elsewhere, base models that presets need."""
         before = self._remarked()
@@ -165,6 +172,7 @@ class Job(StrictModel):
             (*before.warnings, *warnings),
             {**before.written, **written},
             {**before.base_models, **(base_models or {})},
+            before.lenient or lenient,
         )
         object.__setattr__(self, "_remarks", remarks)
 
@@ -180,7 +188,12 @@ class Job(StrictModel):
         copy = self.model_copy(update=dict(changes))
         copy.__pydantic_fields_set__.difference_update(name for name, value in changes.items() if value is None)
         kept = {name: place for name, place in self._remarked().written.items() if name not in changes}
-        copy.remember(warnings=self.warnings, written={**kept, **(written or {})}, base_models=self.base_models)
+        copy.remember(
+            warnings=self.warnings,
+            written={**kept, **(written or {})},
+            base_models=self.base_models,
+            lenient=self.lenient,
+        )
         return copy
 
     def plain_fields(self) -> dict[str, Any]:

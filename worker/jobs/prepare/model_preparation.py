@@ -151,7 +151,8 @@ def _plan(
     wanted = [*own, *tagged.wanted.values(), *indirect]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
     in_units = _wrong_in_units(job, own, catalog, backend.plan.weights)
-    problems = [*names.problems, *wrong, *_tags_without_effect(names.prompts, tagged, store, catalog), *in_units]
+    idle_tags = _tags_without_effect(_tagged_texts(job, names), tagged, store, catalog)
+    problems = [*names.problems, *wrong, *idle_tags, *in_units]
     if problems:
         raise InvalidInput([*problems, *unknown])
     if unknown:
@@ -189,9 +190,16 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     checkpoint = resolved_models.checkpoint(job, models, catalog, started_model)
     loras = resolved_models.loras(job, models, catalog)
     tags_known = plan.tagged.names(models)
-    in_prompts, problems = lora_tags.tagged_loras(plan.names.prompts, catalog, tags_known)
+    in_prompts, problems = lora_tags.tagged_loras(_tagged_texts(job, plan.names), catalog, tags_known)
     problems += lora_tags.twice(in_prompts, loras)
     problems += resolved_models.ambiguous_files(files, catalog, store.volume)
+    refiner = resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog)
+    hr_checkpoint = resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog)
+    idle_refiner = []
+    if refiner == checkpoint and hr_checkpoint in (None, checkpoint):
+        idle_refiner.append(Problem(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing"))
+        refiner = None
+    problems += [] if job.lenient else idle_refiner
     if problems:
         raise InvalidInput(problems)
     names, words = plan.names, resolved_models.trigger_words(job, models)
@@ -205,8 +213,8 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         renamed={tag: name for tag, name in tags_known.items() if tag != name},
         words_before=words.before,
         words=words.after,
-        refiner=resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog),
-        hr_checkpoint=resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog),
+        refiner=refiner,
+        hr_checkpoint=hr_checkpoint,
         hr_upscaler=names.hr_upscaler,
         options=names.options,
         styles=names.styles,
@@ -233,6 +241,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     warnings = (
         *prompt_warnings(names, catalog, brought, loaded=listed),
         *names.warnings,
+        *map(str, idle_refiner),
         *model_compatibility.small_size(job, base),
         *kindred,
         *against_rule,
@@ -300,6 +309,11 @@ def _removed_kinds(
     for kind in sorted(gone):
         store.availability.require(kind)
     return gone
+
+
+def _tagged_texts(job: Generation, names: JobNames) -> Sequence[tuple[str, str]]:
+    """Return the prompts whose tags the WebUI reads, ``(path in the job, prompt)``."""
+    return () if job.disable_extra_networks else names.prompts
 
 
 def _tags_without_effect(

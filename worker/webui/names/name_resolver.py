@@ -106,7 +106,8 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
     sampling, hr_sampling, problems = samplings(job, catalog)
     chosen_styles, wrong_styles = styles(job, catalog)
     options, wrong_options = _options(job, catalog, weights)
-    styled, wrong_tags = lora_tags.style_loras(job, chosen_styles or (), catalog)
+    is_read = not job.disable_extra_networks  # else the WebUI takes the tags out and does nothing with them
+    styled, wrong_tags = lora_tags.style_loras(job, chosen_styles or (), catalog) if is_read else ((), [])
     problems = [*problems, *wrong_styles, *wrong_tags, *wrong_options, *face_restorer(job, catalog, weights)]
     hr_upscaler = None
     if isinstance(job, Txt2Img):
@@ -118,7 +119,7 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
     return JobNames(
         prompts=positive,
         negative_prompts=negative,
-        tags=[(path, tag) for path, text in positive for tag in lora_tags.parse(text)],
+        tags=[(path, tag) for path, text in positive for tag in lora_tags.parse(text)] if is_read else [],
         styled=styled,
         warnings=unproven_faces(job, weights),
         sampling=sampling,

@@ -89,7 +89,7 @@ def verify(
         _unfit({**log.unfit, **made.found.unfit}, chosen.checkpoint.name, backend)
         or idle_upscalers(made.found.idle)
         or stopped_loras(made.found.stopped)
-        or _unused_refiner(job, chosen, mismatches)
+        or _unused_refiner(job, mismatches)
         or conclude(mismatches, log.complaints)
     )
     warnings: tuple[str, ...] = ()
@@ -187,12 +187,10 @@ def stopped_loras(names: Sequence[str]) -> WrongResult | None:
     )
 
 
-def _unused_refiner(job: Generation, chosen: Chosen, mismatches: Sequence[Mismatch]) -> InvalidInput | None:
+def _unused_refiner(job: Generation, mismatches: Sequence[Mismatch]) -> InvalidInput | None:
     """Return the client's mistake of a refiner whose turn never came, where that is all that differs."""
     if {each.what for each in mismatches} - {"Refiner"} or not mismatches or mismatches[0].got is not None:
         return None
-    if chosen.refiner == chosen.checkpoint:
-        return InvalidInput.at(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
     steps = job.steps or DEFAULT_STEPS
     if isinstance(job, Txt2Img) and job.enable_hr:
         steps = job.hr_second_pass_steps or steps
