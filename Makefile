@@ -6,15 +6,19 @@ UV := $(VENV)/bin/uv
 # The locks are complete, so nothing is left to resolve: `--no-deps` keeps old versions of pip from trying.
 LOCKED := --quiet --no-deps --require-hashes --requirement
 
-# Most tests wait for processes that they started: three at a time use two cores. The long files come first, in the
-# order of the folders, and the short ones of tests/unit fill the end. The linters run beside the first of them.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Most tests outside tests/unit wait for processes that they started: three at a time use two cores. The linters and
+# the unit tests, which wait for nothing, run beside the first of them.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/unit
+UNIT := tests/unit -q --no-header
+
+# The tests start Python hundreds of times, which is a third slower where nothing keeps the compiled modules.
+export PYTHONDONTWRITEBYTECODE :=
 
 COMPILE = $(UV) pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --no-header --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fast-tests test-all lint chaos audit bench image-test image-lock clean lock docs terminal
+.PHONY: help run test fast-tests unit-tests test-all lint chaos audit bench image-test image-lock clean lock docs terminal
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,14 +47,18 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
 run: $(VENV)/.worker ## test_input.json to a picture in out/
 	@$(PY) handler.py
 
-test: $(VENV)/.dev ## lint, types and the fast tests (some ten minutes on 2 cores)
-	$(MAKE) --no-print-directory --jobs 2 lint fast-tests
+test: $(VENV)/.dev ## lint, types and the fast tests (a few minutes on 2 cores)
+	$(MAKE) --no-print-directory --jobs 3 fast-tests lint unit-tests
 
 fast-tests: $(VENV)/.dev
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
+unit-tests: $(VENV)/.dev ## the tests of pure decisions alone
+	$(PY) -m pytest $(UNIT) -m "not slow"
+
 test-all: $(VENV)/.dev ## everything, the long tests too
 	$(MAKE) --no-print-directory lint
+	$(PY) -m pytest $(UNIT) --hypothesis-profile explore
 	$(PY) -m pytest $(SIDE_BY_SIDE) --hypothesis-profile explore
 
 lint: $(VENV)/.dev ## ruff, mypy strict and declared dependencies

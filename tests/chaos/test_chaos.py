@@ -55,9 +55,9 @@ def test_a_seed_is_a_plan_and_a_long_plan_has_every_fault() -> None:
 
 
 def test_whatever_happens_no_picture_is_wrong_and_no_job_is_lost() -> None:
-    found = chaos("--seed", "1", "--jobs", "40", timeout=110)
-    assert found["right"] + found["typed_errors"] == 40
-    assert found["right"] >= 26
+    found = chaos("--seed", "1", "--jobs", "16", timeout=110)
+    assert found["right"] + found["typed_errors"] == 16
+    assert found["right"] >= 10
 
 
 @pytest.mark.slow

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 RUN = [
     page for page in PAGES if any(one.language in {"bash", "python"} and one.reason is None for one in examples(page))
 ]
+LONG = {"deploy", "models", "openai", "operating"}
+"""Pages whose commands take the most time."""
+
 PORTS = ("8000", "8080", "9100", "7861")
 """Written in the pages; other tests may have them."""
 
@@ -146,7 +149,10 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
             yield one
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=page.stem) for page in RUN],
+)
 def test_a_page_s_commands_and_programs_run(reader: Reader, page: Path) -> None:
     for example in examples(page):
         if example.language in {"bash", "python"} and example.reason is None:

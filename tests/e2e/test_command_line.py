@@ -49,6 +49,7 @@ def test_a_job_from_a_file_leaves_its_picture_and_prints_its_answer_and_nothing_
     assert "Drawn by the stand-in" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_bare_input_from_standard_input_is_a_job_too(tmp_path: Path) -> None:
     done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB["input"]), LOG_FORMAT="json", LOG_LEVEL="info")
     assert done.returncode == 0, done.stderr
@@ -155,6 +156,7 @@ def test_a_shell_can_complete_the_commands(tmp_path: Path) -> None:
     assert set(done.stdout.split()) == {name for name in COMMANDS if name.startswith("s")}, done.stderr
 
 
+@pytest.mark.slow
 def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("worker", "standin"):
@@ -192,6 +194,7 @@ def test_a_webui_that_runs_already_is_used_and_left_running(tmp_path: Path) -> N
         assert other.backend.client.get("/sdapi/v1/sd-models")
 
 
+@pytest.mark.slow
 def test_a_webui_folder_is_started_and_ended(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     done = worker("run", "-", cwd=tmp_path, stdin=json.dumps(JOB), **variables)

@@ -14,6 +14,7 @@ import pytest
 import requests
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
+from tests.support.documents.command_line import invoke
 from tests.support.gallery import fill, png
 from tests.support.ports import free_port
 from worker.gallery.web.access import TOKEN_HEADER
@@ -78,16 +79,8 @@ def test_on_an_address_that_others_reach_a_key_is_made_up(tmp_path: Path) -> Non
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "300", "PYTHONPATH": os.getcwd()},  # noqa: PTH109 - a text is wanted
-        cwd=tmp_path,
-    )
-    assert done.returncode == code
+    done = invoke(*arguments, cwd=tmp_path, COLUMNS="300")
+    assert done.exit_code == code
     assert said in done.stderr
 
 

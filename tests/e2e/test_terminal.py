@@ -29,13 +29,21 @@ def terminal(folder: Path, argv: Sequence[str], **variables: str) -> Terminal:
     return Terminal(argv, cwd=folder, environment=environment)
 
 
+WORKER_RUN = [*WORKER, "run", "test_input.json"]
+EACH = pytest.mark.parametrize("argv", [HANDLER, WORKER_RUN], ids=["make run", "worker run"])
+EITHER = pytest.mark.parametrize(
+    "argv", [pytest.param(HANDLER, marks=pytest.mark.slow), WORKER_RUN], ids=["make run", "worker run"]
+)
+"""Both print alike: the fast tests look at one."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "test_input.json").write_text(json.dumps(JOB), encoding="utf-8")
     return tmp_path
 
 
-@pytest.mark.parametrize("argv", [HANDLER, [*WORKER, "run", "test_input.json"]], ids=["make run", "worker run"])
+@EACH
 def test_a_picture_takes_three_lines_and_a_progress_bar_and_its_own_line_is_the_last(
     folder: Path, argv: Sequence[str]
 ) -> None:
@@ -50,7 +58,7 @@ def test_a_picture_takes_three_lines_and_a_progress_bar_and_its_own_line_is_the_
     assert (folder / "out/001.png").is_file()
 
 
-@pytest.mark.parametrize("argv", [HANDLER, [*WORKER, "run", "test_input.json"]], ids=["make run", "worker run"])
+@EITHER
 def test_mistakes_of_a_job_are_told_once_a_line_each(folder: Path, argv: Sequence[str]) -> None:
     (folder / "test_input.json").write_text('{"prompt": "a cat", "stepz": 3, "width": 500}', encoding="utf-8")
     with terminal(folder, argv) as shown:
@@ -63,7 +71,7 @@ def test_mistakes_of_a_job_are_told_once_a_line_each(folder: Path, argv: Sequenc
     ]
 
 
-@pytest.mark.parametrize("argv", [HANDLER, [*WORKER, "run", "test_input.json"]], ids=["make run", "worker run"])
+@EITHER
 def test_ctrl_c_is_quiet_while_the_webui_starts(folder: Path, argv: Sequence[str]) -> None:
     with terminal(folder, argv, STANDIN_LOAD_SECONDS="60") as shown:
         shown.wait_for("starting the WebUI")
@@ -72,7 +80,7 @@ def test_ctrl_c_is_quiet_while_the_webui_starts(folder: Path, argv: Sequence[str
     assert [line for line in shown.lines if line not in {"^C", "Aborted."}] == []
 
 
-@pytest.mark.parametrize("argv", [HANDLER, [*WORKER, "run", "test_input.json"]], ids=["make run", "worker run"])
+@EITHER
 def test_ctrl_c_is_quiet_while_a_picture_is_made(folder: Path, argv: Sequence[str]) -> None:
     with terminal(folder, argv, STANDIN_STEP_SECONDS="0.3", LOG_LEVEL="error") as shown:
         shown.wait_for("generate")

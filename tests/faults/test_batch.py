@@ -61,6 +61,7 @@ def documents(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((folder / "metadata").glob("*.json"))]
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_being_written_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     outcomes = []
     for moment in range(20):
@@ -87,7 +88,7 @@ def test_a_picture_that_was_being_written_is_there_whole_or_not_at_all(tmp_path:
     assert outcomes[-1] == (0, True)
 
 
-@pytest.mark.parametrize("lines", [0, 1, 5])
+@pytest.mark.parametrize("lines", [0, 1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_batch_that_is_killed_goes_on_and_waits_for_the_jobs_that_it_had_sent(tmp_path: Path, lines: int) -> None:
     with drawing_endpoint() as (endpoint, server):
         endpoint.answers = lambda _job, _times: endpoint.held.set() if len(endpoint.jobs) >= lines + 4 else None

@@ -76,6 +76,7 @@ def test_a_full_volume_serves_what_is_there_and_says_what_has_no_place(tmp_path:
         assert not list(small_disk.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_costs_no_job(tmp_path: Path) -> None:
     with JobSource(hold_s=1.0) as source, open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         environment = {
@@ -97,6 +98,7 @@ def test_a_log_on_a_full_disk_costs_no_job(tmp_path: Path) -> None:
             worker.kill()
 
 
+@pytest.mark.slow
 def test_a_webui_is_restarted_although_the_disk_of_its_options_is_full(tmp_path: Path) -> None:
     with (
         disks.small_disk(tmp_path, "size=110m") as disk,

@@ -192,6 +192,7 @@ def test_a_model_in_pieces_that_makes_no_picture_at_all_is_put_together_while_jo
         assert worker.host.health()["state"] == "ready"
 
 
+@pytest.mark.slow
 def test_where_no_other_checkpoint_can_be_loaded_jobs_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "checkpoints"
     models.checkpoint(folder / "Only_v1.safetensors")
@@ -249,6 +250,7 @@ def test_a_port_that_nobody_opens_is_told_at_once_and_ends_the_worker_soon(tmp_p
     assert log.count("nothing accepts connections") >= 2
 
 
+@pytest.mark.slow
 def test_a_port_behind_which_nothing_answers_ends_the_worker_soon(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -48,6 +48,7 @@ def test_a_webui_that_the_kernel_kills_for_its_memory_is_replaced_and_the_pictur
         assert rig.webui().pid != before.pid
 
 
+@pytest.mark.slow
 def test_a_webui_that_gets_no_memory_is_survived(tmp_path: Path) -> None:
     with JobSource(hold_s=1.0) as source, Rig(tmp_path, source) as rig:
         right = pixels(rig.run()["images"][0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 import requests
 
 from tests.support.jobsource import JobSource
@@ -104,6 +105,7 @@ def test_no_secret_is_in_anything_that_jobs_leave_behind(tmp_path: Path) -> None
             assert not places, f"{secret} is in {places[0]!r}"
 
 
+@pytest.mark.slow
 def test_prompts_are_in_no_log_when_the_operator_says_so(tmp_path: Path) -> None:
     with JobSource(hold_s=1.0) as source, Rig(tmp_path, source, LOG_PROMPTS="false", LOG_LEVEL="debug") as rig:
         rig.run()
@@ -131,6 +133,7 @@ def test_the_webui_listens_on_loopback_only(tmp_path: Path) -> None:
         assert listening == ["127.0.0.1"]
 
 
+@pytest.mark.slow
 def test_a_crash_tells_a_client_nothing_of_other_jobs(tmp_path: Path) -> None:
     with JobSource(hold_s=1.0) as source, Rig(tmp_path, source, RERUNS="0") as rig:
         rig.run()

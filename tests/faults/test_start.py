@@ -58,9 +58,9 @@ def end_of(rig: Rig) -> dict[str, Any]:
     ("message", "hint"),
     [
         (TOO_OLD, "driver and the image's CUDA do not fit"),
-        (NO_KERNEL, "CUDA 12.8 variant"),
-        (NO_SPACE, "disk is full"),
-        ("AssertionError: Torch is not able to use GPU", "no usable GPU"),
+        pytest.param(NO_KERNEL, "CUDA 12.8 variant", marks=pytest.mark.slow),
+        pytest.param(NO_SPACE, "disk is full", marks=pytest.mark.slow),
+        pytest.param("AssertionError: Torch is not able to use GPU", "no usable GPU", marks=pytest.mark.slow),
     ],
 )
 def test_a_webui_that_ends_at_its_start_ends_the_worker_within_a_second(

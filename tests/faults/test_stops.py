@@ -72,6 +72,7 @@ def test_stopped_while_it_boots_it_ends_at_once_and_takes_no_job(tmp_path: Path,
         assert source.events("taken", waiting) == []
 
 
+@pytest.mark.slow
 def test_stopped_while_its_webui_is_restarted_it_ends_without_waiting_for_it(tmp_path: Path, source: JobSource) -> None:
     with Rig(tmp_path, source, STANDIN_IMPORT_SECONDS="3") as rig:
         rig.run()
@@ -94,6 +95,7 @@ def test_a_job_whose_webui_is_being_restarted_is_finished_after_the_stop(tmp_pat
         assert_ends_well(rig, within=10)
 
 
+@pytest.mark.slow
 def test_a_job_whose_webui_does_not_come_back_in_the_grace_is_handed_back(tmp_path: Path, source: JobSource) -> None:
     with Rig(tmp_path, source, STANDIN_IMPORT_SECONDS="3", STOP_GRACE_S="0.5") as rig:
         rig.run()
@@ -136,6 +138,7 @@ def test_a_job_whose_pictures_are_on_their_way_is_delivered_after_the_stop(tmp_p
 # A frozen WebUI
 
 
+@pytest.mark.slow
 def test_a_webui_frozen_while_the_worker_boots_ends_it_at_the_deadline(tmp_path: Path, source: JobSource) -> None:
     with Rig(tmp_path, source, **SLOW_START, BOOT_TIMEOUT_S="2") as rig:
         began = time.monotonic()

@@ -40,6 +40,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_result_that_the_platform_lost_is_found_again_by_another_worker(tmp_path: Path) -> None:
     with own_rig(tmp_path, CONCURRENCY="1") as first:
         first.source.spoil_postings("refuse")
@@ -143,6 +144,7 @@ def test_a_store_that_is_down_leads_to_inline_pictures_or_to_kept_ones(tmp_path:
             assert pixels(picture) == pixels(rig.run(seed=3, output={"delivery": "base64"})["images"][0])
 
 
+@pytest.mark.slow
 def test_a_result_that_is_too_large_says_what_would_fit(tmp_path: Path) -> None:
     with own_rig(tmp_path, MAX_OUTPUT_BYTES="12000") as rig:
         answer = rig.run(width=512, height=512, batch_size=4)
@@ -151,6 +153,7 @@ def test_a_result_that_is_too_large_says_what_would_fit(tmp_path: Path) -> None:
         assert "images" in rig.run(), "the next one is delivered"
 
 
+@pytest.mark.slow
 def test_memory_above_its_level_is_answered_with_a_new_process_between_two_jobs(tmp_path: Path) -> None:
     with own_rig(tmp_path, RECYCLE_MEMORY_SHARE=str(400_000_000 / memory_bytes()), RESTARTS="4") as rig:
         right = pixels(rig.run()["images"][0])

@@ -182,6 +182,7 @@ def test_the_sdks_loop_takes_jobs_and_delivers_pictures_inline_and_to_a_store(pa
             assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_it_serves_jobs_over_http(packages: Path, tmp_path: Path) -> None:
     port = str(free_port())
     more = {**search_path(packages), "HTTP_PORT": port}
@@ -194,6 +195,7 @@ def test_it_serves_jobs_over_http(packages: Path, tmp_path: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_the_sdks_own_test_server_answers_a_job(packages: Path, tmp_path: Path) -> None:
     port = str(free_port())
     arguments = ["-S", str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", port]

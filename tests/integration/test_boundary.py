@@ -60,7 +60,7 @@ def check(worker: Worker, job: dict[str, Any]) -> None:
 LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=150, suppress_health_check=LOOSE)
+@settings(max_examples=60, suppress_health_check=LOOSE)
 @given(job=jobs)
 def test_any_json_gets_a_typed_answer(worker: Worker, job: dict[str, Any]) -> None:
     check(worker, job)

@@ -79,7 +79,7 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=200, stateful_step_count=30)
+TestLives.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("event", [Event.LOST, Event.ENDED])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from tests.support.documents.command_line import invoke
 from tests.support.ports import free_port
 from tests.support.servers.drawing_endpoint import DrawingEndpoint, drawing_endpoint
 from tests.support.servers.fake_runpod import running_endpoints
@@ -294,8 +295,8 @@ def test_a_command_that_can_t_be_followed_is_told_before_anything_is_made(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
     plan(tmp_path, SMALL)
-    done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
+    done = invoke("batch", *arguments, cwd=tmp_path)
+    assert done.exit_code == 2
     assert said in " ".join(done.stderr.replace("│", " ").split())
 
 

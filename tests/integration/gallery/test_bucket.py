@@ -64,6 +64,7 @@ def test_pictures_of_a_prefix_are_shown_marked_and_found_again_under_another_key
     }
 
 
+@pytest.mark.slow
 def test_the_journal_is_merged_without_losing_a_line(
     s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
@@ -71,6 +72,7 @@ def fill(folder: Path, count: int) -> None:
         (folder / f"{name}.json").write_text(json.dumps(told))
 
 
+@pytest.mark.slow
 def test_a_round_of_culling_is_shown_in_pictures(tmp_path: Path, open_page: Callable[..., Page]) -> None:
     target = Path(os.environ.get("GALLERY_SCREENSHOTS", tmp_path))
     fill(tmp_path / "hills", 40)

@@ -90,6 +90,7 @@ def read(path: Path) -> Image.Image:
     return opaque(read_picture(path.read_bytes(), max_pixels=10**8))
 
 
+@pytest.mark.slow
 def test_persons_are_parted_without_a_mistake_at_the_default_threshold(folder: Path, analyser: FaceAnalyser) -> None:
     persons: dict[str, list[FaceReference]] = {}
     for name, files in PERSONS.items():

@@ -129,6 +129,7 @@ def test_jobs_are_answered_with_the_workers_id(balanced: tuple[str, WorkerProces
     assert (told["status"], told["workerId"], told["output"]["seeds"]) == ("COMPLETED", "pod-7", [5])
 
 
+@pytest.mark.slow
 def test_a_second_port_for_health_works_as_well(tmp_path: Path) -> None:
     port, health = free_port(), free_port()
     settings = variables(tmp_path, port, PORT_HEALTH=str(health), HEALTH_CHECK_PATH="/healthz")

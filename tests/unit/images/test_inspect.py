@@ -59,7 +59,7 @@ def test_a_changed_byte_of_a_png_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.sampled_from(WALKED), st.data())
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_damage_ends_in_a_picture_or_a_broken_picture_and_nothing_else(name: str, data: st.DataObject) -> None:
     whole = bytearray(FILES[name])
     for _ in range(data.draw(st.integers(1, 4))):
@@ -332,7 +332,7 @@ def test_an_avif_that_lies_about_its_size_is_refused_before_it_is_decoded() -> N
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_damage_to_an_avif_s_boxes_ends_in_a_size_or_a_broken_picture(data: st.DataObject) -> None:
     whole = bytearray(FILES["avif"])
     for _ in range(data.draw(st.integers(1, 4))):

@@ -95,7 +95,7 @@ _FACTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=8), _FACTS | _JSON, max_size=4))
 def test_any_json_is_a_header_or_a_clear_refusal(data: dict[str, Any]) -> None:
     header = _outcome(_file(data))
@@ -103,7 +103,7 @@ def test_any_json_is_a_header_or_a_clear_refusal(data: dict[str, Any]) -> None:
         assert header.file_bytes >= 8
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_a_damaged_real_file_never_passes_with_another_length(data: st.DataObject) -> None:
     whole = safetensors(SDXL_LORA)

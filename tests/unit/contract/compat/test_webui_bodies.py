@@ -86,14 +86,14 @@ def outcome(raw: dict[str, Any]) -> Any:
     return found
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(bodies(TXT2IMG))
 def test_any_body_of_txt2img_is_a_job_or_a_typed_error(body: dict[str, Any]) -> None:
     outcome({"api": {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}, "payload": body})
     outcome({"prompt": "", **body})
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(bodies(IMG2IMG))
 def test_any_body_of_img2img_is_a_job_or_a_typed_error(body: dict[str, Any]) -> None:
     outcome({"api": {"method": "POST", "endpoint": "/sdapi/v1/img2img"}, "payload": body})

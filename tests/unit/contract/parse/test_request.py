@@ -374,7 +374,7 @@ FIELDS = st.sampled_from(
 NEAR = st.sampled_from([0, 1, 2, 8, 20, 512, 0.5, "20", "x", "", True, None, [], {}, ["a"], {"name": "a"}])
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(st.one_of(JSON, st.dictionaries(FIELDS, NEAR | JSON, max_size=12)))
 def test_any_json_is_a_job_or_a_list_of_mistakes(raw: Any) -> None:
     answer: Any
