@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.common.interruption import Interruptions
 from worker.contract.compat.client_form import Cache
+from worker.contract.types.composed.workflow import Workflow
 from worker.contract.types.job import Generation
-from worker.contract.types.kinds import Img2Img, Upscale
+from worker.contract.types.kinds import Upscale
 from worker.errors import InternalError, InvalidInput, WorkerError, WorkerFault
 from worker.jobs.composed.plots import in_cell, plot_sheet_of
 from worker.jobs.job_acceptance import JobAcceptance
@@ -146,8 +147,12 @@ class Service:
         for number, plain in enumerate(plain_jobs):
             if plain.continues and parts[-1].error is not None:
                 continue
+            make = partial(make_pictures, plain.job, context.part(number, counts), self._services)
             try:
-                made = await make_pictures(plain.job, context.part(number, counts), self._services)
+                made = await context.interruption.unless_ended(make)
+                if made is None:
+                    break
+                context.interruption.has_pictures = True
                 part = PartResult(
                     plain.path, made if plain.cell is None else in_cell(made, plain.cell), cell=plain.cell
                 )
@@ -202,14 +207,14 @@ class Service:
 
 
 def _can_end_early(job: Job) -> bool:
-    """Return whether the pictures of a job's request are its answer, so that it may end with fewer of them."""
-    if not isinstance(job, Generation) or job.accept is not None or job.plot is not None:
-        return False
-    return not (isinstance(job, Img2Img) and job.tiles is not None)
+    """Return whether a job's pictures are its answer, so that it may end with fewer of them."""
+    return isinstance(job, Workflow) or (isinstance(job, Generation) and job.accept is None)
 
 
 def _described(job: Job, result: Generated, context: JobContext) -> dict[str, Any]:
     """Return the answer without its pictures."""
+    ended = context.interruption.is_ended and result.is_whole
+    early = [f"ended early by the client: {len(result.pictures)} pictures were made by then"] if ended else []
     return {
         "images": [],
         "pictures": [one.row(index) for index, one in enumerate(result.facts)],
@@ -218,7 +223,7 @@ def _described(job: Job, result: Generated, context: JobContext) -> dict[str, An
         "info": dict(result.info),
         "parameters": dict(result.parameters),
         "phase_ms": {},
-        "warnings": [*job.warnings, *result.warnings],
+        "warnings": [*early, *job.warnings, *result.warnings],
         "worker": context.worker,
         **({"parts": list(result.parts)} if result.parts else {}),
         **({"checks": list(result.checks)} if result.checks is not None else {}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from worker.common.interruption import Interruption
 from worker.contract.types.kinds import Img2Img
 from worker.jobs.composed.tile_redraw import redraw_start_picture
 from worker.jobs.kinds.upscaling import upscale
@@ -25,7 +27,8 @@ async def make_pictures(job: Generation, context: JobContext, services: JobServi
     """
     generation = services.generation
     if isinstance(job, Img2Img) and job.tiles is not None:
-        return await generation.check(await redraw_start_picture(job, context, services), context)
+        drawn = await redraw_start_picture(job, _whole_or_not_at_all(context), services)
+        return await generation.check(drawn, context)
     prepared = await generation.prepare(job, context)
     return await generation.check(await generation.generate(prepared, context), context)
 
@@ -36,8 +39,13 @@ async def make_larger(job: Upscale, context: JobContext, services: JobServices) 
     Raises:
         WorkerError: it can't be made.
     """
-    result = await upscale(job, context, services)
+    result = await upscale(job, _whole_or_not_at_all(context), services)
     if services.operator.gate is not None:
         result = await services.threads.run(apply_image_check, services.operator.gate, result)
         raise_if_all_refused(result)
     return result
+
+
+def _whole_or_not_at_all(context: JobContext) -> JobContext:
+    """Return the context for a picture of several requests: one of them that ends early is no picture."""
+    return replace(context, interruption=Interruption())

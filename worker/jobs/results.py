@@ -87,6 +87,7 @@ def _followed(results: Sequence[Generated]) -> Generated:
         info={**results[0].info, **merged},
         checks=_checks(("", result) for result in results),
         cached=results[0].cached if all(result.cached for result in results) else None,
+        is_whole=all(result.is_whole for result in results),
     )
 
 
@@ -145,6 +146,7 @@ def merge_results(parts: Sequence[PartResult]) -> Generated:
         extras=tuple(picture for result in results for picture in result.extras),
         parts=tuple(told),
         cached=None,
+        is_whole=all(result.is_whole for result in results),
         checks=_checks((part.path, part.result) for part in parts if part.result is not None),
     )
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.rig import pixels
-from tests.support.served import decoded, warnings_of
+from tests.support.served import base64_png, decoded, warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,3 +134,41 @@ def test_the_next_job_is_whole(served: Served, pool: ThreadPoolExecutor) -> None
     drawn.result(30)
     assert [pixels(image) for image in after.json()["images"]] == whole(served, steps=4)
     assert warnings_of(after) == []
+
+
+def drawing_the_second(
+    served: Served, pool: ThreadPoolExecutor, me: dict[str, Any], **fields: Any
+) -> Future[requests.Response]:
+    """An img2img job of this client's whose second picture is being drawn."""
+    slow = {"fault": "slow-step", "count": 2, "seconds": 0.1}
+    requests.post(f"{served.webui}/standin/faults", json=slow, timeout=10).raise_for_status()
+    start = {"init_images": [base64_png()], "denoising_strength": 1}
+    before = len(served.sent("img2img"))
+    drawn = pool.submit(served.post, "/sdapi/v1/img2img", {**LONG, "steps": 20, **start, **fields}, **me)
+    served.wait_until(lambda _: len(served.sent("img2img")) == before + 2, **me)
+    served.wait_until(lambda told: 2 < told["state"]["sampling_step"] < 15, **me)
+    return drawn
+
+
+def test_loops_end_early_with_the_pictures_of_those_that_were_made(served: Served, pool: ThreadPoolExecutor) -> None:
+    me = named("stops-loops")
+    drawn = drawing_the_second(served, pool, me, script_name="Loopback", script_args=[4, 1, "Linear", "None"])
+    served.post("/sdapi/v1/interrupt", **me)
+    answer = drawn.result(30)
+    assert answer.status_code == 200
+    assert len(answer.json()["images"]) == 2
+    assert any("ended early by the client" in warning for warning in warnings_of(answer))
+    served.wait_idle()
+
+
+def test_a_plot_ends_early_with_the_cells_that_were_made(served: Served, pool: ThreadPoolExecutor) -> None:
+    me = named("stops-a-plot")
+    axes = ["Seed", "7,8,9", "", "Nothing", "", "", "Nothing", "", ""]
+    rest = [True, False, False, False, False, False, False, 0]
+    drawn = drawing_the_second(served, pool, me, script_name="X/Y/Z plot", script_args=[*axes, *rest])
+    served.post("/sdapi/v1/interrupt", **me)
+    answer = drawn.result(30)
+    assert answer.status_code == 200
+    assert len(answer.json()["images"]) == 1 + 2, "the sheet, the first cell and the unfinished one"
+    assert any("ended early by the client" in warning for warning in warnings_of(answer))
+    served.wait_idle()

@@ -15,6 +15,7 @@ from worker.contract.answers import StreamedPiece
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker
     from tests.support.servers.s3 import Store
+    from worker.telemetry.progress import Progress
 
 SMALL: dict[str, Any] = {"prompt": "a cat", "steps": 2, "seed": 7}
 STAGES: list[dict[str, Any]] = [
@@ -266,3 +267,57 @@ def test_loopback_is_done_in_stages_as_the_webuis_script_does_it(worker: Worker)
 async def run(worker: Worker, name: str, fields: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = await worker.host.run({"id": name, "input": fields}, on_progress=lambda _: None)
     return answer
+
+
+SLOW_MID = [STAGES[0], {**STAGES[1], "denoising_strength": 1, "steps": 9}, STAGES[2]]
+
+
+def ended_in_mid(worker: Worker, name: str, **fields: Any) -> dict[str, Any]:
+    """The answer to a workflow that its client ends while its second stage is being made."""
+    worker.fault("slow-step", count=2, seconds=0.3)
+
+    async def story() -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+
+        def tell(progress: Progress) -> None:
+            if progress.steps == 9:
+                loop.call_soon_threadsafe(worker.host.interrupt, name, "interrupt")
+
+        whole = {"id": name, "input": job(stages=SLOW_MID, **fields)}
+        return dict(await worker.host.run(whole, on_progress=tell))
+
+    return asyncio.run(story())
+
+
+def test_a_workflow_that_its_client_ends_answers_with_the_stage_that_ran(worker: Worker) -> None:
+    answer = ended_in_mid(worker, "ends")
+    assert asked(worker) == ["txt2img", "img2img"]
+    assert answer["applied"]["size"] == {"width": 128, "height": 192}
+    assert answer["seeds"] == [1007]
+    assert [stage.get("skipped", False) for stage in answer["stages"]] == [False, False, True]
+    assert "ended early by the client" in answer["warnings"][0]
+    again = worker.run_job({"id": "more", "input": {"type": "continue", "job": "ends", "output": {"delivery": "s3"}}})
+    assert again["error_code"] == "invalid_input", "nobody goes on with an unfinished picture"
+
+
+def test_a_workflow_that_is_ended_between_two_stages_answers_with_the_one_before(worker: Worker) -> None:
+    async def story() -> dict[str, Any]:
+        async def on_piece(_: dict[str, Any]) -> None:
+            assert worker.host.interrupt("between", "interrupt")
+
+        whole = {"id": "between", "input": job(stream=True, n_iter=2, output={"intermediates": ["base"]})}
+        return dict(await worker.host.run(whole, on_progress=lambda _: None, on_piece=on_piece))
+
+    answer = asyncio.run(story())
+    assert asked(worker) == ["txt2img"]
+    assert answer["seeds"] == [7, 8]
+    assert [stage.get("skipped", False) for stage in answer["stages"]] == [False, True, True]
+    assert answer["warnings"][0] == "ended early by the client: base is the last stage that was run"
+
+
+def test_an_unfinished_picture_is_not_kept_for_a_repeat(worker: Worker) -> None:
+    ended_in_mid(worker, "kept", seed=70)
+    worker.reset()
+    whole = workflow(worker, "other", stages=SLOW_MID, seed=70)
+    repeated = workflow(worker, "kept", stages=SLOW_MID, seed=70, output={"intermediates": ["mid"]})
+    assert pixels(repeated["images"][0]) == pixels(whole["images"][0])

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from worker.common.interruption import Interruption, Interruptions
+from worker.errors import InvalidInput
 
 
 def test_a_wish_is_heard_only_while_something_is_made() -> None:
@@ -30,3 +33,83 @@ def test_wishes_reach_the_job_of_that_id_while_it_lasts() -> None:
         assert not jobs.ask("a", "interrupt")
 
     asyncio.run(scenario())
+
+
+def test_a_job_that_has_pictures_ends_with_them_while_it_does_something_else() -> None:
+    async def story() -> tuple[bool, str | None, str | None]:
+        interruption, begun = Interruption(), asyncio.Event()
+
+        async def waiting() -> str:
+            begun.set()
+            await asyncio.Event().wait()
+            return "never"
+
+        interruption.has_pictures = True
+        running = asyncio.ensure_future(interruption.unless_ended(waiting))
+        await begun.wait()
+        return interruption.ask("interrupt"), await running, await interruption.unless_ended(waiting)
+
+    assert asyncio.run(story()) == (True, None, None)
+
+
+def test_a_job_without_pictures_that_generates_nothing_is_not_ended() -> None:
+    async def story() -> tuple[bool, str | None]:
+        interruption, begun, end = Interruption(), asyncio.Event(), asyncio.Event()
+
+        async def making() -> str:
+            begun.set()
+            await end.wait()
+            return "made"
+
+        running = asyncio.ensure_future(interruption.unless_ended(making))
+        await begun.wait()
+        heard = interruption.ask("interrupt")
+        end.set()
+        return heard, await running
+
+    assert asyncio.run(story()) == (False, "made")
+
+
+def test_a_skip_between_two_pictures_is_not_an_end() -> None:
+    interruption = Interruption()
+    interruption.has_pictures = True
+    assert not interruption.ask("skip")
+    assert not interruption.is_ended
+
+
+def test_a_cancelled_job_is_cancelled_whatever_it_has_made_and_not_before_its_work_has_ended() -> None:
+    async def story() -> list[str]:
+        interruption, begun, told = Interruption(), asyncio.Event(), list[str]()
+
+        async def making() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                told.append("the work has ended")
+
+        interruption.has_pictures = True
+        running = asyncio.ensure_future(interruption.unless_ended(making))
+        await begun.wait()
+        running.cancel()
+        try:
+            await running
+        except asyncio.CancelledError:
+            told.append("cancelled")
+        return told
+
+    assert asyncio.run(story()) == ["the work has ended", "cancelled"]
+
+
+def test_a_mistake_is_told_also_in_a_job_that_has_pictures() -> None:
+    async def failing() -> None:
+        raise InvalidInput.at("prompt", "is wrong")
+
+    async def story() -> None:
+        interruption = Interruption()
+        interruption.has_pictures = True
+        await interruption.unless_ended(failing)
+
+    with pytest.raises(InvalidInput):
+        asyncio.run(story())

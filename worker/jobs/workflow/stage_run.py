@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker.common.interruption import Interruption
 from worker.contract.types.composed.workflow import start_reference
 from worker.contract.types.job import LARGEST_SEED, Generation
 from worker.contract.types.kinds import Upscale
@@ -85,6 +86,9 @@ class StageRun:
     async def run(self, planned: Sequence[PlannedStage], given: Mapping[str, Sequence[StagePicture]]) -> None:
         """Run the stages; other jobs wait for the GPU meanwhile unless the operator lets them in between.
 
+        Where the client ends the job early, the stage that runs is the last one, or, if it has made nothing yet, the
+        one before.
+
         Args:
             planned: In order.
             given: Pictures that are there, by the stage that made them.
@@ -92,7 +96,7 @@ class StageRun:
         Raises:
             WorkerError: a stage failed; what was made before is in `done`.
         """
-        services = self.services
+        services, ending = self.services, self.context.interruption
         kept = await services.threads.run(KeptStages, services.kept, self.context.raw)
         made = {name: tuple(pictures) for name, pictures in given.items()}
         whole = sum(each.cost for each in planned) or 1.0
@@ -108,10 +112,12 @@ class StageRun:
                 sink = share_of(self.context.on_progress, spent / whole, (spent + each.cost) / whole)
                 context = replace(self.context, phases=phases, on_progress=sink, id=self._stage_id(each, planned))
                 try:
+                    result: StageResult | None
                     if each.source is not None and not made[each.source]:
                         result = self._nothing(each, context)
                     elif each.stage.name in judges:
-                        result = await self._judge(each, made, judges[each.stage.name], context, kept)
+                        judging = partial(self._judge, each, made, judges[each.stage.name], context, kept)
+                        result = await ending.unless_ended(judging)
                     else:
                         watching = [
                             judges[one.stage.name] for one in planned if one.panel and one.source == each.stage.name
@@ -122,9 +128,13 @@ class StageRun:
                     raise
                 finally:
                     self.context.phases.add(phases)
+                if result is None:
+                    break
                 self.done.append(result)
                 made[each.stage.name] = result.pictures
                 spent += each.cost
+                if ending.is_ended:
+                    break
 
     def _stage_id(self, each: PlannedStage, planned: Sequence[PlannedStage]) -> str:
         """Return the name of a stage's folder in a store: the job's own for the last stage's pictures."""
@@ -169,8 +179,9 @@ class StageRun:
         watching: Sequence[JudgeStage],
         *,
         is_last: bool,
-    ) -> StageResult:
-        stage, services = planned.stage, self.services
+    ) -> StageResult | None:
+        """Return the pictures of a stage, None where the client ended the job before it made any."""
+        stage, services, ending = planned.stage, self.services, context.interruption
         units = await self._units(planned, made, kept)
         counts = [1] * len(units)
         parts: list[PartResult] = []
@@ -183,10 +194,14 @@ class StageRun:
                     result = await services.threads.run(kept.find, stage.name, number)
                     if result is None:
                         inner = replace(context, on_progress=within(context.on_progress, number, counts))
-                        result = await self._made(unit, stage, inner, stream)
-                        services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
+                        result = await ending.unless_ended(partial(self._made, unit, stage, inner, stream))
+                        if result is None:
+                            break
+                        if result.is_whole:
+                            services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
                     else:
                         stream.add(PartResult(unit.path, result))
+                    ending.has_pictures = True
                     parts.append(PartResult(unit.path, result))
                     more = _on_their_way(await self._each_alone(unit, result), result, stage, first=len(pictures))
                     pictures += more
@@ -196,6 +211,8 @@ class StageRun:
             if stream.told:
                 error.details["streamed"] = stream.told
             raise
+        if units and not parts:
+            return None
         merged = merge_results(parts)
         if merged.checks and not merged.pictures:
             raise ImageRefused(f"the endpoint's image check refused every picture of stage {stage.name!r}")
@@ -259,7 +276,8 @@ class StageRun:
         if isinstance(job, Generation):
             if job.accept is not None:
                 make = partial(make_pictures, services=self.services)
-                result = await UntilAccepted(job, context, self.services, make, stream).run()
+                whole = replace(context, interruption=Interruption())  # what is judged is not made early
+                result = await UntilAccepted(job, whole, self.services, make, stream).run()
             else:
                 result = await make_pictures(job, context, self.services)
             return replace(result, facts=tuple(_of_stage(one, stage, unit) for one in result.facts))

@@ -46,6 +46,10 @@ async def run_workflow(job: Workflow, context: JobContext, services: JobServices
         error.details["stages_done"] = await _left_behind(run, context, services)
         raise
     answer = describe(job, run.done, context)
+    if run.done[-1].stage.name != planned[-1].stage.name:
+        answer["warnings"].insert(
+            0, f"ended early by the client: {run.done[-1].stage.name} is the last stage that was run"
+        )
     return await _delivered(answer, run, context, services)
 
 
@@ -116,7 +120,7 @@ async def _delivered(
         lost = sum(each.stream.lost for each in run.done)
         answer["warnings"] += [f"{lost} pieces could not be streamed"] if lost else []
     answer = await delivery.deliver(answer, last.result, job, context, last.stream.streamed)
-    if answer.get("keys"):
+    if answer.get("keys") and last.result.is_whole:  # nobody goes on with unfinished pictures
         record = record_of(job, last.stage.name, last.pictures, answer["keys"])
         await services.threads.run(_write, services, context, record)
     return answer
