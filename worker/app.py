@@ -28,16 +28,12 @@ from worker.webui.process.environment import disk_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from worker.assembly import Assembly
     from worker.common.interruption import Wish
     from worker.errors import WorkerError
-    from worker.jobs.cache.result_cache import ResultCache
-    from worker.jobs.picture_source import PictureSource
     from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
-    from worker.recovery.job_lifecycle import JobLifecycle
-    from worker.recovery.kept_results import KeptResults
     from worker.recovery.supervisor import Supervisor
-    from worker.service import Service
     from worker.serving.observability import Observability
     from worker.settings import Settings
     from worker.telemetry.progress import PieceSink, ProgressSink
@@ -68,11 +64,7 @@ class Worker:
         self._store: ModelStore | None = None
         self.staging: Staging | None = None
         self._default: str | None = None
-        self._jobs: JobLifecycle | None = None
-        self._pictures: PictureSource | None = None
-        self._kept_results: KeptResults | None = None
-        self._service: Service | None = None
-        self._cache: ResultCache | None = None
+        self._parts: Assembly | None = None
         self._operating: Observability | None = None
 
     def spawn(self) -> None:
@@ -139,7 +131,7 @@ class Worker:
         for module in NEEDED_TO_WAIT:  # before the other thread imports: see `run_in_background`
             importlib.import_module(module)
 
-        def prepare() -> Service:
+        def prepare() -> Assembly:
             for module in meanwhile:
                 importlib.import_module(module)
             return self._assemble()
@@ -148,115 +140,38 @@ class Worker:
 
         preparing = run_in_background(prepare)
         self.supervisor.wait_ready()
-        self._service = preparing.result()
-        from worker.recovery.job_lifecycle import JobLifecycle  # noqa: PLC0415 - after the WebUI was spawned
+        self._parts = preparing.result()
 
-        if self._kept_results is None:
-            raise AssertionError("assembled above")
-        self._jobs = JobLifecycle(self._service.run, self._kept_results, grace_s=self.settings.stop_grace_s)
-
-    def _assemble(self) -> Service:
-        # All of it is imported while the WebUI boots.
-        from random import SystemRandom  # noqa: PLC0415 - see above
-
-        from worker.contract.base.limits import Limits  # noqa: PLC0415 - see above
-        from worker.delivery.deliver import Delivery  # noqa: PLC0415 - see above
-        from worker.jobs.cache.cache_storage import cache_storage  # noqa: PLC0415 - see above
-        from worker.jobs.cache.result_cache import ResultCache  # noqa: PLC0415 - see above
-        from worker.jobs.cache.result_leases import ResultLeases  # noqa: PLC0415 - see above
-        from worker.jobs.cache.settled_request import RequestDigest  # noqa: PLC0415 - see above
-        from worker.jobs.generation import ImageGeneration  # noqa: PLC0415 - see above
-        from worker.jobs.inputs import InputLoader  # noqa: PLC0415 - see above
-        from worker.jobs.job_context import JobThreads  # noqa: PLC0415 - see above
-        from worker.jobs.job_services import JobServices  # noqa: PLC0415 - see above
-        from worker.jobs.model_files import ModelFiles  # noqa: PLC0415 - see above
-        from worker.jobs.operator_config import load_operator_config  # noqa: PLC0415 - see above
-        from worker.jobs.picture_source import PictureSource  # noqa: PLC0415 - see above
-        from worker.jobs.prepare.model_preparation import ModelPreparation  # noqa: PLC0415 - see above
-        from worker.jobs.result_delivery import ResultDelivery  # noqa: PLC0415 - see above
-        from worker.judges.judge_catalog import JudgeCatalog  # noqa: PLC0415 - see above
-        from worker.net.addresses import AllowList  # noqa: PLC0415 - see above
-        from worker.net.guard import Guard  # noqa: PLC0415 - see above
-        from worker.recovery.kept_results import KeptResults  # noqa: PLC0415 - see above
-        from worker.recovery.retry import Executor  # noqa: PLC0415 - see above
-        from worker.service import Service  # noqa: PLC0415 - see above
-        from worker.storage.target import from_settings, key_template  # noqa: PLC0415 - see above
+    def _assemble(self) -> Assembly:
+        from worker.assembly import assemble  # noqa: PLC0415 - imported while the WebUI boots
 
         if self._operating is None:
             raise AssertionError("spawn comes first")
-        settings, store, threads = self.settings, self._models(), JobThreads()
+        store = self._models()
         store.availability.note()
         if self._default is not None:  # for this worker's whole life: every restart of the WebUI loads it
             store.marks.hold([f"checkpoint/{self._default}"])
-        guard, target = Guard(AllowList.of(settings.allowed_hosts)), from_settings(settings)
-        delivery = Delivery(
-            guard,
-            store=target,
-            wish=settings.delivery,
-            limit=settings.max_output_bytes,
-            template=key_template(settings),
-        )
-        delivery.warm()
-        source = self._pictures = PictureSource(guard, delivery.clients, store=target, fetch_s=settings.fetch_timeout_s)
-        inputs = InputLoader(source, threads, max_pixels=settings.max_input_pixels)
-        operator = load_operator_config(settings)
-        executor = Executor(self.backend, self.supervisor, settings)
-        self._kept_results = KeptResults(settings.results_root, settings.result_retention_s)
-        cache = self._cache = ResultCache(
-            cache_storage(settings, delivery.clients),
-            ResultLeases(settings.result_cache_root / "leases", threads, live_s=settings.model_lease_s),
-            executor.gpu,
-            threads,
-            age_s=settings.result_cache_age_s,
-            most_bytes=settings.result_cache_bytes,
-        )
-        digest = RequestDigest(settings, self.backend, store)
-        generation = ImageGeneration(
-            settings,
-            backend=self.backend,
-            executor=executor,
-            store=store,
-            inputs=inputs,
-            operator=operator,
-            models=ModelPreparation(self.backend, store, threads),
-            files=ModelFiles(store, threads, ahead=settings.model_readahead, staging=self.staging),
-            cache=cache,
-            digest=digest,
-            threads=threads,
-        )
-        services = JobServices(
+        return assemble(
+            self.settings,
             backend=self.backend,
             supervisor=self.supervisor,
-            executor=executor,
             store=store,
-            generation=generation,
-            inputs=inputs,
-            delivery=ResultDelivery(delivery, self._kept_results, threads),
-            operator=operator,
-            judges=JudgeCatalog(settings),
-            threads=threads,
-            limits=Limits(max_pixels=settings.batch_pixels, max_images=settings.max_images),
-            unknown_fields=settings.unknown_fields,
-            random=SystemRandom(),
-            cache=cache,
-            digest=digest,
-            kept=self._kept_results,
-            shares_gpu=settings.workflow_shares_gpu,
+            staging=self.staging,
+            watch=self._operating.watch,
         )
-        return Service(settings, services, self._operating.watch)
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
         """Return the answer to one job; see `Service.run` and `JobLifecycle`."""
-        if self._jobs is None:
+        if self._parts is None:
             raise AssertionError("wait_ready comes first")
         loop = asyncio.get_running_loop()
         if loop.time is not running:
             running.adopt(loop)
-        return await self._jobs.run(job, on_progress=on_progress, on_piece=on_piece)
+        return await self._parts.jobs.run(job, on_progress=on_progress, on_piece=on_piece)
 
     def interrupt(self, job_id: str, wish: Wish) -> bool:
         """Have a job's pictures end early; see `Service.interrupt`. In the jobs' loop."""
-        return self._service is not None and self._service.interrupt(job_id, wish)
+        return self._parts is not None and self._parts.service.interrupt(job_id, wish)
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""
@@ -268,10 +183,9 @@ class Worker:
 
     def close(self) -> None:
         """End the WebUI and whatever it started, and what is on its way for jobs that are over."""
-        if self._pictures is not None:
-            self._pictures.abort()
-        if self._jobs is not None:
-            self._jobs.close()
+        if self._parts is not None:
+            self._parts.pictures.abort()
+            self._parts.jobs.close()
         if self._supervisor is not None:
             self._supervisor.close()
         elif self._backend is not None:
@@ -300,8 +214,8 @@ class Worker:
     def drain(self) -> None:
         """Take note that no more jobs come, and give those that run their grace. Call it from any thread."""
         self.supervisor.drain()
-        if self._jobs is not None:
-            self._jobs.stop()
+        if self._parts is not None:
+            self._parts.jobs.stop()
 
     def health(self) -> dict[str, Any]:
         """Return the worker's state and what was wrong last; see `Supervisor.health`."""
@@ -309,11 +223,12 @@ class Worker:
 
     def gpu_line(self) -> tuple[int, float]:
         """Return how many jobs wait for the GPU, and the seconds for which it was somebody's."""
-        return (self._service.gpu.waiting, self._service.gpu.busy_s) if self._service is not None else (0, 0.0)
+        gpu = self._parts.service.gpu if self._parts is not None else None
+        return (gpu.waiting, gpu.busy_s) if gpu is not None else (0, 0.0)
 
     def webui_memory(self) -> dict[str, int]:
         """Return ``{ram_bytes, vram_bytes}`` of the WebUI as last measured, what is known of it."""
-        return self._service.memory if self._service is not None else {}
+        return self._parts.service.memory if self._parts is not None else {}
 
     def volume(self) -> dict[str, tuple[int, int]]:
         """Return files and bytes of models on the volume, by kind."""
@@ -330,7 +245,7 @@ class Worker:
 
     def cache(self) -> tuple[int, int, int, float]:
         """Return how often results came from the cache, were made, were shared, and the seconds that were saved."""
-        figures = self._cache.figures if self._cache is not None else None
+        figures = self._parts.cache.figures if self._parts is not None else None
         return (
             (figures.hits, figures.misses, figures.shared, figures.saved_s) if figures is not None else (0, 0, 0, 0.0)
         )

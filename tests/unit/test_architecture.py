@@ -23,7 +23,7 @@ LAYERS = [
     {"jobs"},
     {"serving"},
     {"service", "client", "bridge", "plan", "doctor"},
-    {"default_checkpoint", "app", "runpod_adapter", "gallery"},
+    {"default_checkpoint", "app", "assembly", "runpod_adapter", "gallery"},
     {"cli", "__main__"},
 ]
 """From the ground up; a part may import from its own layer and those below, types included."""
@@ -187,7 +187,7 @@ def test_the_worker_needs_no_tool_that_writes_the_docs() -> None:
 
 
 def test_nobody_imports_the_service_but_those_who_serve() -> None:
-    allowed = {"handler.py", "worker/app.py", "worker/runpod_adapter.py", "worker/service.py"}
+    allowed = {"handler.py", "worker/assembly.py", "worker/runpod_adapter.py", "worker/service.py"}
     for path in modules():
         name = path.relative_to(ROOT).as_posix()
         if name not in allowed and not name.startswith("worker/cli/"):

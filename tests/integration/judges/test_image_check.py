@@ -208,7 +208,7 @@ def test_nothing_of_a_refused_picture_leaves_the_worker(strict: Worker, kept: Pa
     strict.reset()
     output = {"thumbnail": 32, "blurhash": True, "grid": True}
     answer, pieces = again(strict, RED, BLUE, GREEN, stream=True, live_previews=True, output=output)
-    strict.host._jobs.close()  # type: ignore[union-attr]
+    strict.host._parts.jobs.close()  # type: ignore[union-attr]
     assert [piece["index"] for piece in pieces] == [0, 1]
     assert [piece["image"] for piece in pieces] == answer["images"]
     assert not [told for told in strict.progress if told.preview]

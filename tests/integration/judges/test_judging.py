@@ -243,7 +243,7 @@ def test_judging_leaves_the_gpu_busy(tmp_path_factory: pytest.TempPathFactory) -
         face = {"references": [b64(noise(12, 12).resize((256, 256)))], "threshold": 1}
         job = {"steps": 20, "width": 256, "height": 256}
         worker.run(**job, accept={"count": 1, "at_most": 1, "face": face, "quality": {}})
-        gpu = host._service.gpu  # type: ignore[union-attr]
+        gpu = host._parts.service.gpu  # type: ignore[union-attr]
         busy, began = gpu.busy_s, time.monotonic()
         answer = worker.run(**job, accept={"count": 16, "at_most": 20, "face": face, "quality": {}})
         share = (gpu.busy_s - busy) / (time.monotonic() - began)
