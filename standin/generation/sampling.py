@@ -125,6 +125,8 @@ class Sampling:
             extras["variation"] = f"{p.all_subseeds[index]}*{p.value('subseed_strength')}"
         if any(lora.version for lora in p.loras):
             extras["versions"] = str([lora.version for lora in p.loras])
+        if any(versions := [webui.embeddings.version(name) for name in embeddings]):
+            extras["embeddings"] = str(versions)
         if p.tiling:
             extras["tiling"] = "True"
         if p.restore_faces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ MATRIX = 2
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One file: its name in prompts, numbers per vector, number of vectors."""
+    """One file: its name in prompts, numbers per vector, number of vectors, and the digest of its bytes as read."""
 
     name: str
     shape: int
     vectors: int
+    digest: str = ""
 
     def listed(self) -> dict[str, Any]:
         """The entry of `GET /sdapi/v1/embeddings`."""
@@ -45,6 +47,7 @@ class Embeddings:
         self._folder = Path(folder)
         self.loaded: dict[str, Embedding] = {}
         self.skipped: dict[str, Embedding] = {}
+        self._versions: dict[str, list[str]] = {}
 
     def refresh(self, weights: Weights) -> None:
         """Reads the folder for a model; files that cannot be read are left out."""
@@ -59,6 +62,13 @@ class Embeddings:
             "skipped": {name: embedding.listed() for name, embedding in sorted(self.skipped.items())},
         }
 
+    def version(self, name: str) -> int:
+        """Counts the files that have had this name, as they were read."""
+        digest, known = self.loaded[name].digest, self._versions.setdefault(name, [])
+        if digest not in known:
+            known.append(digest)
+        return known.index(digest)
+
     def used(self, *texts: str) -> tuple[str, ...]:
         """The usable embeddings whose names appear in these prompts."""
         return tuple(name for name in sorted(self.loaded) if any(_mentions(text, name) for text in texts))
@@ -69,15 +79,16 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _read(path: Path) -> Embedding | None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix != ".safetensors":
-        return Embedding(path.stem, SD1_WIDTH, 1)
+        return Embedding(path.stem, SD1_WIDTH, 1, digest)
     try:
         shapes = read_header(path).shapes
     except WebUIError:
         return None
     if "clip_g" in shapes and "clip_l" in shapes:
-        return Embedding(path.stem, shapes["clip_g"][-1] + shapes["clip_l"][-1], shapes["clip_g"][0])
+        return Embedding(path.stem, shapes["clip_g"][-1] + shapes["clip_l"][-1], shapes["clip_g"][0], digest)
     shape = next(iter(shapes.values()), ())
     if not shape:
         return None
-    return Embedding(path.stem, shape[-1], shape[0] if len(shape) >= MATRIX else 1)
+    return Embedding(path.stem, shape[-1], shape[0] if len(shape) >= MATRIX else 1, digest)

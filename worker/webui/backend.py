@@ -100,7 +100,7 @@ class Backend:
     def _files(self) -> FilesRead:
         from worker.webui.execute.files_read import FilesRead  # noqa: PLC0415 - after the WebUI was spawned
 
-        return FilesRead()
+        return FilesRead(self.plan.embeddings, self.plan.controlnets)
 
     @cached_property
     def client(self) -> WebUIClient:
@@ -154,7 +154,7 @@ class Backend:
         """
         from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
 
-        self._files.forget()
+        self._files.start_anew(self.plan.checkpoint)
         self._reachable = bool(self._broken)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
         self._reachable = True  # whoever waits may go on waiting: models are loaded, and hangs are noticed

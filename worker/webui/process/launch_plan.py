@@ -69,6 +69,7 @@ class LaunchPlan:
         program: What to run; None: somebody else runs it (see `is_external`).
         options_file, options: Written before the program starts.
         checkpoint: The model file it has to load; None: whatever it has loaded.
+        embeddings, controlnets: The folders of these models, which it names without their places; None: unknown.
         needs_gpu: A GPU was promised, so a WebUI that finds none is of no use.
         log_prompts: Prompts may appear in the log.
         weights: Upscaler and face restoration weights on this machine; None: unknown.
@@ -87,6 +88,8 @@ class LaunchPlan:
     options: Mapping[str, Any] | None = None
     checkpoint: Path | None = None
     checkpoint_name: str | None = None
+    embeddings: Path | None = None
+    controlnets: Path | None = None
     weights: Weights | None = None
     needs_gpu: bool = False
     log_prompts: bool = True
@@ -176,6 +179,8 @@ def plan(
         "stall_timeout": settings.stall_timeout_s,
         "preview_every": settings.live_preview_every_s,
         "log_prompts": settings.log_prompts,
+        "embeddings": settings.folder("embedding"),
+        "controlnets": settings.folder("controlnet"),
     }
     if settings.webui_url is not None:
         return LaunchPlan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)

@@ -156,9 +156,9 @@ def made(body: dict[str, Any], post: Post) -> bytes:
     return _pixels(post(TXT2IMG, body)["images"][0])
 
 
-def tiny_body(title: str, tag: str = "", *, seed: int = 1) -> dict[str, Any]:
+def tiny_body(title: str, tag: str = "", *, seed: int = 1, hires: bool = False) -> dict[str, Any]:
     """Return the body of a txt2img request for a small picture of the checkpoint with this title."""
-    return {
+    body: dict[str, Any] = {
         "prompt": f"a photo of a house by the sea{tag}",
         "steps": 2,
         "width": 64,
@@ -167,6 +167,8 @@ def tiny_body(title: str, tag: str = "", *, seed: int = 1) -> dict[str, Any]:
         "sampler_name": "Euler",
         "override_settings": {"sd_model_checkpoint": title},
     }
+    second_pass = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.5}
+    return {**body, **second_pass} if hires else body
 
 
 def _upscaling(picture: str, upscaler: str) -> dict[str, Any]:

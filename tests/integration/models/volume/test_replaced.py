@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from tests.integration.conftest import Worker
 from tests.integration.webui.test_elsewhere import host_of
+from tests.support import models
+from tests.support.pictures import png
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
 from tests.support.webui_dir import running_host
@@ -27,7 +31,8 @@ def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Worker]:
             yield Worker(host)
         return
     with running_standin(tmp_path) as webui:
-        host = host_of(webui, tmp_path / "here", DEFAULT_CHECKPOINT="Deliberate_v6")
+        shared = {"DEFAULT_CHECKPOINT": "Deliberate_v6", "EMBEDDING_DIR": str(tmp_path / "models/embeddings")}
+        host = host_of(webui, tmp_path / "here", **shared)
         host.spawn()
         host.wait_ready()
         yield Worker(host)
@@ -38,6 +43,83 @@ def _age(file: Path, hours: int) -> None:
     """Give a file a time of its own, as a replacement has."""
     moment = file.stat().st_mtime_ns + hours * HOUR_NS
     os.utime(file, ns=(moment, moment))
+
+
+def _replace(file: Path) -> None:
+    """Put another file in the place of one, without a word to anybody."""
+    content = file.read_bytes()
+    other = file.with_suffix(".new")
+    other.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    other.replace(file)
+    _age(file, 1)
+
+
+def _asked(worker: Worker) -> list[str]:
+    entries = requests.get(f"{worker.url}/standin/requests", timeout=10).json()
+    return [
+        name for entry in entries if (name := entry["path"].rpartition("/")[2]) in {"txt2img", "refresh-embeddings"}
+    ]
+
+
+@pytest.mark.parametrize("place", ["negative_prompt", "prompt"])
+def test_a_replaced_embedding_is_read_again(worker: Worker, tmp_path: Path, place: str) -> None:
+    job = {"prompt": "a cat", place: "a cat, goodemb"}
+    first, again = (worker.run(**job)["images"][0] for _ in range(2))
+    assert pixels(first) == pixels(again)
+    plain = worker.run()["images"][0]
+    _replace(tmp_path / "models/embeddings/goodemb.safetensors")
+    worker.reset()
+    assert pixels(worker.run()["images"][0]) == pixels(plain)
+    assert _asked(worker) == ["txt2img"], "a job without it is not held up"
+    other = worker.run(**job)["images"][0]
+    assert pixels(other) != pixels(first)
+    assert _asked(worker) == ["txt2img", "refresh-embeddings", "txt2img", "txt2img"], "a picture of other words between"
+    assert pixels(worker.run(**job)["images"][0]) == pixels(other)
+
+
+def test_an_embedding_that_was_replaced_before_its_first_use_is_read_again(tmp_path: Path) -> None:
+    with running_host(tmp_path) as host:
+        worker = Worker(host)
+        _replace(tmp_path / "models/embeddings/goodemb.safetensors")
+        worker.run(prompt="a cat, goodemb")
+        assert "refresh-embeddings" in _asked(worker)
+
+
+def test_prompts_that_are_kept_for_the_second_pass_are_made_anew_too(tmp_path: Path) -> None:
+    hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}
+    with running_host(tmp_path) as host:
+        worker = Worker(host)
+        worker.run(loras=["add_detail"], **hires)
+        _replace(tmp_path / "models/loras/add_detail.safetensors")
+        worker.reset()
+        worker.run(loras=["add_detail"], **hires)
+        assert [body.get("enable_hr") for body in worker.sent()] == [True, True]
+
+
+def test_other_models_of_a_request_that_were_replaced_are_loaded_by_a_new_process(tmp_path: Path) -> None:
+    control, extension = tmp_path / "control", tmp_path / "webui/extensions/sd-webui-controlnet"
+    extension.mkdir(parents=True)
+    models.checkpoint(control / "control_v11p_sd15_canny.safetensors")
+    settings = {"STANDIN_EXTENSIONS": "controlnet", "CONTROLNET_DIR": str(control), "RESTARTS": "9"}
+    settings["WEBUI_ARGS"] = f"--data-dir {tmp_path / 'webui'}"
+    other = tmp_path / "models/checkpoints/Other_v1.safetensors"
+    unit = {"image": base64.b64encode(png()).decode(), "module": "canny", "model": "control_v11p_sd15_canny"}
+    hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}
+    jobs: list[tuple[Path, dict[str, Any]]] = [
+        (other, {"refiner_checkpoint": "Other_v1", "refiner_switch_at": 0.5}),
+        (other, {**hires, "hr_checkpoint_name": "Other_v1"}),
+        (control / "control_v11p_sd15_canny.safetensors", {"controlnet": [unit]}),
+    ]
+    with running_host(tmp_path, settings) as host:
+        worker = Worker(host)
+        for file, job in jobs:
+            first, pid = worker.run(**job), host.backend.pid
+            assert "images" in first, first
+            assert "images" in worker.run(**job)
+            assert host.backend.pid == pid
+            _age(file, 1)
+            assert worker.run(**job)["images"] == first["images"]
+            assert host.backend.pid != pid, f"{job} goes on with the old file"
 
 
 def test_a_replaced_lora_is_read_again(worker: Worker, tmp_path: Path) -> None:
