@@ -218,6 +218,15 @@ def test_a_stage_with_seeds_of_its_own_has_them_in_the_place_of_the_pictures(wor
     assert answer["seeds"] == [2**53 - 1]
 
 
+def test_a_stage_behind_one_that_is_too_large_is_not_planned_with_its_picture(worker: Worker) -> None:
+    stages = [{"type": "upscale", "upscaler": "Lanczos", "scale": scale} for scale in (8, 2, 6, 8, 8)]
+    answer = workflow(worker, "huge", stages=[STAGES[0], *stages])
+    found = [(problem["path"], problem["message"]) for problem in answer["details"]["problems"]]
+    told = "makes a picture of {}; at most 8192 pixels a side are allowed"
+    sizes = ["6144x9216", "8192x12288", "8192x12288"]
+    assert found == [(f"stages[{number + 3}].scale", told.format(size)) for number, size in enumerate(sizes)]
+
+
 def test_a_cancel_ends_the_stage_that_runs(worker: Worker) -> None:
     stages = [{**STAGES[0], "steps": 1}, {**STAGES[1], "steps": 150}, STAGES[2]]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NAME = re.compile(r"__([\w./*-]{1,100}?)__")
-_COUNT = re.compile(r"\s*(?:(\d{1,3})(?:-(\d{1,3}))?\$\$)(?:([^|{}$]{0,20})\$\$)?")
+_COUNT = re.compile(r"\s*(?:(\d{1,18})(?:-(\d{1,18}))?\$\$)(?:([^|{}$]{0,20})\$\$)?")
 _WEIGHT = re.compile(r"\s*(\d{1,4}(?:\.\d{1,4})?)::")
 _MOST_STEPS = 2000
 LONGEST = 20_000

@@ -109,6 +109,7 @@ async def plan_stages(
                 )
         except InvalidInput as error:
             problems += _of_stage(error, stage) if isinstance(stage.job, JudgeImages) else error.problems
+            size = start or size  # what it asks for may be too large even for a blank picture of the stage behind it
         size = dry.size or size
         pictures = starts * _each(stage)
         made[stage.name] = (size, pictures)

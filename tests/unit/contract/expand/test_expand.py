@@ -131,6 +131,8 @@ def test_braces_are_left_alone_when_wildcards_are_not_asked_for() -> None:
         ("{2$$a|b}", {"a, b", "b, a"}),
         ("{2$$ and $$a|b}", {"a and b", "b and a"}),
         ("{1-2$$a|b}", {"a", "b", "a, b", "b, a"}),
+        ("{1000$$a|b}", {"a, b", "b, a"}),
+        ("{2-999999999$$a|b}", {"a, b", "b, a"}),
         ("{0::a|1::b}", {"b"}),
         ("__nested__", {"a cat", "a dog", "a owl", "one", "two"}),
         ("{a}", {"a"}),
