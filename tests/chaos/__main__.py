@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.asks import CONTROL
 from tests.chaos.evidence import Evidence
-from tests.chaos.kinds import CONTROL
-from tests.chaos.plan import plan
-from tests.chaos.referee import Score, expected, references
+from tests.chaos.plan import part, plan
+from tests.chaos.referee import Expectations, Score
 from tests.chaos.world import WORKERS, World
 from tests.support import models
 from tests.support.standin import running_standin
@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        jobs = plan(seed, options.jobs, faults=options.faults)[options.first :]
-        if options.last is not None:
-            jobs = jobs[: max(0, options.last + 1 - options.first)]
+        jobs = part(plan(seed, options.jobs, faults=options.faults), options.first, options.last)
         return run(seed, jobs, options.patience, Path(folder))
 
 
@@ -66,12 +64,12 @@ def run(seed: int, jobs: Sequence[Job], patience: float, folder: Path) -> int:
     models.checkpoint(referee / "controlnet" / f"{CONTROL}.safetensors")
     with world, _referee(referee) as standin:
         world.wait_ready()
-        hashes = expected(standin, jobs)
+        expectations = Expectations(standin, jobs)
         ready = time.monotonic()
         _drive(world, jobs, patience)
         took = time.monotonic() - ready
         world.end()
-        score.judge(jobs, hashes, world.source)
+        score.judge(jobs, expectations, world.source)
         score.wrong += world.flaws
         score.look_for_torn(folder)
         if score.wrong or score.lost or score.duplicates or score.torn or world.orphans:
@@ -79,7 +77,8 @@ def run(seed: int, jobs: Sequence[Job], patience: float, folder: Path) -> int:
             world.write_down(place)
             evidence = Evidence(place, world.source, world.records)
             for job in score.suspects.values():
-                evidence.write(job, world.whole(job), references(standin, job))
+                answers = [event.data.get("output") or {} for event in world.source.events("done", job.id)]
+                evidence.write(job, world.whole(job), expectations.pictures(job, answers[-1] if answers else {}))
             _say(f"what happened is written down in {place}")
         orphans, started = world.orphans, world.started
         lost_s = _time_lost(world, jobs)
@@ -94,6 +93,7 @@ def run(seed: int, jobs: Sequence[Job], patience: float, folder: Path) -> int:
         "duplicates": len(score.duplicates),
         "orphans": len(orphans),
         "torn": len(score.torn),
+        "cached": score.cached,
         "peak_mb": round(world.peak_bytes / 1e6),
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -119,13 +119,19 @@ def _drive(world: World, jobs: Sequence[Job], patience: float) -> None:
         if len(still) < len(open_jobs):
             moved = time.monotonic()
         open_jobs = still
-        while waiting and len(open_jobs) < AT_ONCE:
-            job = waiting.pop(0)
+        while len(open_jobs) < AT_ONCE and (job := _next_of(waiting, open_jobs)) is not None:
+            waiting.remove(job)
             if job.fault is not None:
                 world.do(job.fault, job.worker, job)
             world.offer(job)
             open_jobs.append(job)
         time.sleep(0.05)  # what is watched are other processes' files and answers, which wake nobody here
+
+
+def _next_of(waiting: Sequence[Job], open_jobs: Sequence[Job]) -> Job | None:
+    """Return the first job that does not wait for another's end."""
+    still_open = {job.id for job in open_jobs}
+    return next((job for job in waiting if not (job.waits and job.after in still_open)), None)
 
 
 def _time_lost(world: World, jobs: Sequence[Job]) -> dict[str, float]:
@@ -164,7 +170,7 @@ def _report(
     for one in score.told:
         _say(f"  {one}")
     _say("faults, and how much longer than the median job the one took that each hit hardest (at most: they overlap):")
-    for name, count in sorted(Counter(job.fault_name for job in jobs if job.fault).items()):
+    for name, count in sorted(Counter(job.fault_name for job in jobs if job.fault_name).items()):
         _say(f"  {name:18} {count:3} x  {lost_s.get(name, 0.0):6.1f} s")
     for title, found in (
         ("wrong", score.wrong),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tests.chaos.referee import delivered
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import inspect
 
@@ -47,7 +48,7 @@ class Evidence:
         place.mkdir(parents=True, exist_ok=True)
         _dump(place / "job.json", whole)
         asks = [{"path": ask.path, "body": ask.body, "begins_with": str(ask.start or "")} for ask in job.asks]
-        _dump(place / "plan.json", {"kind": job.kind, "fault": job.fault, "worker": job.worker, "reference": asks})
+        _dump(place / "plan.json", {"kind": job.kind, "harm": job.harm, "worker": job.worker, "reference": asks})
         events = self._source.events(None, job.id)
         _dump(place / "requests.json", self._requests(job, [event.at for event in events]))
         lines = [f"{event.at:.3f} {event.kind} {_short(event.data)}" for event in events]
@@ -57,14 +58,14 @@ class Evidence:
         for number, event in enumerate(event for event in events if event.kind == "done"):
             output = event.data.get("output") or {}
             _dump(place / f"answer-{number}.json", _short(event.data))
-            for index, image in enumerate(output.get("images", ())):
+            for index, image in enumerate(delivered(output)):
                 lines += _picture(place, f"made-{number}-{index}", image)
         (place / "story.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _requests(self, job: Job, times: list[float]) -> list[dict[str, Any]]:
-        """Return the requests that name the job in their prompt, and those of its time that name nobody."""
+        """Return the requests whose prompt names the job, or the one it comes with, and those of its time without."""
         since_boot = time.time() - time.monotonic()
-        mine = re.compile(rf"{re.escape(job.id)}\b")
+        mine = re.compile(rf"({'|'.join(re.escape(name) for name in (job.id, job.after) if name)})\b")
         found = []
         for line in (line for file in sorted(self._records.glob("*.jsonl")) for line in file.read_text().splitlines()):
             entry = json.loads(line)

@@ -10,12 +10,16 @@ import struct
 import zlib
 from typing import Any
 
-from tests.chaos.kinds import DEPOT, HARMLESS
+from tests.chaos.asks import DEPOT, HARMLESS
 
 MOST_RESIDENT_BYTES = 900 * 2**20
 """Of a worker's own process at any time of a run."""
 
 _CAT = {**HARMLESS, "prompt": "a cat"}
+_STAGES = {**_CAT, "type": "workflow"}
+_AXES = {"x": "steps", "y": "width", "z": "seed"}
+_CIRCLE = [{"name": "a", "type": "img2img", "from": "b"}, {"name": "b", "type": "img2img", "from": "a"}]
+_FINAL = {"type": "upscale", "upscaler": "Lanczos", "scale": 2}
 
 
 def _bomb() -> str:
@@ -37,17 +41,30 @@ HOSTILE: tuple[dict[str, Any], ...] = (
     {**_CAT, "prompt": "<lora:add_detail:1>" * 200},
     {**_CAT, "checkpoint": "0"},
     {**_CAT, "prompt": "{" * 3000 + "a" + "}" * 3000, "wildcards": True},
+    {**_STAGES, "stages": [{"type": "txt2img"}, *[_FINAL] * 100_000]},
+    {**_STAGES, "stages": _CIRCLE},
+    {**_CAT, "accept": {"count": 10**9, "at_most": 10**9, "quality": {"least": 1}}},
+    {**_CAT, "plot": {axis: {"field": name, "values": list(range(1, 100))} for axis, name in _AXES.items()}},
+    {**_CAT, "pool": {"from": ["a", "b"], "count": [0, 10**9]}},
+    {**_CAT, "init_images": [""], "script_name": "Loopback", "script_args": [10**9, 0.5, "Linear", "None"]},
     # memory
     {**_CAT, "init_images": [_bomb()], "type": "img2img"},
     {**_CAT, "prompt": [[] for _ in range(200_000)]},
     {**_CAT, "loras": [{"name": "add_detail"}] * 10_000},
     {**_CAT, "n_iter": 10**9},
+    {**_CAT, "pool": {"from": ["x" * 1000] * 10_000 + ["y"], "count": 50}},
+    {"type": "judge", "images": [_bomb()], "quality": {}},
+    {**_STAGES, "stages": [{"type": "txt2img"}, *[{**_FINAL, "scale": 8}] * 10]},
     # inside
     {**_CAT, "loras": ["http://127.0.0.1:9/x.safetensors"]},
     {**_CAT, "loras": ["http://[::ffff:169.254.169.254]/latest/x.safetensors"]},
     {**_CAT, "loras": ["../../../etc/passwd"]},
     {**_CAT, "checkpoint": "file:///etc/passwd"},
     {**_CAT, "loras": ["s3://somebody-elses/x.safetensors"]},
+    {"type": "continue", "keys": ["../../../etc/passwd.png"], "stages": [_FINAL]},
+    {"type": "continue", "job": "../../somebody-elses", "stages": [_FINAL]},
+    {"type": "judge", "images": ["key:../secret.png"], "quality": {}},
+    {**_CAT, "accept": {"face": {"references": "../../etc/passwd"}}},
     # past a check
     {**_CAT, "prompt": "a cat <lora:add_detail:1e30>"},
     {**_CAT, "loras": [f"{DEPOT}/nobody.safetensors?fileId=1"]},

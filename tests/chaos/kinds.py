@@ -6,60 +6,27 @@ Both are written side by side by hand: what the worker makes of a job has no par
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.asks import (
+    CONTROL,
+    CONTROL_TITLE,
+    DEPOT,
+    FETCHED,
+    HARMLESS,
+    LORAS,
+    MODELS,
+    Ask,
+    Fields,
+    Written,
+    webui,
+)
+from tests.chaos.studio_kinds import STUDIO_KINDS, picture_of
 from tests.support import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-
-MODELS = ("Deliberate_v6", "Other_v1")
-LORAS = ("add_detail", "style_two")
-FETCHED = tuple(f"from_afar_{number}" for number in range(5))
-"""LoRAs that no worker has at first; jobs bring the address."""
-DEPOT = "http://depot"
-"""Stands for the address of the server that has them, which is known when it runs."""
-CONTROL = "control_v11p_sd15_canny"
-CONTROL_TITLE = f"{CONTROL} [e3b0c442]"
-"""As the WebUI lists it, with a hash of a part that this file is too small to have."""
-HARMLESS = {"steps": 6, "width": 64, "height": 64}
-
-Fields = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request to a WebUI.
-
-    Attributes:
-        path: Below ``/sdapi/v1/``.
-        body: JSON.
-        first, count: Which of the answer's pictures are the job's; after them come maps, before them grids.
-        start: The request whose first picture this one begins with.
-    """
-
-    path: str
-    body: Fields
-    first: int = 0
-    count: int = 1
-    start: Ask | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A job's input, and what makes its pictures, in order."""
-
-    input: Fields
-    asks: tuple[Ask, ...]
-
-
-def webui(base: Fields, **more: Any) -> Fields:
-    """Return the WebUI's own fields for a job without anything special."""
-    body = {name: value for name, value in base.items() if name != "checkpoint"}
-    overrides = {"sd_model_checkpoint": base["checkpoint"], "CLIP_stop_at_last_layers": 1}
-    return {**body, "override_settings": overrides, **more}
 
 
 def _plain(_: Random, base: Fields) -> Written:
@@ -128,7 +95,7 @@ def _prompts(random: Random, base: Fields) -> Written:
 
 
 def _controlled(random: Random, base: Fields) -> Written:
-    unit = {"module": "canny", "model": CONTROL, "image": _picture(random), "weight": 0.8}
+    unit = {"module": "canny", "model": CONTROL, "image": picture_of(random), "weight": 0.8}
     scripts = {"controlnet": {"args": [{**unit, "model": CONTROL_TITLE, "enabled": True}]}}
     return Written({**base, "controlnet": [unit]}, (Ask("txt2img", webui(base, alwayson_scripts=scripts)),))
 
@@ -141,18 +108,18 @@ def _plot(_: Random, base: Fields) -> Written:
 
 
 def _tiled(random: Random, base: Fields) -> Written:
-    picture, tiles = _picture(random), {"size": 64, "overlap": 16, "denoising_strength": 0.5}
+    picture, tiles = picture_of(random), {"size": 64, "overlap": 16, "denoising_strength": 0.5}
     body = webui(base, init_images=[picture], denoising_strength=0.5)
     return Written({**base, "init_images": [picture], "tiles": tiles}, (Ask("img2img", body),))
 
 
 def _from_picture(random: Random, base: Fields) -> Written:
-    more = {"init_images": [_picture(random)], "denoising_strength": 0.6}
+    more = {"init_images": [picture_of(random)], "denoising_strength": 0.6}
     return Written({**base, **more}, (Ask("img2img", webui(base, **more)),))
 
 
 def _from_pictures(random: Random, base: Fields) -> Written:
-    starts = [_picture(random), _picture(random)]
+    starts = [picture_of(random), picture_of(random)]
     asks = (
         Ask("img2img", webui(base, init_images=[start], denoising_strength=0.5, seed=base["seed"] + number))
         for number, start in enumerate(starts)
@@ -161,30 +128,15 @@ def _from_pictures(random: Random, base: Fields) -> Written:
 
 
 def _inpainted(random: Random, base: Fields) -> Written:
-    more = {"init_images": [_picture(random)], "mask": _mask(random), "mask_blur": 2, "inpainting_fill": 1}
+    more = {"init_images": [picture_of(random)], "mask": _mask(random), "mask_blur": 2, "inpainting_fill": 1}
     return Written({**base, **more}, (Ask("img2img", webui(base, **more)),))
 
 
 def _upscaled(random: Random, _: Fields) -> Written:
-    picture, scale = _picture(random), random.choice((2, 3))
+    picture, scale = picture_of(random), random.choice((2, 3))
     body = {"image": picture, "upscaler_1": "Lanczos", "upscaling_resize": scale}
     asked = {"type": "upscale", "image": picture, "upscaler": "Lanczos", "scale": scale}
     return Written(asked, (Ask("extra-single-image", body),))
-
-
-def _workflow(random: Random, base: Fields) -> Written:
-    strength, scale = random.choice((0.3, 0.6)), random.choice((2, 3))
-    stages = [
-        {"name": "base", "type": "txt2img", "width": 64, "height": 64},
-        {"name": "mid", "type": "img2img", "denoising_strength": strength, "seed_offset": 1000},
-        {"name": "final", "type": "upscale", "upscaler": "Lanczos", "scale": scale},
-    ]
-    whole = {name: value for name, value in base.items() if name not in ("width", "height")}
-    first = Ask("txt2img", webui(base))
-    redrawn = webui(base, seed=base["seed"] + 1000, denoising_strength=strength)
-    second = Ask("img2img", redrawn, start=first)
-    last = Ask("extra-single-image", {"upscaler_1": "Lanczos", "upscaling_resize": scale}, start=second)
-    return Written({**whole, "type": "workflow", "stages": stages}, (last,))
 
 
 def _large(_: Random, base: Fields) -> Written:
@@ -200,7 +152,8 @@ def _lossless(_: Random, base: Fields) -> Written:
 
 KINDS: tuple[Callable[[Random, Fields], Written], ...] = (
     *(_plain, _batch, _many, _streamed, _lora, _fetched, _tags, _hires, _clip_skip, _refiner, _seeds, _prompts),
-    *(_controlled, _plot, _tiled, _from_picture, _from_pictures, _inpainted, _upscaled, _workflow, _large, _lossless),
+    *(_controlled, _plot, _tiled, _from_picture, _from_pictures, _inpainted, _upscaled, _large, _lossless),
+    *STUDIO_KINDS,
 )
 
 _DEEP: Any = "x"
@@ -223,10 +176,6 @@ INVALID: tuple[Fields, ...] = (
     {**HARMLESS, "prompt": "a cat", "width": 512, "height": 512, "batch_size": 4, "output": {"delivery": "base64"}},
 )
 """What deserves a typed error; the last makes pictures that fit into no answer."""
-
-
-def _picture(random: Random) -> str:
-    return base64.b64encode(pictures.png(64, 64, seed=random.randrange(10**6))).decode()
 
 
 def _mask(random: Random) -> str:

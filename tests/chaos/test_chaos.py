@@ -13,7 +13,8 @@ import pytest
 
 from tests.chaos.hostile import HOSTILE
 from tests.chaos.kinds import KINDS
-from tests.chaos.plan import WEBUI_FAULTS, WORLD_FAULTS, plan
+from tests.chaos.plan import STRIKES, WEBUI_FAULTS, WORLD_FAULTS, part, plan
+from tests.chaos.studio_kinds import STUDIO_KINDS
 from tests.support.jobsource import JobSource
 from tests.support.rig import Rig
 from tests.support.workerproc import ROOT
@@ -47,11 +48,22 @@ def chaos(*arguments: str, timeout: float) -> dict[str, int]:
 def test_a_seed_is_a_plan_and_a_long_plan_has_every_fault() -> None:
     assert plan(3, 300, faults=0.3) == plan(3, 300, faults=0.3)
     assert plan(3, 300, faults=0.3) != plan(4, 300, faults=0.3)
-    jobs = plan(3, 300, faults=0.3)
-    assert {job.fault_name for job in jobs} == {"", *WORLD_FAULTS, *(str(one["fault"]) for one in WEBUI_FAULTS)}
+    jobs = plan(3, 600, faults=0.3)
+    every = {"", *WORLD_FAULTS, *(str(one["fault"]) for one in WEBUI_FAULTS)}
+    assert {job.fault_name for job in jobs if job.strike is None} == every
     assert {job.kind for job in jobs} >= {kind.__name__.strip("_") for kind in KINDS}
+    struck = {(job.kind.removesuffix("_then"), job.strike) for job in jobs if job.strike}
+    assert struck == {(kind.__name__.strip("_"), strike) for kind in STUDIO_KINDS for strike in STRIKES}
     hostile = [job.input for job in plan(3, 1000, faults=0.3) if job.kind == "hostile" and not job.valid]
     assert all(one in hostile for one in HOSTILE)
+
+
+def test_a_part_of_a_plan_has_the_jobs_that_its_jobs_go_on_from() -> None:
+    jobs = plan(3, 300, faults=0.3)
+    number = next(number for number, job in enumerate(jobs) if job.kind == "continued_then")
+    assert part(jobs, number, number) == [jobs[number - 1], jobs[number]]
+    assert jobs[number].input["job"] == jobs[number - 1].id
+    assert part(jobs, 0, None) == jobs
 
 
 def test_whatever_happens_no_picture_is_wrong_and_no_job_is_lost() -> None:

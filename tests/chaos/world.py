@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import psutil
 import requests
 
+from tests.chaos.asks import CONTROL, DEPOT, FETCHED
 from tests.chaos.depot import Depot
 from tests.chaos.doomed import DOOMS, DoomedStart
 from tests.chaos.hostile import MOST_RESIDENT_BYTES
-from tests.chaos.kinds import CONTROL, DEPOT, FETCHED
 from tests.chaos.plan import BROKEN_MODELS
 from tests.chaos.store import HopStore, hop_store
 from tests.support import disks, models
@@ -46,6 +46,7 @@ SETTINGS = {
     "BUCKET_LINK_CHECK": "always",
     "MODEL_LEASE_S": "2",
     "MODEL_FREE_BYTES": "0",
+    "RESULT_CACHE": "volume",
     "ALLOW_HOSTS": "127.0.0.1",
     "LOG_LEVEL": "info",
 }
@@ -76,6 +77,7 @@ class World:
         self._stack = contextlib.ExitStack()
         self._reoffered: set[tuple[str, float]] = set()
         self._later: list[threading.Timer] = []
+        self._to_strike: list[Job] = []
         self._depot = Depot(referees_loras, FETCHED)
         self.volume = folder / "volume"
         self._filling = self.volume / "filling"
@@ -108,6 +110,8 @@ class World:
 
     def offer(self, job: Job) -> None:
         self._jobs[job.id] = job
+        if job.strike is not None:
+            self._to_strike.append(job)
         self.source.offer(self.whole(job))
 
     def do(self, fault: Fault | str, worker: int, job: Job) -> None:
@@ -156,10 +160,15 @@ class World:
             "fill-volume": self._fill,
             "break-depot": lambda: self._depot.spoil("busy", 3),
             "cut-depot": lambda: self._depot.spoil("cut", 2),
+            "damage-cache": lambda: self._spoil_cache(_damaged),
+            "clear-cache": lambda: self._spoil_cache(lambda _: None),
         }
 
     def tick(self) -> None:
-        """Replace workers that ended; hand out again what they held, and what was refused."""
+        """Strike whom it is time for; replace workers that ended; hand out again what they held or was refused."""
+        for job in [job for job in self._to_strike if self._is_time_for(job)]:
+            self._to_strike.remove(job)
+            self._strike(job)
         for rig in [rig for rig in self.workers if not rig.worker.alive]:
             self.workers.remove(rig)
             self._bury(rig)
@@ -172,6 +181,17 @@ class World:
         for event in self.source.events("failed"):
             if event.data == "refuse" and event.job_id is not None:
                 self._again(event.job_id, event.at)
+
+    def _is_time_for(self, job: Job) -> bool:
+        taken = self.source.events("taken", job.id)
+        return bool(taken) and time.monotonic() >= taken[0].at + job.strike_s
+
+    def _strike(self, job: Job) -> None:
+        """Let happen to the worker that has a job what is to happen while it runs."""
+        pod = self.source.events("taken", job.id)[-1].data["pod"]
+        for number, rig in enumerate(self.workers):
+            if rig.environment["RUNPOD_POD_ID"] == pod and job.strike is not None:
+                self.do(job.strike, number, job)
 
     def measure(self) -> None:
         """Take note of the workers' memory."""
@@ -314,9 +334,22 @@ class World:
     def _checkpoint(self, name: str) -> Path:
         return self.volume / "models" / "checkpoints" / f"{name}.safetensors"
 
+    def _spoil_cache(self, spoilt: Callable[[bytes], bytes | None]) -> None:
+        """Write other bytes in the place of every result that the cache keeps, or remove it."""
+        for path in (self.volume / "result-cache").rglob("*.zip"):
+            with contextlib.suppress(OSError):  # a worker has removed it, or there is no room
+                found = spoilt(path.read_bytes())
+                path.unlink() if found is None else path.write_bytes(found)
+
     def _fill(self) -> None:
         """Leave not a byte on the volume for a while, where it is one of its own."""
         if not self._limited:
             return
         disks.fill(self._filling)
         self._soon(FULL_S, partial(self._filling.unlink, missing_ok=True))
+
+
+def _damaged(data: bytes) -> bytes:
+    """Return bytes with one in their middle changed; of every other file the second half is gone."""
+    middle = len(data) // 2
+    return data[:middle] if data[middle] % 2 else data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
