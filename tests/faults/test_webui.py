@@ -92,6 +92,17 @@ def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(
     assert_made_again(rig.answer(offered), right)
 
 
+@pytest.mark.slow
+def test_stopped_while_it_upscales_it_is_killed_and_the_picture_made_by_the_next_one(rig: Rig) -> None:
+    picture = rig.run()["images"][0]
+    upscale = {"type": "upscale", "image": picture, "upscaler": "Lanczos", "scale": 2}
+    right = rig.answer(rig.source.offer({"input": upscale}))["images"][0]
+    before = rig.webui()
+    before.suspend()
+    assert pixels(rig.answer(rig.source.offer({"input": upscale}))["images"][0]) == pixels(right)
+    assert rig.webui().pid != before.pid
+
+
 def test_out_of_memory_gives_the_same_pictures_in_smaller_batches_and_is_remembered(rig: Rig) -> None:
     alone = [pixels(rig.run(seed=seed)["images"][0]) for seed in range(42, 46)]
     rig.fault("oom", count=-1, pixels=2 * 64 * 64)

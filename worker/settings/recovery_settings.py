@@ -24,7 +24,8 @@ class DeadlineSettings(SettingsGroup):
         gt=0,
         le=3600,
         description=(
-            "Without progress before a generation counts as hung, for a batch of up to one megapixel; larger get more."
+            "Without progress before a generation counts as hung, for a batch of up to one megapixel; larger get more. "
+            "Likewise without any answer during an upscale or another call."
         ),
     )
 

@@ -249,9 +249,10 @@ class Backend:
         def work() -> Catalog:
             if self._view is not None:
                 self._view.sync()
+            post = self._poster(running() + self.plan.boot_timeout)
             for kind in refresh:
                 path = {"embeddings": "refresh-embeddings"}.get(kind, f"refresh-{kind}")
-                self.client.post(f"/sdapi/v1/{path}", {}, timeout=self.plan.boot_timeout)
+                post(f"/sdapi/v1/{path}", {})
             return self._learn()
 
         before = self._in_memory if self._process is not None else ""  # somebody else's has other clients
@@ -341,7 +342,8 @@ class Backend:
         return await shielded(self._thread(self.probe.idle_upscalers, names, poster))
 
     def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
-        return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - running()))
+        silence_s = self.plan.stall_timeout
+        return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - running()), silence_s=silence_s)
 
     async def interrupt(self) -> bool:
         """Interrupt whatever runs until nothing does; return False where it had to be abandoned."""

@@ -38,7 +38,8 @@ async def call_webui(backend: Backend, path: str, body: Mapping[str, Any], *, ti
         asyncio.CancelledError: as for the deadline.
     """
     loop = asyncio.get_running_loop()
-    sending = loop.run_in_executor(pool, partial(backend.client.post, path, body, timeout=None))
+    post = partial(backend.client.post, path, body, timeout=None, silence_s=backend.plan.stall_timeout)
+    sending = loop.run_in_executor(pool, post)
     sending.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where it is left behind
     try:
         await asyncio.wait({sending}, timeout=timeout)

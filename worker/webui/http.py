@@ -176,7 +176,13 @@ class WebUIClient:
         raise AssertionError("tenacity re-raises")
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float | None, watch: bool = True
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None,
+        watch: bool = True,
+        silence_s: float | None = None,
     ) -> Any:
         """Send `body` once and return the JSON that comes back.
 
@@ -186,6 +192,7 @@ class WebUIClient:
             timeout: Longest silence on this connection, in seconds; None: no limit, until somebody calls `abort`.
             watch: Ask meanwhile whether the WebUI answers at all, where there is a limit to its silence; not needed
                 by callers that look at its progress themselves.
+            silence_s: That limit where the client has none of its own: of a request that loads no checkpoint.
 
         Raises:
             WebUIUnreachable: no whole answer came; `details.sent` tells whether the request may have been acted on.
@@ -193,9 +200,10 @@ class WebUIClient:
             WebUIRejected: status 4xx.
         """
         send = partial(self._exchange, "POST", path, body, timeout)
-        if not watch or self._silence_s is None or (timeout is not None and timeout <= self._silence_s):
+        limit = silence_s if self._silence_s is None else self._silence_s
+        if not watch or limit is None or (timeout is not None and timeout <= limit):
             return send()
-        return while_answering(self, send, silence_s=self._silence_s)
+        return while_answering(self, send, silence_s=limit)
 
     def abort(self) -> None:
         """Break every connection off: threads that wait for an answer get WebUIUnreachable at once."""
