@@ -14,6 +14,7 @@ from worker.contract.rules.stage_fields import (
     BROUGHT,
     CONTINUED,
     IMG2IMG_UPSCALER,
+    OF_THE_FIRST,
     OF_THE_WHOLE,
     STAGE_KINDS,
     name_of,
@@ -46,6 +47,7 @@ def parse_workflow(
     limits: Limits | None = None,
     named: Mapping[str, Definition] | None = None,
     unknown: UnknownFields = "refuse",
+    recorded: bool = False,
 ) -> Workflow | Continue:
     """Return the workflow in `raw`, with its `plan` of typed stages.
 
@@ -54,22 +56,30 @@ def parse_workflow(
         limits: What each stage may ask for.
         named: The endpoint's workflows.
         unknown: What becomes of a stage's field with a value that nobody reads.
+        recorded: Of a continuation: its fields are also those of the workflow that made the pictures.
 
     Raises:
         InvalidInput: lists every mistake of every stage, each with its path as the client wrote it.
     """
-    return _Reader(raw, limits or Limits(), named or {}, unknown).read()
+    return _Reader(raw, limits or Limits(), named or {}, unknown, recorded=recorded).read()
 
 
 class _Reader:
     def __init__(
-        self, raw: Mapping[str, Any], limits: Limits, named: Mapping[str, Definition], unknown: UnknownFields
+        self,
+        raw: Mapping[str, Any],
+        limits: Limits,
+        named: Mapping[str, Definition],
+        unknown: UnknownFields,
+        *,
+        recorded: bool,
     ) -> None:
         self._limits = limits
         self._unknown = unknown
         self._problems: list[Problem] = []
         given = {("type" if name == "action" else name): value for name, value in raw.items() if value is not None}
         self._kind = Continue if word(given.get("type")) == "continue" else Workflow
+        self._own = frozenset() if recorded else frozenset(given)
         definition = self._definition(given.get("workflow"), named)
         self._given = {**{name: value for name, value in definition.items() if name != "stages"}, **given}
         self._by_name = isinstance(given.get("stages"), dict)
@@ -330,6 +340,16 @@ class _Reader:
             )
         elif job.keep is not None and job.job is None:
             self._problems.append(Problem("keep", "counts pictures of a job, so it needs job"))
+
+        if any(kind == "txt2img" for kind in self._kinds):
+            return  # that stage has made them
+        for name in sorted(self._own & (OF_THE_FIRST | {"seed"})):
+            message = "has no effect: the pictures are there, each with its size and its seed"
+            if name == "accept":
+                message = (
+                    'makes pictures, and these are there; put a stage of "type": "judge" before those that are left'
+                )
+            self._problems.append(Problem(name, message))
 
     def _check_names(self, job: Workflow | Continue) -> None:
         names = [stage.name for stage in self._stages]

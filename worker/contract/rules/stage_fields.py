@@ -17,7 +17,7 @@ _PLACING = frozenset({"name", "type", "from", "enabled", "seed_offset"})
 _PLACING_OF = {"judge": _PLACING | {"keep"}, "img2img": _PLACING | {"scale"}, "inpaint": _PLACING | {"scale"}}
 """Kind of stage → its fields that are none of its job, where it has others than `_PLACING`."""
 OF_THE_WHOLE = frozenset(Job.model_fields) - {"on_mismatch"} | {"stream"}
-_OF_THE_FIRST = frozenset(
+OF_THE_FIRST = frozenset(
     {"width", "height", "batch_size", "n_iter", "seeds", "prompts", "wildcards", "dynamic_prompts", "init_images"}
     | {"image", "mask", "outpaint", "pool", "accept"}
 )
@@ -55,7 +55,7 @@ def stage_job_fields(
     taken = {
         name: value
         for name, value in defaults.items()
-        if name in readable and (source is None or name not in _OF_THE_FIRST)
+        if name in readable and (source is None or name not in OF_THE_FIRST)
     }
     for name in own:
         for other in _INSTEAD_OF.get(name, ()):

@@ -148,7 +148,8 @@ def _with_stages(
             **job.definition,
             "stages": record.definition["stages"],
         }
-        read = parse_workflow(raw, limits=services.limits_of(context), named=services.operator.workflows)
+        limits, named = services.limits_of(context), services.operator.workflows
+        read = parse_workflow(raw, limits=limits, named=named, recorded=True)
         if not isinstance(read, Continue):
             raise AssertionError("its type says so")
         job, after = read, after or record.stage

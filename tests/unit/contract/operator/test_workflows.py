@@ -100,6 +100,25 @@ def test_a_first_stage_may_make_pictures_until_enough_are_accepted() -> None:
     assert (base.accept is not None, mid.accept) == (True, None)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("accept", {"count": 2, "quality": {}}), ("n_iter", 3), ("width", 512), ("seed", 4)]
+)
+def test_a_continuation_refuses_what_only_the_stage_that_made_its_pictures_could_do(field: str, value: object) -> None:
+    for stages in ({}, {"stages": [MID, FINAL]}):
+        with pytest.raises(InvalidInput) as refused:
+            accept({"type": "continue", "job": "night", field: value, **stages})
+        assert [problem.path for problem in refused.value.problems] == [field]
+    whole = {
+        "type": "continue",
+        "job": "night",
+        "after": "base",
+        "prompt": "a cat",
+        "stages": [BASE, MID],
+        field: value,
+    }
+    assert accept(whole).job.kind == "continue", "a workflow that is sent again as it was"
+
+
 def test_the_number_and_size_of_pictures_are_for_the_first_stage() -> None:
     job = read({**BASE, "height": None}, MID, n_iter=4, width=512, height=640)
     base, mid = (stage.job for stage in job.plan)
