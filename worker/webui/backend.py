@@ -251,8 +251,7 @@ class Backend:
                 self._view.sync()
             post = self._poster(running() + self.plan.boot_timeout)
             for kind in refresh:
-                path = {"embeddings": "refresh-embeddings"}.get(kind, f"refresh-{kind}")
-                post(f"/sdapi/v1/{path}", {})
+                post(f"/sdapi/v1/refresh-{kind}", {})
             return self._learn()
 
         before = self._in_memory if self._process is not None else ""  # somebody else's has other clients
