@@ -53,6 +53,10 @@ class Interruption:
         finally:
             self._wishes = None
 
+    def note_pictures(self) -> None:
+        """Note that what was being made is there, if unchecked: from now on the job ends with it."""
+        self.has_pictures, self._work = True, None
+
     async def unless_ended(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """Return what `make` makes next; None where the client ends the job with the pictures that it has.
 

@@ -154,6 +154,7 @@ class ImageGeneration:
             request = attempts.request
             try:
                 made = await attempts.generate(webui_progress(request, context.on_progress), context.interruption)
+                context.interruption.note_pictures()
                 with context.phases.phase("check"):
                     verified = await self._threads.run(
                         verify,

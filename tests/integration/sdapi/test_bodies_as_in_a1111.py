@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,8 +58,18 @@ def test_a_body_makes_the_picture_that_a1111_makes_of_it(door: Served, case: str
     assert here.status_code == 200, here.text
     there = requests.post(f"{door.webui}/sdapi/v1/{path}", json=body, timeout=60).json()
     assert drawn(here.json()) == drawn(there)
+    assert listed(here.json()) == listed(there)
     assert told in " ".join(warnings_of(here))
     assert bool(told) == bool(warnings_of(here))
+
+
+def listed(answer: dict[str, Any]) -> tuple[list[int], list[str]] | None:
+    """The seeds and prompts of all pictures, in clients' reach."""
+    if "info" not in answer:
+        return None
+    info = json.loads(answer["info"])
+    assert len(info["infotexts"]) == len(answer["images"])
+    return info["all_seeds"], info["all_prompts"]
 
 
 def drawn(answer: dict[str, Any]) -> list[str]:

@@ -172,3 +172,20 @@ def test_a_plot_ends_early_with_the_cells_that_were_made(served: Served, pool: T
     assert len(answer.json()["images"]) == 1 + 2, "the sheet, the first cell and the unfinished one"
     assert any("ended early by the client" in warning for warning in warnings_of(answer))
     served.wait_idle()
+
+
+def test_a_job_of_several_requests_that_waits_for_the_next_ends_with_the_pictures_before(
+    served: Served, pool: ThreadPoolExecutor
+) -> None:
+    me, other = named("has-one-picture"), named("comes-between")
+    lines = {"script_name": "Prompts from file or textbox", "script_args": [False, False, "start", "a cat\na dog"]}
+    drawn = drawing(served, pool, me, prompt="", **lines)
+    between = pool.submit(served.post, "/sdapi/v1/txt2img", LONG, **other)
+    served.wait_until(lambda told: told["state"]["sampling_step"] > 2, **other)
+    served.post("/sdapi/v1/interrupt", **me)
+    answer = drawn.result(30)
+    assert (answer.status_code, len(answer.json()["images"])) == (200, 1)
+    assert pixels(answer.json()["images"][0]) == whole(served, prompt="a cat")[0]
+    assert any("ended early by the client" in warning for warning in warnings_of(answer))
+    assert between.result(30).status_code == 200
+    served.wait_idle()

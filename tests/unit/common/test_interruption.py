@@ -113,3 +113,22 @@ def test_a_mistake_is_told_also_in_a_job_that_has_pictures() -> None:
 
     with pytest.raises(InvalidInput):
         asyncio.run(story())
+
+
+def test_pictures_that_are_being_checked_are_not_given_up() -> None:
+    async def story() -> tuple[bool, str | None, bool]:
+        interruption, made, checked = Interruption(), asyncio.Event(), asyncio.Event()
+
+        async def making() -> str:
+            interruption.note_pictures()
+            made.set()
+            await checked.wait()
+            return "pictures"
+
+        running = asyncio.ensure_future(interruption.unless_ended(making))
+        await made.wait()
+        heard = interruption.ask("interrupt")
+        checked.set()
+        return heard, await running, interruption.is_ended
+
+    assert asyncio.run(story()) == (True, "pictures", True)

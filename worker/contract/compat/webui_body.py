@@ -125,9 +125,11 @@ def generation_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the WebUI's answer to a request for pictures, by ours."""
     info = answer.get("info", {})
     earlier = [image for stage in answer.get("stages") or () for image in stage.get("images") or ()]  # of Loopback
-    cells = [part for part in answer.get("parts") or () if "cell" in part]
-    if cells and isinstance(answer.get("grid"), str):
-        earlier, info = [answer["grid"]], _with_sheet(info, [part.get("info") or {} for part in cells])
+    parts = answer.get("parts") or ()
+    if parts and isinstance(info, dict):
+        info = _of_all(info, [part.get("info") or {} for part in parts])
+    if isinstance(answer.get("grid"), str) and any("cell" in part for part in parts):
+        earlier, info = [answer["grid"]], _with_sheet(info)
     return {
         "images": [*earlier, *answer.get("images", ())],
         "parameters": answer.get("parameters", {}),
@@ -138,11 +140,13 @@ def generation_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
 _PER_PICTURE = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts")
 
 
-def _with_sheet(info: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _of_all(info: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return `info` of the first of several requests with what it lists for each picture of all of them."""
+    lists = {name: [entry for part in parts for entry in part.get(name) or ()] for name in _PER_PICTURE}
+    return {**info, **lists}
+
+
+def _with_sheet(info: Mapping[str, Any]) -> dict[str, Any]:
     """Return `info` of a plot as the WebUI has it: its sheet comes first, and counts as the first cell's picture."""
-    lists = {name: [entry for cell in cells for entry in cell.get(name) or ()] for name in _PER_PICTURE}
-    return {
-        **info,
-        **{name: [*entries[:1], *entries] for name, entries in lists.items()},
-        "index_of_first_image": 1,
-    }
+    lists = {name: [*info[name][:1], *info[name]] for name in _PER_PICTURE}
+    return {**info, **lists, "index_of_first_image": 1}
