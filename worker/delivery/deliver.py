@@ -6,7 +6,6 @@ Blocking; called in a thread, beside the next job's generation.
 from __future__ import annotations
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -146,28 +145,14 @@ class Delivery:
             DeliveryFailed: the store did not take every picture; those it took are removed, as far as it lets us.
             WrongResult: a picture can't be decoded to be converted.
         """
-        done = streamed or Streamed()
-        apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
-        ready = list(apply(lambda one: self._ready(done, one[0], one[1], options), enumerate(pictures)))
+        done, target = streamed or Streamed(), store or self.operators_store
+        fields = names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)]
+        result = self._files(job_id, pictures, fields, options, done, sheet=sheet, record=answer)
+        inline = replace(result, metadata=[one.inline for one in metadata])
+        budget = SizeBudget(self._limit, overhead_bytes + inline.bytes_beside_pictures())
         wish: Wish = options.delivery or self._wish
-        result = ResultFiles(
-            job_id,
-            ready,
-            names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)],
-            template=self.template,
-            previews=self._previews(ready, options),
-            grid=sheet or self._grid(ready, options),
-            record=answer if options.record else None,
-            hidden=wish == "none",
-        )
-        small = [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in result.previews]
-        inline = [one.inline for one in metadata]
-        more = {name: told for name, told in (("previews", small), ("metadata", inline)) if told}
-        budget = SizeBudget(self._limit, overhead_bytes + (len(json.dumps(more)) if more else 0))
-        target = store or self.operators_store
-        whole = result.shown()
         route = plan(
-            whole,
+            result.shown(),
             budget,
             wish=wish,
             store=target is not None,
@@ -176,26 +161,45 @@ class Delivery:
         )
         warnings: list[str] = []
         if route == "smaller":
-            whole = self._smaller(whole, budget, warnings, strip=bool(options.strip_metadata))
-            result = result.reshown(whole)
-        if not options.strip_metadata and _lost_notes(pictures, result.pictures):
-            warnings.append("The parameters are too long for a JPEG's notes and were left out; `info` has them.")
-        if options.grid and result.grid is None:
-            warnings.append("output.grid: there is one picture, which needs no grid.")
-        made: Delivered | None = None
+            inline = inline.reshown(self._smaller(result.shown(), budget, warnings, strip=bool(options.strip_metadata)))
+        warnings += _shortcomings(pictures, inline, options)
         if route == "s3" and target is not None:
             try:
-                stored = replace(result, metadata=[one.stored for one in metadata])
-                made = self._stored(stored, target, deadline, done)
+                made = self._stored(replace(result, metadata=[one.stored for one in metadata]), target, deadline, done)
             except DeliveryFailed as error:
-                if wish != "auto" or not budget.fits(whole):
+                if wish != "auto" or not budget.fits(result.shown()):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
-        if made is None:
-            made = replace(result, metadata=inline).inline()
-            if options.record:
-                warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
-        return replace(made, warnings=[*warnings, *made.warnings])
+            else:
+                return replace(made, warnings=[*warnings, *made.warnings])
+        if options.record:
+            warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
+        return replace(inline.inline(), warnings=warnings)
+
+    def _files(
+        self,
+        job_id: str,
+        pictures: Sequence[Picture],
+        names: Sequence[KeyFields],
+        options: Output,
+        streamed: Streamed,
+        *,
+        sheet: Picture | None,
+        record: Mapping[str, Any] | None,
+    ) -> ResultFiles:
+        """Return the pictures converted, with what else `options` ask for."""
+        apply = map if len(pictures) == 1 else self._pool.map  # a thread for one picture only costs
+        ready = list(apply(lambda one: self._ready(streamed, one[0], one[1], options), enumerate(pictures)))
+        return ResultFiles(
+            job_id,
+            ready,
+            names,
+            template=self.template,
+            previews=self._previews(ready, options),
+            grid=sheet or self._grid(ready, options),
+            record=record if options.record else None,
+            hidden=(options.delivery or self._wish) == "none",
+        )
 
     def piece(
         self,
@@ -317,5 +321,12 @@ class Delivery:
         )
 
 
-def _lost_notes(made: Sequence[Picture], delivered: Sequence[Picture]) -> bool:
-    return any(was.infotext and not now.infotext for was, now in zip(made, delivered, strict=True))
+def _shortcomings(made: Sequence[Picture], result: ResultFiles, options: Output) -> list[str]:
+    """Return warnings about what `options` ask for and the delivered pictures do not have."""
+    found = []
+    notes_lost = any(was.infotext and not now.infotext for was, now in zip(made, result.pictures, strict=True))
+    if notes_lost and not options.strip_metadata:
+        found.append("The parameters are too long for a JPEG's notes and were left out; `info` has them.")
+    if options.grid and result.grid is None:
+        found.append("output.grid: there is one picture, which needs no grid.")
+    return found

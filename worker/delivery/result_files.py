@@ -96,17 +96,26 @@ class ResultFiles:
         pictures = self.pictures if self.hidden else shown[: len(self.pictures)]
         return replace(self, pictures=pictures, grid=None if self.grid is None else shown[-1])
 
+    def bytes_beside_pictures(self) -> int:
+        """Return the size of the previews and the metadata in an answer that carries them inline."""
+        more = {"previews": self._inline_previews(), "metadata": list(self.metadata)}
+        carried = {name: told for name, told in more.items() if told}
+        return len(json.dumps(carried)) if carried else 0
+
     def inline(self) -> Delivered:
         """Return it as the answer carries it inline."""
         return Delivered(
             images=[] if self.hidden else [one.base64 for one in self.pictures],
             route="inline",
             pictures=list(self.pictures),
-            previews=[preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in self.previews],
+            previews=self._inline_previews(),
             grid=None if self.grid is None else self.grid.base64,
             metadata=self.metadata,
             bytes=sum(len(one.data) for one in self.pictures),
         )
+
+    def _inline_previews(self) -> list[dict[str, str]]:
+        return [preview_answer(one, one.thumbnail.base64 if one.thumbnail else None) for one in self.previews]
 
     def files(self, prefix: str) -> StoredFiles:
         """Return its files, named below `prefix`."""
