@@ -171,7 +171,6 @@ def plan(
     Raises:
         BootFailed: no WebUI, no Python for it, or its port is taken.
     """
-    chosen = kind(settings)
     shared: dict[str, Any] = {
         "boot_timeout": settings.boot_timeout_s,
         "idle_timeout": settings.idle_timeout_s,
@@ -182,64 +181,75 @@ def plan(
         "embeddings": settings.folder("embedding"),
         "controlnets": settings.folder("controlnet"),
     }
+    name, folder = kind(settings), webui_dir(settings)
     if settings.webui_url is not None:
-        return LaunchPlan(A1111, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
-    folder = webui_dir(settings)
+        return LaunchPlan(name, settings.webui_url, checkpoint_name=settings.default_checkpoint or None, **shared)
     device = device_here(settings) if folder is not None else Device("cpu")
-    if folder is None:
-        program: tuple[str, ...] = (
-            sys.executable,
-            "-m",
-            STAND_IN_PACKAGE,
-            *(("--demo-models",) if demo_models else ()),
-        )
-        port, cwd, xformers = free_port(), Path.cwd(), False
-    else:
-        python = find_python(settings, folder)
-        program = (str(python), "launch.py")
-        port, cwd, xformers = settings.webui_port, folder, use_xformers(settings, python, on_cpu=device.name == "cpu")
-        must_be_free(port)
-    options_file = _own_folder() / "config.json"
-    arguments = command_line.command_line(
-        command_line.Launch(
-            program=program,
-            port=port,
-            checkpoint_dir=_made(checkpoint_dir or settings.folder("checkpoint")),
-            lora_dir=_made(settings.folder("lora")),
-            embedding_dir=_made(settings.folder("embedding")),
-            vae_dir=_made(settings.folder("vae")),
-            controlnet_dir=_made(settings.folder("controlnet")) if _has_controlnet(folder) else None,
-            annotator_dir=_there(settings.folder("annotator")) if _has_controlnet(folder) else None,
-            upscaler_dir=_beside_the_webuis(settings, "upscaler"),
-            settings_file=options_file,
-            checkpoint=checkpoint.absolute() if checkpoint is not None else None,
-            xformers=xformers,
-            disable_safe_unpickle=settings.webui_disable_safe_unpickle,
-            device=device.flags,
-            extra=settings.webui_args,
-        )
-    )
+    launch = _launch(settings, folder, device, checkpoint, checkpoint_dir, demo_models=demo_models)
     child = {**environment_for(without_secrets(settings, environment)), **_offline(settings)}
-    if chosen == STAND_IN:
+    if folder is None:
         child["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
-    memory = memory_bytes()
     return LaunchPlan(
-        chosen,
-        f"http://{command_line.LOOPBACK}:{port}",
-        program=Program(tuple(arguments), cwd, child),
-        options_file=options_file,
-        options=webui_options(
-            disable_mmap=_sequential(settings),
-            checkpoints_in_memory=checkpoints_in_memory(memory),
-            loras_in_memory=loras_in_memory(memory),
-            detectors=_beside_the_webuis(settings, "detector"),
-            own=_own_options(folder),
-        ),
+        name,
+        f"http://{command_line.LOOPBACK}:{launch.port}",
+        program=Program(tuple(command_line.command_line(launch)), folder or Path.cwd(), child),
+        options_file=launch.settings_file,
+        options=_options(settings, folder),
         checkpoint=checkpoint,
         needs_gpu=settings.gpu_promised and device.name == "cuda",
         device=device,
         weights=None if folder is None else weights.look(folder, settings.webui_args, [settings.folder("upscaler")]),
         **shared,
+    )
+
+
+def _launch(
+    settings: Settings,
+    folder: Path | None,
+    device: Device,
+    checkpoint: Path | None,
+    checkpoint_dir: Path | None,
+    *,
+    demo_models: bool,
+) -> command_line.Launch:
+    """Return what the command line says: of the A1111 in `folder`, of the stand-in where there is none."""
+    if folder is None:
+        demo = ("--demo-models",) if demo_models else ()
+        program: tuple[str, ...] = (sys.executable, "-m", STAND_IN_PACKAGE, *demo)
+        port, xformers = free_port(), False
+    else:
+        python = find_python(settings, folder)
+        program = (str(python), "launch.py")
+        port, xformers = settings.webui_port, use_xformers(settings, python, on_cpu=device.name == "cpu")
+        must_be_free(port)
+    return command_line.Launch(
+        program=program,
+        port=port,
+        checkpoint_dir=_made(checkpoint_dir or settings.folder("checkpoint")),
+        lora_dir=_made(settings.folder("lora")),
+        embedding_dir=_made(settings.folder("embedding")),
+        vae_dir=_made(settings.folder("vae")),
+        controlnet_dir=_made(settings.folder("controlnet")) if _has_controlnet(folder) else None,
+        annotator_dir=_there(settings.folder("annotator")) if _has_controlnet(folder) else None,
+        upscaler_dir=_beside_the_webuis(settings, "upscaler"),
+        settings_file=_own_folder() / "config.json",
+        checkpoint=checkpoint.absolute() if checkpoint is not None else None,
+        xformers=xformers,
+        disable_safe_unpickle=settings.webui_disable_safe_unpickle,
+        device=device.flags,
+        extra=settings.webui_args,
+    )
+
+
+def _options(settings: Settings, folder: Path | None) -> Mapping[str, Any]:
+    """Return the options that the WebUI starts with."""
+    memory = memory_bytes()
+    return webui_options(
+        disable_mmap=_sequential(settings),
+        checkpoints_in_memory=checkpoints_in_memory(memory),
+        loras_in_memory=loras_in_memory(memory),
+        detectors=_beside_the_webuis(settings, "detector"),
+        own=_own_options(folder),
     )
 
 
