@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from worker.bridge.picture_links import embed_pictures
-from worker.bridge.queue_state import describe_workers
 from worker.client import EndpointError
+from worker.client.queue_reason import queue_reason
 from worker.contract.compat import openai
 from worker.errors import Cancelled, DeadlineExceeded
 from worker.serving.gateway import JobError, JobSnapshot
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("bridge")
 
+_UNTOLD = "the endpoint's workers do not say why"
 _PHASES: dict[str, JobPhase] = {
     "IN_QUEUE": "queued",
     "COMPLETED": "completed",
@@ -162,7 +163,7 @@ class BridgedJob:
             if self._state.status != "IN_QUEUE":
                 return
             try:
-                self._waits_for = describe_workers(await self._endpoint.health())
+                self._waits_for = queue_reason(await self._endpoint.health()) or _UNTOLD
             except EndpointError as error:
                 self._waits_for = f"the endpoint does not say how its workers are: {error}"
             waited_s = time.monotonic() - began

@@ -13,7 +13,6 @@ from tests.support.loopback_http import Reply, serve
 from worker.bridge.endpoint_gateway import deliverable
 from worker.bridge.listing_cache import STALE_S, ListingCache, ListingsUnreadable
 from worker.bridge.picture_links import embed_pictures
-from worker.bridge.queue_state import describe_workers
 from worker.errors import InvalidInput, WebUIUnreachable
 from worker.serving.gateway import JobError
 
@@ -23,27 +22,6 @@ if TYPE_CHECKING:
     from tests.support.loopback_http import Request
 
 PATH = "/sdapi/v1/samplers"
-
-
-@pytest.mark.parametrize(
-    ("workers", "words"),
-    [
-        ({}, "no worker is up"),
-        ({"idle": 0, "throttled": 0}, "no worker is up"),
-        ({"throttled": 1}, "1 worker is throttled"),
-        ({"throttled": 2, "unhealthy": 3}, "3 workers are unhealthy"),
-        ({"initializing": 1, "throttled": 2}, "1 worker is starting"),
-        ({"running": 2}, "2 workers are busy"),
-        ({"idle": 1}, "a worker is idle"),
-    ],
-)
-def test_the_reason_of_a_wait_is_told(workers: dict[str, int], words: str) -> None:
-    assert words in describe_workers({"workers": workers})
-
-
-@pytest.mark.parametrize("health", [{}, {"workers": None}, {"workers": {"idle": "many"}}])
-def test_an_endpoint_that_says_nothing_useful_is_borne(health: dict[str, Any]) -> None:
-    assert describe_workers(health)
 
 
 class Endpoint:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SAME_AS_UNSET: dict[str, frozenset[str]] = {
     "refiner_checkpoint": frozenset({"none"}),
-    "scheduler": frozenset({"n/a"}),
+    "scheduler": frozenset({"n/a", "none"}),
     "hr_checkpoint_name": frozenset({"use same checkpoint"}),
     "hr_sampler_name": frozenset({"use same sampler"}),
     "hr_scheduler": frozenset({"use same scheduler"}),

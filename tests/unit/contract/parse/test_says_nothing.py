@@ -384,3 +384,8 @@ def test_options_about_saving_and_memory_pass_with_a_warning_and_go_no_further(o
     assert not job.override_settings
     said = " ".join(job.warnings)
     assert [name for name in options if name not in said] == []
+
+
+@pytest.mark.parametrize("word", ["None", "none", "N/A"])
+def test_a_scheduler_that_says_none_is_not_sent(word: str) -> None:
+    assert said(job(scheduler=word)) == said(job())
