@@ -234,7 +234,7 @@ def test_a_webui_that_dies_between_jobs_and_may_not_be_restarted_ends_the_worker
         running.process.assert_nothing_left()
 
 
-@pytest.mark.parametrize("seconds", ["0", "0.6"])
+@pytest.mark.parametrize("seconds", ["0", pytest.param("0.6", marks=pytest.mark.slow)])
 def test_a_webui_that_dies_at_boot_ends_the_worker_with_its_last_words(tmp_path: Path, seconds: str) -> None:
     with production(tmp_path, STANDIN_FAULTS=f"boot-exit:seconds={seconds}") as running:
         died = running.process.wait_line('"ended"|how=exit')
@@ -248,6 +248,7 @@ def test_a_webui_that_dies_at_boot_ends_the_worker_with_its_last_words(tmp_path:
         running.process.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_webui_that_somebody_else_started_is_used_and_left_alone(tmp_path: Path) -> None:
     with running_standin(tmp_path / "webui") as webui, JobSource() as source:
         settings = {**source.worker_env(), "WEBUI_URL": webui.url, "MODELS_DIR": str(tmp_path / "webui" / "models")}
@@ -309,6 +310,7 @@ def test_the_webui_is_spawned_before_the_sdk_and_boto3_are_imported(tmp_path: Pa
     assert "runpod" in seen
 
 
+@pytest.mark.slow
 def test_local_mode_leaves_a_picture_and_says_what_drew_it(tmp_path: Path) -> None:
     (tmp_path / "test_input.json").write_text(json.dumps({"input": JOB}))
     with WorkerProcess([HANDLER], {}, tmp_path) as process:
@@ -325,6 +327,7 @@ def test_local_mode_leaves_a_picture_and_says_what_drew_it(tmp_path: Path) -> No
     assert answer["worker"]["backend"] == "stand-in"
 
 
+@pytest.mark.slow
 def test_local_mode_exits_1_when_the_job_is_wrong(tmp_path: Path) -> None:
     with WorkerProcess([HANDLER, "--test_input", '{"input": {"prompt": "x", "step": 3}}'], {}, tmp_path) as process:
         assert process.wait() == 1

@@ -169,6 +169,7 @@ def test_a_webui_frozen_while_it_is_restarted_is_replaced_and_the_job_gets_its_p
         assert rig.webui().pid != frozen.pid
 
 
+@pytest.mark.slow
 def test_stopped_while_a_webui_that_is_restarted_hangs_it_waits_for_nothing(tmp_path: Path, source: JobSource) -> None:
     with Rig(tmp_path, source, STANDIN_IMPORT_SECONDS="1") as rig:
         rig.run()

@@ -126,6 +126,7 @@ def test_a_killed_worker_leaves_nothing_torn_and_the_next_one_removes_what_it_le
             assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_leads_to_inline_pictures_or_to_kept_ones(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -175,7 +176,7 @@ def test_memory_above_its_level_is_answered_with_a_new_process_between_two_jobs(
     ("settings", "said"),
     [
         ({"STANDIN_FAULTS": "boot-exit:code=3"}, "exit code 3"),
-        ({"STANDIN_FAULTS": "no-port", "BOOT_TIMEOUT_S": "2"}, "boot deadline"),
+        pytest.param({"STANDIN_FAULTS": "no-port", "BOOT_TIMEOUT_S": "2"}, "boot deadline", marks=pytest.mark.slow),
         ({"DEFAULT_CHECKPOINT": "Nobody_v1"}, "Nobody_v1"),
         ({"MODELS_DIR": "/proc/nowhere"}, "nowhere"),
     ],
