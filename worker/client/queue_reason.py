@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 _KNOWN = ("idle", "initializing", "ready", "running", "throttled", "unhealthy")
 _NO_WORKERS = (
     "no worker is up: one is being woken, unless the endpoint has no workers. Its maximum may be 0: RunPod lowers that "
-    "of endpoints without requests to 2 after three days and to 0 after seven, until it is raised again (Max workers in "
-    "the endpoint's settings)"
+    "of endpoints without requests to 2 after three days and to 0 after seven, until it is raised again (Max workers "
+    "in the endpoint's settings)"
 )
 
 
