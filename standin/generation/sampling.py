@@ -149,7 +149,7 @@ class Sampling:
             scheduler=samplers.scheduler_in_use(p.sampler_name, p.scheduler),
             cfg_scale=p.value("cfg_scale"),
             clip_skip=int(p.clip_skip),
-            vae=p.sd_vae_name or "",
+            vae=f"{p.sd_vae_name or ''} overwritten" if webui.model.vae_overwritten else p.sd_vae_name or "",
             loras=tuple(str(lora) for lora in p.loras),
             embeddings=embeddings,
             extras=tuple(sorted((extras | p.extra_look).items())),

@@ -27,6 +27,8 @@ class Model:
     `poisoned` is the state after a switch to a file that cannot be read: the old model stays, half taken apart.
     Prompts with weights or embeddings then give other pictures, except those whose conditioning was cached before,
     until a switch to a file that can be read puts everything together again. Without CUDA in torch they fail instead.
+    A VAE that cannot be loaded does the same; one of another shape leaves those of its layers behind that did fit, so
+    that every picture comes out otherwise (`vae_overwritten`).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Model:
         self.weights: Weights | None = None
         self.vae: Path | None = None
         self.poisoned = False
+        self.vae_overwritten = False
         self.seen_prompts: set[str] = set()
         """Prompts whose conditioning was cached before the poisoning."""
 
@@ -89,7 +92,7 @@ class Model:
                 self.poisoned = True
             raise
         self._take(target, weights, write_option=write_option)
-        self.poisoned = False
+        self.poisoned = self.vae_overwritten = False
         print("Weights loaded.", flush=True)
         return target
 
@@ -101,7 +104,12 @@ class Model:
         if chosen == self.vae:
             return
         if chosen is not None:
-            vae_files.check(chosen)
+            try:
+                vae_files.check(chosen)
+            except WebUIError as error:
+                self.poisoned = True
+                self.vae_overwritten = vae_files.WRONG_SHAPES in error.message
+                raise
         self.vae = chosen
         print("VAE weights loaded.", flush=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from standin.errors import WebUIError
 from standin.models.checkpoints import VAE_ENDINGS, model_files
 from standin.models.safetensors import read_header
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from standin.options import Options
 
 ENDINGS = (".ckpt", ".pt", ".safetensors")
+FIRST_LAYER = "decoder.conv_in.weight"
+CHANNELS_OF_LATENTS = 4
+WRONG_SHAPES = "Error(s) in loading state_dict for AutoencoderKL"
 AUTOMATIC = ("Automatic", "auto")
 
 
@@ -52,7 +56,14 @@ class Vaes:
 
 
 def check(path: Path) -> None:
-    """Reads the file as loading would; raises WebUIError where it is missing or broken."""
+    """Reads the file as loading would; raises WebUIError where it is missing, broken or of another shape."""
     print(f"Loading VAE weights specified in settings: {path}", flush=True)
-    if path.suffix == ".safetensors":
-        read_header(path)
+    if path.suffix != ".safetensors":
+        return
+    shape = read_header(path).shapes.get(FIRST_LAYER)
+    if shape is not None and len(shape) == 4 and shape[1] != CHANNELS_OF_LATENTS:  # noqa: PLR2004 # a convolution
+        raise WebUIError(
+            "RuntimeError",
+            f"{WRONG_SHAPES}:\n\tsize mismatch for {FIRST_LAYER}: copying a param with shape torch.Size({list(shape)}) "
+            "from checkpoint, the shape in current model is torch.Size([512, 4, 3, 3]).",
+        )

@@ -170,6 +170,26 @@ def test_after_a_checkpoint_that_can_not_be_read_the_next_picture_is_right(webui
     assert not is_in_pieces(webui)
 
 
+@pytest.mark.parametrize("torch", ["with CUDA", "without CUDA"])
+def test_after_a_vae_that_does_not_fit_the_next_picture_is_right(tmp_path: Path, torch: str) -> None:
+    folders = models.model_folders(tmp_path / "there" / "models")
+    models.bad_shape_vae(tmp_path / "there" / "models" / "vae" / "flux_ae.safetensors")
+    environment = {"STANDIN_TORCH_WITHOUT_CUDA": "1"} if torch == "without CUDA" else {}
+    with (
+        running_standin(tmp_path / "there", models=folders, env=environment) as webui,
+        worker_of(webui, tmp_path) as worker,
+    ):
+        plain, right = pixels(worker.run()["images"][0]), pixels(worker.run(**WEIGHTED)["images"][0])
+        answer = worker.run(vae="flux_ae")
+        assert answer["error_code"] == "model_damaged", answer
+        assert "flux_ae.safetensors" in answer["error"]
+        again = worker.run(**{**WEIGHTED, "prompt": "a (fluffy:1.4) dog"})
+        assert "images" in again, again
+        assert pixels(worker.run()["images"][0]) == plain
+        assert pixels(worker.run(**WEIGHTED)["images"][0]) == right
+        assert worker.host.health()["state"] == "ready"
+
+
 def test_a_model_in_pieces_that_makes_no_picture_at_all_is_put_together_while_jobs_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,11 @@ def vae(path: Path) -> Path:
     return write_safetensors(path, {"decoder.conv_in.weight": (1, 4, 1, 1), "encoder.conv_in.weight": (1, 3, 1, 1)})
 
 
+def bad_shape_vae(path: Path) -> Path:
+    """A VAE that is read but does not fit: for latents of 16 channels, like Flux's."""
+    return write_safetensors(path, {"decoder.conv_in.weight": (1, 16, 1, 1), "encoder.conv_in.weight": (1, 3, 1, 1)})
+
+
 def truncated(path: Path) -> Path:
     """Cuts the end off a model file: the header is whole, the numbers are not."""
     data = path.read_bytes()

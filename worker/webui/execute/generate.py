@@ -248,11 +248,11 @@ class GenerationCall:
         if int(error.details.get("status", 0)) < FAILED:
             return meaning
         half: str | None = None
+        said = str(error.details.get("upstream", ""))
         if self._process is not None:
-            said = str(error.details.get("upstream", ""))
             half = failures.half_loaded(self._lines(mark), said, switches=self._loads)
-        elif self._loads and meaning is error:
-            half = "model"  # without its log, any failure of a request that changed the model may have come from that
+        elif meaning is error:
+            half = failures.half_loaded_by_words(said, switches=self._loads)
         if meaning is error and (half == "model" or error.details.get("kind") in _UNREADABLE):
             meaning = self._unloadable(error)
         meaning.details.update({"half_loaded": half} if half else {})

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MODEL = re.compile(r"Reusing loaded model |Loading model .+ out of |Loading weights \[|Creating model from config: ")
 _VAE = re.compile(r"Loading VAE weights |Restoring base VAE")
 _DONE = re.compile(r"\b(?:VAE weights loaded|Weights loaded|Model loaded|Using already loaded model)\b")
+_VAE_SHAPES = re.compile(r"in loading state_dict for \w*(?:Autoencoder|VAE)")
+"""A1111 restores a checkpoint of the wrong shape; of such a VAE the layers that did fit are in place already."""
 _RESTORED = "Failed to load checkpoint, restoring previous"
 WRONG_SHAPES = "in loading state_dict"
 """In the words of a failure that will come again: the file is for another kind of model."""
@@ -83,6 +85,18 @@ def half_loaded(lines: Sequence[str], said: str, *, switches: bool) -> Literal["
     if restored and WRONG_SHAPES in said:  # the one failure that A1111 recovers from: the old weights are back
         return None
     return half or ("model" if switches and not done else None)
+
+
+def half_loaded_by_words(said: str, *, switches: bool) -> Literal["model", "vae"] | None:
+    """Return what a request that failed may have left half loaded, where there is no log to tell.
+
+    Args:
+        said: The error's words.
+        switches: The request needed another checkpoint than the one before it: any failure may have come from that.
+    """
+    if switches:
+        return "model"
+    return "vae" if _VAE_SHAPES.search(said) else None
 
 
 def was_interrupted(lines: Sequence[str]) -> bool:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.result.failures import half_loaded, is_lost_gpu, is_no_memory, starved_loras, was_interrupted
+from worker.webui.result.failures import (
+    half_loaded,
+    half_loaded_by_words,
+    is_lost_gpu,
+    is_no_memory,
+    starved_loras,
+    was_interrupted,
+)
 
 REUSING = "Reusing loaded model Deliberate_v6.safetensors to load Other_v1.safetensors"
 LOADING = "Loading weights [None] from /models/Other_v1.safetensors"
@@ -47,6 +54,25 @@ def test_a_model_is_half_loaded_when_loading_began_and_did_not_end(
     half: str | None,
 ) -> None:
     assert half_loaded(lines, said, switches=switches) == half
+
+
+@pytest.mark.parametrize(
+    ("said", "switches", "half"),
+    [
+        ("Error(s) in loading state_dict for AutoencoderKL:\n\tsize mismatch for encoder.conv_in.weight", False, "vae"),
+        ("Error(s) in loading state_dict for AutoencoderKLInferenceWrapper:\n\tMissing key(s)", False, "vae"),
+        ("Error(s) in loading state_dict for SDVAE:\n\tMissing key(s)", False, "vae"),
+        ("Error(s) in loading state_dict for LatentDiffusion:\n\tsize mismatch", False, None),
+        ("1 validation error for ControlNetUnit", False, None),
+        ("1 validation error for ControlNetUnit", True, "model"),
+    ],
+)
+def test_without_a_log_the_words_of_a_failure_tell_what_is_half_loaded(
+    said: str,
+    switches: bool,  # noqa: FBT001 - a table
+    half: str | None,
+) -> None:
+    assert half_loaded_by_words(said, switches=switches) == half
 
 
 def test_a_lora_that_does_not_fit_is_not_one_that_memory_failed() -> None:
