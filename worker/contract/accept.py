@@ -96,6 +96,8 @@ def accept(
     if call.listing is not None:
         return Accepted(WebUIGet(endpoint=call.listing), form, _call=call)
     unknown = form.unknown_fields if unknown_fields == "auto" else unknown_fields
+    call.problems += call.unknown if unknown == "refuse" else ()
+    call.warnings += () if unknown == "refuse" else [f"{each.path} is ignored: {each.message}" for each in call.unknown]
     parser = _Parser(limits, unknown, workflows, guarded=raw)
     problems: list[Problem] = []
     try:

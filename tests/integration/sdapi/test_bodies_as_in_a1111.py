@@ -31,6 +31,11 @@ BODIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "sides of no whole cells": ("txt2img", {**SMALL, "width": 100, "height": 70}, "width: 100 is read as 96"),
     "an empty sampler": ("txt2img", {**SMALL, "sampler_index": ""}, "is read as 'DPM++ 2M'"),
     "notes of a screen": ("txt2img", {**SMALL, "comments": {"a": "b"}}, "comments is ignored"),
+    "names that only our jobs read": (
+        "txt2img",
+        {**SMALL, "type": "txt2img", "style": "anime", "output": "png", "clip_skip": 0},
+        "style is ignored",
+    ),
     "a tag that is off": ("txt2img", {**SMALL, "prompt": "a <lora:none:1>", "disable_extra_networks": True}, ""),
     "a blank mask": ("img2img", {**FROM_PICTURE, "mask": BLACK}, "black all over"),
     "a blank mask on the whole picture": (

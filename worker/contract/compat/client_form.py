@@ -35,6 +35,7 @@ class Translation:
         warnings: What the client should know although the request is accepted.
         request: The part of the request that the answer depends on.
         empty: Names of fields that said nothing and are left out of `fields`.
+        unknown: Fields that this form does not read and that are left out of `fields`: ignored or refused, as others.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Translation:
     warnings: list[str] = field(default_factory=list)
     request: Any = None
     empty: tuple[str, ...] = ()
+    unknown: list[Problem] = field(default_factory=list)
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return `problems` with their paths as the client wrote them, each mistake once."""

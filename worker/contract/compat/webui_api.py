@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import is_name, shown
+from worker.contract.base.neutral import says_nothing
 from worker.contract.compat import webui_defaults
 from worker.contract.compat.client_form import Form, Translation
 from worker.contract.compat.webui_body import generation_answer
@@ -86,6 +87,8 @@ _FOLDERS = {
     "vae": "vae",
     "embeddings": "embeddings",
 }
+_OBJECTS = ("accept", "hires", "outpaint", "output", "plot", "pool", "prompts", "refiner", "seeds", "tiles")
+"""Fields of our jobs that are objects or lists, under names that other programs use for texts and switches."""
 _NOT_OFFERED = {
     "options": "sets options for every later job; send override_settings (sd_model_checkpoint in it chooses the model) "
     "with each job that needs them",
@@ -165,16 +168,21 @@ def to_job(raw: Mapping[str, Any]) -> Translation:
     if method != "POST" or endpoint in LISTINGS | EXTENSION_LISTINGS:
         right = "GET" if endpoint in LISTINGS | EXTENSION_LISTINGS else "POST"
         raise InvalidInput.at("api.method", f"must be {right} for {endpoint}, not {shown(api.get('method'))}")
-    named = next((name for name in ("type", "action") if name in payload), None)
-    if named is not None:
-        raise InvalidInput.at(f"payload.{named}", "is not a field of the WebUI's API; the endpoint says what is done")
-    body = _body(endpoint, payload)
+    foreign = _foreign(payload)
+    body = _body(endpoint, {name: value for name, value in payload.items() if name not in foreign})
     fields = _fields(endpoint, body.fields)
-    ours = [name for name in PRESET_FIELDS if fields.get(name)]
-    if ours:
-        message = "is not a field of the WebUI's API; send the job itself as the input"
-        raise InvalidInput([Problem(f"payload.{name}", message) for name in ours])
-    return Translation(fields, root="payload", request=endpoint, warnings=body.warnings)
+    told = [Problem(name, f"is not a field of the WebUI's API; {why}") for name, why in foreign.items()]
+    return Translation(fields, root="payload", request=endpoint, warnings=body.warnings, unknown=told)
+
+
+def _foreign(payload: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields whose names only our jobs read, with a value or at a place that is not meant for these."""
+    kinds = dict.fromkeys(("type", "action"), "the endpoint says what is done")
+    roles = dict.fromkeys(PRESET_FIELDS, "send the job itself as the input")
+    given = {name: why for name, why in {**kinds, **roles}.items() if not says_nothing(payload.get(name))}
+    texts = [name for name in _OBJECTS if isinstance(payload.get(name), (str, bool, int, float))]
+    meant = [name for name in texts if not says_nothing(payload[name])]
+    return {**given, **dict.fromkeys(meant, "in a job it is an object or a list")}
 
 
 def _body(endpoint: str, payload: dict[str, Any]) -> TypedBody:

@@ -22,6 +22,8 @@ FIRST_SAMPLER = "DPM++ 2M"
 _SIDE = 512
 _SIDES = ("width", "height", "hr_resize_x", "hr_resize_y")
 _SMALLEST_SIDE = 64
+_CLIP_SKIP = "CLIP_stop_at_last_layers"
+_MOST_LAYERS = 12
 _OF_ANOTHER_SIZE = ("outpaint", "tiles")
 """Fields of ours with which the picture's own size counts."""
 _UPSCALING: dict[str, Any] = {"upscaler_1": "None", "resize_mode": 0}
@@ -33,8 +35,9 @@ def drawing(body: Mapping[str, Any], *, from_picture: bool) -> TypedBody:
     fields = {"prompt": "", **body}
     if from_picture and not any(body.get(name) for name in _OF_ANOTHER_SIZE):  # its own size does not count there
         fields |= {name: _SIDE for name in ("width", "height") if is_empty(body.get(name))}
+    fields, told = _without_clip_skip(fields)
     changes = {**_whole_cells(fields), **_inversion(fields), **_sampler(fields), **_refiner(fields)}
-    told = [f"{name}: {shown(fields.get(name))} is read as {shown(value)}" for name, value in changes.items()]
+    told += [f"{name}: {shown(fields.get(name))} is read as {shown(value)}" for name, value in changes.items()]
     return TypedBody({**fields, **changes, **_starts(fields)}, told)
 
 
@@ -44,6 +47,20 @@ def upscaling(body: Mapping[str, Any]) -> dict[str, Any]:
     if fields["resize_mode"] == 1 or any(not is_empty(body.get(name)) for name in _UPSCALING_TO_SIZE):
         fields |= {name: value for name, value in _UPSCALING_TO_SIZE.items() if is_empty(body.get(name))}
     return fields
+
+
+def _without_clip_skip(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Take out a `clip_skip` that can't be meant: A1111 has only the option, and programs send 0 for none."""
+    given, options = body.get("clip_skip"), body.get("override_settings")
+    if is_empty(given):
+        return body, []
+    option = options.get(_CLIP_SKIP) if isinstance(options, dict) else None
+    number = int(given) if isinstance(given, str) and given.strip().isdecimal() else given
+    if is_empty(option) and type(number) is int and 1 <= number <= _MOST_LAYERS:
+        return body, []
+    left = {name: value for name, value in body.items() if name != "clip_skip"}
+    is_told = number != 0 and str(number) != str(option)
+    return left, [f"clip_skip is ignored: the WebUI reads override_settings.{_CLIP_SKIP} alone"] if is_told else []
 
 
 def _whole_cells(body: Mapping[str, Any]) -> dict[str, Any]:

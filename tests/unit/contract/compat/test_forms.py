@@ -121,7 +121,6 @@ def test_an_api_call_may_refresh_and_download() -> None:
         ({"api": "txt2img"}, "api"),
         ({"api": {}}, "api.endpoint"),
         ({**call("/sdapi/v1/txt2img", {"prompt": "a"}), "prompt": "a"}, "prompt"),
-        (call("/sdapi/v1/txt2img", {"prompt": "a", "preset": "draft"}), "payload.preset"),
         (call("v1/download", {"source_url": "https://a/b", "download_path": "/etc/cron.d/x"}), "payload.download_path"),
     ],
 )
@@ -168,7 +167,14 @@ def test_img2img_of_the_api_form_needs_a_picture_to_start_from() -> None:
 
 
 def test_a_payload_does_not_choose_the_kind_of_job() -> None:
-    assert problem(call("/sdapi/v1/img2img", {"prompt": "a", "type": "samplers"})).path == "payload.type"
+    raw = call("/sdapi/v1/txt2img", {"prompt": "a", "type": "samplers"})
+    assert (
+        "type is ignored: is not a field of the WebUI's API; the endpoint says what is done"
+        in accepted(raw, Txt2Img).job.warnings
+    )
+    with pytest.raises(InvalidInput) as caught:
+        accept(raw, unknown_fields="refuse")
+    assert [found.path for found in caught.value.problems] == ["payload.type"]
 
 
 def test_nulls_of_a_pipelines_arguments_say_nothing() -> None:

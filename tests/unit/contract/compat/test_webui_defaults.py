@@ -98,3 +98,35 @@ def test_nothing_is_made_larger_unasked() -> None:
         "upscaling_resize_h": 100,
         "upscaling_resize_w": 512,
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "clip_skip", "told"),
+    [
+        ({"clip_skip": 2}, 2, False),
+        ({"clip_skip": "2"}, 2, False),
+        ({"clip_skip": 0}, None, False),
+        ({"clip_skip": -2}, None, True),
+        ({"clip_skip": 1, "override_settings": {"CLIP_stop_at_last_layers": 2}}, 2, True),
+        ({"clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": 2}}, 2, False),
+        ({"clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": None}}, 2, False),
+    ],
+)
+def test_a_clip_skip_beside_the_option_or_of_no_layer_is_ignored(
+    body: dict[str, Any], clip_skip: int | None, told: object
+) -> None:
+    job = posted("txt2img", prompt="a cat", **body)
+    assert isinstance(job, Generation)
+    assert job.clip_skip == clip_skip
+    assert any(warning.startswith("clip_skip is ignored") for warning in job.warnings) == told
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"type": "txt2img"}, {"action": "draw"}, {"style": "anime"}, {"output": "png"}, {"plot": "x"}, {"tiles": 4}],
+)
+def test_a_name_that_only_our_jobs_read_otherwise_is_a_warning(field: dict[str, Any]) -> None:
+    job = posted("txt2img", prompt="a cat", **field)
+    assert isinstance(job, Generation)
+    assert job.plain_fields() == {"prompt": "a cat"}
+    assert [warning for warning in job.warnings if "is ignored" in warning]

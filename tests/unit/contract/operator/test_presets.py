@@ -247,18 +247,20 @@ def test_a_job_of_presets_alone_needs_no_prompt() -> None:
         ({"scene": 5}, "scene", "must be a name, not 5"),
         ({"character": "luca", "preset": ["mia"]}, "preset[0]", "is a second character beside 'luca'"),
         ({"preset": ["luca", "mia"]}, "preset[1]", "prompts for regions of a picture are not supported"),
-        (
-            {"api": {"endpoint": "/sdapi/v1/txt2img", "method": "POST"}, "payload": {"prompt": "a", "style": "x"}},
-            "payload.style",
-            "is not a field of the WebUI's API",
-        ),
     ],
 )
 def test_a_wrong_role_is_refused(job: dict[str, Any], path: str, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        accept({"prompt": "a", **job} if "api" not in job else job, presets=ROLES)
+        accept({"prompt": "a", **job}, presets=ROLES)
     assert caught.value.problems[0].path == path
     assert message in caught.value.problems[0].message
+
+
+def test_a_role_is_no_field_of_the_webuis_own_paths() -> None:
+    raw = {"api": {"endpoint": "/sdapi/v1/txt2img", "method": "POST"}, "payload": {"prompt": "a", "style": "pixar"}}
+    found = accept(raw, presets=ROLES)
+    assert found.preset == {}
+    assert any(warning.startswith("style is ignored") for warning in found.job.warnings)
 
 
 def test_a_mistake_in_an_added_lora_names_the_preset_that_adds_it() -> None:
