@@ -18,7 +18,7 @@ from worker.errors import DeliveryFailed
 from worker.images.inspect import inspect
 from worker.net.addresses import AllowList
 from worker.net.guard import Guard
-from worker.storage.links import PROVEN_S, LinkVerifier
+from worker.storage.links import PROVEN_S, UNKNOWN_S, DeadLink, LinkVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +212,30 @@ def test_what_was_proven_is_looked_at_again_after_an_hour() -> None:
             clock[0] = second
             links.prove(f"{server.url}/x", second + 100)
         assert len(server.seen) == 2
+
+
+def test_what_a_look_could_not_tell_is_looked_at_again_after_a_minute() -> None:
+    clock, seen = [0.0], []
+    with serve(lambda _: Reply(503)) as server:
+        links = LinkVerifier(Guard(AllowList.of(["127.0.0.1"])), check="once", now=lambda: clock[0])
+        for second in (0.0, UNKNOWN_S - 1, UNKNOWN_S + 1, 2 * UNKNOWN_S):
+            clock[0] = second
+            links.prove(f"{server.url}/x", second + 100)
+            seen.append(len(server.seen))
+    assert seen == [1, 1, 2, 2]
+
+
+def test_a_dead_link_is_held_against_the_store_until_one_opens() -> None:
+    clock, replies = [0.0], [DENIED, Reply(206, b"x")]
+    with serve(lambda _: replies.pop(0)) as server:
+        links = LinkVerifier(Guard(AllowList.of(["127.0.0.1"])), check="always", now=lambda: clock[0])
+        with pytest.raises(DeadLink):
+            links.prove(f"{server.url}/x", 100)
+        with pytest.raises(DeadLink):  # no time is left for a look
+            links.prove(f"{server.url}/x", 0.1)
+        assert links.prove(f"{server.url}/x", 100)
+        assert links.prove(f"{server.url}/x", 0.1)
+        assert replies == []
 
 
 # the operator's ways to the store

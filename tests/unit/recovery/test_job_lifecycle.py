@@ -27,10 +27,17 @@ class SlowFolder(KeptResults):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, 100)
         self.go_on = threading.Event()
+        self.secured = threading.Event()
+        self.takes_s = 0.0
 
     def keep(self, done: ResultKey, answer: Any) -> None:
         self.go_on.wait(30)
+        time.sleep(self.takes_s)
         super().keep(done, answer)
+
+    def secure(self, done: ResultKey) -> None:
+        super().secure(done)
+        self.secured.set()
 
 
 async def answered(*_: object, **__: object) -> Any:
@@ -62,6 +69,18 @@ def test_a_slow_folder_holds_one_answer_up_for_a_moment_and_later_ones_not_at_al
     results.go_on.set()
     lifecycle.close()
     assert KeptResults(tmp_path, 100).find(result_key(JOB)) == ANSWER, "kept all the same"
+
+
+def test_a_folder_that_has_caught_up_is_waited_for_again(tmp_path: Path) -> None:
+    results = SlowFolder(tmp_path)
+    lifecycle = JobLifecycle(answered, results, grace_s=1)
+    assert run(lifecycle) == ANSWER
+    results.go_on.set()
+    assert results.secured.wait(30)
+    results.takes_s = 0.1
+    assert run(lifecycle, "job-2") == ANSWER
+    assert KeptResults(tmp_path, 100).find(result_key({**JOB, "id": "job-2"})) == ANSWER
+    lifecycle.close()
 
 
 @pytest.mark.parametrize("answer", [{"error": "x", "images": []}, {"items": []}, [1], None])

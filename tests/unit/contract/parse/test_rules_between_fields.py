@@ -40,6 +40,11 @@ def made_anew(**fields: Any) -> dict[str, Any]:
     return {**START, "type": "inpaint", "mask": PICTURE, **fields}
 
 
+def test_a_role_is_of_presets_alone() -> None:
+    assert places({"type": "presets", "role": "character"}) == []
+    assert places({"type": "samplers", "role": "character"}) == ["role"]
+
+
 def grown(**outpaint: int) -> dict[str, Any]:
     return {**START, "type": "inpaint", "outpaint": outpaint}
 

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from worker.webui.names.prompt_checks import absent, long_ones, names_in, skipped, tokens, unused
+from worker.contract.parse.job_parser import parse_job
+from worker.webui.names import name_resolver
+from worker.webui.names.catalog import Catalog
+from worker.webui.names.prompt_checks import absent, long_ones, names_in, prompt_warnings, skipped, tokens, unused
+from worker.webui.names.samplers import SamplerTable
+from worker.webui.names.weights import Weights
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,12 @@ def test_a_name_stands_in_a_text_as_a_word_of_its_own(text: str) -> None:
 @pytest.mark.parametrize("text", ["embs", "my-emb", "emb_2", "emb-2", "", "mb"])
 def test_a_part_of_a_word_is_no_name(text: str) -> None:
     assert names_in([text], ["emb"]) == []
+
+
+def test_what_does_not_fit_the_loaded_checkpoint_is_said_of_jobs_with_that_checkpoint_alone() -> None:
+    catalog = Catalog(SamplerTable([], []), skipped_embeddings=frozenset({"xlemb"}))
+    job: Any = parse_job({"prompt": "a cat, xlemb"})
+    names = name_resolver.resolve_names(job, catalog, Weights(frozenset(), frozenset()))
+    (said,) = prompt_warnings(names, catalog, [], loaded=True)
+    assert said.startswith("prompt: embedding 'xlemb'")
+    assert prompt_warnings(names, catalog, [], loaded=False) == []
