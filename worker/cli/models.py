@@ -19,6 +19,7 @@ from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, WorkerError
 from worker.models import admin
 from worker.models.store import ModelStore
+from worker.models.volume.integrity import misfit
 from worker.models.volume.layout import KINDS
 from worker.settings import ModelKind, Settings, read_settings
 
@@ -191,7 +192,7 @@ def verify(
         bool, typer.Option("--quarantine", help="Set bad files aside, so that they are fetched again.")
     ] = False,
 ) -> None:
-    """Check headers and known hashes; exit code 1 when a file is bad."""
+    """Check headers, known hashes and that each file is what its folder is for; exit code 1 when one is bad."""
     bad = 0
     with _store(folder) as store:
         items = list(admin.listed(store, (kind,) if kind else KINDS))
@@ -199,14 +200,15 @@ def verify(
             keys = {model.key for model, _ in _required(store, refs, kind)}
             items = [item for item in items if item.model.key in keys]
         for item in items:
-            wrong = admin.verify(store, item, measure=measure)
+            damage = admin.verify(store, item, measure=measure)
+            wrong = damage or misfit(item.model.path, item.model.kind)
             known = item.entry.sha256 is not None or measure
             good = "header and hash are right" if known else "header is right, no hash known"
             console().print(f"{item.model.key}: {wrong or good}")
             if wrong is not None:
                 bad += 1
-                if quarantine:
-                    store.quarantine.put(item.model, wrong)
+                if quarantine and damage is not None:  # a file in the wrong folder is still somebody's
+                    store.quarantine.put(item.model, damage)
     raise typer.Exit(FAILED if bad else 0)
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 class PipeConsole(Console):
     """A console for which a reader that has gone, as in ``worker models list | head``, is no failure."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return `text` as what is printed."""
+        return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> None:
         """Go on without output, so that the command ends with the exit code of its work."""
@@ -24,10 +32,18 @@ def console(*, stderr: bool = False) -> Console:
     return PipeConsole(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return `text` without the characters that a terminal obeys: servers and files say what they like."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def write(text: str) -> None:
     """Write a line, or several, to standard output; a reader that has gone is no failure."""
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{printable(text)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
@@ -40,7 +56,7 @@ def write_json(value: Any) -> None:
 
 def complain(text: str) -> None:
     """Write a line to standard error."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def discard_stdout() -> None:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from worker.doctor.finding import Finding
-from worker.models.format.detect import detect, is_usable_as, with_article
+from worker.models.format.detect import detect, is_usable_as, place_of, with_article
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.volume.layout import Volume
 from worker.settings import A1111_FOLDERS, MODEL_KINDS
@@ -62,8 +62,8 @@ def _file(file: ModelFile) -> Iterator[Finding]:
         return
     found = detect(read_header(file.path)).kind
     if not is_usable_as(found, file.kind):
-        fix = f"Move it to where {found} files are; no job gets it from there."
-        yield Finding("model file", "warn", f"{file.key} is {with_article(found)}, not {with_article(file.kind)}", fix)
+        told = f"{file.key} is {with_article(found)}, not {with_article(file.kind)}"
+        yield Finding("model file", "warn", told, f"{place_of(found)} No job gets it from there.")
 
 
 def _unread_folders(settings: Settings, volume: Volume) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from urllib3.util import Timeout
 
 from worker.net.adapter import GuardedAdapter
 from worker.net.fetch_errors import BadStatus, Refused, TooLarge, TooSlow, Unreachable
+from worker.net.header_values import content_length, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,8 +100,7 @@ class Body:
         self.at_home = at_home
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        announced = response.headers.get("Content-Length", "")
-        self.length = int(announced) if announced.isascii() and announced.isdigit() else None
+        self.length = content_length(response.headers.get("Content-Length", ""))
         self._response = response
         self._limits = limits
         self._deadline = deadline
@@ -115,11 +115,10 @@ class Body:
         """Raise `BadStatus` unless the status is one of `fine` (200 when none is given)."""
         if self.status in (fine or (200,)):
             return
-        wait = self.headers.get("Retry-After", "")
         raise BadStatus(
             f"{self.host} answered HTTP {self.status}",
             status=self.status,
-            retry_after_s=float(wait) if wait.isascii() and wait.isdigit() else None,
+            retry_after_s=retry_after(self.headers.get("Retry-After", ""), time.time()),
         )
 
     def chunks(self, size: int = CHUNK) -> Iterator[bytes]:

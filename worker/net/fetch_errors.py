@@ -46,7 +46,7 @@ class BadStatus(FetchError):
 
     Attributes:
         status: The HTTP status.
-        retry_after_s: Its `Retry-After` in seconds, when it gave one as a number.
+        retry_after_s: Its `Retry-After` in seconds, when it gave one.
     """
 
     def __init__(self, message: str, *, status: int, retry_after_s: float | None) -> None:

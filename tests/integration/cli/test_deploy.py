@@ -337,6 +337,11 @@ def test_a_missing_right_is_no_wrong_key() -> None:
         (Reply(301, headers={"Location": "https://docs.example.com"}), "redirect to https://docs.example.com"),
         (Reply(200, b"[]", {"Content-Type": "application/json"}), "'endpoints'"),
         (Reply(200, b"<html>"), "not JSON"),
+        (Reply(200, b"[" * 100_000, {"Content-Type": "application/json"}), "not JSON"),
+        (Reply(200, b'{"endpoints": [null]}'), "item 0 is not as RunPod's schema has it"),
+        (Reply(200, b'{"endpoints": [{"name": "a"}]}'), "item 0.id is not as RunPod's schema has it"),
+        (Reply(200, b'{"endpoints": [{"id": "a", "gpu": "L4"}]}'), "item 0.gpu is not as RunPod's schema has it"),
+        (Reply(502, b"<html>Bad gateway</html>"), "502: <html>Bad gateway"),
     ],
 )
 def test_an_api_that_is_not_v2_is_told_as_such(reply: Reply, said: str) -> None:
@@ -349,6 +354,39 @@ def test_the_longest_empty_window_of_the_rate_limit_counts() -> None:
     assert rate_limit_wait({"Retry-After": "7", "RateLimit": '"minute";r=5;t=30'}) == 7
     said = told(lambda _: problem_reply(429, "too many requests", (), {"Retry-After": "3", "RateLimit": limit}))
     assert "lifted in 1724 s" in said
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 1e6, 1e9),
+        ({"Retry-After": "9" * 400}, 1e6, 1e9),
+        ({"RateLimit": f'"minute";r=0;t={"9" * 400}'}, 1e6, 1e9),
+        ({"Retry-After": "soon", "RateLimit": "?"}, 1, 30),
+    ],
+)
+def test_a_rate_limit_of_any_words_is_a_finite_wait(headers: dict[str, str], least: float, most: float) -> None:
+    assert least < rate_limit_wait(headers) < most
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"), [("no list", "[no list]"), ({"disk": ["too small"]}, "'disk'"), (7, "[7]")]
+)
+def test_the_errors_of_a_problem_are_told_whatever_their_form(errors: Any, told: str) -> None:
+    body = json.dumps({"title": "Wrong", "errors": errors}).encode()
+    with serve(lambda _: Reply(422, body, {"Content-Type": "application/problem+json"})) as server:
+        rest = Rest(KEY, f"{server.url}/v2", sleep=lambda _: None)
+        with pytest.raises(RestFailed) as caught:
+            rest.items("serverless")
+    assert told in str(caught.value)
+
+
+def test_what_a_server_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(lambda _: problem_reply(400, "\x1b[2Jcleared\x07\x9b31m \u202edlo")) as server:
+        assert run(server, "--yes") == 1
+    said = capsys.readouterr().err
+    assert "cleared" in said
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
 
 
 def test_a_short_limit_is_waited_for() -> None:

@@ -143,6 +143,15 @@ def test_verify_finds_a_damaged_file_and_sets_it_aside(tmp_path: Path, capsys: p
     assert list((tmp_path / "loras/.quarantine").iterdir()) == []
 
 
+def test_verify_names_a_file_in_the_wrong_folder_and_leaves_it_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make.write(tmp_path / "loras/x.safetensors", make.SDXL_CHECKPOINT)
+    assert _models("verify", "--quarantine", "--dir", str(tmp_path)) == 1
+    assert "lora/x.safetensors: it is a checkpoint, not a lora" in capsys.readouterr().out
+    assert path.exists()
+
+
 def test_gc_removes_what_dead_workers_left_and_rebuild_writes_the_registry(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

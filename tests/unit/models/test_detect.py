@@ -48,6 +48,9 @@ LOKR = {"lora_unet_x_attn2_to_k.lokr_w1": [2, 2], "lora_unet_x_attn2_to_k.lokr_w
         ({"clip_l": [1, 768], "clip_g": [1, 1280]}, None, "embedding", "SDXL"),
         (make.VAE, None, "vae", None),
         ({"control_model.x": [1]}, None, "controlnet", None),
+        ({"down_blocks.0.resnets.0.conv1.weight": [8, 4], "conv_in.weight": [8, 4]}, None, "diffusers part", None),
+        ({"decoder.conv_in.weight": [8, 4], "decoder.mid_block.x.weight": [8]}, None, "diffusers part", None),
+        ({"text_model.embeddings.token_embedding.weight": [8, 768]}, None, "diffusers part", None),
         ({"something": [1]}, None, None, None),
     ],
 )

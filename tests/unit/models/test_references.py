@@ -61,7 +61,8 @@ def test_every_form_is_read(text: str, locator: Locator | None) -> None:
     "text",
     ["civitai:abc", "hf:only", "hf:a/b/../../c", "s3://x", "s3://bucket/", "https://", "ftp://a/b", "file:///etc/passwd",
      "https://user:pw@host/x", "civitai:77?fileId=x", "civitai:77?file=5", "civitai:77?type=Model&type=VAE",
-     "civitai:model/9?modelVersionId=v5", "urn:air:sdxl:lora:civitai:9@5:layer.safetensor",
+     "civitai:model/9?modelVersionId=v5", "civitai:model/9?modelVersionId=5&modelVersionId=6",
+     "urn:air:sdxl:lora:civitai:9@5:layer.safetensor",
      "urn:air:sdxl:lora:civitai:9@5.exe", "civitai:9@5?modelVersionId=6",
      "urn:air:sdxl:lora:huggingface:a/b", "hf:a/b@../x/c", "https://[::1/x"],
 )  # fmt: skip
@@ -127,6 +128,14 @@ def test_a_version_that_contradicts_the_address_is_refused_with_both(url: str, v
     with pytest.raises(BadReference) as caught:
         locate(ModelRef(url=url, revision=version))
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "ref", [{"url": "https://a.example/x.safetensors"}, {"url": "s3://bucket/x.safetensors"}, {"name": "Nice Model"}]
+)
+def test_a_version_where_nothing_can_be_chosen_by_one_is_refused(ref: dict[str, str]) -> None:
+    with pytest.raises(BadReference, match=r"has the version 'v2'.* is of one file"):
+        locate(ModelRef.model_validate({**ref, "version": "v2"}))
 
 
 def test_a_version_that_the_address_names_too_is_no_contradiction() -> None:

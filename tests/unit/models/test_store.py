@@ -151,6 +151,7 @@ def test_a_mark_written_while_its_job_was_cancelled_is_taken_back(where: ModelSt
         ("checkpoint", make.SDXL_LORA, "lora"),
         ("checkpoint", make.VAE, "vae"),
         ("vae", make.SDXL_LORA, "lora"),
+        ("vae", make.SDXL_CHECKPOINT, "checkpoint"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_wherever_it_lies(
@@ -161,6 +162,16 @@ def test_a_file_of_another_kind_is_refused_wherever_it_lies(
     with pytest.raises(IncompatibleModel, match=rf"loras\[0\]: .*wrong.* is an? {found}, not a {kind}"):
         where.find(ModelRef(name="wrong"), kind, path="loras[0]")
     assert where.listed.sound(str(where.volume.path(kind, "wrong.SafeTensors")), kind) is None
+    where.close()
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "vae", "lora"])
+def test_a_part_of_a_diffusers_repository_is_refused_with_what_to_take(tmp_path: Path, kind: ModelKind) -> None:
+    where = store(tmp_path, "http://127.0.0.1:9")
+    make.write(where.volume.path(kind, "part.safetensors"), {"down_blocks.0.resnets.0.conv1.weight": [8, 4]})
+    with pytest.raises(IncompatibleModel, match="one part of a diffusers repository") as caught:
+        where.find(ModelRef(name="part"), kind)
+    assert "single-file" in (caught.value.hint or "")
     where.close()
 
 

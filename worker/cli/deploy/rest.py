@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import requests
 import tenacity
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import Required, TypedDict
 
 from worker import __version__
+from worker.net.header_values import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +28,9 @@ ATTEMPTS = 4
 
 LONGEST_WAIT_S = 60.0
 """A rate limit that lasts longer is reported instead of waited for."""
+
+UNTOLD_WAIT_S = 10.0
+"""For a rate limit of which nothing tells how long it lasts."""
 
 LIST_KEYS: dict[str, str] = {
     "network-volumes": "networkVolumes",
@@ -51,6 +57,25 @@ _MEANING_ELSEWHERE = {
     410: "that API has ended; this command speaks RunPod's API v2",
 }
 """Meanings of answers without problem details."""
+
+
+class _Resource(TypedDict, total=False):
+    """A resource of the account, as far as it is read; other fields are passed on unseen."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's own way to configure one
+
+    id: Required[str]
+    name: str | None
+    gpu: dict[str, Any] | None
+    workers: dict[str, Any] | None
+    scaling: dict[str, Any] | None
+    env: dict[str, Any] | None
+    networkVolumes: list[str] | None
+    requestUrls: dict[str, Any] | None
+    size: int
+
+
+_RESOURCES: TypeAdapter[Any] = TypeAdapter(list[_Resource])
 
 
 class RestFailed(Exception):
@@ -94,7 +119,7 @@ class Rest:
             raise RestFailed(
                 f"GET {path}: expected an object with a list {LIST_KEYS[path]!r}; is this RunPod's API v2?"
             )
-        return items
+        return _checked(f"GET {path}", items)
 
     def workers(self, endpoint_id: str) -> dict[str, Any]:
         """Return ``workers``, ``summary`` and ``endpointVersion`` of an endpoint."""
@@ -144,7 +169,7 @@ class Rest:
         answer = self._call(method, path, body)
         if not isinstance(answer, dict) or not answer.get("id"):
             raise RestFailed(f"{method} {path}: the answer names no id")
-        return answer
+        return _checked(f"{method} {path}", [answer])[0]
 
     def _ask(self, path: str) -> Any:
         retrying = tenacity.Retrying(
@@ -168,8 +193,8 @@ class Rest:
                 return None
             try:
                 return answer.json()
-            except ValueError as error:
-                raise RestFailed(f"{method} {path}: the answer is not JSON; is this RunPod's API v2?") from error
+            except (ValueError, RecursionError):
+                raise RestFailed(f"{method} {path}: the answer is not JSON; is this RunPod's API v2?") from None
         message = f"{method} {path}: {_explained(answer)}"
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             wait_s = rate_limit_wait(answer.headers)
@@ -179,14 +204,25 @@ class Rest:
         raise RestFailed(message)
 
 
+def _checked(call: str, resources: list[Any]) -> list[dict[str, Any]]:
+    """Return the resources of an answer. Raises RestFailed where they are not as RunPod's schema has them."""
+    try:
+        return list(_RESOURCES.validate_python(resources))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RestFailed(f"{call}: item {place} is not as RunPod's schema has it: {first['msg']}") from None
+
+
 def rate_limit_wait(headers: Mapping[str, str]) -> float:
     """Return the seconds until every exhausted window of the rate limit has opened again."""
-    waits = [float(headers["Retry-After"])] if headers.get("Retry-After", "").strip().isdecimal() else []
+    asked = retry_after(headers.get("Retry-After", ""), time.time())
+    waits = [] if asked is None else [asked]
     for window in headers.get("RateLimit", "").split(","):
         fields = dict(re.findall(r";\s*([rt])=(\d+)", window))
         if fields.get("r") == "0" and "t" in fields:
-            waits.append(float(fields["t"]))
-    return max(waits, default=LONGEST_WAIT_S)
+            waits.append(retry_after(fields["t"], 0) or 0.0)
+    return max(waits, default=UNTOLD_WAIT_S)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -204,7 +240,8 @@ def _explained(answer: requests.Response) -> str:
         said = " ".join(answer.text[:_QUOTED].split())
         return ": ".join(part for part in (str(status), _MEANING_ELSEWHERE.get(status, ""), said) if part)
     words = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name))
-    errors = "; ".join(map(str, problem.get("errors") or ()))
+    told = problem.get("errors") or ()
+    errors = "; ".join(map(str, told)) if isinstance(told, list) else str(told or "")
     return f"{status} {words}" + (f" [{errors}]" if errors else "") + _MEANING.get(status, "")
 
 
@@ -214,7 +251,7 @@ def _problem(answer: requests.Response) -> dict[str, Any] | None:
         return None
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and ("title" in content or "detail" in content) else None
 
@@ -223,7 +260,7 @@ def _log_line(text: str) -> str:
     """Return the text of one event: a bare line, or an object with it."""
     try:
         event = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     if isinstance(event, dict):
         return next((str(event[name]) for name in ("message", "line", "log", "text") if name in event), text)

@@ -50,8 +50,8 @@ def judge(answer: Mapping[str, Any]) -> Verdict:
         parts.append(f"{stale} of an older release")
     reasons = [f"{status.lower()}: {MEANING[status]}" for status in sorted(counts) if status in MEANING]
     line = "workers: " + (", ".join(parts) or "none") + "".join(f"\n  {reason}" for reason in reasons)
-    unwell = tuple(str(worker.get("id")) for worker in current if worker.get("status") not in _READY)
-    if any(worker.get("status") in _READY for worker in current):
+    unwell = tuple(str(worker.get("id")) for worker in current if str(worker.get("status")) not in _READY)
+    if any(str(worker.get("status")) in _READY for worker in current):
         return Verdict("ready", line, unwell)
     if counts["UNHEALTHY"]:
         sick = tuple(str(worker.get("id")) for worker in current if worker.get("status") == "UNHEALTHY")

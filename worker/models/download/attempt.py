@@ -16,7 +16,7 @@ from worker.models.download.context import Stopped, pause
 from worker.models.download.download_errors import fetch_error
 from worker.models.download.partial import DiskFull, Partial
 from worker.models.download.transfer import Transfer
-from worker.models.format.detect import Facts, detect, finer_base, is_usable_as, with_article
+from worker.models.format.detect import Facts, detect, finer_base, is_usable_as, place_of, with_article
 from worker.models.format.filenames import PICKLE_ENDINGS, safe_stem, short_hash, split_ending
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, is_fine_so_far, read_header
 from worker.models.sources.http_file import Busy, Version
@@ -290,7 +290,7 @@ class Attempt:
         if not is_usable_as(facts.kind, self._kind):
             raise DownloadRefused(
                 f"{self._order.at}{self._locator.key} is {with_article(facts.kind)}, not {with_article(self._kind)}",
-                hint=f"Name it where {with_article(facts.kind)} belongs.",
+                hint=place_of(facts.kind),
                 details={"path": self._order.path, "kind": self._kind, "found": facts.kind},
             )
         return facts

@@ -112,8 +112,8 @@ class RetrySettings:
     save_every_s: float = 5.0
     note_every_s: float = 0.5
     tell_every_s: float = 0.25
-    patience_s: float = 120.0
-    least_bytes: int = 1 << 20
+    patience_s: float = 60.0
+    least_bytes: int = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)

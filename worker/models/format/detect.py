@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from worker.settings import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.models.format.safetensors import Header, Tensor
-    from worker.settings import ModelKind
 
 _WIDTHS = {768: "SD 1.5", 1024: "SD 2", 2048: "SDXL", 1280: "SDXL Refiner"}
 """Width of the text embedding that cross attention reads."""
@@ -50,7 +51,9 @@ _CIVITAI_BASES = (
     (r"sd ?1(\.\d.*)?", "SD 1.5"),
 )
 """CivitAI's words for base models, whole: a part of a word is none (Pony V7 is no Pony as SDXL has it)."""
-_INTERCHANGEABLE = {("vae", "checkpoint"), ("controlnet", "lora"), ("controlnet", "checkpoint")}
+FoundKind = ModelKind | Literal["diffusers part"]
+"""Kinds by a header: also a UNet, VAE or text encoder of a diffusers repository, which A1111 can't read."""
+_INTERCHANGEABLE = {("controlnet", "lora"), ("controlnet", "checkpoint")}
 """Kinds asked for and kinds found that the WebUI takes for each other."""
 _TENSOR_MARKS = (
     ("joint_transformer_blocks", "AuraFlow"),
@@ -60,6 +63,8 @@ _TENSOR_MARKS = (
     ("joint_blocks", "SD 3"),
 )
 """Parts of tensor names that only one architecture has, the more telling ones first."""
+_DIFFUSERS = ("down_blocks.0.resnets.", "decoder.up_blocks.", "decoder.mid_block.", "text_model.embeddings.")
+"""Beginnings of tensor names in the parts of a diffusers repository."""
 _LORA_MARKS = (
     ".lora_down.",
     ".lora_up.",
@@ -77,7 +82,7 @@ _LORA_MARKS = (
 class Facts:
     """The facts in a header; None where it says nothing."""
 
-    kind: ModelKind | None
+    kind: FoundKind | None
     base_model: str | None
     trigger_words: tuple[str, ...] = ()
 
@@ -109,13 +114,15 @@ def known_base(text: str | None) -> str | None:
     return next((base for pattern, base in _CIVITAI_BASES if re.fullmatch(pattern, lowered)), None)
 
 
-def is_usable_as(found: ModelKind | None, wanted: ModelKind) -> bool:
+def is_usable_as(found: FoundKind | None, wanted: ModelKind) -> bool:
     """Return whether the WebUI takes a file of one kind where another is asked for; unknown kinds pass."""
     return found is None or found == wanted or (wanted, found) in _INTERCHANGEABLE
 
 
-def with_article(kind: ModelKind | None) -> str:
+def with_article(kind: FoundKind | None) -> str:
     """Return a kind with its article: ``a lora``, ``an upscaler``."""
+    if kind == "diffusers part":
+        return "one part of a diffusers repository"
     return f"{'an' if str(kind)[0] in 'aeiou' else 'a'} {kind}"
 
 
@@ -126,7 +133,14 @@ def finer_base(said: str | None, seen: str | None) -> str | None:
     return said if said.split(" (", 1)[0] == seen.split(" (", 1)[0] else seen
 
 
-def _kind(tensors: Mapping[str, Tensor]) -> ModelKind | None:  # noqa: PLR0911  one line per kind
+def place_of(kind: FoundKind | None) -> str:
+    """Return what to do with a file that is not of the kind that was asked for."""
+    if kind == "diffusers part":
+        return "A1111 reads models in one file: take the repository's single-file version."
+    return f"Put it where {kind} files are, and name it where {with_article(kind)} belongs."
+
+
+def _kind(tensors: Mapping[str, Tensor]) -> FoundKind | None:  # noqa: PLR0911  one line per kind
     names = tensors.keys()
     if any(mark in name for name in names for mark in _LORA_MARKS):
         return "lora"
@@ -135,6 +149,8 @@ def _kind(tensors: Mapping[str, Tensor]) -> ModelKind | None:  # noqa: PLR0911  
         or "input_hint_block.0.weight" in names
     ):
         return "controlnet"
+    if any(name.startswith(_DIFFUSERS) for name in names):
+        return "diffusers part"
     if any(name.startswith(("model.diffusion_model.", "double_blocks.", "joint_blocks.")) for name in names):
         return "checkpoint"
     if names & {"emb_params", "clip_l", "clip_g", "string_to_param.*", "<concept>"} and len(names) <= 4:  # noqa: PLR2004  an embedding is a vector or two

@@ -138,18 +138,18 @@ def _air(text: str, revision: str | None) -> Civitai:
 def _checked(version: int | None, model: int | None, query: str, revision: str | None) -> Civitai:
     """Return the locator; every parameter is understood, known to be harmless, or refused, and none contradicts."""
     pairs = [(name, value) for name, value in parse_qsl(query) if not _HARMLESS.fullmatch(name.lower())]
-    said = {"the reference": str(version)} if version is not None else {}
-    said |= {name: value for name, value in pairs if name.lower() == _VERSION}
+    said = [("the reference", str(version))] if version is not None else []
+    said += [pair for pair in pairs if pair[0].lower() == _VERSION]
     if revision is not None:
-        said["version"] = revision
-    for where, value in said.items():
+        said.append(("version", revision))
+    for where, value in said:
         if not _NUMBER.fullmatch(value):
             raise BadReference(f"a CivitAI version is its number; {where} says {value[:40]!r}")
-    numbers = {int(value) for value in said.values()}
+    numbers = {int(value) for _, value in said}
     if 0 in (model, *numbers):
         raise BadReference("CivitAI's numbers begin with 1")
     if len(numbers) > 1:
-        told = ", ".join(f"{where} says {value}" for where, value in said.items())
+        told = ", ".join(f"{where} says {value}" for where, value in said)
         raise BadReference(f"names different versions: {told}")
     choices = _choices([pair for pair in pairs if pair[0].lower() != _VERSION])
     return Civitai(next(iter(numbers), None), model, tuple(sorted(choices.items())))
@@ -253,4 +253,4 @@ def download_url(base: str, locator: Civitai) -> str:
     return f"{base}/api/download/models/{locator.version}{query}"
 
 
-CIVITAI = SourceKind(Civitai, parse, connect, token_in)
+CIVITAI = SourceKind(Civitai, parse, connect, token_in, has_versions=True)

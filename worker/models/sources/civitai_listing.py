@@ -96,7 +96,8 @@ def _chosen(files: list[dict[str, Any]], choices: Mapping[str, str]) -> dict[str
     """Return the one file that a download with these choices gives, or nothing when that is not clear.
 
     Raises:
-        UnknownModel: the choices name a file by its id, and the version has no such file.
+        UnknownModel: the choices name a file by its id, and the version has no such file; or they fit several files, of
+            which none is the primary one.
     """
     if "fileId" in choices:
         named = [file for file in files if str(file.get("id")) == choices["fileId"]]
@@ -105,9 +106,13 @@ def _chosen(files: list[dict[str, Any]], choices: Mapping[str, str]) -> dict[str
         return named[0] if named else {}
     fitting = [file for file in files if _matches(file, choices)] if choices else files
     fitting = fitting or [file for file in files if _own_address(file) == choices]
-    if len(fitting) > 1:  # half a query: the site gives the primary one of them
-        fitting = [file for file in fitting if file.get("primary") is True]
-    return fitting[0] if len(fitting) == 1 else {}
+    if len(fitting) <= 1:
+        return fitting[0] if fitting else {}
+    primary = [file for file in fitting if file.get("primary") is True]  # half a query: the site gives this one
+    if choices and not primary:
+        told = ", ".join(_described(file) for file in fitting[:20])
+        raise UnknownModel(f" that is one file: it fits {told}; say which by its fileId")
+    return primary[0] if len(primary) == 1 else {}
 
 
 def _matches(file: Mapping[str, Any], choices: Mapping[str, str]) -> bool:

@@ -10,7 +10,6 @@ import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
@@ -18,6 +17,7 @@ import orjson
 
 from worker.net.fetch import as_utf8
 from worker.net.fetch_errors import FetchError, passes
+from worker.net.header_values import content_range, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from worker.net.fetch import Body, Fetcher, FetchLimits
 
 CHUNK = 512 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _FILE_NAME = re.compile(r"\bfilename\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]*))", re.IGNORECASE)
 _FILE_NAME_EXTENDED = re.compile(r"\bfilename\*\s*=\s*(UTF-8|ISO-8859-1)'[^']*'([^;\s]+)", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(.)")
@@ -186,10 +185,10 @@ class HttpFile:
         tag = body.headers.get("ETag") or body.headers.get("Last-Modified")
         name = suggested_name(body.headers.get("Content-Disposition", ""))
         if body.status == _PARTIAL:
-            match = _CONTENT_RANGE.fullmatch(body.headers.get("Content-Range", "").strip())
-            if match is None or int(match[1]) != start:
+            told = content_range(body.headers.get("Content-Range", ""))
+            if told is None or told[0] != start:
                 raise FetchError(f"{body.host} answered with another range than it was asked for")
-            size = None if match[3] == "*" else int(match[3])
+            size = told[1]
             return RangeResponse(start, Version(size, tag), ranged=True, name=name, chunks=body.chunks(CHUNK))
         if body.status == _WHOLE:  # ranges are not honoured
             return RangeResponse(0, Version(body.length, tag), ranged=False, name=name, chunks=body.chunks(CHUNK))
@@ -238,17 +237,6 @@ def _message(body: Body, secrets: Mapping[str, str]) -> str:
     tokens = [value.split(" ", 1)[-1] for value in secrets.values()]
     plain = "".join(letter if letter.isprintable() else " " for letter in words).strip()[:_MESSAGE_LETTERS]
     return "" if not plain or "://" in plain or any(token in plain for token in tokens) else f": {plain!r}"
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for (number or date), None when it is neither."""
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError):
-        return None
 
 
 def suggested_name(disposition: str) -> str | None:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from worker.models.format.filenames import BadReference, relative_path, split_ending
-from worker.models.sources.http_file import Busy, Denied, HttpFile, retry_after
+from worker.models.sources.http_file import Busy, Denied, HttpFile
 from worker.models.sources.model_source import Locator, Offer, SourceKind, bearer
 from worker.models.sources.web import split_url
 from worker.net.addresses import AllowList
 from worker.net.fetch import Fetcher
 from worker.net.fetch_errors import FetchError, Unreachable, passes
 from worker.net.guard import Guard
+from worker.net.header_values import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,4 +332,4 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-HUGGING_FACE = SourceKind(HuggingFace, parse, connect)
+HUGGING_FACE = SourceKind(HuggingFace, parse, connect, has_versions=True)

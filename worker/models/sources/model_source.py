@@ -141,12 +141,14 @@ class SourceKind(Generic[L]):
             `BadReference` for a broken one.
         connect: Builds the source. Raises SettingsInvalid.
         token_in: Returns the token that a reference's text holds, if any.
+        has_versions: A reference may come with a revision; elsewhere one is refused.
     """
 
     locator: type[L]
     parse: Callable[[str, str | None], L | None]
     connect: Callable[[Connection], Source[L]]
     token_in: Callable[[str], str | None] = lambda _: None
+    has_versions: bool = False
 
 
 AnyKind = SourceKind[Any]

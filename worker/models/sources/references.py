@@ -44,13 +44,18 @@ def parse_locator(text: str, *, revision: str | None = None) -> Locator | None:
 
 
 def locate(ref: ModelRef) -> Locator | None:
-    """Return the locator of a reference (its url, else its name read as one), or None for a plain name."""
-    if ref.url is not None:
-        found = parse_locator(ref.url, revision=ref.revision)
-        if found is None:
-            raise BadReference(f"url must start with {_FORMS}")
-        return found
-    return parse_locator(ref.name or "", revision=ref.revision)
+    """Return the locator of a reference (its url, else its name read as one), or None for a plain name.
+
+    Raises:
+        BadReference: as `parse_locator`, or it has a version where nothing can be chosen by one.
+    """
+    found = parse_locator(ref.name or "" if ref.url is None else ref.url, revision=ref.revision)
+    if ref.url is not None and found is None:
+        raise BadReference(f"url must start with {_FORMS}")
+    if ref.revision is not None and not any(kind.has_versions and isinstance(found, kind.locator) for kind in SOURCES):
+        what = "a name" if found is None else "this address"
+        raise BadReference(f"has the version {ref.revision!r}; {what} is of one file (CivitAI and hf: have versions)")
+    return found
 
 
 def token_for(ref: ModelRef, locator: Locator, first: Locator) -> str | None:

@@ -23,13 +23,30 @@ _SIGNATURES = {
 """Parameters of signed addresses, besides those that begin like S3's: of CloudFront, B2 and older forms."""
 _AZURE = {"sig", "se", "sp", "st", "sv", "sr", "spr", "sip", "skoid", "sktid", "skt", "ske", "sks", "skv"}
 """The same of Azure's, short enough to mean something else where there is no ``sig``."""
+_DRIVE = "Google Drive shows a page in place of large files; use hf:, s3:// or a direct link."
+_SHARED = "That is the page of a share; use the link that its download button leads to, hf: or s3://."
 _PAGES = {
-    "drive.google.com": "Google Drive shows a page in place of large files; use hf:, s3:// or a direct link.",
+    "drive.google.com": _DRIVE,
+    "docs.google.com": _DRIVE,
+    "drive.usercontent.google.com": _DRIVE,
+    "1drv.ms": _SHARED,
+    "onedrive.live.com": _SHARED,
+    "sharepoint.com": _SHARED,
+    "mediafire.com": _SHARED,
+    "wetransfer.com": _SHARED,
+    "we.tl": _SHARED,
+    "pixeldrain.com": "Pixeldrain gives the file itself at /api/file/<id>.",
+    "mega.nz": "MEGA's files can be read by its own programs alone; use hf:, s3:// or a direct link.",
     "dropbox.com": "Dropbox sends the file itself when the address ends in dl=1.",
     "github.com": "Use the address of the raw file (raw.githubusercontent.com) or of a release's file.",
+    "gitlab.com": "Use the address of the raw file (/-/raw/ in place of /-/blob/).",
+    "modelscope.cn": "Use the address of the file itself (/resolve/<revision>/<path>).",
     "huggingface.co": "That is a repository's page; name the file: hf:org/repo/path/file.safetensors.",
     "hf.co": "That is a repository's page; name the file: hf:org/repo/path/file.safetensors.",
-    "civitai.com": "Use the address of the model's page, or civitai:<version id>.",
+    **dict.fromkeys(
+        ("civitai.com", "civitai.green", "civitai.red", "civitai.work"),
+        "Use the address of the model's page, or civitai:<version id>.",
+    ),
 }
 """Sites whose addresses often lead to a page about the file, and what works there."""
 

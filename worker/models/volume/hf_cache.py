@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from worker.models.format.detect import detect
+from worker.models.format.detect import FoundKind, detect
 from worker.models.format.filenames import PICKLE_ENDINGS, match_key, safe_stem, split_ending
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
 from worker.models.sources.huggingface import HuggingFace
@@ -84,7 +84,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in names)
 
 
-def _kind_of(path: Path) -> ModelKind | None:
+def _kind_of(path: Path) -> FoundKind | None:
     try:
         return detect(read_header(path)).kind
     except (BrokenHeader, OSError):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.errors import VolumeUnavailable
+from worker.models.format.detect import detect, is_usable_as, with_article
 from worker.models.format.filenames import short_hash
 from worker.models.format.safetensors import LENGTH_BYTES, SAFETENSORS, BrokenHeader, check_pickle_start, read_header
 from worker.models.volume.availability import is_broken
@@ -54,6 +55,12 @@ def damage_of(path: Path) -> str | None:
     except BrokenHeader as error:
         return str(error)
     return None
+
+
+def misfit(path: Path, kind: ModelKind) -> str | None:
+    """Return what a sound file is where its folder is for another kind, None otherwise. Raises OSError."""
+    found = detect(read_header(path)).kind if path.suffix.lower() == SAFETENSORS else None
+    return None if is_usable_as(found, kind) else f"it is {with_article(found)}, not {with_article(kind)}"
 
 
 def measure(inventory: Inventory, model: LocalModel | ModelFile) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import IncompatibleModel, InvalidInput, ModelDamaged
-from worker.models.format.detect import Facts, detect, with_article
+from worker.models.format.detect import Facts, FoundKind, detect, with_article
 from worker.models.format.filenames import match_key
 from worker.models.format.lora_notes import SideNotes, read_side_notes
 from worker.models.format.safetensors import SAFETENSORS, BrokenHeader, read_header
@@ -55,7 +55,7 @@ def registry_path(root: Path, catalog: Path = CATALOG_PATH) -> Path:
     return root / STORE / REGISTRY if path.absolute() == catalog.absolute() else path
 
 
-def _kind_at(path: Path) -> ModelKind | None:
+def _kind_at(path: Path) -> FoundKind | None:
     """Return what a file is by its header; None when that does not tell."""
     try:
         return detect(read_header(path)).kind if path.suffix.lower() == SAFETENSORS else None
@@ -149,7 +149,7 @@ class Inventory:
         """Return what the header of a file tells; nothing for formats without one."""
         return self._look_inside(file)[0]
 
-    def found_kind(self, file: ModelFile) -> ModelKind | None:
+    def found_kind(self, file: ModelFile) -> FoundKind | None:
         """Return what a file is by its header; None when that tells nothing, or was checked when it was fetched."""
         entry = self._of(file)
         return None if entry is not None and _is_measured(entry) else self.facts(file).kind

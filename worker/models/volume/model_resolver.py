@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from worker.common.suggestions import closest
 from worker.errors import HashMismatch, IncompatibleModel, ModelDamaged, ModelNotFound
 from worker.models.format.compatibility import fits
-from worker.models.format.detect import with_article
+from worker.models.format.detect import FoundKind, place_of, with_article
 from worker.models.format.filenames import (
     match_key,
     relative_path,
@@ -335,10 +335,10 @@ def damaged(key: str, why: str, *, hint: str, path: str) -> ModelDamaged:
     )
 
 
-def wrong_kind(key: str, kind: ModelKind, found: ModelKind | None, *, path: str) -> IncompatibleModel:
+def wrong_kind(key: str, kind: ModelKind, found: FoundKind | None, *, path: str) -> IncompatibleModel:
     """Return the error for a file that is of another kind than the folder it is in and the field that names it."""
     return IncompatibleModel(
         f"{f'{path}: ' if path else ''}the file {key} on the volume is {with_article(found)}, not {with_article(kind)}",
-        hint=f"Put it where {found} files are, and name it where {with_article(found)} belongs.",
+        hint=place_of(found),
         details={"path": path, "model": key, "kind": kind, "found": found},
     )

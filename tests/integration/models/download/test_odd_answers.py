@@ -64,6 +64,26 @@ def test_a_source_that_trickles_is_given_up(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(429, headers={"Retry-After": NINES}),
+        Reply(503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+        Reply(206, BODY, {"Content-Range": f"bytes 0-9/{NINES}"}),
+        Reply(206, BODY, {"Content-Range": f"bytes {NINES}-{NINES}/5", "Content-Length": NINES}),
+        Reply(200, BODY, {"Content-Length": NINES}),
+    ],
+    ids=["wait", "date", "size", "range", "length"],
+)
+def test_numbers_of_any_length_in_headers_end_in_a_typed_error(tmp_path: Path, reply: Reply) -> None:
+    error = _fetched(tmp_path, lambda _: reply, "{server}/x.safetensors", retry=IMPATIENT)
+    assert isinstance(error, DownloadFailed | DownloadRefused)
+    assert error.details.get("retry_after_s", 0) < 1e9
+
+
 def test_a_redirect_whose_address_is_not_ascii_is_followed(tmp_path: Path) -> None:
     def elsewhere(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write("HTTP/1.1 302 Found\r\nLocation: /модель.safetensors\r\nContent-Length: 0\r\n\r\n".encode())

@@ -165,6 +165,17 @@ def test_a_file_id_that_the_version_lacks_is_an_error_that_names_its_files(tmp_p
         _fetch(tmp_path, _several, ModelRef(name="civitai:40?fileId=999"))
 
 
+def test_half_a_query_that_leaves_out_the_primary_file_is_an_error_that_names_what_it_fits(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        if request.path != "/api/v1/model-versions/40":
+            return ranged(request, PRUNED)
+        files = [_file(number, PRUNED, type=kind) for number, kind in ((101, "Model"), (102, "UNet"), (103, "UNet"))]
+        return _json({"id": 40, "modelId": 4, "files": [{**files[0], "primary": True}, *files[1:]]})
+
+    with pytest.raises(ModelNotFound, match=r"fits 'f102\.safetensors' \(UNet, fileId=102\), .*fileId=103"):
+        _fetch(tmp_path, script, ModelRef(name="civitai:40?type=UNet"))
+
+
 def test_half_a_query_gives_the_primary_file_proved_and_kept_once(tmp_path: Path) -> None:
     with serve(_several) as server:
         where = store(tmp_path, server.url)
@@ -500,6 +511,10 @@ def test_a_source_without_a_tag_is_read_over_one_connection(tmp_path: Path) -> N
     [
         ("https://drive.google.com/uc?export=download&id=1", "Google Drive"),
         ("https://www.dropbox.com/s/x/y.safetensors?dl=0", "dl=1"),
+        ("https://drive.usercontent.google.com/download?id=1", "Google Drive"),
+        ("https://1drv.ms/u/x", "download button"),
+        ("https://mega.nz/file/x", "MEGA"),
+        ("https://civitai.red/user/x", "civitai:<version id>"),
         ("https://github.com/o/r/blob/main/x.safetensors", "raw.githubusercontent.com"),
         ("https://huggingface.co/datasets/o/r", "name the file"),
         ("https://example.com/x", "not of a page about it"),
