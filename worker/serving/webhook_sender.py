@@ -7,6 +7,7 @@ status, one exchange has a time limit as a whole, and every delivery waits for i
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import certifi
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from worker.common.strict_json import encode
@@ -27,6 +29,9 @@ from worker.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from aiohttp.connector import Connection
+    from aiohttp.http_parser import RawResponseMessage
+
 PAUSES_S = (1.0, 5.0, 25.0)
 LONGEST_PAUSE_S = 60.0
 """Longest wait that a receiver may ask for by ``Retry-After``."""
@@ -36,6 +41,10 @@ LEAST_BYTES_PER_S = 1_000_000
 CLOSE_S = 10.0
 """At the end of the worker: for all deliveries that are under way."""
 MAX_PENDING_BYTES = 200_000_000
+MOST_INTERIM = 5
+"""Interim answers (1xx) before the one that counts."""
+READ_BYTES = 8192
+"""Of the socket's buffer: what a receiver floods us with is parsed in pieces, between which others have their turn."""
 PER_HOST = 100
 """Deliveries to one host that may be pending; each of a host that hangs takes up to a minute."""
 CONTENT_TOO_LARGE = 413
@@ -190,15 +199,43 @@ class WebhookSender:
                 limit=0,
                 force_close=True,
                 ssl=ssl.create_default_context(cafile=certifi.where()),
+                socket_factory=_small_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                response_class=_FirstAnswer,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(check_host,),
                 headers={"User-Agent": "a1111-worker"},
             )
         return self._session
+
+
+class _FirstAnswer(aiohttp.ClientResponse):
+    """A response that does not wait through one interim answer after another."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Wait for the answer that counts."""
+        if connection.protocol is not None:
+            read, left = connection.protocol.read, MOST_INTERIM + 1
+
+            async def counted() -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise HttpProcessingError(message="one interim answer after another")
+                return await read()
+
+            connection.protocol.read = counted  # type: ignore[method-assign]  # aiohttp itself has no limit
+        return await super().start(connection)
+
+
+def _small_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+    return opened
 
 
 def without_pictures(result: dict[str, Any]) -> dict[str, Any]:

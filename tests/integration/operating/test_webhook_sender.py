@@ -126,6 +126,34 @@ def test_nothing_of_an_answer_is_read_but_its_status() -> None:
     assert sent < 50_000_000
 
 
+def test_interim_answers_without_end_are_not_waited_through() -> None:
+    sent = 0
+
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal sent
+        try:
+            while sent < 100_000_000:
+                sent += handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        except OSError:
+            return
+
+    with serve(lambda _: Reply(raw=flood)) as receiver:
+        Sender().deliver(receiver.url)
+        assert len(receiver.seen) == 1
+    assert sent < 10_000_000
+
+
+def test_a_few_interim_answers_before_the_one_that_counts_are_no_harm() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        early = b"HTTP/1.1 102 Processing\r\n\r\n" * 2 + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        handler.wfile.write(early + b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    sender = Sender()
+    with serve(lambda _: Reply(raw=answer)) as receiver:
+        sender.deliver(receiver.url)
+        assert (len(receiver.seen), sender.pauses) == (1, [])
+
+
 def test_an_answer_that_is_not_http_is_not_asked_for_again() -> None:
     with serve(lambda _: Reply(raw=lambda handler: handler.wfile.write(b"SMTP ready\r\n\r\n"))) as receiver:  # type: ignore[arg-type]
         Sender().deliver(receiver.url)
