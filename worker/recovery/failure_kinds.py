@@ -52,6 +52,10 @@ _LOAD_ERRORS = frozenset(
 """The WebUI's exceptions for a checkpoint switch that leaves the old model half taken apart."""
 
 
+_GATEWAYS = frozenset({502, 503, 504})
+"""Statuses of a proxy in front of a WebUI that it can't reach; without an exception's name they are not A1111's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A failed attempt.
@@ -83,14 +87,23 @@ def classify(error: WorkerError) -> Failure:
 
 def _kind(error: WorkerError, said: str) -> FailureKind:
     kind = _process_failure(error, said)
-    if kind is None and isinstance(error, WebUIFailed) and error.details.get("kind") == "NotJSON":
-        kind = FailureKind.GARBLED
+    if kind is None and isinstance(error, WebUIFailed):
+        kind = _foreign_answer(error)
     if kind is None and isinstance(error, WrongResult):
         interrupted = error.details.get("mismatches") == []
         kind = FailureKind.INTERRUPTED if interrupted else FailureKind.WRONG_RESULT
     if kind is None:
         kind = next((each for type_, each in _BY_TYPE.items() if isinstance(error, type_)), FailureKind.OTHER)
     return kind
+
+
+def _foreign_answer(error: WebUIFailed) -> FailureKind | None:
+    """Return the kind of an answer that the WebUI itself did not give; None where it did."""
+    named = error.details.get("kind")
+    if named == "NotJSON":
+        return FailureKind.GARBLED
+    from_proxy = not named and error.details.get("status") in _GATEWAYS
+    return FailureKind.CONNECTION_LOST if from_proxy else None
 
 
 _BY_TYPE: dict[type[WorkerError], FailureKind] = {

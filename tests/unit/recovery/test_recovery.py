@@ -326,6 +326,12 @@ def test_a_batch_that_did_not_fit_is_planned_smaller_and_the_last_error_says_wha
         (WrongResult("x"), FailureKind.WRONG_RESULT),
         (WebUIFailed("x", details={"kind": "NotJSON"}), FailureKind.GARBLED),
         *(
+            (WebUIFailed("x", details={"kind": "", "status": status}), FailureKind.CONNECTION_LOST)
+            for status in (502, 503, 504)
+        ),
+        (WebUIFailed("x", details={"kind": "RuntimeError", "status": 503}), FailureKind.OTHER),
+        (WebUIFailed("x", details={"kind": "", "status": 500}), FailureKind.OTHER),
+        *(
             (WebUIFailed("x", details={"kind": kind}), FailureKind.CHECKPOINT_LOAD)
             for kind in (
                 "SafetensorError",
