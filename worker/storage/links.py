@@ -69,12 +69,11 @@ class LinkVerifier:
         self._known_until = float("-inf")
         self._dead: DeadLink | None = None
         self._warning: str | None = None
-        self._warned = False
 
     def prove(self, url: str, deadline: float) -> bool:
         """Make sure that `url` opens, where that is not known; return False where a look could not tell.
 
-        A host that can't be reached from here proves nothing, and is remembered for `unverified_warning`.
+        A host that can't be reached from here proves nothing; `unverified_warning` tells as long as that is so.
 
         Raises:
             DeadLink: it was answered, and not with what is to be there.
@@ -92,14 +91,13 @@ class LinkVerifier:
             self._dead = dead
             raise
         if proven:
-            self._dead = None
+            self._dead = self._warning = None
         self._known_until = self._now() + (PROVEN_S if proven else UNKNOWN_S)
         return proven
 
     def unverified_warning(self) -> str | None:
-        """Return what clients should know about the links; once."""
-        told, self._warning = self._warning, None
-        return told
+        """Return what clients should know about the links as things are; None: nothing."""
+        return self._warning
 
     def _looked_at(self, url: str, seconds: float) -> bool:
         """Return whether `url` has been seen to open; raises DeadLink."""
@@ -108,9 +106,7 @@ class LinkVerifier:
             with self._fetcher.open(url, headers={"Range": "bytes=0-0"}, limits=limits) as body:
                 return _opens(body)
         except FetchError as error:
-            if not self._warned:
-                self._warned = True
-                self._warning = f"Nobody has seen that links to the store open: from this worker, {error}."
+            self._warning = f"Nobody has seen that links to the store open: from this worker, {error}."
             return False
 
 

@@ -117,7 +117,7 @@ class Store(Protocol):
         """Return the URL from which a client downloads `key`; no request is made."""
 
     def unverified_links_warning(self) -> str | None:
-        """Return, once, the warning for clients that links could not be checked from here."""
+        """Return the warning for clients that links could not be checked from here; None where they were."""
 
 
 class Account(Protocol):
