@@ -32,6 +32,22 @@ def find_flaw(value: object, path: str = "answer") -> str | None:
     return None if value is None or isinstance(value, int) else f"{path} is a {type(value).__name__}"
 
 
+class RepeatedKey(ValueError):
+    """A name that is given twice in one object: of its values one would be dropped without a word."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key[:80]!r} is given twice in one object")
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of these members, for the `object_pairs_hook` of `json.loads`. Raises RepeatedKey."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        raise RepeatedKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]  # None
+    return members
+
+
 def _first(flaws: Iterator[str | None]) -> str | None:
     return next((flaw for flaw in flaws if flaw), None)
 

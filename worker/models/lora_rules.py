@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from worker.common.yaml_text import load_yaml
 from worker.errors import Problem, SettingsInvalid
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def read_lora_rules(root: Path) -> LoraRules:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"{path} can't be read: {error}") from None
     try:
-        return LoraRules.model_validate(yaml.safe_load(text) or {})
+        return LoraRules.model_validate(load_yaml(text) or {})
     except yaml.YAMLError as error:
         raise SettingsInvalid(f"{path} is not YAML: {error}") from None
     except ValidationError as error:

@@ -39,6 +39,11 @@ def test_a_slip_in_json_is_told_by_its_place_and_what_was_meant(text: str, place
     assert meaning in caught.value.message
 
 
+def test_a_name_that_is_given_twice_is_no_slip_to_pass_over() -> None:
+    with pytest.raises(InvalidInput, match=r"job.json: 'seed' is given twice"):
+        read_job('{"input": {"seed": 1, "seed": 2}}', "job.json")
+
+
 @pytest.mark.parametrize(("text", "said"), [("", "is empty"), (" \n", "is empty"), ("[]", "object"), ("3", "object")])
 def test_what_is_no_job_is_told_with_an_example(text: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):

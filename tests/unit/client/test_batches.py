@@ -83,6 +83,9 @@ def test_every_line_of_json_lines_is_a_job() -> None:
         (".csv", "", "must name the columns"),
         (".csv", "prompt,loras\na,[film]\n", "line 2, loras: a list or an object must be JSON"),
         (".jsonl", '{"prompt": "a"}\n{', "line 2 is not JSON"),
+        (".jsonl", '{"prompt": "a"}\n{"seed": 1, "seed": 2}', "line 2: 'seed' is given twice"),
+        (".json", '{"seed": 1, "seed": 2}', "'seed' is given twice"),
+        (".yaml", "seed: 1\nseed: 2", "'seed' is given twice"),
     ],
 )
 def test_a_plan_that_is_none_is_refused_with_the_place_and_the_reason(ending: str, text: str, said: str) -> None:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from worker.serving.http_api.api_errors import RequestRefused
-from worker.serving.http_api.request_body import MAX_SEPARATORS, parse_json
+from worker.serving.http_api.request_body import MAX_SEPARATORS, parse_job, parse_json
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,14 @@ def test_a_body_that_is_no_json_is_refused_with_the_reason(body: bytes, why: str
     assert caught.value.message.startswith("the body is not JSON: ")
     assert why in caught.value.message
     assert "secret" not in caught.value.message
+
+
+def test_a_job_that_gives_a_name_twice_is_refused_with_the_name() -> None:
+    with pytest.raises(RequestRefused, match=r"'prompt' is given twice") as caught:
+        parse_job(b'{"input": {"prompt": "a cat", "steps": 3, "prompt": "a dog"}}')
+    assert caught.value.status == HTTPStatus.BAD_REQUEST
+    assert parse_job(b'{"input": {"stages": [{"prompt": "a"}, {"prompt": "b"}]}}')
+    assert parse_json(b'{"prompt": "a cat", "prompt": "a dog"}') == {"prompt": "a dog"}, "as A1111 itself reads it"
 
 
 def test_values_beyond_counting_are_refused_unparsed() -> None:

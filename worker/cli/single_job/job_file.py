@@ -6,6 +6,7 @@ import ast
 import json
 from typing import TYPE_CHECKING, Any
 
+from worker.common.strict_json import RepeatedKey, unique_keys
 from worker.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ def read_job(text: str, name: str = "the job") -> dict[str, Any]:
     if not text.strip():
         raise InvalidInput.at("", f"{name} is empty; write a job, for example {EXAMPLE}")
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise InvalidInput.at("", f"{name} is not JSON: {_slip(text, error)}") from None
+    except RepeatedKey as error:
+        raise InvalidInput.at("", f"{name}: {error}") from None
     except RecursionError:
         raise InvalidInput.at("", f"{name} is nested too deeply") from None
     if isinstance(content, list) and len(content) == 1:

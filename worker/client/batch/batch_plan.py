@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from worker.common.strict_json import RepeatedKey, unique_keys
+from worker.common.yaml_text import load_yaml
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -80,9 +83,11 @@ def parse_plan(text: str, ending: str, name: str = "the plan") -> BatchPlan:
     if ending not in ENDINGS:
         raise InvalidPlan(f"{name} must end in one of {', '.join(ENDINGS)}")
     try:
-        content = json.loads(text) if ending == ".json" else yaml.safe_load(text)
+        content = json.loads(text, object_pairs_hook=unique_keys) if ending == ".json" else load_yaml(text)
     except json.JSONDecodeError as error:
         raise InvalidPlan(f"{name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RepeatedKey as error:
+        raise InvalidPlan(f"{name}: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidPlan(f"{name} is not YAML: {error}") from None
     is_table = isinstance(content, list)
@@ -150,7 +155,9 @@ def _json_lines(text: str, name: str) -> list[object]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                jobs.append(json.loads(line))
-            except ValueError as error:
+                jobs.append(json.loads(line, object_pairs_hook=unique_keys))
+            except RepeatedKey as error:
+                raise InvalidPlan(f"{name}, line {number}: {error}") from None
+            except (ValueError, RecursionError) as error:
                 raise InvalidPlan(f"{name}, line {number} is not JSON: {error}") from None
     return jobs

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from worker.common.yaml_text import load_yaml
 from worker.contract.types.kinds import Role
 from worker.contract.types.model_ref import LoraRef
 
@@ -126,7 +127,7 @@ def read_presets(text: str) -> dict[str, Preset]:
         PresetsInvalid: not YAML, or not of this shape.
     """
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise PresetsInvalid(f"not YAML: {error}") from None
     if content is None:

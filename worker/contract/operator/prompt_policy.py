@@ -28,6 +28,7 @@ import regex
 import yaml
 
 from worker.common.clock import running
+from worker.common.yaml_text import load_yaml
 from worker.contract.operator.prompt_schedule import Steps, texts_of
 from worker.contract.rules.prompt_syntax import without_comments
 from worker.errors import InvalidInput, Problem
@@ -82,7 +83,7 @@ def read_policy(text: str) -> tuple[Rule, ...]:
         PolicyInvalid: not YAML, or not of this shape.
     """
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise PolicyInvalid(f"not YAML: {error}") from None
     if content is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from worker.common.yaml_text import load_yaml
 from worker.contract.parse.workflow_parser import parse_workflow
 from worker.errors import InvalidInput
 
@@ -34,7 +35,7 @@ def read_workflows(text: str) -> dict[str, Definition]:
         WorkflowsInvalid: not YAML, not of this shape, or a stage with a mistake.
     """
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise WorkflowsInvalid(f"not YAML: {error}") from None
     if content is None:

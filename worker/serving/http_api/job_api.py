@@ -20,7 +20,7 @@ from worker.common.strict_json import encode
 from worker.net.addresses import url_host
 from worker.serving.http_api.api_document import JOB_BODY, JOB_RESULT
 from worker.serving.http_api.api_errors import RequestRefused, busy
-from worker.serving.http_api.request_body import parse_json
+from worker.serving.http_api.request_body import parse_job
 from worker.serving.http_api.trace_header import current_traceparent
 from worker.serving.job_table import JobIdTaken, JobRequest, QueueFull
 
@@ -143,7 +143,7 @@ def _read_job(body: bytes) -> tuple[JobRequest, bool]:
     Raises:
         RequestRefused: it is no job; names the field.
     """
-    job = parse_json(body)
+    job = parse_job(body)
     if not isinstance(job, dict) or "input" not in job:
         raise _bad('the body must be {"input": {…}}')
     given, webhook, policy = job.get("id"), job.get("webhook"), job.get("policy")

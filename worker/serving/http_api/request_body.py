@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from worker.common.cancellation import timeout, unless_set
 from worker.common.clock import running
+from worker.common.strict_json import RepeatedKey, unique_keys
 from worker.serving.http_api.api_errors import RequestRefused, busy
 
 if TYPE_CHECKING:
@@ -115,6 +116,22 @@ def parse_json(body: bytes) -> Any:
             return json.loads(body)  # large integers and NaN, for which the job's own checks have better words
         except (ValueError, RecursionError) as error:
             raise RequestRefused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {_why(body, error)}") from None
+
+
+def parse_job(body: bytes) -> Any:
+    """Return the value of a JSON body that is a job of ours; see `parse_json`.
+
+    Raises:
+        RequestRefused: also where a name is given twice in one object, of whose values one would be dropped.
+    """
+    job = parse_json(body)
+    try:
+        json.loads(body, object_pairs_hook=unique_keys)
+    except RepeatedKey as error:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except RecursionError:
+        return job  # nested as no job is, for which the job's own checks have the words
+    return job
 
 
 def _why(body: bytes, error: ValueError | RecursionError) -> str:

@@ -1,0 +1,38 @@
+"""YAML that operators and clients write."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from worker.common.yaml_text import load_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1"),
+        ("- {x: {y: 1, y: 2}}", "line 1, column 14"),
+        ("presets:\n  portrait: {steps: 20}\n  landscape: {steps: 20}\n  portrait: {steps: 30}\n", "line 4, column 3"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_an_error_with_its_place(text: str, place: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="is given twice") as caught:
+        load_yaml(text)
+    assert place in str(caught.value)
+
+
+def test_mappings_that_are_merged_may_be_overridden() -> None:
+    text = "base: &base {steps: 20, width: 64}\nother: {<<: *base, steps: 30}\nmore: {<<: [*base, *base], steps: 1}"
+    assert load_yaml(text)["other"] == {"steps": 30, "width": 64}
+    assert load_yaml(text)["more"]["steps"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "a: [1, 2.5, true, null]", "- 1\n- a"])
+def test_everything_else_is_read_as_ever(text: str) -> None:
+    assert load_yaml(text) == yaml.safe_load(text)
+
+
+def test_no_python_object_is_made() -> None:
+    with pytest.raises(yaml.YAMLError):
+        load_yaml("!!python/object/apply:os.getcwd []")
