@@ -72,7 +72,7 @@ def origin(url: str) -> tuple[str, str, int]:
     if not host:
         raise Refused("the URL names no host")
     if "@" in parts.netloc:
-        raise Refused(f"credentials inside the URL of {host} are not accepted")
+        raise Refused(f"credentials inside the URL of {host} are not accepted", hint="Give them in the token field.")
     return scheme, host, port or _PORTS[scheme]
 
 
@@ -129,7 +129,10 @@ class Body:
             Refused: the server encoded the body although it was asked not to.
         """
         if self.headers.get("Content-Encoding", "identity").strip().lower() not in _PLAIN:
-            raise Refused(f"{self.host} sent an encoded body although it was asked for a plain one")
+            raise Refused(
+                f"{self.host} sent an encoded body although it was asked for a plain one",
+                hint="Use a source that sends files as they are.",
+            )
         most = self._limits.max_bytes
         if most is not None and self.length is not None and self.length > most:
             raise TooLarge(f"{self.host} offers {self.length} bytes; the limit is {most}")
@@ -233,7 +236,9 @@ class Fetcher:
         for _ in range(limits.redirects + 1):
             scheme, host, port = here = origin(url)
             if secrets and scheme == "http" and not self.guard.allow.allows_name(host, port):
-                raise Refused(f"a secret is not sent over plain http, and {host} is asked for with one")
+                raise Refused(
+                    f"a secret is not sent over plain http, and {host} is asked for with one", hint="Use https."
+                )
             at_home = at_home and here == home
             response = self._send(url, method, {**headers, **(secrets if at_home else {})}, limits, deadline, host)
             target = response.headers.get("Location")
@@ -241,7 +246,10 @@ class Fetcher:
                 return response, at_home
             response.close()
             url = _joined(url, as_utf8(target))
-        raise Refused(f"{home[1]} redirects more than {limits.redirects} times")
+        raise Refused(
+            f"{home[1]} redirects more than {limits.redirects} times",
+            hint="Use the file's own address; some sites send whoever is not logged in round in a circle.",
+        )
 
     def _send(
         self, url: str, method: str, headers: Mapping[str, str], limits: FetchLimits, deadline: float | None, host: str

@@ -22,7 +22,15 @@ class FetchError(Exception):
 
 
 class Refused(FetchError):
-    """The URL, or one it redirects to, is not allowed: scheme, credentials, address, downgrade, too many redirects."""
+    """The URL, or one it redirects to, is not allowed: scheme, credentials, address, downgrade, too many redirects.
+
+    Attributes:
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "Check the address.") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Unreachable(FetchError):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Resolver = Callable[[str, int], list[str]]
 
 
+_PUBLIC = "Only public http(s) addresses are fetched; the operator can allow others in ALLOW_HOSTS."
+
+
 def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of `host` as text, in the resolver's order. Raises `socket.gaierror`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -51,7 +54,7 @@ class Guard:
         """
         passed = admitted(host, port, self._resolve(host, port), self.allow)
         if not passed:
-            raise Refused(f"{host} does not lead to a public address")
+            raise Refused(f"{host} does not lead to a public address", hint=_PUBLIC)
         return passed
 
     def connect(self, connection: HTTPConnection) -> socket.socket:

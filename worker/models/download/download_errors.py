@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.errors import DownloadFailed, DownloadRefused, ModelNotFound, WorkerError
-from worker.models.format.safetensors import BrokenHeader
+from worker.models.format.safetensors import BrokenHeader, WrongLength
 from worker.models.sources.http_file import Busy, Denied
 from worker.net.fetch_errors import FetchError, Refused, TooLarge
 
@@ -27,8 +27,7 @@ def fetch_error(error: FetchError | BrokenHeader, locator: Locator, kind: ModelK
     if isinstance(error, BrokenHeader):
         return DownloadRefused(
             f"{at}what {locator.key} sends is no model file: {error}",
-            hint=getattr(locator, "page_hint", "")
-            or f"Give the address of the file itself, not of a page about it. {locator.access_hint}",
+            hint=_shape_hint(error, locator),
             details=details,
         )
     if isinstance(error, Denied):
@@ -48,10 +47,17 @@ def fetch_error(error: FetchError | BrokenHeader, locator: Locator, kind: ModelK
     if isinstance(error, Refused):
         return DownloadRefused(
             f"{at}{locator.key} is not fetched: {error}",
-            hint="Only public http(s) addresses are fetched; the operator can allow others in ALLOW_HOSTS.",
+            hint=error.hint,
             details=details,
         )
     return DownloadFailed(f"{at}{locator.key} could not be fetched: {error}", hint="Try again.", details=details)
+
+
+def _shape_hint(error: BrokenHeader, locator: Locator) -> str:
+    if isinstance(error, WrongLength):
+        return "The file is cut short there, or was on its way: try again, or use another source."
+    page_hint: str = getattr(locator, "page_hint", "")
+    return page_hint or f"Give the address of the file itself, not of a page about it. {locator.access_hint}"
 
 
 def _denied(error: Denied, locator: Locator, kind: ModelKind, at: str, details: dict[str, object]) -> WorkerError:

@@ -34,6 +34,10 @@ class BrokenHeader(ValueError):
     """The bytes are not a whole safetensors file; the message says in which way."""
 
 
+class WrongLength(BrokenHeader):
+    """The file begins as one and has fewer bytes than its header says, or more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of a file: its type and shape."""
@@ -117,10 +121,10 @@ def read_header(path: Path) -> Header:
         raw = file.read(length)
         size = os.fstat(file.fileno()).st_size
     if len(raw) < length:
-        raise BrokenHeader(f"it ends inside its header: {size} bytes, the header alone needs {LENGTH_BYTES + length}")
+        raise WrongLength(f"it ends inside its header: {size} bytes, the header alone needs {LENGTH_BYTES + length}")
     header = parse_header(raw)
     if header.file_bytes != size:
-        raise BrokenHeader(f"it has {size} bytes, its header says {header.file_bytes}")
+        raise WrongLength(f"it has {size} bytes, its header says {header.file_bytes}")
     return header
 
 
@@ -185,7 +189,7 @@ def is_fine_so_far(file: str, fd: int, front: int, size: int | None) -> bool:
         return False
     header = parse_header(os.pread(fd, length, LENGTH_BYTES))
     if size is not None and header.file_bytes != size:
-        raise BrokenHeader(f"it has {size} bytes, its header says {header.file_bytes}")
+        raise WrongLength(f"it has {size} bytes, its header says {header.file_bytes}")
     return True
 
 

@@ -64,6 +64,25 @@ def test_a_source_that_trickles_is_given_up(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        (Reply(302, headers={"Location": "/x.safetensors"}), "round in a circle"),
+        (Reply(302, headers={"Location": "http://169.254.169.254/"}), "ALLOW_HOSTS"),
+        (Reply(302, headers={"Location": "http://me:secret@127.0.0.1/"}), "token field"),
+        (Reply(302, headers={"Location": "ftp://127.0.0.1/"}), "Check the address"),
+        (Reply(200, BODY, {"Content-Encoding": "gzip"}), "as they are"),
+        (Reply(200, BODY[:-1]), "cut short"),
+        (Reply(200, b"<html>"), "not of a page"),
+    ],
+)
+def test_a_refusal_says_what_to_do_about_this_one(tmp_path: Path, reply: Reply, hint: str) -> None:
+    error = _fetched(tmp_path, lambda _: reply, "{server}/x.safetensors")
+    assert isinstance(error, DownloadRefused)
+    assert hint in (error.hint or "")
+    assert ("ALLOW_HOSTS" in (error.hint or "")) == (hint == "ALLOW_HOSTS")
+
+
 NINES = "9" * 5000
 
 
