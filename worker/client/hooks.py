@@ -29,7 +29,7 @@ def read_webhook(secret: str | None, headers: Mapping[str, str], body: bytes) ->
         verify(secret, headers, body)
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise BadSignature("the body is not a JSON object")

@@ -148,7 +148,7 @@ class Requester:
 def _read(answer: requests.Response) -> dict[str, Any]:
     try:
         told = answer.json()
-    except requests.JSONDecodeError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise EndpointError(f"{answer.url} did not answer with a JSON object", answer.status_code)
@@ -163,7 +163,7 @@ def _asked_s(answer: requests.Response) -> float:
 def _said(answer: requests.Response) -> str:
     try:
         told = answer.json()
-    except requests.JSONDecodeError:
+    except (ValueError, RecursionError):
         told = {}
     words = str((told.get("error") or told.get("message") or "") if isinstance(told, dict) else "")
     hint = next((hint for sign, hint in _HINTS.items() if sign in words.lower()), _STATUS_HINTS.get(answer.status_code))

@@ -123,6 +123,13 @@ def test_a_busy_endpoint_is_asked_again_when_it_says() -> None:
         assert len(server.seen) == 2
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"id": ' + b"9" * 5000 + b"}", b"\xff\xfe{", b"<html>", b"[]", b""])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_of_any_bytes_is_an_endpoint_error(body: bytes, status: int) -> None:
+    with serve(lambda _: Reply(status, body)) as server, pytest.raises(EndpointError, match="answer"):
+        Endpoint(server.url).run({})
+
+
 def test_a_job_that_is_no_json_is_told_as_that() -> None:
     with pytest.raises(EndpointError, match="sent as JSON"):
         Endpoint("http://127.0.0.1:9").run({"cfg_scale": float("nan")})
