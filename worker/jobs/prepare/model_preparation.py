@@ -241,6 +241,7 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     warnings = (
         *prompt_warnings(names, catalog, brought, loaded=listed),
         *names.warnings,
+        *resolved_models.left_open(files),
         *map(str, idle_refiner),
         *model_compatibility.small_size(job, base),
         *kindred,

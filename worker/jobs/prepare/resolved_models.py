@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
+from worker.models.sources.references import locate
 from worker.webui.names import lora_tags as tags
 from worker.webui.names.catalog import Checkpoint, Lora, Vae
 from worker.webui.names.lora_tags import ChosenLora
@@ -82,6 +83,17 @@ def _has_hash(want: ResolvedModel, catalog: Catalog) -> bool:
     row = catalog.checkpoint_meant(want.ref.ref) if want.kind == "checkpoint" else None
     digits = want.ref.sha256 or ""
     return row is not None and row.short_hash is not None and digits.startswith(row.short_hash)
+
+
+def left_open(models: Sequence[ResolvedModel]) -> list[str]:
+    """Return a warning for each model whose reference does not decide among several files of its source."""
+    found = []
+    for each in models:
+        if each.file is not None and each.file.left_open is not None:
+            place = locate(each.ref)
+            if place is not None and place.key == each.file.source:
+                found.append(f"{each.path}: {each.file.left_open}")
+    return found
 
 
 def is_gone(name: str, kind: ModelKind, catalog: Catalog, volume: Volume) -> bool:

@@ -248,6 +248,7 @@ class Attempt:
             fetched_at=clock,
             last_used=clock,
             pinned=before is not None and before.pinned,
+            left_open=offer.left_open,
         )
         self._means.marks.hold([entry.key])
         try:

@@ -217,6 +217,7 @@ class CivitaiSource:
             base_model=about.base_model,
             trigger_words=about.trigger_words,
             also=tuple(key for key in dict.fromkeys(keys) if key != locator.key),
+            left_open=about.left_open,
         )
 
     def _ask(self, locator: Civitai, secrets: Mapping[str, str]) -> CivitaiFile:

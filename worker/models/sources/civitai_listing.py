@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CHOICES = {"type": "type", "format": "format", "size": "size", "fp": "fp", "fileid": "fileId"}
 """The query parameters by which CivitAI tells the files of one version apart, by their names in lower case."""
+_MOST_TOLD = 20
 VALUES = {
     value.lower(): value
     for value in ("Model", "Pruned Model", "VAE", "UNet", "Text Encoder", "SafeTensor", "PickleTensor", "GGUF", "Other")
@@ -32,6 +33,7 @@ class CivitaiFile:
         trigger_words: As published.
         primary: The file that a download without choices gives.
         files: The version's files in words, for errors.
+        left_open: That the choices fit other files too, in words; None where they do not.
     """
 
     version: int
@@ -42,6 +44,7 @@ class CivitaiFile:
     trigger_words: tuple[str, ...] = ()
     primary: bool = False
     files: tuple[str, ...] = ()
+    left_open: str | None = None
 
 
 class UnknownModel(Exception):
@@ -72,7 +75,8 @@ def read_answer(
         raise UnknownModel(f": the version {version} belongs to the model {about.get('modelId')}")
     listed = about.get("files")
     files = [file for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
-    chosen = _chosen(files, dict(choices))
+    fitting = _fitting(files, dict(choices))
+    chosen = _chosen(fitting, dict(choices))
     hashes = chosen.get("hashes")
     digest = hashes.get("SHA256") if isinstance(hashes, dict) else None
     words = about.get("trainedWords")
@@ -88,31 +92,46 @@ def read_answer(
         if isinstance(words, list)
         else (),
         primary=bool(chosen) and (chosen.get("primary") is True or len(files) == 1),
-        files=tuple(_described(file) for file in files[:20]),
+        files=_described(files),
+        left_open=_left_open(fitting) if choices and chosen else None,
     )
 
 
-def _chosen(files: list[dict[str, Any]], choices: Mapping[str, str]) -> dict[str, Any]:
-    """Return the one file that a download with these choices gives, or nothing when that is not clear.
+def _fitting(files: list[dict[str, Any]], choices: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the files that these choices fit.
 
     Raises:
-        UnknownModel: the choices name a file by its id, and the version has no such file; or they fit several files, of
-            which none is the primary one.
+        UnknownModel: the choices name a file by its id, and the version has no such file.
     """
     if "fileId" in choices:
         named = [file for file in files if str(file.get("id")) == choices["fileId"]]
         if files and not named:
-            raise UnknownModel(f"; the version has {', '.join(_described(file) for file in files[:20])}")
-        return named[0] if named else {}
+            raise UnknownModel(f"; the version has {', '.join(_described(files))}")
+        return named
     fitting = [file for file in files if _matches(file, choices)] if choices else files
-    fitting = fitting or [file for file in files if _own_address(file) == choices]
+    return fitting or [file for file in files if _own_address(file) == choices]
+
+
+def _chosen(fitting: list[dict[str, Any]], choices: Mapping[str, str]) -> dict[str, Any]:
+    """Return the one file that a download with these choices gives, or nothing when that is not clear.
+
+    Raises:
+        UnknownModel: the choices fit several files, of which none is the primary one.
+    """
     if len(fitting) <= 1:
         return fitting[0] if fitting else {}
     primary = [file for file in fitting if file.get("primary") is True]  # half a query: the site gives this one
     if choices and not primary:
-        told = ", ".join(_described(file) for file in fitting[:20])
-        raise UnknownModel(f" that is one file: it fits {told}; say which by its fileId")
+        raise UnknownModel(f" that is one file: it fits {', '.join(_described(fitting))}; say which by its fileId")
     return primary[0] if len(primary) == 1 else {}
+
+
+def _left_open(fitting: list[dict[str, Any]]) -> str | None:
+    """Return the words for a query that fits other files than the primary one, None where it does not."""
+    if len(fitting) <= 1:
+        return None
+    told = ", ".join(_described(fitting))
+    return f"the query fits {told}; the primary file is used. Say which by its fileId"
 
 
 def _matches(file: Mapping[str, Any], choices: Mapping[str, str]) -> bool:
@@ -128,6 +147,12 @@ def _own_address(file: Mapping[str, Any]) -> dict[str, str]:
     return {CHOICES[name.lower()]: VALUES.get(value.lower(), value) for name, value in pairs if name.lower() in CHOICES}
 
 
-def _described(file: Mapping[str, Any]) -> str:
-    number, name, kind = file.get("id"), str(file.get("name"))[:80], file.get("type")
-    return f"{name!r} ({kind}{f', fileId={number}' if isinstance(number, int) else ''})"
+def _described(files: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return files in words; few."""
+    return tuple(
+        f"{str(file.get('name'))[:80]!r} ({file.get('type')}{_file_id(file.get('id'))})" for file in files[:_MOST_TOLD]
+    )
+
+
+def _file_id(number: object) -> str:
+    return f", fileId={number}" if isinstance(number, int) else ""

@@ -77,6 +77,7 @@ class Offer:
         base_model: The base model that the source states.
         trigger_words: The trigger words that the source states.
         also: Keys of other locators for this very file.
+        left_open: What the reference does not decide, in words; None: it means exactly this file.
     """
 
     remote: RemoteFile
@@ -87,6 +88,7 @@ class Offer:
     base_model: str | None = None
     trigger_words: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    left_open: str | None = None
 
 
 L = TypeVar("L", bound=Locator)

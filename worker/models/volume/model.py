@@ -37,6 +37,7 @@ class LocalModel:
         title: What the client or the catalog calls it.
         source: Where it came from (no secrets); None for files that people put there.
         recommended: What its publisher recommends.
+        left_open: What `source` does not decide, in words; None: it means exactly this file.
     """
 
     kind: ModelKind
@@ -53,6 +54,7 @@ class LocalModel:
     source: str | None = None
     recommended: Recommended | None = None
     put_words: Literal["before", "after"] | None = None
+    left_open: str | None = None
 
     @property
     def file(self) -> str:
@@ -98,4 +100,5 @@ def describe(
         source=entry.source,
         recommended=catalog.recommended if catalog else None,
         put_words=rule.put_words,
+        left_open=entry.left_open,
     )

@@ -45,6 +45,7 @@ class Entry:
         uses: Jobs that used it.
         pinned: Never evicted.
         changed: The file's time of change when it was measured, nanoseconds; None where that was not written down.
+        left_open: What `source` does not decide, in words; None: it means exactly this file.
     """
 
     kind: ModelKind
@@ -62,6 +63,7 @@ class Entry:
     uses: int = 0
     pinned: bool = False
     changed: int | None = None
+    left_open: str | None = None
 
     @property
     def key(self) -> str:
@@ -176,6 +178,7 @@ def _entry(facts: Any) -> Entry | None:
         last_used=_time(facts.get("last_used")),
         uses=cast("int", facts.get("uses")) if _is_count(facts.get("uses")) else 0,
         pinned=facts.get("pinned") is True,
+        left_open=_text(facts.get("left_open")),
     )
 
 

@@ -16,6 +16,7 @@ from tests.support.servers.s3 import Store, running_store
 from worker.contract.types.model_ref import ModelRef
 from worker.default_checkpoint import checkpoint
 from worker.errors import DownloadFailed, DownloadRefused, HashMismatch, ModelNotFound
+from worker.jobs.prepare.resolved_models import ResolvedModel, left_open
 from worker.models.download.download_errors import fetch_error
 from worker.models.format.safetensors import BrokenHeader
 from worker.models.sources.civitai_listing import UnknownModel, read_answer
@@ -179,13 +180,22 @@ def test_half_a_query_that_leaves_out_the_primary_file_is_an_error_that_names_wh
 def test_half_a_query_gives_the_primary_file_proved_and_kept_once(tmp_path: Path) -> None:
     with serve(_several) as server:
         where = store(tmp_path, server.url)
-        half = asyncio.run(fetch(where, ModelRef(name="https://civitai.com/api/download/models/40?type=Model")))
+        reference = ModelRef(name="https://civitai.com/api/download/models/40?type=Model")
+        half = asyncio.run(fetch(where, reference))
         whole = asyncio.run(fetch(where, ModelRef(name="civitai:40")))
+        exact = asyncio.run(fetch(where, ModelRef(name="civitai:40?fileId=103")))
         where.close()
     assert half.path == whole.path
     assert half.name.startswith("f101-")
     assert half.path.read_bytes() == PRUNED
-    assert len(list((tmp_path / "loras").glob("*.safetensors"))) == 1
+    asked = [
+        ResolvedModel("loras[0]", reference, "lora", half),
+        ResolvedModel("loras[1]", ModelRef(name="civitai:40"), "lora", whole),
+        ResolvedModel("loras[2]", ModelRef(name="civitai:40?fileId=103"), "lora", exact),
+    ]
+    assert len(list((tmp_path / "loras").glob("f101-*.safetensors"))) == 1
+    (warning,) = left_open(asked)
+    assert warning.startswith("loras[0]: the query fits 'f101.safetensors' (Model, fileId=101), 'f102.safetensors'")
 
 
 def test_a_query_that_the_site_has_no_file_for_falls_back_to_the_files_id(tmp_path: Path) -> None:
