@@ -34,6 +34,10 @@ LAYER_MARKS = (
 )
 
 
+_UNNAMED = str.maketrans("", "", ":,")
+"""Signs that an infotext leaves out of a LoRA's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """One LoRA file."""
@@ -123,7 +127,7 @@ class Networks:
         """Names and hashes of the LoRAs that these tags load, whether their layers fit or not; without a hash, none."""
         named = [tag.arguments[0] for tag in tags if tag.kind in ("lora", "lyco") and tag.arguments]
         found = {name: self._by_alias[name].short_hash for name in named if name in self._by_alias}
-        return {name: digits for name, digits in found.items() if digits}
+        return {name.translate(_UNNAMED): digits for name, digits in found.items() if digits}
 
     def apply(self, tags: Sequence[Tag], weights: Weights) -> tuple[Applied, ...]:
         """The LoRAs of these tags that change a picture of this model.

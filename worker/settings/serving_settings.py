@@ -11,9 +11,9 @@ from worker.settings.settings_group import SettingsGroup
 
 
 def _url_path(value: str) -> str:
-    if not value.startswith("/") or "?" in value or "{" in value:
-        raise ValueError("must be a path that starts with /")
-    return value
+    if "?" in value or "{" in value or any(letter.isspace() for letter in value):
+        raise ValueError("must be a path such as /health")
+    return value if value.startswith("/") else f"/{value}"
 
 
 class MetricsSettings(SettingsGroup):

@@ -104,6 +104,21 @@ def test_loras_without_a_hash_of_their_own_are_missed_too_once_they_had_an_effec
     assert mismatches(answers[-1]) == ["LoRAs that had an effect"]
 
 
+def test_a_lora_with_a_comma_in_its_name_is_found_in_the_infotext_which_leaves_it_out(worker: Worker) -> None:
+    row = worker.host.backend.catalog.lora("add_detail")
+    assert row is not None
+    path = Path(row.path).with_name("rain, night.safetensors")
+    models.lora(path)
+    try:
+        made = [worker.run(loras=["rain, night"]), worker.run(prompt="a cat <lora:rain, night:1>")]
+        worker.fault("no-loras")
+        lied = worker.run(loras=["rain, night"])
+    finally:
+        path.unlink()
+    assert [answer["applied"]["loras"][0]["name"] for answer in made] == ["rain, night"] * 2
+    assert mismatches(lied) == ["LoRAs that were loaded"]
+
+
 @pytest.mark.parametrize(("name", "value"), [("Seed", "43"), ("Steps", "9"), ("Sampler", "Euler a"), ("Size", "8x8")])
 def test_a_picture_whose_own_notes_say_something_else_is_noticed(worker: Worker, name: str, value: str) -> None:
     worker.fault("wrong-notes", name=name, value=value)

@@ -90,7 +90,11 @@ def test_what_asks_for_one_process_passes(arguments: list[str]) -> None:
     refuse_sdk_workers(arguments)
 
 
-@pytest.mark.parametrize("path", ["healthz", "/a?b", "/a/{b}"])
+def test_a_health_check_path_may_come_without_its_slash_from_the_console() -> None:
+    assert read_settings({"HEALTH_CHECK_PATH": "healthz"}).health_check_path == "/healthz"
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a?b", "/a/{b}"])
 def test_a_health_check_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(SettingsInvalid, match="HEALTH_CHECK_PATH"):
         read_settings({"HEALTH_CHECK_PATH": path})

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from worker.webui.request.parameters import Parameters
     from worker.webui.result.response import WebUIResponse
 
+_UNWRITTEN = str.maketrans("", "", ":,")
+"""Signs that A1111 leaves out of a LoRA's name in an infotext (`extra_networks_lora.py` of v1.10.1)."""
 _SEED = re.compile(r"(?:^|, )Seed: (-?\d+)")
 
 
@@ -86,7 +88,9 @@ def _unloaded(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> l
     asked = {name: row.told_hash for name, row in rows.items() if row is not None and row.told_hash}
     told = str(answer.parameter("Lora hashes") or "").strip('"')
     loaded = dict(each.split(": ", 1) for each in told.split(", ") if ": " in each)
-    return _differ("LoRAs that were loaded", asked, {name: loaded[name] for name in asked if name in loaded})
+    written = {name: name.translate(_UNWRITTEN) for name in asked}
+    got = {name: loaded[each] for name, each in written.items() if each in loaded}
+    return _differ("LoRAs that were loaded", asked, got)
 
 
 def _parameter_mismatches(
