@@ -135,6 +135,30 @@ def test_a_deleted_picture_is_not_made_again_and_a_larger_count_makes_what_is_mi
     assert sorted(endpoint.seeds()) == [100, 101, 102, 103, 104]
 
 
+def test_a_plan_that_is_changed_between_two_runs_makes_its_own_pictures_and_leaves_the_others(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    before = {**WORKFLOW, "until": "base"}
+    changed = {**before, "prompt": "a harbour"}
+    assert batch(tmp_path, url).run(before, count=2).done == 2
+    first = {name: (tmp_path / "stage1" / name).read_bytes() for name in pictures(tmp_path / "stage1")}
+    state = batch(tmp_path, url).run(changed, count=2)
+    assert (state.there, state.done) == (0, 2)
+    assert len(pictures(tmp_path / "stage1")) == 4, "the same seeds in the same second"
+    assert {name: (tmp_path / "stage1" / name).read_bytes() for name in first} == first
+    state = batch(tmp_path, url).run(before, count=2)
+    assert (state.there, state.done) == (2, 0)
+    batch(tmp_path, url).finish(lambda candidates: candidates)
+    finished = list(endpoint.jobs.values())[4:]
+    assert sorted((job["prompt"], job["seed"]) for job in finished) == [
+        ("a harbour", 100),
+        ("a harbour", 101),
+        ("a lighthouse", 100),
+        ("a lighthouse", 101),
+    ]
+
+
 def test_candidates_picked_in_the_gallery_are_finished(drawing: tuple[DrawingEndpoint, str], tmp_path: Path) -> None:
     from tests.support.gallery import served
 

