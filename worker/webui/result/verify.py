@@ -12,6 +12,7 @@ from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect, is_black
 from worker.webui.request.parameters import DEFAULT_STEPS
 from worker.webui.result.applied import applied
+from worker.webui.result.failures import swallowed
 from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _COMPLAINT = re.compile(
     r"|^Unable to load Textual inversion|Unable to load face-restoration model|Failed face-restoration inference"
 )
 """An API error is not among them: it was answered with 500, and its lines may come when the next job has begun."""
-_WEIGHTS = re.compile(r"Error verifying pickled file|(?:Unable to load|Failed loading) [\w-]+ model")
+_UNREADABLE = ("SafetensorError", "UnpicklingError", "EOFError", "BadZipFile", "FileNotFoundError", "URLError")
+"""Exceptions of a file that can't be read, or that is not there and can't be fetched."""
+_WEIGHTS = re.compile(
+    rf"Error verifying pickled file|(?:Unable to load|Failed loading) [\w-]+ model|^(?:{'|'.join(_UNREADABLE)}): "
+)
 WEIGHTS_HINT = "Its file is broken, missing, or of a format that A1111 refuses: replace it, or name another one."
 _REPORT = "*** "
 
@@ -147,6 +152,9 @@ def read_log(lines: Sequence[str]) -> LogFindings:
         elif _COMPLAINT.search(line) and not (line.startswith(_REPORT) and before.startswith(_REPORT)):
             complaints.append(line.removeprefix(_REPORT).strip()[:300])
         before = line
+    if complaints:
+        raised = [f"{each.kind}: {each.message}"[:300] for each in swallowed(lines) if each.kind in _UNREADABLE]
+        complaints += raised
     return LogFindings(unfit, tuple(dict.fromkeys(complaints)))
 
 
@@ -156,7 +164,8 @@ def conclude(mismatches: Sequence[Mismatch], complaints: Sequence[str]) -> Worke
         return None
     broken = [line for line in complaints if _WEIGHTS.search(line)]
     if broken:  # a second run would not mend the file
-        message = f"the WebUI could not load a model's weights; its log says: {'; '.join(broken)}"
+        missed = "".join(f"{mismatch}; " for mismatch in mismatches)
+        message = f"{missed}the WebUI could not load a model's weights; its log says: {'; '.join(broken)}"
         return ModelDamaged(message, hint=WEIGHTS_HINT, details={"log": list(complaints)})
     said = [str(mismatch) for mismatch in mismatches] + [f"the WebUI's log says: {line}" for line in complaints]
     return WrongResult(

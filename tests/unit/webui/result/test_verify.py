@@ -10,11 +10,12 @@ from tests.support.pictures import file, noise, png, smooth
 from worker.contract.rules.sizes import Size
 from worker.errors import ModelDamaged, WrongResult
 from worker.images.inspect import inspect
+from worker.recovery.failure_kinds import FailureKind, classify
 from worker.webui.names.catalog import Catalog, Checkpoint, Lora
 from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.samplers import Sampler, SamplerTable, Scheduler
 from worker.webui.request.body import Expectation
-from worker.webui.result.mismatches import answer_mismatches, picture_mismatches
+from worker.webui.result.mismatches import Mismatch, answer_mismatches, picture_mismatches
 from worker.webui.result.response import WebUIResponse, read
 from worker.webui.result.verify import conclude, read_log
 
@@ -104,6 +105,37 @@ def test_ordinary_lines_are_no_complaints() -> None:
 )
 def test_weights_that_can_not_be_loaded_are_no_reason_for_a_second_run(line: str) -> None:
     assert isinstance(conclude([], read_log([line]).complaints), ModelDamaged)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer",
+        "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
+        "_pickle.UnpicklingError: invalid load key, '<'.",
+    ],
+)
+def test_a_file_that_an_extension_can_not_read_is_no_reason_for_a_second_run_or_a_restart(raised: str) -> None:
+    log = read_log(
+        [
+            "*** Error running process: /webui/extensions/sd-webui-controlnet/scripts/controlnet.py",
+            "    Traceback (most recent call last):",
+            '      File "/webui/modules/scripts.py", line 832, in process',
+            "        script.process(p, *script_args)",
+            f"    {raised}",
+            "---",
+        ]
+    )
+    error = conclude([Mismatch("number of ControlNet units that ran", 1, 0)], log.complaints)
+    assert isinstance(error, ModelDamaged)
+    assert "ControlNet units" in error.message
+    assert raised.rpartition("Error: ")[2] in error.message
+    assert classify(error).kind is FailureKind.OTHER
+
+
+def test_any_other_exception_of_an_extension_is_a_wrong_result() -> None:
+    log = read_log(["*** Error running process: /x.py", "    Traceback (most recent call last):", "    KeyError: 'x'"])
+    assert isinstance(conclude([], log.complaints), WrongResult)
 
 
 def test_any_other_complaint_is_a_wrong_result() -> None:
