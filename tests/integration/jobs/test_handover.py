@@ -53,6 +53,7 @@ def test_cancelling_a_job_that_has_left_the_gpu_does_not_touch_the_next_one(work
         first = asyncio.ensure_future(run(worker, "one"))
         await until(lambda: spans(worker))
         second = asyncio.ensure_future(run(worker, "two", seed=43, steps=40))
+        await until(lambda: len(worker.sent()) == 2)  # the worker has seen that the GPU is free
         first.cancel()
         ends = await asyncio.gather(first, return_exceptions=True)
         return ends[0], await second
