@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.gallery import drawing, served
+from tests.support.pace import stretched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 400
 SLACK = 8
-"""How much slower than the goal a machine that does other things beside may be."""
+"""How much slower than the goal any machine may be; a busy one may take longer still."""
 
 WATCH = """
 window.longest = 0;
@@ -113,8 +114,8 @@ def test_thousands_of_pictures_stay_fluid(
         record_property("figures", json.dumps({"shown_ms": shown_ms, "longest_task_ms": longest_ms, **told}))
         assert told["cells"] <= MOST_CELLS
         assert len(told["heights"]) == 1
-        assert shown_ms < 2000 * SLACK
-        assert longest_ms < 100 * SLACK
+        assert shown_ms < stretched(2000 * SLACK)
+        assert longest_ms < stretched(100 * SLACK)
         page.keyboard.press("Home")
         for _ in range(100):
             page.keyboard.press("x")
