@@ -140,6 +140,25 @@ def test_an_axis_is_known_by_its_number(number: float, start: dict[str, Any], ax
     assert any(f"is the axis {axis!r}" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1-3", [1, 2, 3]),
+        ("5-3", [5, 4, 3]),
+        ("10-2 (-4)", [10, 6, 2]),
+        ("2-10 (+4)", [2, 6, 10]),
+        ("2-6 [3]", [2, 4, 6]),
+        ("6-2 [3]", [6, 4, 2]),
+        ("4-9 [1]", [4]),
+    ],
+)
+def test_a_range_is_every_value_on_its_way_up_or_down(text: str, values: list[int]) -> None:
+    plot = job(script={"name": "x/y/z plot", "args": {"X type": "Steps", "X values": text}}).plot
+    assert plot is not None
+    assert plot.x is not None
+    assert plot.x.values == values
+
+
 def test_names_and_texts_on_an_axis_are_no_ranges() -> None:
     args = {"X type": "Prompt S/R", "X values": "red, 1-3", "Y type": "Checkpoint name", "Y values": "2-4, 7"}
     plot = job(script={"name": "x/y/z plot", "args": args}).plot

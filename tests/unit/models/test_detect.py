@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import safetensors as make
 from worker.models.format.compatibility import fits
-from worker.models.format.detect import Facts, detect, known_base, split_words
+from worker.models.format.detect import Facts, base_of_metadata, detect, finer_base, known_base, split_words
 from worker.models.format.safetensors import header_length, parse_header
 
 
@@ -51,6 +51,7 @@ LOKR = {"lora_unet_x_attn2_to_k.lokr_w1": [2, 2], "lora_unet_x_attn2_to_k.lokr_w
         ({"down_blocks.0.resnets.0.conv1.weight": [8, 4], "conv_in.weight": [8, 4]}, None, "diffusers part", None),
         ({"decoder.conv_in.weight": [8, 4], "decoder.mid_block.x.weight": [8]}, None, "diffusers part", None),
         ({"text_model.embeddings.token_embedding.weight": [8, 768]}, None, "diffusers part", None),
+        ({"input_hint_block.0.weight": [1]}, None, "controlnet", None),
         ({"something": [1]}, None, None, None),
     ],
 )
@@ -59,6 +60,41 @@ def test_kind_and_base_are_told_from_the_header(
 ) -> None:
     facts = _facts(tensors, metadata)
     assert (facts.kind, facts.base_model) == (kind, base)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "base"),
+    [
+        ({"ss_base_model_version": "sdxl_base_v1-0"}, "SDXL"),
+        (
+            {"ss_base_model_version": "sdxl_base_v1-0", "ss_sd_model_name": "ponyDiffusionV6XL.safetensors"},
+            "SDXL (Pony)",
+        ),
+        ({"ss_base_model_version": "sd_v1", "ss_sd_model_name": "ponyish.safetensors"}, "SD 1.5"),
+        ({}, None),
+    ],
+)
+def test_the_base_of_an_addon_that_the_webui_lists_is_told_from_its_metadata(
+    metadata: dict[str, str], base: str | None
+) -> None:
+    assert base_of_metadata(metadata) == base
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "base"),
+    [
+        ("SDXL (Pony)", "SDXL", "SDXL (Pony)"),
+        ("SD 1.5", "SDXL", "SDXL"),
+        ("SDXL", "SD 1.5", "SD 1.5"),
+        (None, "SDXL", "SDXL"),
+        ("SDXL", None, "SDXL"),
+        (None, None, None),
+    ],
+)
+def test_the_header_is_sure_of_the_family_and_the_source_may_know_the_branch(
+    said: str | None, seen: str | None, base: str | None
+) -> None:
+    assert finer_base(said, seen) == base
 
 
 def test_trigger_words_come_from_the_metadata() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.webui.names.lora_tags import parse, renamed, write
+from worker.webui.names.lora_tags import can_name, parse, renamed, write
 from worker.webui.names.prompt_checks import tokens
 
 
@@ -23,6 +23,14 @@ from worker.webui.names.prompt_checks import tokens
 def test_a_tag_is_read_as_the_webui_reads_it(prompt: str, name: str, weights: dict[str, float | None]) -> None:
     (tag,) = parse(prompt)
     assert (tag.name, tag.weights) == (name, weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "possible"),
+    [("style", True), ("a=b=c", True), ("a=b", False), ("a:b", False), ("a>b", False), ("a#b", False)],
+)
+def test_a_name_with_a_sign_of_tags_in_it_can_not_stand_in_one(name: str, possible: bool) -> None:  # noqa: FBT001 - a case
+    assert can_name(name) is possible
 
 
 @pytest.mark.parametrize("unfinished", ["<a:", "<lora:x", "<a:1> <a:"])

@@ -138,6 +138,11 @@ def test_any_other_exception_of_an_extension_is_a_wrong_result() -> None:
     assert isinstance(conclude([], log.complaints), WrongResult)
 
 
+def test_a_mismatch_alone_is_a_wrong_result() -> None:
+    error = conclude([Mismatch("model", "m", "other")], ())
+    assert isinstance(error, WrongResult)
+
+
 def test_any_other_complaint_is_a_wrong_result() -> None:
     line = "*** Error running process: /webui/extensions/x/scripts/x.py"
     assert isinstance(conclude([], read_log([line]).complaints), WrongResult)
@@ -181,6 +186,17 @@ def wrong(images: int = 3, expect: Expectation = EXPECT, **changed: Any) -> list
 
 def test_an_answer_that_is_as_asked_for_has_no_mismatch() -> None:
     assert wrong() == []
+
+
+@pytest.mark.parametrize("name", [None, "m.vae.pt", "m.vae.safetensors"])
+def test_the_vae_beside_a_checkpoint_is_its_own(name: str | None) -> None:
+    assert wrong(sd_vae_name=name) == []
+
+
+def test_the_picture_before_a_step_of_a_script_is_counted() -> None:
+    expect = replace(EXPECT, steps_back=1, maps=0)
+    assert wrong(3, expect) == []
+    assert wrong(2, expect) == ["number of pictures"]
 
 
 @pytest.mark.parametrize(
