@@ -227,7 +227,7 @@ def _queue(workers: Mapping[str, int], health: Reply | None = None) -> Callable[
 @pytest.mark.parametrize(
     ("workers", "reason"),
     [
-        ({"idle": 0, "running": 0, "throttled": 0}, "its maximum may be 0"),
+        ({"idle": 0, "running": 0, "throttled": 0}, "Its maximum may be 0"),
         ({"throttled": 2}, "2 workers are throttled: no GPU"),
         ({"unhealthy": 1}, "1 worker is unhealthy"),
         ({"initializing": 1, "throttled": 4}, "1 worker is starting"),

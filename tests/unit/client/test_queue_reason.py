@@ -13,7 +13,7 @@ from worker.client.queue_reason import queue_reason
     ("workers", "words"),
     [
         ({}, "no worker is up"),
-        ({"idle": 0, "throttled": 0}, "its maximum may be 0"),
+        ({"idle": 0, "throttled": 0}, "Its maximum may be 0"),
         ({"idle": "many"}, "no worker is up"),
         ({"throttled": 1}, "1 worker is throttled"),
         ({"unhealthy": 3}, "3 workers are unhealthy"),
