@@ -175,7 +175,7 @@ def installing() -> list[tuple[str, str]]:
     ]
     found = []
     for file in files:
-        if file.is_file() and file.suffix != ".lock" and file != Path(__file__):
+        if file.is_file() and file.suffix not in {".lock", ".pyc"} and file != Path(__file__):
             text = re.sub(r"\\\n\s*", " ", file.read_text(encoding="utf-8", errors="replace"))
             found += [(file.name, line) for line in text.splitlines() if "--require-hashes" in line]
     return found

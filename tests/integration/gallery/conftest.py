@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Dialog, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
+BROWSERS = (Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium"))
+"""Debian's; the first draws no window of its own around a page, which halves the time of the tests."""
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -25,10 +26,11 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="module")  # Playwright keeps a loop running in this thread, which other files need for theirs
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed: the page can't be tested in a browser")
+    program = next((path for path in BROWSERS if path.exists()), None)
+    if program is None:
+        pytest.skip("neither of Debian's packages of Chromium is installed: the page can't be tested in a browser")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=str(program), args=ARGUMENTS)
         yield running
         running.close()
 
