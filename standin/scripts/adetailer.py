@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from standin.generation.prompts import take_tags
 from standin.models.checkpoints import model_files
 from standin.scripts.extension import Extension
 
@@ -133,7 +135,8 @@ class ADetailer(Extension):
         noted["ADetailer version"] = VERSION
         found = [one for _, one in passes if self._finds(one)]
         if found:
-            p.extra_look["detailed"] = repr(sorted((key, str(value)) for one in found for key, value in one.items()))
+            seen = [item for one in found for item in {**one, **_as_read(webui, p, one)}.items()]
+            p.extra_look["detailed"] = repr(sorted((key, str(value)) for key, value in seen))
         if self._skips(p):
             p.steps, p.width, p.height = 1, 128, 128
             p.extra_look["skipped img2img"] = "True"
@@ -165,6 +168,22 @@ class ADetailer(Extension):
     def _finds(self, one: dict[str, Any]) -> bool:
         control = one["ad_controlnet_model"]
         return one["ad_model"] in self.models and one["ad_model"] not in BUILT_IN and control in ("None", "Passthrough")
+
+
+def _as_read(webui: WebUI, p: Processing, one: dict[str, Any]) -> dict[str, Any]:
+    """The prompts of a pass as its model gets them: tags are taken out, and those that name no LoRA do nothing.
+
+    Its answer says nothing of either: the LoRAs are noted with the pass's own picture, which is thrown away.
+    `disable_extra_networks` is not handed on to a pass.
+    """
+    _, weights = webui.model.require()
+    prompts: list[str] = []
+    loras: list[str] = []
+    for part in re.split(r"\s*\[SEP\]\s*", one["ad_prompt"]):
+        text, tags = take_tags((part or "[PROMPT]").replace("[PROMPT]", p.all_prompts[0]))
+        prompts.append(text.strip())
+        loras += (f"{lora}@{lora.version}" for lora in (webui.networks.apply(tags, weights) if tags else ()))
+    return {"ad_prompt": prompts, "loras": loras}
 
 
 def check(raw: dict[str, Any]) -> dict[str, Any] | None:

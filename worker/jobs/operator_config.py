@@ -10,6 +10,7 @@ from worker.contract.operator.presets import Preset, PresetsInvalid, read_preset
 from worker.contract.operator.prompt_policy import DEFAULT_STEPS, PolicyInvalid, Rule, enforce, judge, read_policy
 from worker.contract.operator.prompt_schedule import Steps
 from worker.contract.operator.workflows import WorkflowsInvalid, read_workflows
+from worker.contract.rules.pass_prompts import MAIN_PROMPT
 from worker.contract.types.job import Txt2Img
 from worker.errors import SettingsInvalid
 from worker.judges.loading import load_moderation
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PRESETS = "presets.yaml"
 WORKFLOWS = "workflows.yaml"
 WILDCARDS = "wildcards"
-ADETAILER_MAIN_PROMPT = "[PROMPT]"
 _LARGEST_LIST = 4 * 1024 * 1024
 
 
@@ -84,7 +84,7 @@ def _passes(job: Generation) -> tuple[Steps, ...]:
 
 def _with_main(prompt: str | None, main: str | None) -> str:
     """Return ADetailer's prompt with the job's own in the place of its word for it."""
-    return (prompt or "").replace(ADETAILER_MAIN_PROMPT, main or "")
+    return (prompt or "").replace(MAIN_PROMPT, main or "")
 
 
 def load_operator_config(settings: Settings) -> OperatorConfig:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from worker.contract.rules.pass_prompts import written_in_passes
 from worker.contract.types.job import Txt2Img
 from worker.errors import Problem
 
@@ -60,7 +61,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def problems_of(job: Generation) -> Iterator[Problem]:
     """Yield a problem for each prompt that would keep the GPU waiting for minutes."""
-    for field, text in _texts(job):
+    for field, text in (*_texts(job), *written_in_passes(job)):
         if (count := _brackets(text)) > MOST:
             message = f"has {count} parts in brackets side by side, over which the WebUI's parser takes minutes"
             yield Problem(job.path(field), f"{message}; at most {MOST} are allowed (group them within outer brackets)")
@@ -68,7 +69,7 @@ def problems_of(job: Generation) -> Iterator[Problem]:
 
 def warnings_of(job: Generation) -> Iterator[str]:
     """Yield what the writers of a job's prompts should know: comments, slow brackets, syntax of other programs."""
-    texts = list(_texts(job))
+    texts, in_passes = list(_texts(job)), list(written_in_passes(job))
     if _are_comments(job):
         yield from (
             f"{job.path(field)}: '#' begins a comment; it and the rest of its line are left out "
@@ -76,13 +77,17 @@ def warnings_of(job: Generation) -> Iterator[str]:
             for field, text in texts
             if "#" in text
         )
-    for field, text in texts:
+    for field, text in (*texts, *in_passes):
         if MANY < (count := _brackets(text)) <= MOST:
             yield f"{job.path(field)}: the WebUI's parser takes seconds over {count} parts in brackets side by side"
-    for field, text in texts:
+    for field, text in (*texts, *in_passes):
         yield from (f"{job.path(field)}: {said}" for said in _foreign(text))
-        if not job.wildcards:
-            yield from (f"{job.path(field)}: {said}" for said in _templates(text))
+    if not job.wildcards:
+        for field, text in texts:
+            yield from (f"{job.path(field)}: {said}; wildcards: true varies it by picture" for said in _templates(text))
+    for field, text in in_passes:
+        own = "wildcards are filled in in the job's own prompts alone"
+        yield from (f"{job.path(field)}: {said}; {own}" for said in _templates(text))
 
 
 def passes_of(job: Generation) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -158,7 +163,7 @@ def _templates(text: str) -> Iterator[str]:
     for pattern in (_CHOICE, _WILDCARD):
         found = pattern.search(text)
         if found is not None:
-            yield f"{_short(found.group())} is read as plain words; wildcards: true varies it by picture"
+            yield f"{_short(found.group())} is read as plain words"
 
 
 def _short(text: str) -> str:

@@ -105,7 +105,7 @@ def own_name(key: str) -> str:
 
 _AS_UNSET = {
     "checkpoint": frozenset({"use same checkpoint", "none"}),
-    "vae": frozenset({"use same vae"}),
+    "vae": frozenset({"use same vae", "none"}),
     "sampler": frozenset({"use same sampler"}),
     "scheduler": frozenset({"use same scheduler"}),
     "controlnet_model": frozenset({"none"}),

@@ -86,7 +86,7 @@ class RequestDigest:
         for checkpoint in (chosen.checkpoint, chosen.refiner, chosen.hr_checkpoint):
             if checkpoint is not None:
                 yield checkpoint.title, "checkpoint", Path(checkpoint.filename)
-        for lora in request.expect.loras:
+        for lora in (*request.expect.loras, *request.expect.pass_loras):
             row = catalog.lora(lora.name)
             yield lora.name, "lora", Path(row.path if row is not None else "")
 

@@ -35,7 +35,8 @@ def build_request(job: Generation, names: Chosen, inputs: JobInputs, backend: Ba
             extension or a model of one.
     """
     request = _plain_request(job, names, inputs, backend, max_pixels)
-    request, problems = attach(request, job, backend.catalog, backend.plan.weights, inputs.units)
+    catalog, weights = backend.catalog, backend.plan.weights
+    request, problems = attach(request, job, catalog, weights, inputs.units, renamed=names.renamed)
     if problems:
         raise InvalidInput(problems)
     return request

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from functools import partial
 from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
 
 from worker.common.suggestions import nearest
 from worker.contract.types.job import Txt2Img
-from worker.contract.types.model_ref import ModelRef
 from worker.errors import InvalidInput, ModelNotFound, Problem
 from worker.jobs.job_context import download_progress
-from worker.jobs.prepare import model_compatibility, resolved_models
+from worker.jobs.prepare import model_compatibility, pass_models, resolved_models
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
 from worker.webui.names import lora_tags
 from worker.webui.names.name_resolver import Chosen, resolve_names
 from worker.webui.names.prompt_checks import prompt_warnings
-from worker.webui.request import extension_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.types.job import Generation
     from worker.jobs.job_context import JobThreads
+    from worker.jobs.prepare.pass_models import LorasOfPass
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
     from worker.webui.backend import Backend
-    from worker.webui.names.catalog import Catalog
+    from worker.webui.names.catalog import Catalog, Checkpoint
+    from worker.webui.names.lora_tags import ChosenLora
     from worker.webui.names.name_resolver import JobNames
-    from worker.webui.names.weights import Weights
 
 REFRESH: dict[str, str] = {"checkpoint": "checkpoints", "vae": "vae", "embedding": "embeddings", "lora": "loras"}
 
@@ -142,7 +138,7 @@ def _plan(
     """Return the plan; or none, and the kinds of removed files for which the WebUI has to look anew first."""
     catalog = backend.catalog
     names = resolve_names(job, catalog, backend.plan.weights)
-    own, indirect = _referenced(job), _indirect(job, store, catalog)
+    own, indirect = _referenced(job), pass_models.indirect(job, store, catalog)
     if not relearnt:
         removed = _removed_kinds([*own, *indirect], names, store, catalog)
         if removed and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
@@ -150,8 +146,8 @@ def _plan(
     tagged = resolved_models.read_tags(names.tags, store, catalog)
     wanted = [*own, *tagged.wanted.values(), *indirect]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
-    in_units = _wrong_in_units(job, own, catalog, backend.plan.weights)
-    idle_tags = _tags_without_effect(_tagged_texts(job, names), tagged, store, catalog)
+    in_units = pass_models.wrong_in_units(job, own, catalog, backend.plan.weights)
+    idle_tags = _tags_without_effect(job, names, tagged, store, catalog)
     problems = [*names.problems, *wrong, *idle_tags, *in_units]
     if problems:
         raise InvalidInput([*problems, *unknown])
@@ -167,20 +163,6 @@ def _plan(
     return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names), set()
 
 
-def _wrong_in_units(
-    job: Generation, own: Sequence[ResolvedModel], catalog: Catalog, weights: Weights | None
-) -> list[Problem]:
-    """Return what is wrong with the names in the job's extensions, but for models that the job itself may fetch."""
-    coming = {model.ref.ref for model in own}
-    awaited = {
-        job.path(f"adetailer[{index}].{name}")
-        for index, unit in enumerate(job.adetailer or ())
-        for name, ref in (("checkpoint", unit.checkpoint), ("vae", unit.vae))
-        if ref is not None and ref.ref in coming
-    }
-    return [each for each in extension_units.problems_of(job, catalog, weights) if each.path not in awaited]
-
-
 def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backend) -> PreparedModels:
     catalog = backend.catalog
     files = tuple(resolved_models.with_row(each, catalog) for each in plan.needed)
@@ -191,7 +173,8 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
     loras = resolved_models.loras(job, models, catalog)
     tags_known = plan.tagged.names(models)
     in_prompts, problems = lora_tags.tagged_loras(_tagged_texts(job, plan.names), catalog, tags_known)
-    problems += lora_tags.twice(in_prompts, loras)
+    in_passes, wrong_in_passes = pass_models.loras_of_passes(plan.names, catalog, tags_known)
+    problems += [*wrong_in_passes, *lora_tags.twice(in_prompts, loras)]
     problems += resolved_models.ambiguous_files(files, catalog, store.volume)
     refiner = resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog)
     hr_checkpoint = resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog)
@@ -219,24 +202,20 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         options=names.options,
         styles=names.styles,
         styled=names.styled,
+        in_passes=tuple(dict.fromkeys(lora for each in in_passes for lora in each.own)),
     )
+    in_passes = pass_models.with_brought(in_passes, job, chosen)
     base, digest = model_compatibility.facts_of(checkpoint, store)
     applied = chosen.applied_loras
-    bases = model_compatibility.bases_of(applied, files, catalog, store)
-    known_unfit = {lora for model, lora in backend.incompatible_loras if model == checkpoint.name}
-    by_rule, against_rule = _rules_on_loras(job, chosen, files, store)
-    if by_rule:
-        raise InvalidInput(by_rule)
+    bases = model_compatibility.bases_of((*applied, *chosen.in_passes), files, catalog, store)
+    by_rule, against_rule = _rules_on_loras(job, chosen, in_passes, files, store)
+    if problems := [*pass_models.twice(in_passes), *by_rule]:
+        raise InvalidInput(problems)
     listed = backend.knows_embeddings_of(checkpoint)
     model_compatibility.embeddings_fit(job, models, catalog, base, loaded=listed)
-    kindred = model_compatibility.loras_fit(
-        applied,
-        checkpoint,
-        base,
-        bases,
-        known_unfit,
-        others=lambda: model_compatibility.loras_for(base, catalog, store),
-    )
+    kindred: list[str] = []
+    for row, used in [(checkpoint, applied), *pass_models.by_checkpoint(in_passes, job, checkpoint, catalog)]:
+        kindred += _fit(used, row, bases, store, backend)
     brought = [(each.path, each.name) for each in files if each.kind == "embedding"]
     warnings = (
         *prompt_warnings(names, catalog, brought, loaded=listed),
@@ -244,22 +223,50 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         *resolved_models.left_open(files),
         *map(str, idle_refiner),
         *model_compatibility.small_size(job, base),
-        *kindred,
+        *dict.fromkeys(kindred),
         *against_rule,
         *model_compatibility.presets_fit(job, checkpoint, base),
     )
     return PreparedModels(replace(chosen, base_models=bases, checkpoint_sha256=digest), files, warnings)
 
 
+def _fit(
+    loras: Sequence[ChosenLora], checkpoint: Checkpoint, bases: dict[str, str], store: ModelStore, backend: Backend
+) -> list[str]:
+    """Return warnings for LoRAs that may not fit their checkpoint. Raises IncompatibleModel for those that don't."""
+    if not loras:
+        return []
+    base, _ = model_compatibility.facts_of(checkpoint, store)
+    unfit = {lora for model, lora in backend.incompatible_loras if model == checkpoint.name}
+    others = partial(model_compatibility.loras_for, base, backend.catalog, store)
+    return model_compatibility.loras_fit(loras, checkpoint, base, bases, unfit, others=others)
+
+
 def _rules_on_loras(
-    job: Generation, chosen: Chosen, files: Sequence[ResolvedModel], store: ModelStore
+    job: Generation,
+    chosen: Chosen,
+    in_passes: Sequence[LorasOfPass],
+    files: Sequence[ResolvedModel],
+    store: ModelStore,
 ) -> tuple[list[Problem], list[str]]:
-    """Return the problems and warnings that the operator's rules have with the LoRAs of a picture."""
-    if job.disable_extra_networks:
-        return [], []
+    """Return the problems and warnings that the operator's rules have with the LoRAs of a picture and its passes."""
+    together = [] if job.disable_extra_networks else [(*chosen.tagged, *chosen.loras)]
+    together += [(*each.brought, *each.own) for each in in_passes if each.own]
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for loras in together:
+        wrong, said = _rules_on(loras, files, store)
+        problems += wrong
+        warnings += said
+    return list(dict.fromkeys(problems)), list(dict.fromkeys(warnings))
+
+
+def _rules_on(
+    loras: Sequence[ChosenLora], files: Sequence[ResolvedModel], store: ModelStore
+) -> tuple[list[Problem], list[str]]:
     known = {each.file.name: each.file.file for each in files if each.kind == "lora" and each.file is not None}
     used: dict[str, UsedLora] = {}
-    for lora in (*chosen.tagged, *chosen.loras):
+    for lora in loras:
         other = used.get(lora.name)  # hires fix has a prompt, and so tags, of its own
         if other is None or abs(lora.scale) > abs(other.scale):
             used[lora.name] = UsedLora(lora.path, known.get(lora.name, lora.name), lora.scale)
@@ -281,18 +288,6 @@ def _referenced(job: Generation) -> list[ResolvedModel]:
         found.append(ResolvedModel(job.path("refiner_checkpoint"), job.refiner_checkpoint, "checkpoint"))
     if isinstance(job, Txt2Img) and job.hr_checkpoint_name is not None:
         found.append(ResolvedModel(job.path("hr_checkpoint_name"), job.hr_checkpoint_name, "checkpoint"))
-    return found
-
-
-def _indirect(job: Generation, store: ModelStore, catalog: Catalog) -> list[ResolvedModel]:
-    """Return the models of this volume that a detector goes through: checked and held like the job's."""
-    found: list[ResolvedModel] = []
-    for named in extension_units.detector_models(job, catalog) if job.adetailer else ():
-        place, folder = PurePath(named.filename), store.volume.folders[named.kind].absolute()
-        if place.is_relative_to(folder):
-            with contextlib.suppress(ValidationError):  # a file that no job could name: the WebUI alone knows it
-                ref = ModelRef(name=place.relative_to(folder).as_posix())
-                found.append(ResolvedModel(named.path, ref, named.kind))
     return found
 
 
@@ -318,10 +313,12 @@ def _tagged_texts(job: Generation, names: JobNames) -> Sequence[tuple[str, str]]
 
 
 def _tags_without_effect(
-    texts: Sequence[tuple[str, str]], tagged: TaggedLoras, store: ModelStore, catalog: Catalog
+    job: Generation, names: JobNames, tagged: TaggedLoras, store: ModelStore, catalog: Catalog
 ) -> list[Problem]:
     """Return a problem for each tag that would do nothing. Raises VolumeUnavailable: that can't be told."""
-    problems = lora_tags.tagged_loras(texts, catalog, tagged.expected())[1]
+    expected = tagged.expected()
+    problems = lora_tags.tagged_loras(_tagged_texts(job, names), catalog, expected)[1]
+    problems += pass_models.loras_of_passes(names, catalog, expected)[1]
     if problems:
         store.availability.require("lora")
     return problems

@@ -91,7 +91,8 @@ class FilesRead:
             WebUIFailed: it has to be started again.
             WorkerError: as `post` does.
         """
-        loras = [row.path for lora in request.expect.loras if (row := catalog.lora(lora.name)) is not None]
+        used = (*request.expect.loras, *request.expect.pass_loras)
+        loras = [row.path for lora in used if (row := catalog.lora(lora.name)) is not None]
         lasting = [*_loaded(request, catalog), *self._used(self._controlnets, _control_models(request))]
         embeddings = self._used(self._embeddings, names_in(_prompts(request, catalog), catalog.embeddings))
         replaced = self.replaced([*loras, *lasting, *embeddings])

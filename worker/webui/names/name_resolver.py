@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.common.suggestions import nearest
+from worker.contract.rules.pass_prompts import pass_prompts, written_in_passes
 from worker.contract.rules.prompt_syntax import passes_of
 from worker.contract.types.job import Txt2Img
 from worker.errors import InvalidInput, Problem
@@ -20,6 +21,7 @@ from worker.webui.names.samplers import NO_SAMPLING, Sampling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from worker.contract.rules.pass_prompts import PassPrompt
     from worker.contract.types.job import Generation
     from worker.webui.names.catalog import Catalog, Checkpoint
     from worker.webui.names.lora_tags import ChosenLora
@@ -41,6 +43,7 @@ class Chosen:
         renamed: The WebUI's name by name in a prompt's tag, where they differ.
         options: Overridden options that name something, as the WebUI spells it.
         styled: LoRAs that the prompts of its styles name.
+        in_passes: LoRAs that prompts of ADetailer's passes name; its answers say nothing of them.
         base_models: Base model by LoRA, where known.
         checkpoint_sha256: Of the checkpoint's file, where known.
     """
@@ -60,6 +63,7 @@ class Chosen:
     options: Mapping[str, Any] = field(default_factory=dict)
     styles: tuple[str, ...] | None = None
     styled: tuple[ChosenLora, ...] = ()
+    in_passes: tuple[ChosenLora, ...] = ()
     base_models: Mapping[str, str] = field(default_factory=dict)
     checkpoint_sha256: str | None = None
 
@@ -76,7 +80,9 @@ class JobNames:
     Attributes:
         prompts: The prompts of its passes, ``(path in the job, text)``.
         negative_prompts: Likewise.
-        tags: The tags in the prompts, ``(path in the job, tag)``.
+        pass_prompts: The parts of the prompts of ADetailer's passes.
+        negative_pass_prompts: Likewise.
+        tags: The tags in the prompts that the WebUI reads, ``(path in the job, tag)``.
         styled: The LoRAs that the prompts of its styles name.
         warnings: For the client.
         problems: One for each name that the WebUI does not know.
@@ -84,6 +90,8 @@ class JobNames:
 
     prompts: Sequence[tuple[str, str]]
     negative_prompts: Sequence[tuple[str, str]]
+    pass_prompts: Sequence[PassPrompt]
+    negative_pass_prompts: Sequence[PassPrompt]
     tags: Sequence[tuple[str, lora_tags.Tag]]
     styled: tuple[ChosenLora, ...]
     warnings: Sequence[str]
@@ -114,14 +122,19 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
         hr_upscaler, wrong_upscaler = upscaler(job, catalog, weights)
         problems += wrong_upscaler
     positive, negative = passes_of(job)
-    if crowd := lora_tags.crowded([*positive, *negative]):
+    written = [(job.path(field), text) for field, text in written_in_passes(job)]
+    if crowd := lora_tags.crowded([*positive, *negative, *written]):
         raise InvalidInput([*problems, *crowd])
+    in_passes, negative_in_passes = pass_prompts(job)
+    read = [*(positive if is_read else ()), *((each.path, each.text) for each in in_passes)]
     return JobNames(
         prompts=positive,
         negative_prompts=negative,
-        tags=[(path, tag) for path, text in positive for tag in lora_tags.parse(text)] if is_read else [],
+        pass_prompts=in_passes,
+        negative_pass_prompts=negative_in_passes,
+        tags=[(path, tag) for path, text in read for tag in lora_tags.parse(text)],
         styled=styled,
-        warnings=unproven_faces(job, weights),
+        warnings=[*unproven_faces(job, weights), *_read_in_passes(job, in_passes)],
         sampling=sampling,
         hr_sampling=hr_sampling,
         hr_upscaler=hr_upscaler,
@@ -225,6 +238,15 @@ def unproven_faces(job: Generation, weights: Weights | None) -> list[str]:
     if not job.restore_faces or weights is not None:
         return []
     return [f"{job.path('restore_faces')}: whether this WebUI has the weights for it can't be seen from here"]
+
+
+def _read_in_passes(job: Generation, in_passes: Sequence[PassPrompt]) -> list[str]:
+    """Return a warning where passes read tags of the job's prompt although it has them switched off."""
+    named = bool(job.loras) or any(tag.kind in lora_tags.LORA_KINDS for tag in lora_tags.parse(job.prompt))
+    if not (job.disable_extra_networks and named and any(each.takes_main for each in in_passes)):
+        return []
+    path, passes = job.path("disable_extra_networks"), job.path("adetailer")
+    return [f"{path}: ADetailer's passes apply the LoRAs of the job's prompt all the same; give {passes} prompts"]
 
 
 def styles(job: Generation, catalog: Catalog) -> tuple[tuple[str, ...] | None, list[Problem]]:

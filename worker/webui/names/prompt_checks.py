@@ -29,17 +29,22 @@ def prompt_warnings(
     """Return warnings about a job's prompts: embeddings and tags that do nothing, and texts of more than one part.
 
     Args:
-        names: The job's prompts and styles.
+        names: The prompts of the job and of its passes, and its styles.
         catalog: The WebUI's listings.
         brought: ``(path in the job, name)`` of the embeddings that it brings along.
         loaded: The catalog's word on embeddings holds for the job's checkpoint.
     """
-    texts = [*names.prompts, *names.negative_prompts]
+    in_passes = [*names.pass_prompts, *names.negative_pass_prompts]
+    others = {(each.path, each.text) for each in in_passes if each.own_checkpoint}
+    negative = [*names.negative_prompts, *((each.path, each.text) for each in names.negative_pass_prompts)]
+    texts = [*names.prompts, *names.negative_prompts, *((each.path, each.text) for each in in_passes)]
+    texts = list(dict.fromkeys(texts))
+    of_checkpoint = [each for each in texts if each not in others]
     unusable = catalog.skipped_embeddings if loaded else ()
     idle = unused(brought, [*(text for _, text in texts), *catalog.texts_of(names.styles or ())])
     there = {*catalog.embeddings, *catalog.skipped_embeddings, *(name for _, name in brought)}
     missing = absent(texts, there)
-    return [*skipped(texts, unusable), *missing, *long_ones(texts), *idle, *negative_tags(names.negative_prompts)]
+    return [*skipped(of_checkpoint, unusable), *missing, *long_ones(texts), *idle, *negative_tags(negative)]
 
 
 def tokens(prompt: str) -> list[int]:

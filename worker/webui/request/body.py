@@ -41,6 +41,7 @@ class Expectation:
             belongs to the checkpoint.
         seeds: Of each picture.
         loras: All that have to be applied, tags in the prompt included.
+        pass_loras: LoRAs that ADetailer's passes read besides: the answer neither names nor proves them.
         names_loras: The answer names those of `loras` that were loaded, by the hashes in their files.
         tags: Of the prompt as it was sent, each of which the WebUI has to have read.
         extras: ``extra_generation_params`` that have to be there, with their values.
@@ -62,6 +63,7 @@ class Expectation:
     schedule: str | None = None
     vae: str | None = None
     loras: tuple[ChosenLora, ...] = ()
+    pass_loras: tuple[ChosenLora, ...] = ()
     names_loras: bool = False
     tags: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
@@ -265,6 +267,7 @@ def _expectation(
         schedule=names.effective(chosen.sampling.sampler or DEFAULT_SAMPLER, chosen.sampling.scheduler),
         vae=None if vae == "Automatic" else vae,
         loras=() if job.disable_extra_networks else _each_once(chosen),
+        pass_loras=chosen.in_passes,
         names_loras=baseline.names_loras,
         tags=tuple(tag.text for tag in lora_tags.parse(body["prompt"])),
         extras=extras,

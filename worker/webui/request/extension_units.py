@@ -15,6 +15,7 @@ from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
 from worker.contract.types.model_ref import split_title
 from worker.errors import Problem
+from worker.webui.names import lora_tags
 from worker.webui.names.name_resolver import known, missing_upscaler
 from worker.webui.request import extension_args
 from worker.webui.request.parameters import asked_for, marked
@@ -79,7 +80,13 @@ def detector_models(job: Generation, catalog: Catalog) -> list[DetectorModel]:
 
 
 def attach(
-    request: Request, job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]
+    request: Request,
+    job: Generation,
+    catalog: Catalog,
+    weights: Weights | None,
+    pictures: Mapping[str, str],
+    *,
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[Request, list[Problem]]:
     """Return `request` with the job's extensions, and a problem for each name that the WebUI lacks.
 
@@ -89,8 +96,9 @@ def attach(
         catalog: What the WebUI lists.
         weights: What is on this machine; None: unknown.
         pictures: Of ControlNet's units; see `units.controlnet`.
+        renamed: The WebUI's name by name in a prompt's tag, where they differ.
     """
-    done = _attached(job, catalog, weights, pictures)
+    done = _attached(job, catalog, weights, pictures, renamed or {})
     body = {**request.body, **done.body}
     if done.alwayson:
         body["alwayson_scripts"] = done.alwayson
@@ -102,14 +110,20 @@ def attach(
 
 def problems_of(job: Generation, catalog: Catalog, weights: Weights | None) -> list[Problem]:
     """Return a problem for each name in the job's extensions that the WebUI lacks, before anything is built."""
-    return _attached(job, catalog, weights, {}).problems
+    return _attached(job, catalog, weights, {}, {}).problems
 
 
-def _attached(job: Generation, catalog: Catalog, weights: Weights | None, pictures: Mapping[str, str]) -> _Attached:
+def _attached(
+    job: Generation,
+    catalog: Catalog,
+    weights: Weights | None,
+    pictures: Mapping[str, str],
+    renamed: Mapping[str, str],
+) -> _Attached:
     done = _Attached()
     installed = catalog.img2img_scripts if isinstance(job, Img2Img) else catalog.scripts
     _controlnet(done, job, catalog, installed, pictures)
-    _adetailer(done, job, catalog, installed)
+    _adetailer(done, job, catalog, installed, renamed)
     _tiled(done, job, catalog, weights, installed)
     if isinstance(job, Inpaint) and job.soft_inpainting is not None and job.soft_inpainting.enabled is not False:
         if "soft inpainting" in installed:
@@ -204,7 +218,9 @@ def control_model(wanted: str, catalog: Catalog, path: str) -> tuple[str | None,
     return None, [Problem(path, message, nearest(plain_name, bare))]
 
 
-def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str]) -> None:
+def _adetailer(
+    done: _Attached, job: Generation, catalog: Catalog, installed: frozenset[str], renamed: Mapping[str, str]
+) -> None:
     on = [(index, unit) for index, unit in enumerate(job.adetailer or ()) if unit.is_on]
     if not on:
         return
@@ -224,6 +240,7 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
         done.problems += problems
         named = {"model": model or unit.model, "sampler": sampling.sampler, "scheduler": sampling.scheduler}
         named |= _controlnet_inside(done, unit, catalog, installed, at)
+        named["prompt"] = lora_tags.renamed(unit.prompt or "", renamed) or None
         changes = {name: value for name, value in named.items() if value is not None}
         settled.append(unit.model_copy(update=changes))
         if unit.checkpoint is not None:
@@ -231,7 +248,8 @@ def _adetailer(done: _Attached, job: Generation, catalog: Catalog, installed: fr
         if unit.vae is not None:
             vae = catalog.vae_meant(unit.vae.ref)
             if vae is None:
-                done.problems.append(Problem(at("vae"), f"is not a VAE on this worker: {unit.vae.ref!r}"))
+                near = nearest(unit.vae.ref, [each.name for each in catalog.vaes])
+                done.problems.append(Problem(at("vae"), f"is not a VAE on this worker: {unit.vae.ref!r}", near))
             else:
                 vaes[place] = vae.name
     done.alwayson |= extension_args.adetailer(settled, checkpoints, vaes)

@@ -91,7 +91,7 @@ def verify(
     ]
     log = read_log(made.log)
     error = (
-        _unfit({**log.unfit, **made.found.unfit}, chosen.checkpoint.name, backend)
+        _unfit({**log.unfit, **made.found.unfit}, request, backend)
         or idle_upscalers(made.found.idle)
         or stopped_loras(made.found.stopped)
         or _unused_refiner(job, mismatches)
@@ -218,10 +218,12 @@ def refiner_takes_over(switch_at: float, steps: int) -> bool:
     return switch_at <= 1 - 1 / steps
 
 
-def _unfit(unfit: Mapping[str, int], checkpoint: str, backend: Backend) -> IncompatibleModel | None:
+def _unfit(unfit: Mapping[str, int], request: Request, backend: Backend) -> IncompatibleModel | None:
     if not unfit:
         return None
-    backend.incompatible_loras.update((checkpoint, lora) for lora in unfit)
+    checkpoint = request.expect.checkpoint.name
+    if not request.may_change_checkpoint:  # else it may be another one that the LoRA does not fit
+        backend.incompatible_loras.update((checkpoint, lora) for lora in unfit)
     said = ", ".join(f"{lora!r}{f' ({layers} layers)' if layers else ''}" for lora, layers in sorted(unfit.items()))
     why = "the shapes do not fit" if all(unfit.values()) else "it changes nothing; do the shapes fit?"
     return IncompatibleModel(
