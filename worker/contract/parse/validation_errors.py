@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -64,7 +65,7 @@ def unknown_fields(
 ) -> list[UnknownField]:
     """Return the fields that pydantic did not know."""
     return [
-        UnknownField(steps_of(error["loc"], fields), error["input"], tuple(_names_at(model, error["loc"][:-1])))
+        UnknownField(steps_of(error["loc"], fields), error["input"], _client_names(_model_at(model, error["loc"][:-1])))
         for error in errors
         if error["type"] == "extra_forbidden"
     ]
@@ -148,14 +149,20 @@ def _other_name(name: str, value: Mapping[str, Any]) -> str:
     return name
 
 
-def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
-    """Return the names of the fields that the object at `loc` can have."""
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:
+    """Return the model of the object at `loc`."""
     for step in loc:
         if isinstance(step, str) and step in model.model_fields:
             inner = model_in(model.model_fields[step].annotation)
             if inner is not None:
                 model = inner
-    return [_client_name(name, field) for name, field in model.model_fields.items()]
+    return model
+
+
+@cache
+def _client_names(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the names by which clients send the fields of a model."""
+    return tuple(_client_name(name, field) for name, field in model.model_fields.items())
 
 
 def _client_name(name: str, field: FieldInfo) -> str:

@@ -418,4 +418,4 @@ def test_hostile_input_is_refused_in_the_time_of_a_short_loop_and_with_a_short_a
             job_parser.parse_job(raw)
         assert len(str(caught.value)) < 20_000
 
-    assert loop_turns(refuse) < 1_500_000  # some 25 ms on the machines of 2025
+    assert loop_turns(refuse) < 3_000_000  # some 50 ms on the machines of 2025; what grows too fast takes seconds
