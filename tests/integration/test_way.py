@@ -9,9 +9,10 @@ from benchmarks import way
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_MODULES = 95
-MOST_FOLDER_CHANGES = 265
-MOST_PART_CHANGES = 170
+MOST_MODULES = 98
+MOST_FOLDER_CHANGES = 275
+MOST_PART_CHANGES = 180
+"""A few more than the way takes: some steps run in threads, and how they take turns changes from run to run."""
 
 
 def test_a_plain_job_enters_few_modules_and_seldom_changes_folder(tmp_path: Path) -> None:

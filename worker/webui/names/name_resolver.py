@@ -122,10 +122,10 @@ def resolve_names(job: Generation, catalog: Catalog, weights: Weights | None) ->
         hr_upscaler, wrong_upscaler = upscaler(job, catalog, weights)
         problems += wrong_upscaler
     positive, negative = passes_of(job)
-    written = [(job.path(field), text) for field, text in written_in_passes(job)]
+    written = [(job.path(field), text) for field, text in written_in_passes(job)] if job.adetailer else []
     if crowd := lora_tags.crowded([*positive, *negative, *written]):
         raise InvalidInput([*problems, *crowd])
-    in_passes, negative_in_passes = pass_prompts(job)
+    in_passes, negative_in_passes = pass_prompts(job) if job.adetailer else ([], [])
     read = [*(positive if is_read else ()), *((each.path, each.text) for each in in_passes)]
     return JobNames(
         prompts=positive,
@@ -242,8 +242,9 @@ def unproven_faces(job: Generation, weights: Weights | None) -> list[str]:
 
 def _read_in_passes(job: Generation, in_passes: Sequence[PassPrompt]) -> list[str]:
     """Return a warning where passes read tags of the job's prompt although it has them switched off."""
-    named = bool(job.loras) or any(tag.kind in lora_tags.LORA_KINDS for tag in lora_tags.parse(job.prompt))
-    if not (job.disable_extra_networks and named and any(each.takes_main for each in in_passes)):
+    if not (job.disable_extra_networks and any(each.takes_main for each in in_passes)):
+        return []
+    if not (job.loras or any(tag.kind in lora_tags.LORA_KINDS for tag in lora_tags.parse(job.prompt))):
         return []
     path, passes = job.path("disable_extra_networks"), job.path("adetailer")
     return [f"{path}: ADetailer's passes apply the LoRAs of the job's prompt all the same; give {passes} prompts"]
