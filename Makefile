@@ -47,7 +47,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.worker
 run: $(VENV)/.worker ## test_input.json to a picture in out/
 	@$(PY) handler.py
 
-test: $(VENV)/.dev ## lint, types and the fast tests (a few minutes on 2 cores)
+test: $(VENV)/.dev ## lint, types and the fast tests (under ten minutes on 2 cores)
 	$(MAKE) --no-print-directory --jobs 3 fast-tests lint unit-tests
 
 fast-tests: $(VENV)/.dev
