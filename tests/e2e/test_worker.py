@@ -123,8 +123,10 @@ def test_an_input_that_is_no_job_is_the_client_s_fault(worker: Running, input_: 
 
 
 def test_a_second_job_is_prepared_while_the_first_generates_but_never_generated_with_it(worker: Running) -> None:
-    worker.fault("slow-step", count=8, seconds=0.1)
-    first, second = worker.offer(steps=4, seed=1), worker.offer(steps=4, seed=2)
+    worker.fault("slow-step", count=20, seconds=0.1)
+    first = worker.offer(steps=20, seed=1)
+    worker.wait_generating()  # until then it may be overtaken
+    second = worker.offer(steps=4, seed=2)
     done = [worker.source.wait_result(job) for job in (first, second)]
     (taken,) = worker.source.events("taken", second)
     assert taken.at < done[0].at < done[1].at
