@@ -32,7 +32,7 @@ class SlowFolder(KeptResults):
 
     def keep(self, done: ResultKey, answer: Any) -> None:
         self.go_on.wait(30)
-        time.sleep(self.takes_s)
+        time.sleep(self.takes_s)  # a volume takes its time, and nothing tells when it is done
         super().keep(done, answer)
 
     def secure(self, done: ResultKey) -> None:
