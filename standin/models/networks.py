@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from standin.errors import WebUIError
 from standin.models.checkpoints import model_files
-from standin.models.safetensors import Header, read_header
+from standin.models.safetensors import LENGTH_BYTES, Header, read_header
 
 if TYPE_CHECKING:
     import argparse
@@ -95,6 +95,7 @@ class Networks:
         """The LoRAs in the layers: they stay as long as the same are asked for, whatever their files are now."""
         self._versions: dict[Path, list[str]] = {}
         self._says_all = str(flags.loglevel).upper() == "DEBUG"
+        self._computes_hashes = not flags.no_hashing
 
     def starve(self, tags: Sequence[Tag]) -> None:
         """Memory fails these LoRAs' layers: said once, at level DEBUG; no effect until others are asked for."""
@@ -126,8 +127,11 @@ class Networks:
     def hashes(self, tags: Sequence[Tag]) -> dict[str, str]:
         """Names and hashes of the LoRAs that these tags load, whether their layers fit or not; without a hash, none."""
         named = [tag.arguments[0] for tag in tags if tag.kind in ("lora", "lyco") and tag.arguments]
-        found = {name: self._by_alias[name].short_hash for name in named if name in self._by_alias}
+        found = {name: self._hash(self._by_alias[name]) for name in named if name in self._by_alias}
         return {name.translate(_UNNAMED): digits for name, digits in found.items() if digits}
+
+    def _hash(self, network: Network) -> str:
+        return network.short_hash or (_computed_hash(network.path) if self._computes_hashes else "")
 
     def apply(self, tags: Sequence[Tag], weights: Weights) -> tuple[Applied, ...]:
         """The LoRAs of these tags that change a picture of this model.
@@ -235,6 +239,18 @@ def _multipliers(tag: Tag) -> tuple[float, float]:
     text_encoder = float(tag.named.get("te", text_encoder))
     unet = float(positional[2]) if len(positional) > 2 else text_encoder  # noqa: PLR2004 # the third place of a tag
     return text_encoder, float(tag.named.get("unet", unet))
+
+
+def _computed_hash(path: Path) -> str:
+    """Return the beginning of the hash of a file, or of what follows a safetensors header; "" where that is broken."""
+    data = path.read_bytes()
+    if path.suffix == ".safetensors":
+        try:
+            read_header(path)
+        except WebUIError:
+            return ""
+        data = data[LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little") :]
+    return hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
 
 
 def _metadata(path: Path) -> dict[str, Any]:

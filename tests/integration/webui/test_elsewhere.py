@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.integration.conftest import Worker
+from tests.support import models
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
 from worker.app import Worker as App
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with running_standin(tmp_path_factory.mktemp("elsewhere")) as running:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    models.lora(folder / "models" / "loras" / "nameless.safetensors", metadata={"sshs_model_hash": ""})
+    with running_standin(folder) as running:
         yield running
 
 
@@ -59,6 +62,18 @@ def test_models_are_found_in_any_spelling_and_nothing_is_fetched(worker: Worker)
     assert answer["applied"]["checkpoint"] == "Deliberate_v6"
     assert {lora["name"] for lora in answer["applied"]["loras"]} == {"add_detail", "style_two"}
     assert not any(worker.host.settings.folder("checkpoint").glob("*"))
+
+
+def test_loras_without_a_hash_of_their_own_are_missed_at_once_where_the_webui_computes_hashes(
+    elsewhere: StandIn, worker: Worker
+) -> None:
+    assert "error" not in worker.run(loras=["nameless"])
+    elsewhere.fault("no-loras", count=-1)
+    try:
+        answer = worker.run(loras=["nameless"])
+    finally:
+        elsewhere.reset()
+    assert [each["what"] for each in answer["details"]["mismatches"]] == ["LoRAs that were loaded"]
 
 
 def test_an_unknown_model_is_refused_with_what_the_webui_has(worker: Worker) -> None:

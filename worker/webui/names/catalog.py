@@ -34,6 +34,7 @@ LISTINGS: dict[str, str] = {
     "controlnet_module_labels": "/controlnet/module_list?alias_names=true",
     "controlnet_settings": "/controlnet/settings",
     "detectors": "/adetailer/v1/ad_model",
+    "flags": "/sdapi/v1/cmd-flags",
 }
 _TOLD_DIGITS = 12
 
@@ -45,7 +46,7 @@ class Baseline:
     clip_skip: int = 1
     vae: str = "Automatic"
     names_loras: bool = True
-    """Infotexts name the LoRAs that were loaded, by the hashes in their own metadata."""
+    """Infotexts name the LoRAs that were loaded, as far as they have hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Lora:
 
     @property
     def told_hash(self) -> str | None:
-        """Its hash as an infotext names it; None where its trainer wrote none: with ``--no-hashing`` there is no other.
+        """Its hash as an infotext names it; None where its trainer wrote none: another is only the WebUI's to compute.
 
         Source: `NetworkOnDisk` in `extensions-builtin/Lora/network.py` of A1111 v1.10.1.
         """
@@ -135,6 +136,8 @@ class Catalog:
     control_labels: Mapping[str, str] = field(default_factory=dict)
     control_units: int = 3
     detectors: tuple[str, ...] = ()
+    has_hashes: bool = False
+    """The WebUI runs without ``--no-hashing``: what has no hash of its own, it computes one for when it loads it."""
 
     def checkpoint(self, wanted: str) -> Checkpoint | None:
         """Return the checkpoint of this title, with or without its ending, else the only one of this name or file."""
@@ -245,6 +248,7 @@ def parse(listings: Mapping[str, Any]) -> Catalog:
         control_labels=_labels(listings),
         control_units=units if isinstance(units, int) else 3,
         detectors=_names(listings, "detectors", "ad_model"),
+        has_hashes=_part(listings, "flags").get("no_hashing") is False,
     )
 
 

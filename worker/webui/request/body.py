@@ -42,7 +42,7 @@ class Expectation:
         seeds: Of each picture.
         loras: All that have to be applied, tags in the prompt included.
         pass_loras: LoRAs that ADetailer's passes read besides: the answer neither names nor proves them.
-        names_loras: The answer names those of `loras` that were loaded, by the hashes in their files.
+        names_loras: The answer names those of `loras` that were loaded, by their hashes.
         tags: Of the prompt as it was sent, each of which the WebUI has to have read.
         extras: ``extra_generation_params`` that have to be there, with their values.
         maps: Pictures that extensions add behind: a ControlNet unit that did not run adds none.

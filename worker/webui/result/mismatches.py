@@ -84,12 +84,16 @@ def _unloaded(expect: Expectation, answer: WebUIResponse, catalog: Catalog) -> l
     """Return the LoRAs that the infotext would name, had they been loaded, and does not."""
     if not expect.names_loras:
         return []
-    rows = {lora.name: catalog.lora(lora.name) for lora in expect.loras}
-    asked = {name: row.told_hash for name, row in rows.items() if row is not None and row.told_hash}
     told = str(answer.parameter("Lora hashes") or "").strip('"')
     loaded = dict(each.split(": ", 1) for each in told.split(", ") if ": " in each)
-    written = {name: name.translate(_UNWRITTEN) for name in asked}
-    got = {name: loaded[each] for name, each in written.items() if each in loaded}
+    asked, got = {}, {}
+    for name in dict.fromkeys(lora.name for lora in expect.loras):
+        row = catalog.lora(name)
+        if row is None or not (row.told_hash or catalog.has_hashes):
+            continue
+        said = loaded.get(name.translate(_UNWRITTEN))
+        asked[name] = row.told_hash or said or "its hash"  # which one the WebUI computes, only the WebUI knows
+        got.update({name: said} if said else {})
     return _differ("LoRAs that were loaded", asked, got)
 
 

@@ -250,6 +250,24 @@ def test_a_lora_that_the_infotext_would_name_had_it_been_loaded_is_missed(
     assert answer_mismatches(replace(expect, names_loras=False), answer, catalog) == []
 
 
+@pytest.mark.parametrize(
+    ("told", "wrong_ones"),
+    [
+        ('"x: 0123456789ab, bare: 00000000ffff"', []),
+        ("x: 0123456789ab", ["LoRAs that were loaded"]),
+        ("bare: 00000000ffff", ["LoRAs that were loaded"]),
+        ("x: 0123456789ab, other: 00000000ffff", ["LoRAs that were loaded"]),
+    ],
+)
+def test_of_a_webui_that_computes_hashes_every_lora_has_to_be_named(told: str, wrong_ones: list[str]) -> None:
+    loras = (Lora("x", "", "/l/x.pt", {"sshs_model_hash": "0123456789abcdef"}), Lora("bare", "", "/l/bare.pt", {}))
+    chosen = tuple(ChosenLora(name, 1.0, "loras") for name in ("x", "bare", "nobody"))
+    expect = replace(EXPECT, loras=chosen, names_loras=True)
+    answer = WebUIResponse(("",) * 3, {**RIGHT, "extra_generation_params": {**HIRES, "Lora hashes": told}})
+    catalog = Catalog(SAMPLERS, loras=loras, has_hashes=True)
+    assert [each.what for each in answer_mismatches(expect, answer, catalog)] == wrong_ones
+
+
 def test_what_an_answer_says_of_each_picture_is_read_in_order() -> None:
     info = {"all_prompts": ["a", 2], "all_negative_prompts": ["b", "c"], "all_seeds": [1, "2"], "infotexts": ["t"]}
     found = WebUIResponse(("AA", "BBB"), {**info, "index_of_first_image": 1})
