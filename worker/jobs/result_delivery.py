@@ -257,7 +257,7 @@ class ResultStream:
             self._task = asyncio.ensure_future(self._tell(self._sink, self._queue))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._task is None or self._queue is None:
             return
         told = asyncio.ensure_future(self._queue.join())
@@ -269,6 +269,12 @@ class ResultStream:
             self._task.cancel()
         await asyncio.wait({self._task})
         self.lost += self._queue.qsize()
+        if isinstance(error, WorkerError) and self.told:
+            error.details["streamed"] = self.told
+
+    def losses(self) -> list[str]:
+        """Return the warning about pieces that could not be posted."""
+        return [f"{self.lost} pieces could not be streamed"] if self.lost else []
 
     def add(self, part: PartResult) -> None:
         """Tell the pictures of one piece of the job, or what kept them from being made."""

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from worker.contract.parse.plot_cells import PlotCell
+    from worker.contract.types.job import Job
     from worker.errors import WorkerError
     from worker.images.formats.picture import Picture
+    from worker.jobs.job_context import JobContext
     from worker.jobs.picture_facts import ImageFacts
     from worker.judges.moderation import ModerationFilter
 
@@ -205,3 +207,24 @@ def raise_if_all_refused(result: Generated) -> None:
     if result.checks and not result.pictures:
         which = "every picture" if len(result.checks) > 1 else "the picture"
         raise ImageRefused(f"the endpoint's image check refused {which}", details={"checks": list(result.checks)})
+
+
+def answer_without_pictures(job: Job, result: Generated, context: JobContext) -> dict[str, Any]:
+    """Return the answer to a job that makes pictures, before these are delivered into it."""
+    ended = context.interruption.is_ended and result.is_whole
+    early = [f"ended early by the client: {len(result.pictures)} pictures were made by then"] if ended else []
+    return {
+        "images": [],
+        "pictures": [one.row(index) for index, one in enumerate(result.facts)],
+        "seeds": list(result.seeds),
+        "applied": result.applied,
+        "info": dict(result.info),
+        "parameters": dict(result.parameters),
+        "phase_ms": {},
+        "warnings": [*early, *job.warnings, *result.warnings],
+        "worker": context.worker,
+        **({"parts": list(result.parts)} if result.parts else {}),
+        **({"checks": list(result.checks)} if result.checks is not None else {}),
+        **({"cached": result.cached} if result.cached else {}),
+        **result.judging,
+    }

@@ -1,12 +1,14 @@
-"""Observers of finished jobs: the interface by which jobs are counted and traced."""
+"""Observers of finished jobs: the interface by which jobs are counted and traced, and what they are told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from worker.telemetry.phases import Phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,29 @@ class JobObservers:
         """Tell each of them."""
         for observer in self._observers:
             observer.job(job)
+
+
+_BATCH_KEYS = ("batchId", "batch_id", "customId", "custom_id", "batchIndex", "batch_index")
+_LONGEST_KEY = 100
+
+
+def batch_keys(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the platform's names for the batch that a job belongs to, and for the job in it, for the log."""
+    found = {name: job[name] for name in _BATCH_KEYS if isinstance(job.get(name), (str, int))}
+    return {
+        name: "".join(sign for sign in str(value) if sign.isprintable())[:_LONGEST_KEY] for name, value in found.items()
+    }
+
+
+def finished(job: Mapping[str, Any], phases: Phases, result: str, images: int) -> FinishedJob:
+    """Return what observers are told of a job; `traceparent` is its caller's, beside the input."""
+    caller = job.get("traceparent")
+    return FinishedJob(
+        id=str(job.get("id", "")),
+        kind=phases.kind,
+        result=result,
+        seconds=phases.seconds(),
+        images=images,
+        stretches=phases.stretches(),
+        traceparent=caller if isinstance(caller, str) else "",
+    )

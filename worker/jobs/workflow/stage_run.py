@@ -188,29 +188,24 @@ class StageRun:
         pictures: list[StagePicture] = []
         early = self._has_many(planned) and (is_last or stage.name in (self.job.output.intermediates or ()))
         stream = services.delivery.stream(self.job, context, stage=stage.name, early=early)
-        try:
-            async with stream:
-                for number, unit in enumerate(units):
-                    result = await services.threads.run(kept.find, stage.name, number)
+        async with stream:
+            for number, unit in enumerate(units):
+                result = await services.threads.run(kept.find, stage.name, number)
+                if result is None:
+                    inner = replace(context, on_progress=within(context.on_progress, number, counts))
+                    result = await ending.unless_ended(partial(self._made, unit, stage, inner, stream))
                     if result is None:
-                        inner = replace(context, on_progress=within(context.on_progress, number, counts))
-                        result = await ending.unless_ended(partial(self._made, unit, stage, inner, stream))
-                        if result is None:
-                            break
-                        if result.is_whole:
-                            services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
-                    else:
-                        stream.add(PartResult(unit.path, result))
-                    ending.has_pictures = True
-                    parts.append(PartResult(unit.path, result))
-                    more = _on_their_way(await self._each_alone(unit, result), result, stage, first=len(pictures))
-                    pictures += more
-                    for judge in watching:
-                        judge.look([each.picture for each in more])
-        except WorkerError as error:
-            if stream.told:
-                error.details["streamed"] = stream.told
-            raise
+                        break
+                    if result.is_whole:
+                        services.threads.pool.submit(kept.keep, stage.name, number, result)  # the GPU need not wait
+                else:
+                    stream.add(PartResult(unit.path, result))
+                ending.has_pictures = True
+                parts.append(PartResult(unit.path, result))
+                more = _on_their_way(await self._each_alone(unit, result), result, stage, first=len(pictures))
+                pictures += more
+                for judge in watching:
+                    judge.look([each.picture for each in more])
         if units and not parts:
             return None
         merged = merge_results(parts)

@@ -1,8 +1,8 @@
-"""What the service tells of a job in its log."""
+"""What the log is told of a job."""
 
 from __future__ import annotations
 
-from worker.service import batch_keys
+from worker.telemetry.observer import batch_keys
 
 
 def test_the_platforms_names_for_a_batch_are_told_and_nothing_else() -> None:
