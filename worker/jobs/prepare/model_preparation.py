@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worker.contract.types.job import Generation
     from worker.jobs.job_context import JobThreads
     from worker.jobs.prepare.pass_models import LorasOfPass
+    from worker.jobs.prepare.resolved_models import ByPath
     from worker.models.store import ModelStore
     from worker.settings import ModelKind
     from worker.telemetry.progress import ProgressSink
@@ -166,33 +167,81 @@ def _plan(
 def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backend) -> PreparedModels:
     catalog = backend.catalog
     files = tuple(resolved_models.with_row(each, catalog) for each in plan.needed)
-    every = (*files, *(resolved_models.with_row(each, catalog) for each in plan.elsewhere))
-    models = {each.path: each for each in every}
-    started_model = backend.started_model_title or backend.started_model_name
-    checkpoint = resolved_models.checkpoint(job, models, catalog, started_model)
-    loras = resolved_models.loras(job, models, catalog)
-    tags_known = plan.tagged.names(models)
-    in_prompts, problems = lora_tags.tagged_loras(_tagged_texts(job, plan.names), catalog, tags_known)
-    in_passes, wrong_in_passes = pass_models.loras_of_passes(plan.names, catalog, tags_known)
-    problems += [*wrong_in_passes, *lora_tags.twice(in_prompts, loras)]
-    problems += resolved_models.ambiguous_files(files, catalog, store.volume)
+    elsewhere = (resolved_models.with_row(each, catalog) for each in plan.elsewhere)
+    models = {each.path: each for each in (*files, *elsewhere)}
+    chosen, passes, warnings = _chosen(job, plan, models, files, store, backend)
+    by_rule, against_rule = _rules_on_loras(job, chosen, passes, files, store)
+    if problems := [*pass_models.twice(passes), *by_rule]:
+        raise InvalidInput(problems)
+    base, digest = model_compatibility.facts_of(chosen.checkpoint, store)
+    bases = model_compatibility.bases_of((*chosen.applied_loras, *chosen.in_passes), files, catalog, store)
+    listed = backend.knows_embeddings_of(chosen.checkpoint)
+    model_compatibility.embeddings_fit(job, models, catalog, base, loaded=listed)
+    in_passes = pass_models.by_checkpoint(passes, job, chosen.checkpoint, catalog)
+    kindred: list[str] = []
+    for checkpoint, loras in [(chosen.checkpoint, chosen.applied_loras), *in_passes]:
+        kindred += _fit(loras, checkpoint, bases, store, backend)
+    brought = [(each.path, each.name) for each in files if each.kind == "embedding"]
+    warnings = [
+        *prompt_warnings(plan.names, catalog, brought, loaded=listed),
+        *plan.names.warnings,
+        *resolved_models.left_open(files),
+        *warnings,
+        *model_compatibility.small_size(job, base),
+        *dict.fromkeys(kindred),
+        *against_rule,
+        *model_compatibility.presets_fit(job, chosen.checkpoint, base),
+    ]
+    return PreparedModels(replace(chosen, base_models=bases, checkpoint_sha256=digest), files, tuple(warnings))
+
+
+def _chosen(
+    job: Generation,
+    plan: ModelPlan,
+    models: ByPath,
+    files: Sequence[ResolvedModel],
+    store: ModelStore,
+    backend: Backend,
+) -> tuple[Chosen, list[LorasOfPass], list[str]]:
+    """Return every name as the WebUI knows it, the LoRAs of ADetailer's passes, and warnings.
+
+    Raises:
+        ModelNotFound: the WebUI does not list a model.
+        InvalidInput: the WebUI would take another file for one, or would not apply it as the job says.
+    """
+    catalog, names = backend.catalog, plan.names
+    checkpoint = resolved_models.checkpoint(
+        job, models, catalog, backend.started_model_title or backend.started_model_name
+    )
     refiner = resolved_models.other_checkpoint("refiner_checkpoint", job, models, catalog)
     hr_checkpoint = resolved_models.other_checkpoint("hr_checkpoint_name", job, models, catalog)
-    idle_refiner = []
+    refines_nothing: list[Problem] = []
     if refiner == checkpoint and hr_checkpoint in (None, checkpoint):
-        idle_refiner.append(Problem(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing"))
+        refines_nothing.append(
+            Problem(job.path("refiner_checkpoint"), "is the checkpoint itself, which refines nothing")
+        )
         refiner = None
-    problems += [] if job.lenient else idle_refiner
+    loras = resolved_models.loras(job, models, catalog)
+    tags_known = plan.tagged.names(models)
+    tagged, wrong_tags = lora_tags.tagged_loras(_tagged_texts(job, names), catalog, tags_known)
+    passes, wrong_tags_in_passes = pass_models.loras_of_passes(names, catalog, tags_known)
+    problems = [
+        *wrong_tags,
+        *wrong_tags_in_passes,
+        *lora_tags.twice(tagged, loras),
+        *resolved_models.ambiguous_files(files, catalog, store.volume),
+        *([] if job.lenient else refines_nothing),
+    ]
     if problems:
         raise InvalidInput(problems)
-    names, words = plan.names, resolved_models.trigger_words(job, models)
+    words = resolved_models.trigger_words(job, models)
     chosen = Chosen(
         checkpoint=checkpoint,
         sampling=names.sampling,
         hr_sampling=names.hr_sampling,
         vae=resolved_models.vae(job, models, catalog),
         loras=loras,
-        tagged=in_prompts,
+        tagged=tagged,
         renamed={tag: name for tag, name in tags_known.items() if tag != name},
         words_before=words.before,
         words=words.after,
@@ -202,32 +251,9 @@ def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backen
         options=names.options,
         styles=names.styles,
         styled=names.styled,
-        in_passes=tuple(dict.fromkeys(lora for each in in_passes for lora in each.own)),
+        in_passes=tuple(dict.fromkeys(lora for each in passes for lora in each.own)),
     )
-    in_passes = pass_models.with_brought(in_passes, job, chosen)
-    base, digest = model_compatibility.facts_of(checkpoint, store)
-    applied = chosen.applied_loras
-    bases = model_compatibility.bases_of((*applied, *chosen.in_passes), files, catalog, store)
-    by_rule, against_rule = _rules_on_loras(job, chosen, in_passes, files, store)
-    if problems := [*pass_models.twice(in_passes), *by_rule]:
-        raise InvalidInput(problems)
-    listed = backend.knows_embeddings_of(checkpoint)
-    model_compatibility.embeddings_fit(job, models, catalog, base, loaded=listed)
-    kindred: list[str] = []
-    for row, used in [(checkpoint, applied), *pass_models.by_checkpoint(in_passes, job, checkpoint, catalog)]:
-        kindred += _fit(used, row, bases, store, backend)
-    brought = [(each.path, each.name) for each in files if each.kind == "embedding"]
-    warnings = (
-        *prompt_warnings(names, catalog, brought, loaded=listed),
-        *names.warnings,
-        *resolved_models.left_open(files),
-        *map(str, idle_refiner),
-        *model_compatibility.small_size(job, base),
-        *dict.fromkeys(kindred),
-        *against_rule,
-        *model_compatibility.presets_fit(job, checkpoint, base),
-    )
-    return PreparedModels(replace(chosen, base_models=bases, checkpoint_sha256=digest), files, warnings)
+    return chosen, pass_models.with_brought(passes, job, chosen), [str(each) for each in refines_nothing]
 
 
 def _fit(
