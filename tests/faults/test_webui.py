@@ -12,6 +12,7 @@ import requests
 from tests.support import models
 from tests.support.pace import stretched
 from tests.support.rig import POISON, pixels
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +91,22 @@ def test_stopped_like_a_frozen_driver_it_is_killed_and_the_picture_made_again(
     rig.wait_sampling()
     rig.webui().send_signal(signal.SIGSTOP)
     assert_made_again(rig.answer(offered), right)
+
+
+@pytest.mark.slow
+def test_stopped_while_it_loads_a_model_it_is_killed_long_before_the_time_for_loading_is_over(
+    rig: Rig, job: dict[str, Any]
+) -> None:
+    right = pixels(rig.run(**job, checkpoint="Other_v1")["images"][0])
+    rig.run(**job)
+    before, sent = rig.webui(), len(rig.sent())
+    rig.fault("slow-load", seconds=30)
+    offered = rig.offer(**job, checkpoint="Other_v1")
+    wait_until(lambda: len(rig.sent()) > sent)
+    before.suspend()
+    began = time.monotonic()
+    assert_made_again(rig.answer(offered), right)
+    assert time.monotonic() - began < stretched(20), "the time for loading a model is a minute here"
 
 
 @pytest.mark.slow

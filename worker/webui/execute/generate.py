@@ -26,6 +26,7 @@ from worker.webui.execute import interrupt as interrupts
 from worker.webui.execute.interrupt import interrupt_and_wait, wait_idle
 from worker.webui.execute.stall import GpuWindow, StallDetector, StallLimits
 from worker.webui.liveness import ANSWER_S, Heard, heard_of, progress
+from worker.webui.process.process_stats import WorkMeter
 from worker.webui.process.webui_process import describe_exit
 from worker.webui.result import failures
 from worker.webui.result import response as answers
@@ -47,6 +48,10 @@ FAILED = 500
 LOG_LINES = 30
 EXIT_SEEN_S = 1.5
 """For the end of a process to show after its connections broke."""
+STILL_S = 35.0
+"""Seconds in which a WebUI of ours neither answers nor works, after which it hangs, whatever it is at."""
+DEAF_S = 10.0
+"""Seconds without a sign of life after which a WebUI of ours is not told to stop before it is ended."""
 _UNREADABLE = frozenset({"SafetensorError", "UnpicklingError", "EOFError", "BadZipFile", "FileNotFoundError"})
 """Exceptions of a model file that can't be read."""
 
@@ -80,6 +85,7 @@ class GenerationCall:
         self._client = client
         self._process = process
         self._log = process.log if process is not None else None
+        self._meter = WorkMeter(process.pid, clock=running) if process is not None else None
         self._pool = pool
         self._abandon = abandon
         self._loads = loads
@@ -137,8 +143,8 @@ class GenerationCall:
         finally:
             watching.cancel()
         if why is not None:
-            hears = detector.silent_for(running()) < ANSWER_S + PROGRESS_S
-            idle = await self._interrupt(sending, hears=hears or self._process is not None)
+            deaf_after_s = ANSWER_S + PROGRESS_S if self._process is None else DEAF_S
+            idle = await self._interrupt(sending, hears=detector.silent_for(running()) < deaf_after_s)
             why.details.update({"done": detector.done, "abandoned": not idle})
             raise why
         answer = answers.read(sending.result())
@@ -170,13 +176,18 @@ class GenerationCall:
         except WorkerError:  # the answer came whole, and the next request will see what is wrong
             return False
 
+    @property
+    def _silence_s(self) -> float:
+        """Seconds without a sign of life after which the WebUI hangs."""
+        return self._plan.silence_limit or min(STILL_S, self._plan.stall_timeout)
+
     def _detector(self) -> StallDetector:
         size = self._request.expect.size
         pixels = size.pixels if size is not None else 0
         limits = StallLimits(
             progress=self._plan.stall_timeout,
             load=self._plan.boot_timeout if self._loads else 0.0,
-            silence=self._plan.silence_limit,
+            silence=self._silence_s,
         )
         return StallDetector(
             began=running(),
@@ -285,6 +296,8 @@ class GenerationCall:
             except WorkerError as error:
                 if heard_of(error) is Heard.ANSWERED:
                     detector.hear({}, running())
+                elif self._meter is not None and await self._thread(self._meter.has_worked):
+                    detector.is_working(running())
                 continue
             detector.hear(state, running())
             if on_state is not None:

@@ -34,7 +34,8 @@ class StallLimits:
     Attributes:
         progress: Without progress, for a batch of one megapixel or less; larger ones get more.
         load: More than that before the first step, for a model that has to be loaded; 0 where none has to be.
-        silence: Without an answer to a question about progress; None: a WebUI that loads may be silent.
+        silence: Without a sign of life: an answer to a question about progress, or work that is seen to be done;
+            None: no such limit.
     """
 
     progress: float
@@ -58,8 +59,10 @@ class StallDetector:
         self._silence = math.inf if limits.silence is None else limits.silence
         self._switches_models = switches_models
         self._moved = began
-        self._answered = began
+        self._alive = began
         self._slowest_step = 0.0
+        self._first_step: float | None = None
+        """Seconds that one of the first steps took at most: what came before the first may be among them."""
         self._step, self._steps = 0, 0
         self._last: tuple[Any, ...] | None = None
         self._steps_seen = False
@@ -69,7 +72,7 @@ class StallDetector:
 
     def hear(self, state: Mapping[str, Any], now: float) -> None:
         """Take in an answer of ``GET /sdapi/v1/progress``."""
-        self._answered = now
+        self._alive = now
         inner = state.get("state")
         if not isinstance(inner, dict) or not inner.get("job"):
             return
@@ -79,6 +82,8 @@ class StallDetector:
         step, steps = int(inner.get("sampling_step") or 0), int(inner.get("sampling_steps") or 0)
         if self._steps_seen and step > self._step and steps == self._steps:
             self._slowest_step = max(self._slowest_step, (now - self._moved) / (step - self._step))
+        elif step > 0 and self._first_step is None:
+            self._first_step = (now - self._moved) / step
         self._steps_seen = self._steps_seen or step > 0
         self._step, self._steps = step, steps
         self._last, self._moved = seen, now
@@ -88,6 +93,10 @@ class StallDetector:
             "batches_done": int(inner.get("job_no") or 0),
             "batches": max(0, int(inner.get("job_count") or 0)),
         }
+
+    def is_working(self, now: float) -> None:
+        """Take note that the WebUI does not answer, but works: loading a model may keep it from answering."""
+        self._alive = now
 
     def left_the_gpu(self) -> None:
         """Expect no more progress: only the answer is still to come."""
@@ -99,17 +108,18 @@ class StallDetector:
         if not self._steps_seen:
             return self._limit + self._load
         slow = max(self._limit, PACE_STEPS * self._slowest_step)
-        return min(slow, max(PACE_LIMIT_S, PACE_STEPS * self._slowest_step)) if self._is_paced else slow
+        pace = self._slowest_step or self._first_step
+        return min(slow, max(PACE_LIMIT_S, PACE_STEPS * pace)) if pace is not None and self._is_paced else slow
 
     def left(self, now: float) -> float:
         """Return the seconds until it counts as stalled unless it moves."""
         if self._over:
             return math.inf
-        return min(self._moved + self.limit, self._answered + self._silence) - now
+        return min(self._moved + self.limit, self._alive + self._silence) - now
 
     def silent_for(self, now: float) -> float:
-        """Return the seconds since the WebUI has answered a question about progress."""
-        return now - self._answered
+        """Return the seconds since the WebUI has given a sign of life."""
+        return now - self._alive
 
     def verdict(self, now: float) -> str | None:
         """Return what is wrong with the WebUI in words, None while it moves."""
@@ -122,7 +132,7 @@ class StallDetector:
     @property
     def _is_paced(self) -> bool:
         """Return whether a step like those before comes next, not decoding, upscaling or another model."""
-        return bool(self._slowest_step) and self._step < self._steps - 1 and not self._switches_models
+        return self._step < self._steps - 1 and not self._switches_models
 
 
 class GpuWindow:

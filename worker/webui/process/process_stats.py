@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDLE_SHARE = 0.02
+"""Share of one core that a process of Python with many threads may use while it only waits."""
 
 
 def is_ours(port: int, group: int) -> bool | None:
@@ -52,6 +59,45 @@ def gpu_bytes() -> int | None:
         return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
     except pynvml.NVMLError:
         return None
+
+
+class WorkMeter:
+    """A process at work, as the system counts it: one that hangs uses no processor and waits for no disk.
+
+    Args:
+        pid: Of the process.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, pid: int, *, clock: Callable[[], float]) -> None:
+        self._pid = pid
+        self._clock = clock
+        self._looked = clock()
+        self._used = self._seconds() or 0.0
+
+    def has_worked(self) -> bool:
+        """Return whether it has worked since the last look, or reads from a disk now; True where nobody can tell."""
+        used, now = self._seconds(), self._clock()
+        if used is None:
+            return True
+        worked = used - self._used > IDLE_SHARE * (now - self._looked)
+        self._used, self._looked = used, now
+        return worked or self._waits_for_a_disk()
+
+    def _seconds(self) -> float | None:
+        try:
+            times = psutil.Process(self._pid).cpu_times()
+        except psutil.Error:
+            return None
+        return times.user + times.system
+
+    def _waits_for_a_disk(self) -> bool:
+        """Return whether one of its threads does: the pages of a model file on a slow volume come by and by."""
+        try:
+            threads = psutil.Process(self._pid).threads()
+            return any(psutil.Process(thread.id).status() == psutil.STATUS_DISK_SLEEP for thread in threads)
+        except psutil.Error:  # one has ended meanwhile
+            return True
 
 
 def _group(pid: int) -> int | None:

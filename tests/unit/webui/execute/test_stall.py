@@ -63,7 +63,20 @@ def test_an_operators_shorter_limit_holds_also_when_the_pace_is_known() -> None:
     assert heard(detector(progress=5), (1, 1), (1.1, 2)).limit == 5
 
 
-@pytest.mark.parametrize("steps", [((1, 1),), ((1, 1), (2, 19)), ((1, 1), (2, 20))])
+@pytest.mark.parametrize(("seconds", "limit"), [(6, 30), (40, 100), (4 * 30, 120)])
+def test_the_first_steps_tell_the_pace_too_but_never_lengthen_the_limit(seconds: float, limit: float) -> None:
+    assert heard(detector(load=600), (2, 0), (2 + seconds, 4)).limit == limit
+
+
+def test_a_silent_webui_that_works_is_alive() -> None:
+    stall = detector(load=600, silence=40)
+    stall.is_working(BEGAN + 30)
+    assert stall.silent_for(BEGAN + 31) == 1
+    assert stall.left(BEGAN + 69) > 0
+    assert stall.left(BEGAN + 70) <= 0
+
+
+@pytest.mark.parametrize("steps", [(), ((1, 0),), ((1, 1), (2, 19)), ((1, 1), (2, 20))])
 def test_without_a_pace_and_after_the_last_step_the_long_limit_holds(steps: tuple[tuple[float, int], ...]) -> None:
     assert heard(detector(), *steps).limit == 120
 

@@ -1,13 +1,15 @@
-"""Who listens on a port, as the system tells it."""
+"""Facts about processes, as the system tells them: who listens on a port, holds memory, works or hangs."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 
-from worker.webui.process.process_stats import is_ours, resident_bytes
+from tests.support.waiting import wait_until
+from worker.webui.process.process_stats import WorkMeter, is_ours, resident_bytes
 
 
 def test_a_port_of_this_process_group_is_told_from_another_groups() -> None:
@@ -37,3 +39,33 @@ def test_memory_is_that_of_a_process_and_its_children() -> None:
     assert together > 10_000_000
     assert alone > 10_000_000
     assert resident_bytes(parent.pid) == 0
+
+
+def test_a_process_that_computes_works_and_one_that_is_stopped_or_waits_does_not() -> None:
+    code = "print(1, flush=True); input(); print(2, flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        now = 0.0
+        meter = WorkMeter(process.pid, clock=lambda: now)
+        try:
+            now = 3.0
+            assert not meter.has_worked(), "it waits for a line"
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            assert wait_until(meter.has_worked)
+            process.send_signal(signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            meter.has_worked()
+            now = 6.0
+            assert not meter.has_worked(), "it is stopped"
+        finally:
+            process.kill()
+
+
+def test_of_a_process_that_has_ended_nobody_can_tell() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert WorkMeter(process.pid, clock=lambda: 0.0).has_worked()
