@@ -24,6 +24,8 @@ class StageAnswer(TypedDict):
     name: str
     type: str
     seeds: NotRequired[list[int]]
+    seed_offset: NotRequired[int]
+    """Added to the seed of the job in this stage; left out where it is 0."""
     applied: NotRequired[Applied | AppliedUpscale]
     phase_ms: NotRequired[dict[str, float]]
     images: NotRequired[list[str]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from worker.client.batch.picture_jobs import job_of_one, job_to_the_end, whole_number
 from worker.contract.expand.from_infotext import job_from
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 FINAL = "final"
 _CANDIDATE_FOLDERS = ("stage1", "base")
+_ONE_OF_SEVERAL = "its job makes several pictures, and does not tell which of them this one is"
 
 
 class NoSuchJob(Exception):
@@ -39,7 +41,10 @@ def finishing_job(facts: PictureFacts, key: str | None) -> dict[str, Any]:
         raise NoSuchJob("no JSON beside it tells its job")
     if "until" not in facts.request:
         raise NoSuchJob("its job has no stages that are left (no `until`)")
-    return {name: value for name, value in facts.request.items() if name != "until"}
+    job = job_to_the_end(facts.request, facts.seed)
+    if job is None:
+        raise NoSuchJob(_ONE_OF_SEVERAL)
+    return job
 
 
 def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
@@ -48,15 +53,18 @@ def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
     Raises:
         NoSuchJob: neither JSON nor infotext tell how it was made.
     """
-    if facts.request is not None:
-        job = dict(facts.request)
-    elif facts.prompt:
-        job = job_from(facts.prompt, facts.negative_prompt, dict(facts.parameters)).job
-    else:
+    if facts.request is None and not facts.prompt:
         raise NoSuchJob("neither a JSON beside it nor an infotext in it tells how it was made")
-    for many in ("seeds", "n_iter", "batch_size", "num_images"):
-        job.pop(many, None)
-    return {**job, "seed": seed}
+    job = facts.request or job_from(facts.prompt, facts.negative_prompt, dict(facts.parameters)).job
+    if job.get("type") == "continue":
+        raise NoSuchJob("it was finished from a stored picture: choose that one")
+    own = whole_number(job.get("seed"))
+    if own is not None and facts.seed is not None and job_of_one(job, None) is not None:
+        seed = (seed - (facts.seed - own)) % (LARGEST_SEED + 1)  # a stage may add a number to the seed of the job
+    alone = job_of_one(job, seed)
+    if alone is None:
+        raise NoSuchJob(_ONE_OF_SEVERAL)
+    return alone
 
 
 def next_seeds(seed: int, used: Collection[int], count: int) -> list[int]:
@@ -100,4 +108,8 @@ def facts_document(facts: PictureFacts, job: Mapping[str, Any], told: Mapping[st
         "checkpoint": facts.checkpoint,
         "loras": list(facts.loras),
     }
-    return {**{name: value for name, value in known.items() if value}, **told, **more, "job": dict(job)}
+    return {**_known(known), **_known(told), **_known(more), "job": dict(job)}
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and value not in ("", [])}

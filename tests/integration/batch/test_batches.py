@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -338,6 +339,43 @@ def test_two_workers_share_a_batch_and_no_picture_is_made_twice(workers: list[st
     assert set(shares) == set(workers)
     assert sorted(seeds(tmp_path)) == list(range(100, 116))
     assert batch(tmp_path, *workers, key=KEY).run({**SMALL, "steps": 5}, count=16).there == 16
+
+
+STAGED: dict[str, Any] = {
+    "type": "workflow",
+    "prompt": "a {red|green|blue} house",
+    "wildcards": True,
+    "seed": 100,
+    "steps": 2,
+    "stages": [
+        {"name": "base", "type": "txt2img", "width": 64, "height": 64},
+        {"name": "mid", "type": "img2img", "scale": 2, "denoising_strength": 0.5, "seed_offset": 1000},
+        {"name": "final", "type": "upscale", "scale": 2, "upscaler": "Lanczos", "seed_offset": 2000},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("of_the_first_stage", "until"),
+    [({"n_iter": 3}, "base"), ({"n_iter": 3}, "mid"), ({"accept": {"count": 2, "quality": {}}}, "base")],
+)
+def test_each_candidate_of_a_job_of_several_pictures_has_the_final_that_the_whole_job_gives_it(
+    workers: list[str], tmp_path: Path, of_the_first_stage: dict[str, Any], until: str
+) -> None:
+    first = {**STAGED["stages"][0], **of_the_first_stage}
+    job = {**STAGED, "stages": [first, *STAGED["stages"][1:]]}
+    whole = Endpoint(workers[0], api_key=KEY).run(job).wait()
+
+    work = batch(tmp_path, workers[0], key=KEY)
+    assert work.run(read_plan(tmp_path / plan(tmp_path, job)).until(until)).failures == ()
+    made = work.finish(lambda candidates: candidates[1:2])
+    assert (made.failures, len(made.pictures)) == ((), 1)
+    (document,) = [one for one in documents(tmp_path) if one["stage"] == "final"]
+    expected = whole.pictures()[whole.seeds.index(document["seed"])]
+    with Image.open(tmp_path / made.pictures[0]) as picture, Image.open(io.BytesIO(expected)) as wanted:
+        assert picture.tobytes() == wanted.tobytes()
+    assert document["prompt"] in {"a red house", "a green house", "a blue house"}
+    assert document["checkpoint"]
 
 
 def test_a_batch_runs_on_runpods_queue(workers: list[str], tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from worker.client.batch.batch_folder import BatchFolder, PictureRecord
 from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, item_key
 from worker.client.batch.batch_plan import parse_plan
 from worker.client.batch.batch_queue import RESTS, UNUSABLE, AttemptQueue, classify_failure
+from worker.client.batch.picture_jobs import TRIES_PER_ACCEPTED, job_to_the_end, seeds_used
+from worker.contract.types.composed.acceptance import Acceptance
 from worker.gallery.decisions import PictureDecision
 
 if TYPE_CHECKING:
@@ -112,6 +114,65 @@ def test_a_job_made_several_times_has_consecutive_seeds() -> None:
     assert seeds(BatchPlan([{"prompt": "a", "seed": 7, "n_iter": 2, "batch_size": "3"}]), 3) == [7, 13, 19]
 
 
+@pytest.mark.parametrize(
+    ("job", "wanted"),
+    [
+        ({"accept": {"count": 3}}, [7, 19, 31]),
+        ({"accept": {"count": "3", "at_most": 5}}, [7, 12, 17]),
+        ({"accept": {"quality": {}}, "batch_size": 6}, [7, 13, 19]),
+        ({"init_images": ["a", "b"], "n_iter": 2}, [7, 11, 15]),
+        ({"stages": [{"name": "base", "n_iter": 4}, {"n_iter": 9}]}, [7, 11, 15]),
+        ({"stages": [{"accept": {"count": 1}}]}, [7, 11, 15]),
+        ({"stages": [{"seed": 9}]}, [9, 10, 11]),
+        ({"n_iter": {}, "batch_size": "--5", "accept": []}, [7, 8, 9]),
+    ],
+)
+def test_no_two_copies_of_a_job_use_the_same_seed(job: dict[str, Any], wanted: list[int]) -> None:
+    assert seeds(BatchPlan([{"prompt": "a", "seed": 7, **job}]), 3) == wanted
+
+
+def test_a_job_of_several_prompts_is_a_job_for_each() -> None:
+    prompts = ["a", {"prompt": "b", "steps": 4}]
+    for job in ({"prompts": prompts}, {"type": "workflow", "prompt": "z", "stages": [{"prompts": prompts}]}):
+        first, second = (item.job for item in batch_items(BatchPlan([job]), 7, 1))
+        assert (first["prompt"], first["seed"]) == ("a", 7)
+        assert (second["prompt"], second["steps"], second["seed"]) == ("b", 4, 7)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n_iter": 4},
+        {"batch_size": 2},
+        {"seeds": [1, 2]},
+        {"accept": {"count": 2}},
+        {"stages": [{"name": "base", "n_iter": 4}]},
+        {"stages": [{"name": "base", "accept": {"count": 2}}]},
+    ],
+)
+def test_one_of_several_pictures_is_finished_by_a_job_of_its_own(fields: dict[str, Any]) -> None:
+    finishing = job_to_the_end({"type": "workflow", "prompt": "a", "until": "base", **fields}, 9)
+    assert finishing is not None
+    assert (seeds_used(finishing), finishing["seed"]) == (1, 9)
+    assert "accept" not in json.dumps(finishing)
+    assert "until" not in finishing
+
+
+def test_which_of_several_pictures_is_not_guessed() -> None:
+    assert job_to_the_end({"until": "base", "init_images": ["a", "b"]}, 9) is None
+    assert job_to_the_end({"until": "base", "prompts": ["a", "b"]}, 9) is None
+    assert job_to_the_end({"until": "base", "n_iter": 2}, None) is None
+    assert job_to_the_end({"prompt": "a"}, 9) is None
+
+
+def test_a_job_of_one_picture_keeps_its_seed_whatever_a_stage_adds_to_it() -> None:
+    assert job_to_the_end({"prompt": "a", "until": "mid", "seed": 7}, 1007) == {"prompt": "a", "seed": 7}
+
+
+def test_the_pictures_of_an_acceptance_count_as_the_worker_counts_them() -> None:
+    assert Acceptance(count=3).most == 3 * TRIES_PER_ACCEPTED
+
+
 def test_rows_put_into_a_table_leave_the_pictures_of_the_others_as_they_are() -> None:
     rows = [{"prompt": "a"}, {"prompt": "b"}]
     before = {item.key for item in batch_items(BatchPlan(rows, is_table=True), 100, 2)}
@@ -150,6 +211,12 @@ def test_a_row_that_is_refused_is_left_out_and_an_endless_plan_without_rows_ends
         ({"prompt": "a", "seeds": [1, 2]}, "only once"),
         ({"type": "upscale", "image": "x"}, "only once"),
         ({"prompt": "a", "seed": "seven"}, "seed must be"),
+        ({"prompt": "a", "seed": "--5"}, "seed must be"),
+        ({"prompt": "a", "seed": 2**32}, "from 0 to 4294967295"),
+        ({"stages": [{"seeds": [1, 2]}]}, "only once"),
+        ({"prompts": [{"prompt": "a", "seed": True}]}, "seed must be"),
+        ({"until": "base", "stages": {"base": {"n_iter": 4}}}, r"stages\.base\.n_iter belongs at the top"),
+        ({"until": "base", "stages": {"base": {"seed": 4}}}, r"stages\.base\.seed belongs at the top"),
     ],
 )
 def test_jobs_that_can_t_be_repeated_are_refused(job: dict[str, Any], said: str) -> None:
@@ -178,6 +245,14 @@ def test_pictures_of_an_answer_have_their_own_facts() -> None:
     assert first.facts == {"key": "k/1", "prompt": "red", "negative_prompt": "blurry", "plain_job": {"prompt": "red"}}
     assert second.facts["judged"]["face"] == {"similarity": 0.7}
     assert len(read.judged) == 2
+
+
+def test_a_picture_s_job_has_the_seed_without_what_its_stage_adds() -> None:
+    base, judged = {"name": "base", "seed_offset": 5}, {"name": "good", "type": "judge"}
+    stages = [base, {"name": "mid", "seed_offset": 1000}, judged, {"name": "final", "skipped": True}]
+    answer = {"images": ["A"], "seeds": [1007], "stages": stages, "judged": [{"seed": 7, "accepted": True}]}
+    (picture,) = read_job_answer(answer, {"until": "good"}).pictures
+    assert (picture.seed, picture.job_seed, picture.facts["judged"]["accepted"]) == (1007, 7, True)
 
 
 def test_a_candidate_that_a_judge_stage_rejects_is_no_failure() -> None:

@@ -11,6 +11,7 @@ from worker.gallery.duplicates import near_duplicates
 from worker.gallery.facts import PictureFacts, read_facts
 from worker.gallery.job_requests import (
     NoSuchJob,
+    facts_document,
     final_name,
     finished,
     finishing_job,
@@ -93,6 +94,34 @@ def test_the_same_again_is_one_picture_with_the_wanted_seed() -> None:
     assert repeated_job(facts(), 5)["sampler_name"] == "Euler"
     with pytest.raises(NoSuchJob):
         repeated_job(facts(None, None), 5)
+
+
+def test_one_of_several_pictures_is_finished_and_made_again_alone() -> None:
+    job = {"type": "workflow", "prompt": "a", "until": "base", "seed": 5, "n_iter": 4}
+    told = facts({"job": job, "seed": 7})
+    assert finishing_job(told, None) == {"type": "workflow", "prompt": "a", "seed": 7}
+    assert repeated_job(told, 9) == {"type": "workflow", "prompt": "a", "until": "base", "seed": 9}
+    unclear = facts({"job": {**job, "init_images": ["x", "y"]}, "seed": 7})
+    with pytest.raises(NoSuchJob, match="several"):
+        finishing_job(unclear, None)
+    with pytest.raises(NoSuchJob, match="several"):
+        repeated_job(unclear, 9)
+
+
+def test_the_next_seed_of_a_later_stage_s_picture_is_that_of_its_job() -> None:
+    told = facts({"job": {"type": "workflow", "until": "mid", "seed": 7}, "seed": 1007})
+    assert repeated_job(told, 1008)["seed"] == 8
+
+
+def test_a_picture_that_was_continued_is_made_again_from_its_candidate() -> None:
+    with pytest.raises(NoSuchJob, match="choose that one"):
+        repeated_job(facts({"job": {"type": "continue", "keys": ["a"]}, "seed": 7}), 8)
+
+
+def test_what_an_answer_leaves_open_about_a_picture_is_taken_from_its_candidate() -> None:
+    told = facts_document(facts(), {}, {"prompt": None, "loras": [], "checkpoint": None, "size": {"width": 8}})
+    assert (told["prompt"], told["checkpoint"], told["loras"]) == ("a cat <lora:film:0.8>", "base", ["film"])
+    assert told["size"] == {"width": 8}
 
 
 def test_next_seeds_pass_over_used_ones_and_go_round_at_the_end() -> None:

@@ -18,6 +18,7 @@ class AnsweredPicture:
     Attributes:
         image: base64 or a URL.
         seed: None where none was drawn.
+        job_seed: The seed that a job of this picture alone has: a stage may add a number to it.
         stage: That made it.
         facts: What the answer tells of it.
         intermediates: Pictures of stages before, as ``(stage, image)``.
@@ -28,6 +29,7 @@ class AnsweredPicture:
     stage: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     intermediates: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    job_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def _pictures(told: Mapping[str, Any], stage: str) -> list[AnsweredPicture]:
     seeds, rows, judged = told.get("seeds") or [], _objects(told.get("pictures")), _judged(told)
     between = _intermediates(told, len(images))
     checks, keys = told.get("checks") or [], told.get("keys") or []
+    offset = _seed_offset(told)
     found = []
     for index, image in enumerate(images):
         row = dict(rows[index]) if index < len(rows) else {}
@@ -77,7 +80,9 @@ def _pictures(told: Mapping[str, Any], stage: str) -> list[AnsweredPicture]:
         if isinstance(document, dict):
             row = {**row, **{("plain_job" if name == "job" else name): value for name, value in document.items()}}
         seed = row.get("seed", seeds[index] if index < len(seeds) else None)
-        verdict = next((one for one in judged if one.get("seed") == seed), None)
+        own = seed if isinstance(seed, int) else None
+        job_seed = None if own is None else own - offset
+        verdict = next((one for one in judged if one.get("seed") in (seed, job_seed)), None)
         more = {
             "applied": told.get("applied"),
             "judged": verdict,
@@ -85,8 +90,15 @@ def _pictures(told: Mapping[str, Any], stage: str) -> list[AnsweredPicture]:
             "key": keys[index] if index < len(keys) else None,
         }
         facts = {**{name: value for name, value in more.items() if value is not None}, **row}
-        found.append(AnsweredPicture(image, seed if isinstance(seed, int) else None, stage, facts, between[index]))
+        found.append(AnsweredPicture(image, own, stage, facts, between[index], job_seed))
     return found
+
+
+def _seed_offset(told: Mapping[str, Any]) -> int:
+    """Return what the last stage that drew pictures adds to the seed of the job."""
+    run = [stage for stage in _objects(told.get("stages")) if not stage.get("skipped") and stage.get("type") != "judge"]
+    offset = run[-1].get("seed_offset") if run else None
+    return offset if isinstance(offset, int) else 0
 
 
 def _intermediates(told: Mapping[str, Any], count: int) -> list[list[tuple[str, str]]]:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from worker.client.batch.batch_items import SEEDS, BatchItem, item_key
+from worker.client.batch.picture_jobs import job_of_one, job_to_the_end, whole_number
 from worker.common.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -173,13 +174,11 @@ class BatchFolder:
             again: dict[str, Any] = {"type": "continue", "keys": [key]}
             if isinstance(job, dict) and isinstance(job.get("output"), dict):
                 again["output"] = {name: value for name, value in job["output"].items() if name != "intermediates"}
-        elif isinstance(job, dict) and "until" in job:
-            again = {name: value for name, value in job.items() if name != "until"}
-            seed = document.get("seed")
-            if isinstance(seed, int):  # one of several pictures of its job: this one alone
-                again = {name: value for name, value in again.items() if name not in _MANY} | {"seed": seed}
         else:
-            return None
+            left = job_to_the_end(job, whole_number(document.get("seed"))) if isinstance(job, dict) else None
+            if left is None:
+                return None
+            again = left
         return BatchItem(item_key(again, candidate), 0, again, candidate)
 
     def keep(
@@ -219,7 +218,8 @@ class BatchFolder:
                 stem = Path(named[0][0]).stem
                 size, _ = _look(data[0])
                 document |= {"size": {"width": size[0], "height": size[1]}, "stage": picture.stage}
-        document |= {"seed": seed, "picture": named[0][0] if named else None, "job": dict(item.job)}
+        own = None if picture is None else job_of_one(item.job, picture.job_seed)
+        document |= {"seed": seed, "picture": named[0][0] if named else None, "job": own or dict(item.job)}
         document |= {"made_at": now.isoformat(timespec="seconds"), "batch": {"item": item.key, **batch}}
         document.setdefault("job_id", batch.get("job_id"))
         if len(named) > 1:
@@ -278,9 +278,6 @@ class BatchFolder:
                 part.replace(part.with_name(name))
             else:
                 part.unlink()
-
-
-_MANY = ("n_iter", "batch_size", "num_images", "seeds", "prompts")
 
 
 def _is_picture(path: Path) -> bool:

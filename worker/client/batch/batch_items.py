@@ -9,17 +9,15 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.client.batch.batch_plan import InvalidPlan
+from worker.client.batch.batch_plan import BatchPlan, InvalidPlan
+from worker.client.batch.picture_jobs import UnclearCount, plain_counts, seeds_used, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from worker.client.batch.batch_plan import BatchPlan
-
 SEEDS = 2**32
 _KEY_LENGTH = 16
 _SEEDLESS = ("upscale",)
-_PER_JOB = ("n_iter", "batch_size", "num_images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,16 @@ def item_key(job: Mapping[str, Any], source: str | None = None) -> str:
 
 
 def check_counts(plan: BatchPlan, count: int | None) -> None:
-    """Raise InvalidPlan where a job can't be made several times: its seeds are listed, or it draws none."""
+    """Raise InvalidPlan where a job can't be made several times: its seeds are listed, or hidden, or it draws none."""
     for number, job in enumerate(plan.jobs, start=1):
-        if count != 1 and ("seeds" in job or job.get("type") in _SEEDLESS):
-            raise InvalidPlan(f"job {number} can be made only once: it lists its seeds, or needs none")
-        _seed(job, 0, number)
+        try:
+            each = plain_counts(job)
+        except UnclearCount as error:
+            raise InvalidPlan(f"job {number}: {error}") from None
+        for one in each:
+            if count != 1 and ("seeds" in one or one.get("type") in _SEEDLESS):
+                raise InvalidPlan(f"job {number} can be made only once: it lists its seeds, or needs none")
+            _seed(one, 0, number)
 
 
 def batch_items(
@@ -60,11 +63,12 @@ def batch_items(
     """Yield the jobs of a plan: every job once, then every job with its next seed, and so on.
 
     Args:
-        plan: The jobs.
+        plan: The jobs; one of several prompts counts as several jobs.
         first_seed: Of jobs that name none; rows of a table start at a place of their own after it.
         count: How often each job is made; None: without end.
         is_refused: Whether a row of the plan is left out from now on.
     """
+    plan = BatchPlan([plain for job in plan.jobs for plain in plain_counts(job)], plan.is_table)
     seen = set[str]()
     for copy in itertools.count() if count is None else range(count):
         rows = [row for row in range(len(plan.jobs)) if not is_refused(row)]
@@ -87,22 +91,14 @@ def _with_seed(plan: BatchPlan, row: int, first_seed: int, copy: int) -> dict[st
     start = first_seed
     if plan.is_table:  # by the row's content, so that rows put before it leave its pictures as they are
         start += zlib.crc32(json.dumps(job, sort_keys=True).encode("utf-8", "surrogatepass"))
-    step = 1
-    for name in _PER_JOB:
-        step *= max(1, _whole(job.get(name)) or 1)
-    return {**job, "seed": (_seed(job, start, row + 1) + copy * step) % SEEDS}
+    return {**job, "seed": (_seed(job, start, row + 1) + copy * seeds_used(job)) % SEEDS}
 
 
 def _seed(job: Mapping[str, Any], otherwise: int, number: int) -> int:
     given = job.get("seed")
-    if given is None or str(given).strip() == "-1":
+    seed = whole_number(given)
+    if given is None or seed == -1:
         return otherwise
-    seed = _whole(given)
-    if seed is None or seed < 0:
-        raise InvalidPlan(f"job {number}: seed must be a whole number from 0 on, or -1, not {given!r}")
+    if seed is None or not 0 <= seed < SEEDS:
+        raise InvalidPlan(f"job {number}: seed must be a whole number from 0 to {SEEDS - 1}, or -1, not {given!r}")
     return seed
-
-
-def _whole(value: object) -> int | None:
-    text = str(value).strip()
-    return int(text) if not isinstance(value, bool) and text.lstrip("-").isdecimal() and text.isascii() else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from worker.contract.types.composed.workflow import Stage
     from worker.contract.types.job import Job
     from worker.images.formats.picture import Picture
+    from worker.jobs.picture_facts import ImageFacts
 
 DRAWN = ("prompt", "negative_prompt", "loras")
 """Fields that may differ from picture to picture, and that later stages take over from the first."""
@@ -39,6 +40,7 @@ class StagePicture:
         number: Its place among the pictures of the first stage.
         drawn: The fields of `DRAWN` as they were for this picture, typed.
         judged: What the judges of an earlier stage said about it.
+        facts: How the stages so far made it; None: they were run by another job.
     """
 
     picture: Picture = field(repr=False)
@@ -46,6 +48,7 @@ class StagePicture:
     number: int
     drawn: Mapping[str, Any] = field(default_factory=dict, repr=False)
     judged: Mapping[str, Any] | None = field(default=None, repr=False)
+    facts: ImageFacts | None = field(default=None, repr=False)
 
 
 def later_job(stage: Stage, picture: StagePicture) -> Job:

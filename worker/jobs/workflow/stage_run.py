@@ -287,6 +287,8 @@ class StageRun:
 def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     """Return the facts about a stage's picture: the job that makes it again has the picture that it began with."""
     facts = replace(facts, stage=stage.name)
+    if unit.start is not None:
+        facts = _as_drawn_before(facts, unit.start)
     if unit.start is not None and unit.start.judged is not None:
         facts = replace(facts, more={**facts.more, "judged": dict(unit.start.judged)})
     if unit.start is None or stage.source is None or not facts.job:
@@ -297,21 +299,40 @@ def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     return replace(facts, job={**facts.job, "init_images": [start]}, brought=["init_images[0]"])
 
 
+def _as_drawn_before(facts: ImageFacts, start: StagePicture) -> ImageFacts:
+    """Return the facts of a stage that draws nothing itself with what the picture shows: an earlier stage drew it."""
+    if facts.prompt is not None:
+        return facts
+    if start.facts is None:
+        return replace(facts, prompt=start.drawn.get("prompt"), negative_prompt=start.drawn.get("negative_prompt"))
+    before = start.facts
+    models = before.more.get("models") or facts.more.get("models", {})
+    stages = [*before.more.get("stages", ()), *facts.more.get("stages", ())]
+    return replace(
+        facts,
+        prompt=before.prompt,
+        negative_prompt=before.negative_prompt,
+        loras=before.loras,
+        checkpoint=before.checkpoint,
+        more={**facts.more, "models": models, "stages": stages},
+    )
+
+
 def _on_their_way(units: Sequence[_Unit], result: Generated, stage: Stage, *, first: int) -> list[StagePicture]:
     """Return pictures with what later stages need to know about each; `units`: the plain job of each."""
     found: list[StagePicture] = []
     seeds = (*result.seeds, *[0] * len(result.pictures))
     for number, (unit, picture) in enumerate(zip(units, result.pictures, strict=True)):
+        fact = result.facts[number] if number < len(result.facts) else None
         if unit.start is not None:
-            found.append(replace(unit.start, picture=picture))
+            found.append(replace(unit.start, picture=picture, facts=fact))
             continue
         drawn: dict[str, Any] = {}
         if isinstance(unit.job, Generation):
             drawn = {name: getattr(unit.job, name) for name in DRAWN if getattr(unit.job, name) is not None}
-        fact = result.facts[number] if number < len(result.facts) else None
         judged = fact.more.get("judged") if fact is not None else None
         seed = max(0, seeds[number] - stage.seed_offset)
-        found.append(StagePicture(picture, seed, first + number, drawn, judged))
+        found.append(StagePicture(picture, seed, first + number, drawn, judged, fact))
     return found
 
 

@@ -79,6 +79,7 @@ def describe(job: Workflow | Continue, done: Sequence[StageResult], context: Job
             stages.append({**entry, "skipped": True})
             continue
         entry |= {"seeds": list(made.result.seeds), "applied": made.result.applied, "phase_ms": made.phases.to_json()}
+        entry |= {"seed_offset": stage.seed_offset} if stage.seed_offset else {}
         entry |= {"cached": made.result.cached} if made.result.cached else {}
         stages.append({**entry, **made.result.judging})
     warnings = [f"{each.stage.name}: {warning}" for each in done for warning in each.result.warnings]
