@@ -70,6 +70,23 @@ def test_a_preprocessors_weights_lie_where_the_extension_looks_for_them() -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("preprocessor", "weights"),
+    [
+        ("softedge_hed", "hed/ControlNetHED"),
+        ("softedge_pidinet", "pidinet/table5_pidinet"),
+        ("depth_midas", "midas/dpt_hybrid-midas-501f0c75"),
+        ("mlsd", "mlsd/mlsd_large_512_fp32"),
+        ("lineart_realistic", "lineart/sk_model"),
+        ("lineart_coarse", "lineart/sk_model2"),
+    ],
+)
+def test_a_preprocessors_name_finds_its_weights_where_they_are_one_file(preprocessor: str, weights: str) -> None:
+    found = read_catalog().named(preprocessor, "annotator")
+    assert found is not None
+    assert found.stem == weights
+
+
 def test_an_upscaler_gets_the_file_name_by_which_the_webui_knows_it() -> None:
     found = read_catalog().named("R-ESRGAN 4x+", "upscaler")
     assert found is not None
