@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,8 @@ from tests.support.webui_dir import running_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from worker.settings import ModelKind
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,26 @@ def test_a_name_that_leaves_the_folder_is_the_clients_mistake(fetching: tuple[Wo
     worker, url = fetching
     for ref in ("../../evil", {"name": "/etc/evil", "url": f"{url}/x.safetensors"}):
         assert worker.run(loras=[ref])["error_code"] == "invalid_input"
+
+
+@pytest.mark.parametrize(
+    ("kind", "job"),
+    [
+        ("checkpoint", {"checkpoint": "Nothing v1"}),
+        ("lora", {"loras": ["Nothing v1"]}),
+        ("vae", {"vae": "Nothing v1"}),
+    ],
+)
+def test_a_name_of_a_job_with_nothing_behind_it_is_told_as_that(
+    fetching: tuple[Worker, str], kind: ModelKind, job: dict[str, Any]
+) -> None:
+    worker, _ = fetching
+    path = worker.host.settings.folder(kind) / "nothing_v1.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("nowhere")
+    try:
+        answer = worker.run(**job)
+    finally:
+        path.unlink()
+    assert answer["error_code"] == "model_damaged", answer
+    assert "leads nowhere" in answer["error"]

@@ -226,6 +226,18 @@ def test_a_file_that_may_not_be_meant_is_named_with_the_folder_that_was_read(
     where.close()
 
 
+@pytest.mark.timeout(20)
+def test_pipes_keep_nobody_who_looks_for_a_model(tmp_path: Path) -> None:
+    model = make.write(tmp_path / "loras/x.safetensors", make.SDXL_LORA)
+    for pipe in (model.with_suffix(".txt"), tmp_path / "old.safetensors"):
+        os.mkfifo(pipe)
+    where = store(tmp_path, "http://127.0.0.1:9")
+    assert where.find(ModelRef(name="x"), "lora") is not None
+    with pytest.raises(ModelNotFound, match=r"a file of that name lies at old\.safetensors$"):
+        asyncio.run(where.prepare([("field", ModelRef(name="old"), "lora")]))
+    where.close()
+
+
 @pytest.mark.parametrize(
     ("kind", "place"),
     [

@@ -13,6 +13,7 @@ from worker.jobs.job_context import download_progress
 from worker.jobs.prepare import model_compatibility, pass_models, resolved_models
 from worker.jobs.prepare.resolved_models import ResolvedModel, TaggedLoras
 from worker.models.lora_rules import UsedLora
+from worker.models.volume.model_resolver import nothing_in
 from worker.webui.names import lora_tags
 from worker.webui.names.name_resolver import Chosen, resolve_names
 from worker.webui.names.prompt_checks import prompt_warnings
@@ -353,7 +354,12 @@ def _tags_without_effect(
 def _on_the_volume(
     wanted: list[ResolvedModel], store: ModelStore, catalog: Catalog
 ) -> tuple[list[ResolvedModel], list[Problem], list[Problem]]:
-    """Return the models with their files, a problem for each that nobody knows, and for each that can't be."""
+    """Return the models with their files, a problem for each that nobody knows, and for each that can't be.
+
+    Raises:
+        ModelDamaged: the volume has a name, with nothing behind it.
+        VolumeUnavailable: that can't be told.
+    """
     models: list[ResolvedModel] = []
     unknown: list[Problem] = []
     wrong: list[Problem] = []
@@ -368,6 +374,9 @@ def _on_the_volume(
         if not known and store.learns_hash(want.ref, want.kind):
             file = store.find(want.ref, want.kind, path=want.path)
         models.append(replace(want, file=file))
+        if not known and file is None and choice.file is not None:
+            store.availability.require(want.kind, file=choice.file, path=want.path)
+            raise nothing_in(choice, path=want.path)
         if not known and file is None:
             unknown.append(_unknown(store.not_found(choice, want.ref), want, catalog))
     return models, unknown, wrong

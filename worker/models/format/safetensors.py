@@ -116,6 +116,8 @@ def read_header(path: Path) -> Header:
         BrokenHeader: see `parse_header`; also when the file is truncated or longer than its tensors.
         OSError: the file can't be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would keep its reader for ever
+        raise BrokenHeader("it is no regular file")
     with path.open("rb") as file:
         length = header_length(file.read(LENGTH_BYTES))
         raw = file.read(length)

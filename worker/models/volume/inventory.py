@@ -66,6 +66,8 @@ def _kind_at(path: Path) -> FoundKind | None:
 def _beginning_of(path: Path, most: int) -> bytes | None:
     """Return the first bytes of a file, None where it can't be read."""
     try:
+        if not path.is_file():  # a pipe would keep its reader for ever
+            return None
         with path.open("rb") as file:
             return file.read(most)
     except OSError:
