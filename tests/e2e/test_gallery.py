@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -84,10 +84,32 @@ def test_mistakes_are_told(tmp_path: Path, arguments: list[str], code: int, said
     assert said in done.stderr
 
 
-def test_serve_shows_a_gallery_whose_jobs_it_runs_itself(tmp_path: Path) -> None:
-    (tmp_path / "pics").mkdir()
+def make_again(gallery: str, key: dict[str, str]) -> dict[str, Any]:
+    """Have the only picture of a gallery made again with the next seed; return how it went."""
+    session = requests.get(f"{gallery}api/session", headers=key, timeout=10).json()
+    assert session["may_run"] is True
+    (told,) = requests.get(f"{gallery}api/pictures", headers=key, timeout=10).json()["pictures"]
+    body = {"picture": told["id"], "count": 1}
+    headers = {**key, TOKEN_HEADER: session["token"]}
+    answer = requests.post(f"{gallery}api/again", json=body, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    over = Retrying(
+        retry=retry_if_result(lambda tasks: tasks[0]["status"] in {"queued", "running"}),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(60),
+    )
+    (task,) = over(lambda: requests.get(f"{gallery}api/pictures", headers=key, timeout=10).json()["tasks"])
+    return dict(task)
+
+
+def picture_with_notes(folder: Path) -> None:
+    folder.mkdir()
     notes = "a lighthouse\nSteps: 2, Sampler: Euler, Seed: 7, Size: 64x64"
-    (tmp_path / "pics" / "001-7.png").write_bytes(png(1, notes))
+    (folder / "001-7.png").write_bytes(png(1, notes))
+
+
+def test_serve_shows_a_gallery_whose_jobs_it_runs_itself(tmp_path: Path) -> None:
+    picture_with_notes(tmp_path / "pics")
     port = free_port()
     given = {"GALLERY": str(tmp_path / "pics"), "HTTP_API_KEY": "sesame", "RESULTS_DIR": str(tmp_path / "results")}
     with running(tmp_path, "serve", "--port", str(port), **given):
@@ -99,21 +121,15 @@ def test_serve_shows_a_gallery_whose_jobs_it_runs_itself(tmp_path: Path) -> None
         )
         patiently(requests.get, f"{url}/ready", timeout=10)
         assert requests.get(f"{url}/gallery/api/pictures", timeout=10).status_code == 401
-        session = requests.get(f"{url}/gallery/api/session", headers=key, timeout=10).json()
-        assert session["may_run"] is True
-        (told,) = requests.get(f"{url}/gallery/api/pictures", headers=key, timeout=10).json()["pictures"]
-        body = {"picture": told["id"], "count": 1}
-        headers = {**key, TOKEN_HEADER: session["token"]}
-        answer = requests.post(f"{url}/gallery/api/again", json=body, headers=headers, timeout=30)
-        assert answer.status_code == 200, answer.text
-
-        def tasks() -> requests.Response:
-            return requests.get(f"{url}/gallery/api/pictures", headers=key, timeout=10)
-
-        over = Retrying(
-            retry=retry_if_result(lambda told: told.json()["tasks"][0]["status"] in {"queued", "running"}),
-            wait=wait_fixed(0.2),
-            stop=stop_after_delay(60),
-        )
-        (task,) = over(tasks).json()["tasks"]
+        task = make_again(f"{url}/gallery/", key)
         assert (task["status"], task["made"]) == ("made", ["001-8.png"]), task["message"]
+
+
+def test_the_command_runs_jobs_on_a_worker_of_its_own(tmp_path: Path) -> None:
+    picture_with_notes(tmp_path / "pics")
+    with running(tmp_path, "gallery", str(tmp_path / "pics"), "--endpoint", "local", "--port", "0") as process:
+        line = first_line(process)
+        assert line.startswith("1 picture at ")
+        task = make_again(line.split()[-1], {})
+        assert (task["status"], task["made"]) == ("made", ["001-8.png"]), task["message"]
+    assert process.returncode == 0

@@ -9,6 +9,9 @@ import typer
 from worker.client import Endpoint, EndpointError
 from worker.client.endpoint import key_name
 
+LOCAL = "local"
+"""Names a worker in the command's own process."""
+
 
 def named_endpoint(where: str) -> Endpoint:
     """Return the endpoint that the option names, with its key from the environment.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.endpoint_option import named_endpoint
+from worker.cli.endpoint_option import LOCAL, named_endpoint
 from worker.cli.printing import complain, write
 from worker.errors import WorkerError
 from worker.gallery.live_gallery import Gallery
@@ -28,7 +28,9 @@ from worker.telemetry import logs
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
+    from worker.gallery.job_endpoint import JobEndpoint
     from worker.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -39,7 +41,10 @@ def gallery(
     where: Annotated[str, typer.Argument(metavar="DIR|s3://BUCKET/PREFIX", help="The pictures.")],
     *,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="WHERE", help="RunPod endpoint id, or a worker's URL, that runs jobs.")
+        str | None,
+        typer.Option(
+            metavar="WHERE", help="Runs the jobs of U and R: a RunPod endpoint's id, a worker's URL, or local."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets a phone in.")] = LOOPBACK[0],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 8100,
@@ -56,22 +61,37 @@ def gallery(
     logs.configure(level="warning", json=False)
     try:
         settings = read_settings(os.environ)
-        pictures = Gallery(
-            open_store(where, settings),
-            cache_folder(os.environ),
-            may_delete=delete,
-            endpoint=None if endpoint is None else named_endpoint(endpoint),
-        )
-        pictures.catalog.scan()
+        store = open_store(where, settings)
         if page:
-            if not isinstance(pictures.store, Folder):
-                raise typer.BadParameter("--page: needs a folder")
-            write(f"Open {write_page(pictures)}")
+            _write_page(Gallery(store, cache_folder(os.environ)))
             return
+        with _runner(endpoint) as runner:
+            pictures = Gallery(store, cache_folder(os.environ), may_delete=delete, endpoint=runner)
+            pictures.catalog.scan()
+            _serve(pictures, settings, host, port, allow_host or [])
     except (StoreUnavailable, WorkerError) as error:
         complain(f"gallery: {error}")
         raise typer.Exit(1) from error
-    _serve(pictures, settings, host, port, allow_host or [])
+
+
+def _write_page(pictures: Gallery) -> None:
+    if not isinstance(pictures.store, Folder):
+        raise typer.BadParameter("--page: needs a folder")
+    pictures.catalog.scan()
+    write(f"Open {write_page(pictures)}")
+
+
+@contextlib.contextmanager
+def _runner(endpoint: str | None) -> Iterator[JobEndpoint | None]:
+    """Yield the place that runs jobs, None where none does."""
+    if endpoint != LOCAL:
+        yield None if endpoint is None else named_endpoint(endpoint)
+        return
+    from worker.cli.embedded_worker import embedded_worker  # noqa: PLC0415 - brings the whole worker along
+
+    complain("Starting a worker in this process …")
+    with embedded_worker() as runner:
+        yield runner
 
 
 def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: list[str]) -> None:
@@ -88,7 +108,8 @@ def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: l
     chosen = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     pictures.start()
-    write(f"{pictures.catalog.size} pictures at http://{shown}:{chosen}{PATH}/{f'#key={key}' if is_made_up else ''}")
+    count, secret = pictures.catalog.size, f"#key={key}" if is_made_up else ""
+    write(f"{count} picture{'' if count == 1 else 's'} at http://{shown}:{chosen}{PATH}/{secret}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server passes it on when it has ended
     try:
         with contextlib.suppress(KeyboardInterrupt):

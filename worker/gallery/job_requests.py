@@ -67,6 +67,25 @@ def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
     return alone
 
 
+def seeds_alike(facts: PictureFacts, others: Iterable[PictureFacts]) -> set[int]:
+    """Return the seeds of those pictures that differ from one in their seed alone, and in what it draws."""
+    kind = _kind(facts)
+    return {
+        other.seed
+        for other in others
+        if other.seed is not None
+        and other.checkpoint == facts.checkpoint
+        and (other.prompt == facts.prompt or (kind is not None and _kind(other) == kind))
+    }
+
+
+def _kind(facts: PictureFacts) -> dict[str, Any] | None:
+    try:
+        return repeated_job(facts, facts.seed or 0) | {"seed": 0, "output": None} if facts.request else None
+    except NoSuchJob:
+        return None
+
+
 def next_seeds(seed: int, used: Collection[int], count: int) -> list[int]:
     """Return the next `count` seeds after `seed` that are not in `used`."""
     found: list[int] = []

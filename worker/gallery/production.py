@@ -6,13 +6,14 @@ import json
 import threading
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import requests
 
 from worker.client import Answer, EndpointError, JobCancelled, JobFailed, JobTimedOut
+from worker.client.batch.batch_answers import read_job_answer
 from worker.gallery.job_requests import (
     FINAL,
     NoSuchJob,
@@ -22,6 +23,7 @@ from worker.gallery.job_requests import (
     finishing_job,
     next_seeds,
     repeated_job,
+    seeds_alike,
 )
 from worker.gallery.picture_reading import UnreadablePicture, file_ending
 from worker.gallery.store.picture_store import PictureGone, PictureStore, StoreUnavailable
@@ -35,13 +37,13 @@ if TYPE_CHECKING:
     from worker.gallery.picture_catalog import PictureCatalog
 
     Kind = Literal["finish", "again"]
-    Status = Literal["queued", "running", "made", "skipped", "failed", "cancelled"]
+    Status = Literal["queued", "running", "made", "skipped", "rejected", "failed", "cancelled"]
 
 IN_FLIGHT = 3
 MOST_TASKS = 2000
 """Kept in the list; the oldest that are over go first."""
 
-_OVER = ("made", "skipped", "failed", "cancelled")
+_OVER = ("made", "skipped", "rejected", "failed", "cancelled")
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class Task:
         seed: Of the picture that is made.
         status: How it goes.
         percent: Of the running job.
-        message: Why it was skipped or failed.
+        message: Why nothing was made.
         made: Names of the pictures that came of it.
     """
 
@@ -105,7 +107,7 @@ class Production:
         for one in dict.fromkeys(pictures):
             entry, facts = self._catalog.entry(one), self._catalog.facts(one)
             task = Task(one, entry.file.name, "finish", facts, seed=facts.seed)
-            if entry.file.name in have_final:
+            if entry.file.name in have_final or facts.stage == FINAL:
                 task.status, task.message = "skipped", "it has a final"
             elif self._is_under_way(one):
                 continue
@@ -126,15 +128,10 @@ class Production:
         entry, facts = self._catalog.entry(picture), self._catalog.facts(picture)
         if facts.seed is None:
             raise NoSuchJob("its seed is not known")
-        alike = [
-            other.facts.seed
-            for other in self._catalog.entries()
-            if other.facts is not None
-            and (other.facts.prompt, other.facts.checkpoint) == (facts.prompt, facts.checkpoint)
-        ]
         with self._lock:
-            asked = [task.seed for task in self._tasks if task.kind == "again" and task.facts.prompt == facts.prompt]
-        used = {seed for seed in (*alike, *asked) if seed is not None}
+            asked = [replace(task.facts, seed=task.seed) for task in self._tasks if task.kind == "again"]
+        known = [other.facts for other in self._catalog.entries() if other.facts is not None]
+        used = seeds_alike(facts, [*known, *asked])
         return self._begin(
             [
                 Task(picture, entry.file.name, "again", facts, repeated_job(facts, seed), seed)
@@ -230,6 +227,9 @@ class Production:
         """Write what was made; return how the task ended."""
         parts = answer.get("parts") if task.job and task.job.get("type") == "continue" else None
         if not isinstance(parts, list):
+            if not answer.get("images") and read_job_answer(answer, task.job or {}).judged:
+                task.message = _NOT_MADE["rejected"][1]
+                return "rejected"
             self._add(task, [str(image) for image in answer.get("images") or ()], _rows(answer))
             return "made"
         status: Status = "failed"
@@ -239,8 +239,8 @@ class Production:
                 self._add(task, [str(image) for image in part.get("images") or ()], _rows(part))
                 status = "made"
             elif status != "made":
-                status = "skipped" if told in _NOT_MADE else "failed"
-                task.message = _words(part.get("error")) or _NOT_MADE.get(told, "no reason told")
+                status, message = _NOT_MADE.get(told, ("failed", "no reason told"))
+                task.message = _words(part.get("error")) or message
         return status
 
     def _add(self, task: Task, images: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -262,8 +262,11 @@ class Production:
         self._catalog.read_missing_facts()
 
 
-_NOT_MADE = {"skipped": "it has a final", "rejected": "a judge stage rejected it"}
-"""Status of a part of a continuation → the reason why it has no picture."""
+_NOT_MADE: Mapping[str, tuple[Status, str]] = {
+    "skipped": ("skipped", "it has a final"),
+    "rejected": ("rejected", "a judge stage rejected it"),
+}
+"""Status of a part of a continuation → that of the task, and the reason why it has no picture."""
 
 
 def _new_name(task: Task) -> str:

@@ -100,7 +100,7 @@ def test_of_forty_candidates_the_five_that_are_left_are_finished_and_a_second_ti
 ) -> None:
     endpoint, url = drawing
     made = command(plan(tmp_path), "--endpoint", url, "--until", "base", "--count", "40", "--out", "b", cwd=tmp_path)
-    assert (made.returncode, made.stdout) == (0, "b: pictures made: 40, 60 s of jobs\n"), made.stderr
+    assert (made.returncode, made.stdout) == (0, "b: pictures made: 40, job time: 60 s\n"), made.stderr
     folder = tmp_path / "b"
     candidates = pictures(folder / "stage1")
     assert len(candidates) == len(pictures(folder / "metadata")) == 40
@@ -110,7 +110,7 @@ def test_of_forty_candidates_the_five_that_are_left_are_finished_and_a_second_ti
         (folder / "stage1" / name).unlink()
 
     again = command("--continue", "b", "--report", "r.html", cwd=tmp_path)  # on the endpoint of the batch
-    assert (again.returncode, again.stdout) == (0, "b: pictures made: 5, 8 s of jobs\n"), again.stderr
+    assert (again.returncode, again.stdout) == (0, "b: pictures made: 5, job time: 8 s\n"), again.stderr
     finals = [document for document in documents(folder) if document["stage"] == "final"]
     assert sorted(document["source"] for document in finals) == [f"stage1/{name}" for name in candidates[:5]]
     with Image.open(folder / finals[0]["picture"]) as picture:
@@ -210,7 +210,7 @@ def test_what_may_succeed_later_is_sent_again_and_what_can_t_is_told_at_the_end(
     assert endpoint.seeds().count(102) == 1
     endpoint.answers = lambda _job, _times: None
     again = command(plan(tmp_path), "--endpoint", url, "--count", "3", "--out", "b", cwd=tmp_path)
-    assert (again.returncode, again.stdout) == (0, "b: pictures made: 1, jobs done before: 2, 2 s of jobs\n")
+    assert (again.returncode, again.stdout) == (0, "b: pictures made: 1, jobs already done: 2, job time: 2 s\n")
 
 
 def test_a_row_that_is_refused_is_not_sent_with_other_seeds(
@@ -254,7 +254,7 @@ def test_ctrl_c_cancels_what_runs_and_the_same_command_makes_the_rest(
     endpoint.answers = lambda _job, _times: None
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"jobs done before: {len(kept)}" in done.stdout
+    assert f"jobs already done: {len(kept)}" in done.stdout
     assert seeds(tmp_path / "b") == list(range(100, 108))
 
 
@@ -385,7 +385,7 @@ def test_a_batch_runs_on_runpods_queue(workers: list[str], tmp_path: Path) -> No
         arguments = (plan(tmp_path, SMALL), "--endpoint", "abc123", "--count", "3", "--out", "b", "--price", "0.69")
         done = command(*arguments, cwd=tmp_path, **more)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"pictures made: 3, \d+ s of jobs, \$0\.\d{3}", done.stdout)
+    assert re.search(r"pictures made: 3, job time: \d+ s, \$0\.\d{3}", done.stdout)
     assert seeds(tmp_path / "b") == [100, 101, 102]
 
 

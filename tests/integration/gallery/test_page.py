@@ -133,7 +133,7 @@ def test_hundreds_of_pictures_are_culled_by_keyboard_a_second_browser_sees_it_an
         expect(other.locator("#count")).to_contain_text(f"5 of {count} kept, {count - 5} rejected")
         assert len(journal(tmp_path / "pics")) == count
         page.keyboard.press("u")
-        expect(page.locator("#jobs-text")).to_contain_text("5 of 5 jobs over, 5 made", timeout=30_000)
+        expect(page.locator("#jobs-text")).to_contain_text("5 of 5 jobs done: 5 made", timeout=30_000)
         finals = sorted(path.name for path in (tmp_path / "pics" / "final").glob("*.png"))
         assert finals == names[:: count // 5]
         assert all("until" not in job for job in endpoint.jobs)
@@ -217,7 +217,7 @@ def test_pictures_that_look_alike_are_grouped(tmp_path: Path, open_page: OpenPag
         loaded(page)
         page.keyboard.press("f")
         page.select_option("#f-group", "duplicates")
-        expect(page.locator(".row.heading")).to_have_text(["look alike (2)"], timeout=20_000)
+        expect(page.locator(".row.heading")).to_have_text(["similar (2)"], timeout=20_000)
         names = page.evaluate("app.model.shown.map((id) => app.model.pictures.get(id).name)")
         assert names == ["0003-1003.png", "twin.png"]
 
@@ -443,8 +443,8 @@ def test_every_function_is_in_the_help_and_single_letters_can_be_switched_off(
         page = open_page(gallery.url)
         loaded(page)
         page.keyboard.press("?")
-        expect(page.get_by_role("dialog", name="Keys")).to_contain_text("finish the kept ones")
-        page.get_by_label("Keys of a single letter").uncheck()
+        expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("finish the kept pictures")
+        page.get_by_label("Single-letter shortcuts").uncheck()
         page.keyboard.press("Escape")
         expect(page.locator("#help")).not_to_be_visible()
         page.keyboard.press("x")
@@ -480,7 +480,7 @@ def test_the_same_again_takes_the_next_free_seeds(tmp_path: Path, open_page: Ope
         page.keyboard.press("r")
         page.fill("#again-count", "2")
         page.keyboard.press("Enter")
-        expect(page.locator("#jobs-text")).to_contain_text("2 of 2 jobs over, 2 made", timeout=20_000)
+        expect(page.locator("#jobs-text")).to_contain_text("2 of 2 jobs done: 2 made", timeout=20_000)
         assert sorted(job["seed"] for job in endpoint.jobs) == [1001, 1003]  # 1002 is there, 1001 of another model only
         wait_until(page, "app.model.pictures.size === 5")
         assert (tmp_path / "pics" / "0000-1003.png").exists()
@@ -531,7 +531,7 @@ def test_a_key_is_asked_for_and_then_pictures_load(tmp_path: Path, open_page: Op
         page = open_page(gallery.url)
         page.fill("#login-key", "wrong")
         page.keyboard.press("Enter")
-        expect(page.locator("#login-error")).to_have_text("That is not the key.")
+        expect(page.locator("#login-error")).to_have_text("Wrong key.")
         page.fill("#login-key", "sesame")
         page.keyboard.press("Enter")
         loaded(page)

@@ -269,6 +269,24 @@ def test_a_failed_job_says_why_and_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "pics" / "final").exists()
 
 
+def test_a_picture_that_a_judge_stage_rejects_is_no_failure_and_a_final_needs_no_finishing(tmp_path: Path) -> None:
+    names = fill(tmp_path / "pics", 2, candidates=True)
+    (tmp_path / "pics" / names[1]).with_suffix(".json").write_text(json.dumps({"stage": "final"}))
+    with (
+        finishing_endpoint() as (endpoint, running),
+        served(tmp_path / "pics", tmp_path / "cache", endpoint=running.url) as gallery,
+    ):
+        judge = {"name": "good", "type": "judge", "judged": [{"seed": 1000, "accepted": False, "why": "blank"}]}
+        endpoint.refusal = {"images": [], "seeds": [], "stages": [{"name": "base"}, judge]}
+        gallery.post("api/finish", {"pictures": [gallery.ids()[name] for name in names]})
+        production = gallery.gallery.production
+        assert production is not None
+        production.wait()
+        tasks = gallery.get("api/pictures").json()["tasks"]
+    assert [task["status"] for task in tasks] == ["rejected", "skipped"]
+    assert [job["seed"] for job in endpoint.jobs] == [1000]
+
+
 def test_a_picture_with_nothing_left_to_do_is_told_apart_from_a_finished_one(tmp_path: Path) -> None:
     names = fill(tmp_path / "pics", 1)  # no JSON: its infotext tells of no stages
     with (

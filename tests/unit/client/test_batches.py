@@ -335,7 +335,7 @@ def test_the_summary_tells_the_cost_and_each_failure() -> None:
     state = BatchState(
         jobs=3, there=1, done=1, pictures=("final/x.png",), failures=(failure,), job_s=36, ended_by="full"
     )
-    assert summary(state, 2.0) == "pictures made: 1, jobs done before: 1, failed: 1, 36 s of jobs, $0.020"
+    assert summary(state, 2.0) == "pictures made: 1, jobs already done: 1, failed: 1, job time: 36 s, $0.020"
     assert failure_lines(state) == ["failed: seed 7: a cat: no memory", "ended early: full"]
 
 

@@ -17,6 +17,7 @@ from worker.gallery.job_requests import (
     finishing_job,
     next_seeds,
     repeated_job,
+    seeds_alike,
 )
 
 INFOTEXT = "a cat <lora:film:0.8>\nNegative prompt: dog\nSteps: 20, Sampler: Euler, Seed: 7, Size: 64x96, Model: base"
@@ -122,6 +123,17 @@ def test_what_an_answer_leaves_open_about_a_picture_is_taken_from_its_candidate(
     told = facts_document(facts(), {}, {"prompt": None, "loras": [], "checkpoint": None, "size": {"width": 8}})
     assert (told["prompt"], told["checkpoint"], told["loras"]) == ("a cat <lora:film:0.8>", "base", ["film"])
     assert told["size"] == {"width": 8}
+
+
+def test_pictures_of_one_job_are_alike_whatever_their_seeds_have_drawn() -> None:
+    job = {"type": "workflow", "prompt": "a {red|green} house", "wildcards": True, "until": "base"}
+    red, green = (
+        facts({"prompt": f"a {colour} house", "seed": 7 + add, "job": {**job, "seed": 7 + add}})
+        for add, colour in enumerate(("red", "green"))
+    )
+    other = facts({"prompt": "a blue house", "seed": 9, "job": {**job, "steps": 4, "seed": 9}})
+    same_words = facts({"prompt": "a red house", "seed": 11})
+    assert seeds_alike(red, [red, green, other, same_words, facts({"seed": 12})]) == {7, 8, 11}
 
 
 def test_next_seeds_pass_over_used_ones_and_go_round_at_the_end() -> None:

@@ -11,9 +11,9 @@ import typer
 
 from worker.cli.batch.batch_progress import batch_progress, failure_lines, summary
 from worker.cli.batch.batch_report import write_report
-from worker.cli.batch.embedded_worker import LOCAL, embedded_worker
 from worker.cli.batch.gallery_decisions import chosen, decisions_in
-from worker.cli.endpoint_option import named_endpoint
+from worker.cli.embedded_worker import embedded_worker
+from worker.cli.endpoint_option import LOCAL, named_endpoint
 from worker.cli.printing import complain, write
 from worker.client import Batch, BatchFolderError, InvalidPlan, read_plan
 from worker.client.batch.batch_folder import BatchFolder

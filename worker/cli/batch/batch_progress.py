@@ -20,8 +20,8 @@ _LONGEST_PROMPT = 60
 
 
 def cost_so_far(state: BatchState, price: float | None) -> str:
-    """Return what the jobs took: seconds, and dollars where an hour has a price."""
-    spent = f"{state.job_s:.0f} s of jobs"
+    """Return what the jobs took on their endpoints: seconds, and dollars where an hour has a price."""
+    spent = f"job time: {state.job_s:.0f} s"
     return spent if price is None else f"{spent}, ${state.job_s / SECONDS_PER_HOUR * price:.3f}"
 
 
@@ -40,7 +40,7 @@ def rate_and_eta(state: BatchState, elapsed_s: float) -> str:
 def summary(state: BatchState, price: float | None) -> str:
     """Return how a batch ended, in one line."""
     told = [f"pictures made: {len(state.pictures)}"]
-    told += [f"jobs done before: {state.there}"] if state.there else []
+    told += [f"jobs already done: {state.there}"] if state.there else []
     told += [f"failed: {len(state.failures)}"] if state.failures else []
     told += [cost_so_far(state, price)] if state.done else []
     told += ["cancelled"] if state.is_interrupted else []

@@ -2,6 +2,7 @@
 
 const MESSAGE_MS = 4000;
 const LETTERS_OFF = "gallery:letters-off";
+const NO_ENDPOINT = "No endpoint to run jobs on: start the gallery with --endpoint (a worker’s address, an endpoint’s id, or local)";
 
 /** Puts the parts together: what keys, buttons and swipes do. */
 class App {
@@ -57,7 +58,7 @@ class App {
           await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
           continue;
         }
-        byId("login-error").textContent = given ? "That is not the key." : "";
+        byId("login-error").textContent = given ? "Wrong key." : "";
         given = await this.askKey();
       }
     }
@@ -137,8 +138,8 @@ class App {
     const empty = byId("empty");
     empty.hidden = shown.length > 0;
     empty.textContent = this.model.pictures.size
-      ? "No picture fits the filter. F opens it."
-      : "There are no pictures here yet. New ones appear by themselves.";
+      ? "No picture matches the filter. F opens the filter."
+      : "There are no pictures here yet. New ones appear automatically.";
     if (this.model.group === "duplicates" && !this.hasDuplicates) empty.textContent = "Looking for pictures that look alike…";
     this.count();
     this.saveView();
@@ -277,7 +278,7 @@ class App {
 
   inWords(id) {
     const { decision } = this.model.pictures.get(id);
-    return `${FLAG_WORDS[decision.flag]}${decision.stars ? `, ${decision.stars} stars` : ""}`;
+    return `${FLAG_WORDS[decision.flag]}${decision.stars ? `, ${counted(decision.stars, "star")}` : ""}`;
   }
 
   marked(ids, words) {
@@ -300,7 +301,7 @@ class App {
     }
     const there = ids.filter((id) => this.model.places.has(id));
     if (there.length && !this.viewer.isComparing) this.moveTo(there[0]);
-    this.marked(ids, `${verb}: ${ids.length} picture${ids.length > 1 ? "s" : ""}`);
+    this.marked(ids, `${verb}: ${counted(ids.length, "picture")}`);
   }
 
   editNote() {
@@ -352,7 +353,7 @@ class App {
 
   async finish() {
     if (!this.session.may_run) {
-      this.tell("No endpoint runs jobs: start the gallery with --endpoint");
+      this.tell(NO_ENDPOINT);
       return;
     }
     const ids = this.model.withFlag("pick");
@@ -364,20 +365,20 @@ class App {
       const { tasks } = await this.backend.finish(ids);
       const skipped = tasks.filter((task) => task.status === "skipped").length;
       const queued = tasks.filter((task) => task.status === "queued" || task.status === "running").length;
-      this.tell(`${queued} to finish${skipped ? `, ${skipped} have a final` : ""}`);
+      this.tell(finishingText(queued, skipped, tasks.length - queued - skipped));
     });
   }
 
   makeAgain() {
     const id = this.current;
     if (!this.session.may_run) {
-      this.tell("No endpoint runs jobs: start the gallery with --endpoint");
+      this.tell(NO_ENDPOINT);
       return;
     }
     if (!id) return;
     this.ask("again", () => this.request(async () => {
       const { tasks } = await this.backend.again(id, Number(byId("again-count").value));
-      this.tell(`${tasks.length} jobs sent`);
+      this.tell(`${counted(tasks.length, "job")} sent`);
     }));
   }
 
@@ -426,7 +427,7 @@ class App {
   async trash() {
     await this.request(async () => {
       const { moved } = await this.backend.trash();
-      this.tell(`${moved} pictures are in the trash`);
+      this.tell(`${counted(moved, "picture")} moved to the trash`);
     });
     byId("review-confirm").hidden = true;
   }
@@ -483,33 +484,33 @@ class App {
       { keys: ["End", "Ctrl+End", "Shift+End"], run: arrow(() => 1e9) },
       { keys: ["PageDown", "Shift+PageDown"], run: arrow(page) },
       { keys: ["PageUp", "Shift+PageUp"], run: arrow(() => -page()) },
-      { keys: ["p", "Shift+p"], name: "P", about: "keep, and go on; with Shift stay", isLetter: true, run: mark({ flag: "pick" }) },
-      { keys: ["x", "Shift+x"], name: "X", about: "reject, and go on; with Shift stay", isLetter: true, run: mark({ flag: "reject" }) },
-      { keys: ["Delete"], name: "Del", about: "as X: nothing is deleted", run: mark({ flag: "reject" }) },
-      { keys: ["n"], name: "N", about: "undecided again, and stay", isLetter: true, run: mark({ flag: "none" }) },
-      { ...stars[1], name: "1–5, 0", about: "stars, and go on; 0: none; with Shift stay", isLetter: true },
+      { keys: ["p", "Shift+p"], name: "P", about: "keep, and go to the next; with Shift stay", isLetter: true, run: mark({ flag: "pick" }) },
+      { keys: ["x", "Shift+x"], name: "X", about: "reject, and go to the next; with Shift stay", isLetter: true, run: mark({ flag: "reject" }) },
+      { keys: ["Delete"], name: "Del", about: "reject, like X; nothing is deleted", run: mark({ flag: "reject" }) },
+      { keys: ["n"], name: "N", about: "undecided again; stays on the picture", isLetter: true, run: mark({ flag: "none" }) },
+      { ...stars[1], name: "1–5, 0", about: "stars (0: none), and go to the next; with Shift stay", isLetter: true },
       ...[0, 2, 3, 4, 5].map((count) => ({ ...stars[count], isLetter: true })),
-      { ...labels[0], name: "6–9", about: "coloured label, and go on", isLetter: true },
+      { ...labels[0], name: "6–9", about: "coloured label, and go to the next; with Shift stay", isLetter: true },
       ...labels.slice(1).map((label) => ({ ...label, isLetter: true })),
       { keys: ["t"], name: "T", about: "note", isLetter: true, run: () => this.editNote() },
-      { keys: ["Space"], name: "Space", about: "full picture and back", run: () => (this.viewer.isOpen ? this.closeViewer() : this.openViewer()) },
+      { keys: ["Space"], name: "Space", about: "full picture, and back to the grid", run: () => (this.viewer.isOpen ? this.closeViewer() : this.openViewer()) },
       { keys: ["Enter"], run: () => this.openViewer() },
       { keys: ["g"], name: "G", about: "grid", isLetter: true, run: () => this.viewer.isOpen && this.closeViewer() },
       { keys: ["e"], name: "E", about: "full picture", isLetter: true, run: () => this.openViewer() },
       { keys: ["c"], name: "C", about: "compare two to four: those selected, or this one and the next", isLetter: true, run: () => this.compare() },
-      { keys: ["z"], name: "Z", about: "1:1 at the pointer, and fit again", isLetter: true, run: () => this.viewer.toggleZoom() },
+      { keys: ["z"], name: "Z", about: "zoom to 100 % at the pointer, and fit again", isLetter: true, run: () => this.viewer.toggleZoom() },
       { keys: ["i"], name: "I", about: "parameters", isLetter: true, run: () => this.toggleDetails() },
-      { keys: ["d"], name: "D", about: "only parameters that differ, or all", isLetter: true, run: () => { this.details.onlyDifferent = !this.details.onlyDifferent; this.showDetails(true); } },
-      { keys: ["s"], name: "S", about: "select, so that keys mark all that are selected", isLetter: true, run: () => this.toggleSelected(this.grid.current) },
-      { keys: ["Ctrl+a"], name: "Ctrl+A", about: "select all that are shown", run: () => { this.selected = new Set(this.model.shown); this.grid.refresh(); this.count(); } },
+      { keys: ["d"], name: "D", about: "only the parameters that differ, or all", isLetter: true, run: () => { this.details.onlyDifferent = !this.details.onlyDifferent; this.showDetails(true); } },
+      { keys: ["s"], name: "S", about: "select; keys then mark everything selected", isLetter: true, run: () => this.toggleSelected(this.grid.current) },
+      { keys: ["Ctrl+a"], name: "Ctrl+A", about: "select everything shown", run: () => { this.selected = new Set(this.model.shown); this.grid.refresh(); this.count(); } },
       { keys: ["f"], name: "F", about: "filter", isLetter: true, run: () => this.filters.toggle() },
       { keys: ["Ctrl+z"], name: "Ctrl+Z, Ctrl+Shift+Z", about: "undo, redo", run: () => this.undo(this.model.undo(), "undo") },
       { keys: ["Ctrl+Shift+z", "Ctrl+y"], run: () => this.undo(this.model.redo(), "redo") },
-      { keys: ["u"], name: "U", about: "finish the kept ones", isLetter: true, run: () => this.finish() },
-      { keys: ["r"], name: "R", about: "the same again with the next seeds", isLetter: true, run: () => this.makeAgain() },
-      { keys: ["v"], name: "V", about: "review: what is kept and rejected", isLetter: true, run: () => this.openDialog("review") },
-      { keys: ["?", "Shift+?"], name: "?", about: "these keys", isLetter: true, run: () => this.openDialog("help") },
-      { keys: ["Escape"], name: "Esc", about: "back, then deselect", run: () => this.back() },
+      { keys: ["u"], name: "U", about: "finish the kept pictures", isLetter: true, run: () => this.finish() },
+      { keys: ["r"], name: "R", about: "more like this, with the next seeds", isLetter: true, run: () => this.makeAgain() },
+      { keys: ["v"], name: "V", about: "review: counts, export, trash", isLetter: true, run: () => this.openDialog("review") },
+      { keys: ["?", "Shift+?"], name: "?", about: "this help", isLetter: true, run: () => this.openDialog("help") },
+      { keys: ["Escape"], name: "Esc", about: "go back, then deselect", run: () => this.back() },
     ];
   }
 
@@ -586,19 +587,28 @@ class App {
     byId("save-journal").addEventListener("click", () => this.saveJournal());
     byId("review-trash").addEventListener("click", () => {
       const confirm = byId("review-confirm");
-      confirm.textContent = `Yes, move ${this.model.counts().reject} pictures into .trash`;
+      confirm.textContent = `Move ${counted(this.model.counts().reject, "picture")} to the trash`;
       confirm.hidden = false;
       confirm.focus();
     });
     byId("review-confirm").addEventListener("click", () => this.trash());
     byId("review-restore").addEventListener("click", () => this.request(async () => {
       const { moved } = await this.backend.restore();
-      this.tell(`${moved} pictures are back`);
+      this.tell(`${counted(moved, "picture")} restored`);
     }));
     window.addEventListener("beforeunload", (event) => {
       if (this.model.unsent.length && !this.backend.isOffline) event.preventDefault();
     });
   }
+}
+
+/** Return what U did, in words. */
+function finishingText(queued, skipped, refused) {
+  const reasons = [];
+  if (skipped) reasons.push(`${skipped} ${skipped > 1 ? "have a final" : "has a final"} already`);
+  if (refused) reasons.push(`${refused} can’t be finished`);
+  const told = queued ? `Finishing ${counted(queued, "picture")}` : "Nothing to finish";
+  return [told, ...reasons].join("; ");
 }
 
 /** Return a key with its modifiers: `Ctrl+Shift+z`, `Digit3`, `Space`. */

@@ -102,7 +102,7 @@ class Model {
     }
     this.shown = [];
     for (const [key, ids] of groups) {
-      const name = this.group === "duplicates" ? "look alike" : `${this.group} ${key}`;
+      const name = this.group === "duplicates" ? "similar" : `${this.group} ${key}`;
       this.headings.set(this.shown.length, `${name} (${ids.length})`);
       this.shown.push(...ids);
     }
@@ -172,11 +172,16 @@ class Model {
   }
 }
 
+/** Return a number with its noun. */
+function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 /** Return a picture in words, for screen readers. */
 function describe(picture) {
   const { decision } = picture;
   const parts = [picture.name, FLAG_WORDS[decision.flag]];
-  if (decision.stars) parts.push(`${decision.stars} star${decision.stars > 1 ? "s" : ""}`);
+  if (decision.stars) parts.push(counted(decision.stars, "star"));
   if (decision.label) parts.push(`label ${decision.label}`);
   if (decision.note) parts.push(`note: ${decision.note}`);
   return parts.join(", ");

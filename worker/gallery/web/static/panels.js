@@ -45,7 +45,7 @@ class FilterPanel {
       const values = this.model.values(fact);
       const chosen = this.model.filter[name];
       if (chosen && !values.includes(chosen)) values.push(chosen);
-      setOptions(this.fields[name], [["", name === "score" ? "none" : "all"], ...values.map((value) => [value, value])]);
+      setOptions(this.fields[name], [["", name === "score" ? "any" : "all"], ...values.map((value) => [value, value])]);
     }
     const scores = this.model.values("scores").map((name) => [`score:${name}`, name]);
     const plain = [["name", "name"], ["newest", "newest"], ["undecided", "undecided first"], ["stars", "stars"], ["seed", "seed"]];
@@ -162,15 +162,16 @@ class JobsPanel {
     const open = tasks.filter((task) => task.status === "running" || task.status === "queued");
     this.byPicture = new Map(open.map((task) => [task.picture, task]));
     const done = tasks.length - open.length;
-    const parts = [`${done} of ${tasks.length} jobs over`, `${count("made")} made`];
+    const parts = [`${count("made")} made`];
     if (count("skipped")) parts.push(`${count("skipped")} skipped`);
+    if (count("rejected")) parts.push(`${count("rejected")} rejected by judges`);
     if (count("failed")) parts.push(`${count("failed")} failed`);
     if (count("cancelled")) parts.push(`${count("cancelled")} cancelled`);
-    byId("jobs-text").textContent = parts.join(", ");
+    byId("jobs-text").textContent = `${done} of ${counted(tasks.length, "job")} done: ${parts.join(", ")}`;
     const share = tasks.reduce((sum, task) => sum + (open.includes(task) ? task.percent / 100 : 1), 0);
     byId("jobs-progress").value = tasks.length ? share / tasks.length : 0;
     byId("jobs-cancel").hidden = !open.length;
-    byId("jobs-failures").replaceChildren(...tasks.filter((task) => task.status === "failed").map((task) => {
+    byId("jobs-failures").replaceChildren(...tasks.filter((task) => ["failed", "rejected"].includes(task.status)).map((task) => {
       const item = document.createElement("li");
       item.textContent = `${model.pictures.get(task.picture)?.name || task.picture}: ${task.message}`;
       return item;

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.app import Worker
+from worker.cli.endpoint_option import LOCAL
 from worker.client import EndpointError, JobState
 from worker.errors import Cancelled
 from worker.settings import read_settings
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from worker.telemetry.progress import Progress
-
-LOCAL = "local"
 
 
 class EmbeddedWorker:
@@ -54,7 +53,9 @@ class EmbeddedJob:
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop, job_id: str, job: Mapping[str, Any]) -> None:
         self.state = JobState(job_id, "IN_PROGRESS")
         self._news: queue.SimpleQueue[JobState] = queue.SimpleQueue()
+        self._has_begun = False
         self._result = asyncio.run_coroutine_threadsafe(self._run(worker, job), loop)
+        self._result.add_done_callback(self._tell_unbegun)
 
     @property
     def id(self) -> str:
@@ -72,7 +73,13 @@ class EmbeddedJob:
         self._result.cancel()
         return self.state
 
+    def _tell_unbegun(self, _result: object) -> None:
+        """Tell of a job that was cancelled before its first step: it never comes to tell of itself."""
+        if not self._has_begun:
+            self._news.put(JobState(self.state.id, "CANCELLED"))
+
     async def _run(self, worker: Worker, job: Mapping[str, Any]) -> None:
+        self._has_begun = True
         job_id = self.state.id
 
         def move(progress: Progress) -> None:
