@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +21,7 @@ from tests.support.servers.drawing_endpoint import drawing_endpoint
 from tests.support.workerproc import ROOT, WorkerProcess
 from worker.client import Endpoint
 from worker.client.batch.batch_folder import BatchFolder
-from worker.client.batch.batch_run import Batch
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from worker.client.batch.batch_run import IN_FLIGHT, Batch
 
 PICTURE = base64.b64encode(png(1)).decode()
 JOB: dict[str, Any] = {
@@ -107,6 +107,31 @@ def test_a_batch_that_is_killed_goes_on_and_waits_for_the_jobs_that_it_had_sent(
         assert sorted(document["seed"] for document in documents(tmp_path / "b")) == list(range(100, 120))
         assert sorted(endpoint.seeds()) == list(range(100, 120))
         assert len(list((tmp_path / "b" / "stage1").glob("*.png"))) == 20
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_at_twenty_random_moments_loses_no_picture_and_keeps_none_twice(tmp_path: Path) -> None:
+    draw = random.Random(17)
+    count, kills = 400, 20
+    (tmp_path / "plan.json").write_text(json.dumps(JOB))
+    with drawing_endpoint() as (endpoint, server):
+        arguments = ["plan.json", "--endpoint", server.url, "--count", str(count), "--out", "b"]
+        for _ in range(kills):
+            before = len(endpoint.jobs)
+            with WorkerProcess(["-m", "worker", "batch", *arguments], {}, tmp_path) as process:
+                more = draw.randint(0, 12)
+                wait_for(lambda: len(endpoint.jobs) >= before + more)  # noqa: B023 - called at once
+                time.sleep(draw.random() * 0.1)  # any moment of the jobs that follow
+                process.kill()
+                assert process.wait() == -signal.SIGKILL
+        seen = documents(tmp_path / "b")
+        assert 0 < len(seen) < count
+        state = Batch(tmp_path / "b", [Endpoint(server.url)]).run(JOB, count=count)
+    assert (state.failures, state.there) == ((), len(seen))
+    assert sorted(document["seed"] for document in documents(tmp_path / "b")) == list(range(100, 100 + count))
+    pictures = {path.name for path in (tmp_path / "b" / "stage1").glob("*.png")}
+    assert pictures == {Path(document["picture"]).name for document in documents(tmp_path / "b")}
+    assert len(endpoint.jobs) - count <= kills * IN_FLIGHT  # those that were just being sent may be sent once more
 
 
 def test_three_endpoints_share_a_killed_batch_and_no_picture_is_made_twice(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class Requester:
         except requests.exceptions.InvalidJSONError as error:
             raise EndpointError(f"the job can't be sent as JSON: {error}") from error
         except requests.RequestException as error:
-            failure = EndpointError(f"{self._url} can't be reached: {error}")
+            failure = EndpointError(f"{self._url} can't be reached: {_why(error)}")
             raise (_Again(failure) if method == "GET" else failure) from error
         if answer.status_code < 400:  # noqa: PLR2004 - HTTP's own boundary
             return EndpointReply(_read(answer), answer.headers.get(WORKER_HEADER))
@@ -143,6 +143,17 @@ class Requester:
         was_not_taken = answer.status_code == STARTING and "Retry-After" in answer.headers
         may_pass = answer.status_code in again or was_not_taken
         raise _Again(failure, asked_s) if may_pass and asked_s <= LONGEST_ASKED_S else failure
+
+
+def _why(error: requests.RequestException) -> str:
+    """Return the system's word for a failure, without the names of the libraries that it went through."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    said, inner = str(error), error.__cause__ or error.__context__
+    while inner is not None:
+        said = inner.strerror if isinstance(inner, OSError) and inner.strerror else said
+        inner = inner.__cause__ or inner.__context__
+    return said
 
 
 def _read(answer: requests.Response) -> dict[str, Any]:

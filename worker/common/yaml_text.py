@@ -1,4 +1,4 @@
-"""YAML in which a name may stand only once in a mapping: of two values one would be dropped without a word. Pure."""
+"""YAML as people write it, with a bound on aliases, and each name once in a mapping: one would be dropped. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+
+MOST_VALUES = 1_000_000
+"""Of a whole text: a few lines of aliases of aliases would make more than any memory holds."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -23,10 +27,46 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+class InvalidYaml(yaml.YAMLError):
+    """A text that is no usable YAML; the message says where and why in one line."""
+
+
 def load_yaml(text: str) -> Any:
-    """Return what a YAML text says. Raises yaml.YAMLError: it can't be read, or gives a name twice."""
-    loader = _UniqueKeys(text)
+    """Return what a YAML text says.
+
+    Raises:
+        InvalidYaml: it can't be read, gives a name twice, or repeats its parts without bounds.
+    """
     try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+        loader = _UniqueKeys(text)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
+        if _values(content, {}) > MOST_VALUES:
+            raise InvalidYaml(f"its aliases repeat more than {MOST_VALUES} values")
+    except yaml.MarkedYAMLError as error:
+        raise InvalidYaml(_in_one_line(error)) from None
+    except yaml.reader.ReaderError as error:
+        raise InvalidYaml(f"position {error.position}: {error.reason}") from None
+    except RecursionError:
+        raise InvalidYaml("it is nested too deeply, or a part contains itself") from None
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # of values such as 2026-13-45
+        raise InvalidYaml(f"a value can't be read: {error}") from None
+    return content
+
+
+def _in_one_line(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    return f"{place}{error.problem or error.context}"
+
+
+def _values(content: object, known: dict[int, int]) -> int:
+    """Return how many values there are when every alias is written out; each part is counted once."""
+    if not isinstance(content, (dict, list)):
+        return 1
+    if id(content) not in known:
+        parts = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(content)]

@@ -280,6 +280,24 @@ def test_the_jobs_of_an_endpoint_that_is_gone_are_made_by_the_other(
     assert sorted(endpoint.seeds()) == list(range(100, 108))
 
 
+def test_an_endpoint_that_comes_back_is_waited_for_and_a_report_that_cannot_be_written_is_told_last(
+    drawing: tuple[DrawingEndpoint, str], tmp_path: Path
+) -> None:
+    endpoint, url = drawing
+    endpoint.refusal = 503
+    with WorkerProcess(
+        ["-m", "worker", "batch", plan(tmp_path), "--endpoint", url, "--out", "b", "--report", "plan.json/r.html"],
+        {},
+        tmp_path,
+    ) as process:
+        process.wait_line("Trying again: .*answered 503")
+        endpoint.refusal = None
+        assert process.wait() == 1
+    assert "b: pictures made: 1" in process.log
+    assert "the report can't be written to plan.json/r.html: " in process.log
+    assert "Errno" not in process.log
+
+
 def test_a_batch_without_a_usable_endpoint_ends_and_says_why(tmp_path: Path) -> None:
     with drawing_endpoint() as (closed, server):
         closed.refusal = 401

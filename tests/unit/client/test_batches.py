@@ -18,7 +18,7 @@ from worker.client import BatchFailure, BatchPlan, BatchState, EndpointError, In
 from worker.client.batch.batch_answers import AnsweredPicture, read_job_answer
 from worker.client.batch.batch_folder import BatchFolder, PictureRecord
 from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, item_key
-from worker.client.batch.batch_plan import parse_plan
+from worker.client.batch.batch_plan import parse_plan, read_plan
 from worker.client.batch.batch_queue import RESTS, UNUSABLE, AttemptQueue, classify_failure
 from worker.client.batch.picture_jobs import TRIES_PER_ACCEPTED, job_to_the_end, seeds_used
 from worker.contract.types.composed.acceptance import Acceptance
@@ -75,7 +75,11 @@ def test_every_line_of_json_lines_is_a_job() -> None:
         (".txt", "a cat", "must end in one of .yaml"),
         (".yaml", "a: [", "is not YAML"),
         (".yaml", "", "must be a job"),
-        (".yaml", "made: 2026-01-01", "can't be sent as JSON"),
+        (".yaml", "prompt: a\nloras: [{made: 2026-01-01}]", "loras.0.made is read as a date: put it into quotes"),
+        (".yaml", "cfg_scale: .nan", "cfg_scale must be a finite number, not nan"),
+        (".json", "[" * 100_000, "nested too deeply"),
+        (".csv", "prompt;steps\na;4\n", "separated by commas"),
+        (".csv", "prompt\tsteps\na\t4\n", "separated by commas"),
         (".json", '{"prompt": }', "line 1, column 12"),
         (".json", "[]", "has no jobs"),
         (".json", '[{"prompt": "a"}, 3]', "job 2 must be a job"),
@@ -94,6 +98,14 @@ def test_every_line_of_json_lines_is_a_job() -> None:
 def test_a_plan_that_is_none_is_refused_with_the_place_and_the_reason(ending: str, text: str, said: str) -> None:
     with pytest.raises(InvalidPlan, match=said.replace(".", r"\.").replace("[", r"\[")):
         parse_plan(text, ending, "the file")
+
+
+def test_a_plan_that_is_no_text_or_no_file_is_told_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\x00\xff")
+    for name, said in (("a.yaml", "no text in UTF-8"), (".", "Is a directory"), ("b.yaml", "No such file")):
+        with pytest.raises(InvalidPlan, match=said) as caught:
+            read_plan(tmp_path / name)
+        assert "Errno" not in str(caught.value)
 
 
 def test_only_workflows_end_after_a_stage() -> None:

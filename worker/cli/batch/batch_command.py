@@ -83,8 +83,6 @@ def batch(
         with _interruptible(), _runners(places) as runners, batch_progress(price) as tell:
             work = Batch(folder.root, runners, in_flight=in_flight, on_change=tell, names=places)
             state = _make(work, wanted, times)
-        if report is not None:
-            write_report(folder, decisions_in(folder.root), report)
     except (BatchFolderError, StoreUnavailable, WorkerError, OSError) as error:
         if isinstance(error, SettingsInvalid):
             raise typer.BadParameter(str(error)) from error
@@ -96,8 +94,19 @@ def batch(
     for line in failure_lines(state):
         complain(line)
     write(f"{folder.root}: {summary(state, price)}")
+    is_reported = report is None or _report(folder, report)
     is_whole = not (state.failures or state.ended_by) and (endless or not state.is_interrupted)
-    raise typer.Exit(0 if is_whole else FAILED)
+    raise typer.Exit(0 if is_whole and is_reported else FAILED)
+
+
+def _report(folder: BatchFolder, path: Path) -> bool:
+    """Write the report; return whether that went well."""
+    try:
+        write_report(folder, decisions_in(folder.root), path)
+    except (StoreUnavailable, OSError) as error:
+        complain(f"the report can't be written to {path}: {getattr(error, 'strerror', None) or error}")
+        return False
+    return True
 
 
 def _read(path: Path, until: str | None, count: int | None) -> BatchPlan:

@@ -63,10 +63,13 @@ def failure_lines(state: BatchState) -> list[str]:
 def batch_progress(price: float | None) -> Iterator[Callable[[BatchState], None]]:
     """Yield a function that shows the state of a batch on standard error."""
     if not sys.stderr.isatty():
-        shown = 0
+        shown, trouble = 0, ""
 
         def tell(state: BatchState) -> None:
-            nonlocal shown
+            nonlocal shown, trouble
+            if state.trouble not in ("", trouble):
+                trouble = state.trouble
+                complain(f"Trying again: {trouble}")
             for name in state.pictures[shown:]:
                 complain(f"Picture: {name}")
             shown = max(shown, len(state.pictures))
@@ -77,14 +80,18 @@ def batch_progress(price: float | None) -> Iterator[Callable[[BatchState], None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - only for people
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    began = time.monotonic()
+    began, trouble = time.monotonic(), ""
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def move(state: BatchState) -> None:
+            nonlocal trouble
             parts = [rate_and_eta(state, time.monotonic() - began), cost_so_far(state, price)]
             parts += [f"{state.running} running"]
             parts += [f"{len(state.failures)} failed"] if state.failures else []
+            if state.trouble not in ("", trouble):
+                trouble = state.trouble
+                bar.console.print(f"Trying again: {trouble}", markup=False, highlight=False)
             bar.update(
                 task,
                 total=state.jobs,

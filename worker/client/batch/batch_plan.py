@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,10 @@ def read_plan(path: Path) -> BatchPlan:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidPlan(f"{path} can't be read: {error}") from error
+    except UnicodeDecodeError:
+        raise InvalidPlan(f"{path} can't be read: it is no text in UTF-8") from None
+    except OSError as error:
+        raise InvalidPlan(f"{path} can't be read: {error.strerror}") from error
     return parse_plan(text, path.suffix.lower(), str(path))
 
 
@@ -88,7 +91,9 @@ def parse_plan(text: str, ending: str, name: str = "the plan") -> BatchPlan:
         raise InvalidPlan(f"{name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RepeatedKey as error:
         raise InvalidPlan(f"{name}: {error}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError:
+        raise InvalidPlan(f"{name} is nested too deeply") from None
+    except yaml.YAMLError as error:
         raise InvalidPlan(f"{name} is not YAML: {error}") from None
     is_table = isinstance(content, list)
     return _plan(content if is_table else [content], name, is_table=is_table)
@@ -110,10 +115,22 @@ def _job(content: object, place: str) -> dict[str, Any]:
     if kind is not None and kind not in KINDS:
         raise InvalidPlan(f"{place}: type must be one of {', '.join(KINDS)}, not {kind!r}")
     try:
-        json.dumps(content, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidPlan(f"{place} can't be sent as JSON: {error}") from None
+        _check_values(content, place, ())
+    except RecursionError:
+        raise InvalidPlan(f"{place} is nested too deeply") from None
     return {str(field): value for field, value in content.items()}
+
+
+def _check_values(value: object, place: str, path: tuple[str, ...]) -> None:
+    """Raise InvalidPlan for a value that JSON does not have."""
+    if isinstance(value, (dict, list)):
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_values(part, place, (*path, str(name)))
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidPlan(f"{place}: {'.'.join(path)} must be a finite number, not {value}")
+    if not isinstance(value, (str, int, float, type(None))):
+        raise InvalidPlan(f"{place}: {'.'.join(path)} is read as a {type(value).__name__}: put it into quotes")
 
 
 def _csv_rows(text: str, name: str) -> list[dict[str, Any]]:
@@ -122,6 +139,8 @@ def _csv_rows(text: str, name: str) -> list[dict[str, Any]]:
     header = reader.fieldnames or ()
     if not header or len(set(header)) != len(header) or not all(field.strip() for field in header):
         raise InvalidPlan(f"{name}: the first line must name the columns, each once, such as prompt,steps,seed")
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise InvalidPlan(f"{name}: the cells must be separated by commas, not as in {header[0]!r}")
     rows = []
     try:
         for cells in reader:

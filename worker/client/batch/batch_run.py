@@ -313,6 +313,8 @@ class Batch:
                     place.rested_until = self._clock() + pause_s(place.rests)
                 place.why = failure.message
                 place.is_unusable = failure.endpoint == UNUSABLE or place.rests > MOST_RESTS
+            if not place.is_unusable:
+                self._change(lambda state: replace(state, trouble=failure.message))
             if all(one.is_unusable for one in places):
                 self._end("; ".join(dict.fromkeys(one.why for one in places)))
             self._queue.put_back(attempt, after_s=0.0, counts=False)

@@ -36,6 +36,7 @@ class BatchState:
         failures: Jobs that were given up.
         running: Jobs on endpoints now.
         job_s: Seconds that the jobs of this run took on their endpoints.
+        trouble: What was last wrong with an endpoint that is asked again later.
         ended_by: Why it ended before its last job, empty where it did not.
         is_interrupted: Whether somebody cancelled it.
     """
@@ -47,5 +48,6 @@ class BatchState:
     failures: tuple[BatchFailure, ...] = ()
     running: int = 0
     job_s: float = 0.0
+    trouble: str = ""
     ended_by: str = ""
     is_interrupted: bool = False

@@ -27,6 +27,8 @@ def open_store(where: str, settings: Settings) -> PictureStore:
         StoreUnavailable: there is no such folder, or the address can't be used.
     """
     if not where.startswith("s3://"):
+        if "://" in where:
+            raise StoreUnavailable(f"{where} is neither a folder nor s3://bucket/prefix")
         return Folder(Path(where))
     parts = urlsplit(where)
     if not parts.netloc:
