@@ -10,33 +10,34 @@ import asyncio
 import re
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.cancellation import shielded
 from worker.common.clock import running
 from worker.errors import BootFailed, WebUIFailed, WorkerError
 from worker.telemetry.logs import get_logger
+from worker.webui.execute.files_read import FilesRead
+from worker.webui.execute.generate import GenerationCall
 from worker.webui.execute.interrupt import wait_idle
+from worker.webui.http import WebUIClient
 from worker.webui.names.catalog import Baseline, Catalog
 from worker.webui.names.samplers import SamplerTable
-from worker.webui.process import options_file
+from worker.webui.process import boot, external, options_file
 from worker.webui.process.environment import disk_errors
 from worker.webui.process.webui_process import WebUIProcess, describe_exit
+from worker.webui.result.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from concurrent.futures import Executor
 
     from worker.common.interruption import Interruption
-    from worker.webui.execute.files_read import FilesRead
-    from worker.webui.execute.generate import GenerationCall, OnState
-    from worker.webui.http import WebUIClient
+    from worker.webui.execute.generate import OnState
     from worker.webui.names.catalog import Checkpoint
     from worker.webui.process.launch_plan import FileView, LaunchPlan
     from worker.webui.request.body import Request
-    from worker.webui.result.probe import Probe
     from worker.webui.result.response import GenerationResponse
 
 T = TypeVar("T")
@@ -88,34 +89,13 @@ class Backend:
         self._worked = False
         self._has_been_ready = False
         self._deadline = 0.0
-
-    @cached_property
-    def probe(self) -> Probe:
+        self.client = WebUIClient(plan.url, connect_timeout=plan.connect_timeout, silence_s=plan.silence_limit)
+        """The WebUI's API."""
+        self.probe = Probe()
         """The findings of tiny test pictures."""
-        from worker.webui.result.probe import Probe  # noqa: PLC0415 - after the WebUI was spawned
-
-        return Probe()
-
-    @cached_property
-    def _files(self) -> FilesRead:
-        from worker.webui.execute.files_read import FilesRead  # noqa: PLC0415 - after the WebUI was spawned
-
-        return FilesRead(self.plan.embeddings, self.plan.controlnets)
-
-    @cached_property
-    def client(self) -> WebUIClient:
-        """The WebUI's API. Made with its first use: HTTP takes 0.1 s to import, in which the WebUI can boot."""
-        from worker.webui.http import WebUIClient  # noqa: PLC0415 - see above
-
-        limit = self.plan.silence_limit
-        return WebUIClient(self.plan.url, connect_timeout=self.plan.connect_timeout, silence_s=limit)
-
-    @cached_property
-    def _pool(self) -> Executor:
-        """Its own threads: the loop's default pool has six on two cores, and uploads may hold all of them."""
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - after the WebUI was spawned
-
-        return ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
+        self._files = FilesRead(plan.embeddings, plan.controlnets)
+        # Threads of its own: the loop's default pool has six on two cores, and uploads may hold all of them.
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -129,8 +109,6 @@ class Backend:
         self._deadline = running() + self.plan.boot_timeout
         self._worked = False
         if self.plan.program is None:
-            from worker.webui.process import external  # noqa: PLC0415 - after a WebUI of ours would have been spawned
-
             self._log.warning("the WebUI is somebody else's", url=self.plan.url, limits=external.CANNOT)
             return
         if self.plan.options_file is not None and self.plan.options is not None:
@@ -152,8 +130,6 @@ class Backend:
         Raises:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
-        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
-
         self._files.start_anew(self.plan.checkpoint)
         self._reachable = bool(self._broken)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
@@ -178,16 +154,14 @@ class Backend:
         process = self._process
         if process is not None:
             process.stop(grace)
-        if "client" in self.__dict__:
-            self.client.abort()
+        self.client.abort()
 
     def close(self, grace: float = GRACE_S) -> None:
         """End the process group, if it is ours, for good."""
         with self._spawning:
             self._ending.set()
         self.stop(grace if self._worked else 0.0)  # one that has not worked yet has nothing to finish
-        if "client" in self.__dict__:
-            self.client.close()
+        self.client.close()
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
@@ -265,13 +239,9 @@ class Backend:
         Raises:
             WebUIUnreachable, WebUIFailed, WebUIRejected: it does not tell.
         """
-        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
-
         self.baseline = boot.read_baseline(await self._thread(self.client.get, "/sdapi/v1/options"))
 
     def _learn(self) -> Catalog:
-        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
-
         catalog = boot.learn(self.client)
         if self._view is None:
             return catalog
@@ -290,8 +260,6 @@ class Backend:
         interruption: Interruption | None = None,
     ) -> GenerationResponse:
         """Send `request` once and return what came back; see `GenerationCall.run`."""
-        from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
-
         post = self._poster(running() + timeout)
         loads = self._has_to_load(request)
         try:
