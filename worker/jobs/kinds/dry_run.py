@@ -12,7 +12,7 @@ from worker.jobs.composed.tile_redraw import batch_of, result_size, tile_inputs,
 from worker.jobs.generation import PreparedJob
 from worker.jobs.judging.job_panel import panel_for
 from worker.jobs.kinds import upscaling, volume_models
-from worker.webui.request import upscale as extras
+from worker.webui import api_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ async def dry_run(job: Job, context: JobContext, services: JobServices) -> DryRu
     elif isinstance(job, Upscale):
         inputs = await services.inputs.load(job, context)
         asked = await services.threads.run(upscaling.upscaling, job, inputs, services.backend)
-        dry.calls.append({"path": extras.UPSCALE, "body": asked.told()})
+        dry.calls.append({"path": api_paths.UPSCALE, "body": asked.told()})
         dry.warnings += asked.warnings
         dry.size = asked.size
         if job.tiles is not None:

@@ -17,6 +17,7 @@ from worker.images.inspect import inspect
 from worker.images.pixels import decoded, texts
 from worker.images.stealth import hidden_text
 from worker.jobs.kinds.webui_call import call_with_gpu
+from worker.webui import api_paths
 from worker.webui.request import upscale as extras
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def interrogate(job: Interrogate, context: JobContext, services: JobServic
     inputs = await services.inputs.load(job, context)
     body = extras.interrogation(job, inputs.images[0])
     model = body["model"]
-    caption = await call_with_gpu(extras.INTERROGATE, body, partial(extras.caption, model=model), context, services)
+    caption = await call_with_gpu(api_paths.INTERROGATE, body, partial(extras.caption, model=model), context, services)
     return {"caption": caption, "model": model}
 
 

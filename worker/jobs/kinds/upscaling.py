@@ -17,6 +17,7 @@ from worker.jobs.job_services import LARGEST_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.picture_facts import facts_of_redraw, facts_of_upscale
 from worker.jobs.results import Generated
+from worker.webui import api_paths
 from worker.webui.request import upscale as upscale_request
 from worker.webui.result import verify
 from worker.webui.result.failures import WRONG_SHAPES
@@ -72,12 +73,12 @@ async def _enlarged(job: Upscale, asked: Upscaling, context: JobContext, service
     async def make() -> Generated:
         read = partial(upscaled, job, asked)
         try:
-            made = await call_with_gpu(upscale_request.UPSCALE, asked.body, read, context, services)
+            made = await call_with_gpu(api_paths.UPSCALE, asked.body, read, context, services)
         except WebUIFailed as error:
             raise _damaged_weights(error, asked.upscalers) from error
         return examined(job, asked, made, await _idle(asked.upscalers, context, services))
 
-    digest = partial(services.digest.of_call, upscale_request.UPSCALE, asked.body, context.target)
+    digest = partial(services.digest.of_call, api_paths.UPSCALE, asked.body, context.target)
     return await services.cache.result(digest, make, context)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.contract.rules.field_rules import final_size
+from worker.webui.api_paths import IMG2IMG, TXT2IMG
 from worker.webui.names import lora_tags
 from worker.webui.request.parameters import DEFAULT_STEPS, asked_for
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from worker.webui.request.parameters import Parameters
 
 DEFAULT_SAMPLER = "Euler"
-TXT2IMG = "/sdapi/v1/txt2img"
-IMG2IMG = "/sdapi/v1/img2img"
 NOISE = "initial_noise_multiplier"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from worker.webui.names.catalog import Catalog
     from worker.webui.names.weights import Weights
 
-UPSCALE = "/sdapi/v1/extra-single-image"
-INTERROGATE = "/sdapi/v1/interrogate"
 PREFERRED = ("R-ESRGAN 4x+", "SwinIR 4x", "ESRGAN_4x", "DAT x4", "Lanczos")
 """Upscalers from best to the one that needs no weights: what a job gets that names none."""
 DEFAULT_FACTOR = 2.0

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from worker.webui.request.upscale import UPSCALE
+from worker.webui.api_paths import TXT2IMG, UPSCALE
 from worker.webui.result.response import Findings
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Post = Callable[[str, dict[str, Any]], Any]
 """Sends a body to a path and returns the answer; blocking."""
 
-TXT2IMG = "/sdapi/v1/txt2img"
 PLAIN = frozenset({"None", "Lanczos", "Nearest"})
 """Upscalers that are nothing but a resize, and what one without its weights falls back to."""
 _SIDE = 32

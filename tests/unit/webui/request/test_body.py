@@ -9,6 +9,7 @@ import pytest
 
 from worker.contract.parse.job_parser import parse_job
 from worker.contract.rules.sizes import Size
+from worker.webui import api_paths
 from worker.webui.names.catalog import Baseline, Checkpoint
 from worker.webui.names.lora_tags import ChosenLora
 from worker.webui.names.name_resolver import Chosen
@@ -166,7 +167,7 @@ def test_a_start_picture_and_its_noise_are_sent() -> None:
         override_settings={"initial_noise_multiplier": 0.9},
         denoising_strength=0.4,
     )
-    assert (made.path, made.body["init_images"]) == (body.IMG2IMG, ["AAAA"])
+    assert (made.path, made.body["init_images"]) == (api_paths.IMG2IMG, ["AAAA"])
     assert (made.body["width"], made.body["height"]) == (64, 96)
     assert made.body["initial_noise_multiplier"] == 0.9
     assert made.expect.from_picture
