@@ -46,6 +46,8 @@ LOKR = {"lora_unet_x_attn2_to_k.lokr_w1": [2, 2], "lora_unet_x_attn2_to_k.lokr_w
         ({"model.diffusion_model.joint_blocks.0.x.weight": [4]}, None, "checkpoint", "SD 3"),
         (make.EMBEDDING, None, "embedding", "SD 1.5"),
         ({"clip_l": [1, 768], "clip_g": [1, 1280]}, None, "embedding", "SDXL"),
+        ({f"{name}": [1, 768] for name in ("emb_params", "a", "b", "c")}, None, "embedding", "SD 1.5"),
+        ({f"{name}": [1, 768] for name in ("emb_params", "a", "b", "c", "d")}, None, None, None),
         (make.VAE, None, "vae", None),
         ({"control_model.x": [1]}, None, "controlnet", None),
         ({"down_blocks.0.resnets.0.conv1.weight": [8, 4], "conv_in.weight": [8, 4]}, None, "diffusers part", None),

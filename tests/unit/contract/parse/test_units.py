@@ -144,6 +144,12 @@ def test_adetailer_that_is_switched_off_is_no_pass() -> None:
     assert job(alwayson_scripts={"ADetailer": {"args": [False, False, {"ad_model": "x"}]}}).adetailer is None
 
 
+@pytest.mark.parametrize("switches", [[], [True], [True, False]])
+def test_adetailers_passes_begin_behind_its_switches_however_many_are_sent(switches: list[bool]) -> None:
+    passes = job(alwayson_scripts={"ADetailer": {"args": [*switches, {"ad_model": "a"}, {"ad_model": "b"}]}}).adetailer
+    assert [each.model for each in passes or ()] == ["a", "b"]
+
+
 def test_mistakes_in_a_pass_are_reported_under_the_name_that_was_sent() -> None:
     args = [True, False, {"ad_model": "x", "ad_confidence": 2}]
     assert (

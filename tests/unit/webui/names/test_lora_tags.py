@@ -33,6 +33,20 @@ def test_a_name_with_a_sign_of_tags_in_it_can_not_stand_in_one(name: str, possib
     assert can_name(name) is possible
 
 
+@pytest.mark.parametrize(
+    ("prompt", "sent"),
+    [
+        ("a <lora:x:0.5:0.7> b <lyco:x:1>", "a <lora:y:0.5:0.7> b <lyco:y:1>"),
+        ("<lora:x>", "<lora:y>"),
+        ("<hypernet:x:1> <lora:other:1> x <lora:x", "<hypernet:x:1> <lora:other:1> x <lora:x"),
+    ],
+)
+def test_a_lora_that_the_webui_knows_by_another_name_is_sent_by_that_and_all_else_as_it_is(
+    prompt: str, sent: str
+) -> None:
+    assert renamed(prompt, {"x": "y"}) == sent
+
+
 @pytest.mark.parametrize("unfinished", ["<a:", "<lora:x", "<a:1> <a:"])
 def test_tags_that_never_end_cost_nothing(unfinished: str) -> None:
     """Each followed to the text's end, these would hold up every job of the worker for an hour."""

@@ -21,7 +21,9 @@ from worker.webui.names.weights import Weights
         ("a cat <lora:x:0.8>", [2]),
         ("a BREAK b c", [1, 2]),
         ("2024", [4]),
+        ("portraits", [1]),
         ("photorealistic", [2]),
+        ("a BREAK BREAK b", [1, 0, 1]),
         (r"a \(b\)", [4]),
     ],
 )
@@ -33,6 +35,8 @@ def test_a_prompt_of_more_than_one_part_is_pointed_out() -> None:
     assert long_ones([("prompt", "cat " * 75)]) == []
     (said,) = long_ones([("prompt", "cat " * 76), ("negative_prompt", "x")])
     assert said.startswith("prompt: about 76 tokens, which the WebUI reads in 2 parts")
+    (said,) = long_ones([("prompt", f"{'cat ' * 76}BREAK BREAK a dog")])
+    assert said.startswith("prompt: about 78 tokens, which the WebUI reads in 4 parts")
 
 
 def test_an_embedding_that_is_skipped_is_pointed_out_where_it_stands() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -218,3 +219,18 @@ def test_an_upscaler_and_a_small_vae_named_by_an_option_need_their_weights() -> 
     decoder = Weights(frozenset({"taesd_decoder.pth"}), frozenset())
     assert paths(named(decoder, **small)[1]) == {"override_settings.sd_vae_encode_method": "Full"}
     assert named(None, **small)[1] == []
+
+
+def test_the_tags_of_a_style_s_negative_prompt_are_words() -> None:
+    catalog = replace(CATALOG, style_texts={"Film": ("film <lora:style:0.5>", "blurry <lora:add_detail:1>")})
+    chosen, problems = lora_tags.style_loras(job(styles=["Film"]), ["Film"], catalog)
+    assert (chosen, problems) == ((ChosenLora("style", 0.5, "styles[0]"),), [])
+
+
+@pytest.mark.parametrize(("prompt", "told"), [("a <lora:style:1>", True), ("a <hypernet:h:1>", False), ("a", False)])
+def test_a_pass_that_applies_the_loras_of_a_prompt_that_has_them_switched_off_is_told(
+    prompt: str, *, told: bool
+) -> None:
+    fields = {"prompt": prompt, "disable_extra_networks": True, "adetailer": [{"model": "face_yolov8n.pt"}]}
+    names = name_resolver.resolve_names(job(**fields), CATALOG, None)
+    assert any(each.startswith("disable_extra_networks: ADetailer") for each in names.warnings) is told

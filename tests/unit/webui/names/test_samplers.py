@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webui.names.samplers import Sampler, SamplerTable, Sampling, Scheduler
+from worker.webui.names.samplers import Sampler, SamplerTable, Sampling, Scheduler, key
 
 SAMPLERS = [
     Sampler("DPM++ 2M", ("k_dpmpp_2m",), "karras"),
@@ -147,3 +147,8 @@ def test_so_it_is_for_schedulers(typo: str) -> None:
 @pytest.mark.parametrize("alias", ["k_dpm_ad", "dpm_ad", "restart", "k_euler_ancestral"])
 def test_an_alias_is_its_sampler(alias: str) -> None:
     assert NAMES.resolve(alias, None)[1] == []
+
+
+@pytest.mark.parametrize("name", ["Sampler", "GPU", "k_sampler"])
+def test_a_name_of_nothing_but_what_people_add_stays_a_name(name: str) -> None:
+    assert key(name)

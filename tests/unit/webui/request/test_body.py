@@ -188,3 +188,8 @@ def test_pictures_are_not_repeated_to_the_client() -> None:
     assert deep.parameters()["init_images"] == ["<picture, 4 characters>"]
     assert deep.parameters()["alwayson_scripts"] == {"controlnet": {"args": [{"image": "<picture, 3 characters>"}]}}
     assert deep.parameters()["prompt"] == "a cat"
+
+
+def test_the_steps_of_a_request_are_the_jobs_or_the_webuis_own() -> None:
+    start = {"init_images": [SENT]}
+    assert [request(**fields).steps for fields in ({"steps": 7}, {}, {**start, "steps": 7}, start)] == [7, 50, 7, 50]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,3 +202,19 @@ def test_the_size_that_an_extension_makes_of_a_start_picture_is_not_guessed() ->
     by_size, _ = attached(**start, ultimate_upscale={"width": 512, "height": 768})
     assert by_size.expect.size == Size(512, 768)
     assert list(attached(**start, n_iter=2, ultimate_upscale={"scale": 2})[1]) == ["ultimate_upscale"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "is_on"), [({"schedule_bias": 2}, True), ({"enabled": True}, True), ({"enabled": False}, False)]
+)
+def test_soft_inpainting_is_attached_unless_it_is_switched_off(switch: dict[str, Any], *, is_on: bool) -> None:
+    catalog = replace(CATALOG, img2img_scripts=CATALOG.img2img_scripts | {"soft inpainting"})
+    fields = {"init_images": ["key:a.png"], "mask": "key:m.png", "soft_inpainting": switch}
+    made, problems = attached(catalog, **fields)
+    assert problems == {}
+    assert ("soft inpainting" in made.body.get("alwayson_scripts", {})) is is_on
+
+
+def test_a_picture_that_ultimate_upscale_makes_is_expected_tile_by_tile_and_without_maps() -> None:
+    made, _ = attached(type="img2img", init_images=["key:a.png"], ultimate_upscale={"scale": 2})
+    assert (made.expect.tiled, made.expect.maps, made.expect.size) == (True, 0, None)

@@ -193,6 +193,17 @@ def test_the_vae_beside_a_checkpoint_is_its_own(name: str | None) -> None:
     assert wrong(sd_vae_name=name) == []
 
 
+def test_a_picture_of_a_sampler_that_was_left_open_may_name_any() -> None:
+    expect = replace(EXPECT, sampler=None, schedule=None)
+    assert wrong(3, expect, sampler_name="Euler a") == []
+
+
+def test_how_many_controlnet_units_ran_is_told() -> None:
+    info = {**RIGHT, "extra_generation_params": HIRES}
+    (found,) = answer_mismatches(replace(EXPECT, maps=2), WebUIResponse(("",) * 3, info), CATALOG)
+    assert (found.what, found.asked, found.got) == ("number of ControlNet units that ran", 2, 1)
+
+
 def test_the_picture_before_a_step_of_a_script_is_counted() -> None:
     expect = replace(EXPECT, steps_back=1, maps=0)
     assert wrong(3, expect) == []
