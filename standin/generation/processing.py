@@ -133,8 +133,11 @@ def _iterate(webui: WebUI, p: Processing) -> tuple[list[Image.Image], list[str]]
 
 
 def _activate_networks(webui: WebUI, p: Processing, indexes: range) -> None:
-    if p.value("disable_extra_networks") or webui.faults.take("no-loras"):
+    if webui.faults.take("no-loras"):
         p.loras = ()
+        return
+    if p.value("disable_extra_networks"):
+        p.loras = webui.networks.in_layers  # those of the request before: nothing is activated, so nothing is taken out
         return
     _, tags = take_tags(p.all_prompts[indexes.start])
     _, weights = webui.model.require()

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -52,6 +52,8 @@ NUMBERS_OF_THE_LOOK = (
     "seed_resize_from_w",
     "seed_resize_from_h",
 )
+OPTIONS_OF_ENCODING = ("comma_padding_backtrack", "use_old_emphasis_implementation")
+"""Options that shape encoded prompts, but are no part of the key under which the WebUI keeps them."""
 PREVIEW_SHRINK = 8
 
 
@@ -64,6 +66,8 @@ class Sampling:
         self._step_seconds = step_seconds
         self._dead = threading.Event()
         """Set by a CUDA error: nothing works any more until restart."""
+        self._encoded: tuple[tuple[Any, ...], str] = ((), "")
+        """The prompts encoded last, with the options by which they were."""
 
     def allocate(self, pixels: int) -> None:
         """Allocate a batch's memory; raises WebUIError where memory or the device fail it."""
@@ -127,6 +131,8 @@ class Sampling:
             extras["versions"] = str([lora.version for lora in p.loras])
         if any(versions := [webui.embeddings.version(name) for name in embeddings]):
             extras["embeddings"] = str(versions)
+        if encoding := self._encoding(p):
+            extras["encoding"] = encoding
         if p.tiling:
             extras["tiling"] = "True"
         if p.restore_faces:
@@ -154,6 +160,16 @@ class Sampling:
             embeddings=embeddings,
             extras=tuple(sorted((extras | p.extra_look).items())),
         )
+
+    def _encoding(self, p: Processing) -> str:
+        """Return the options, where they are not the defaults, by which the prompts were encoded: now, or before."""
+        key = (*p.all_prompts, p.steps, p.width, p.height)
+        if key != self._encoded[0]:
+            options = self._webui.options
+            told = [f"{name}={options.get(name)}" for name in OPTIONS_OF_ENCODING if name in options.data]
+            plain = [f"{name}={options.default(name)}" for name in OPTIONS_OF_ENCODING]
+            self._encoded = key, " ".join(each for each in told if each not in plain)
+        return self._encoded[1]
 
     def picture(self, look: Look, done: int, steps: int) -> Image.Image:
         """The picture as it is after `done` of `steps`: noisy where it was interrupted."""

@@ -97,6 +97,11 @@ class Networks:
         self._says_all = str(flags.loglevel).upper() == "DEBUG"
         self._computes_hashes = not flags.no_hashing
 
+    @property
+    def in_layers(self) -> tuple[Applied, ...]:
+        """The LoRAs that the last request with extra networks has put into the model's layers."""
+        return self._in_layers[2]
+
     def starve(self, tags: Sequence[Tag]) -> None:
         """Memory fails these LoRAs' layers: said once, at level DEBUG; no effect until others are asked for."""
         self._starved = list(tags)

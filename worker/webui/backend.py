@@ -22,6 +22,7 @@ from worker.telemetry.logs import get_logger
 from worker.webui.execute.files_read import FilesRead
 from worker.webui.execute.generate import GenerationCall
 from worker.webui.execute.interrupt import wait_idle
+from worker.webui.execute.leftovers import Leftovers
 from worker.webui.http import WebUIClient
 from worker.webui.names.catalog import Baseline, Catalog
 from worker.webui.names.samplers import SamplerTable
@@ -93,7 +94,7 @@ class Backend:
         """The WebUI's API."""
         self.probe = Probe()
         """The findings of tiny test pictures."""
-        self._files = FilesRead(plan.embeddings, plan.controlnets)
+        self._leftovers = Leftovers(FilesRead(plan.embeddings, plan.controlnets))
         # Threads of its own: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 
@@ -130,7 +131,7 @@ class Backend:
         Raises:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
-        self._files.start_anew(self.plan.checkpoint)
+        self._leftovers.files.start_anew(self.plan.checkpoint)
         self._reachable = bool(self._broken)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
         self._reachable = True  # whoever waits may go on waiting: models are loaded, and hangs are noticed
@@ -234,12 +235,12 @@ class Backend:
         return self.catalog
 
     async def refresh_baseline(self) -> None:
-        """Learn anew what holds where a job says nothing: other clients of somebody else's WebUI may change it.
+        """Learn anew, unless a request runs there, what holds where a job says nothing: other clients may change it.
 
-        Raises:
-            WebUIUnreachable, WebUIFailed, WebUIRejected: it does not tell.
+        Raises what `WebUIClient.get` raises.
         """
-        self.baseline = boot.read_baseline(await self._thread(self.client.get, "/sdapi/v1/options"))
+        options = await self._thread(external.options_between_jobs, self.client)
+        self.baseline = self.baseline if options is None else boot.read_baseline(options)
 
     def _learn(self) -> Catalog:
         catalog = boot.learn(self.client)
@@ -263,7 +264,7 @@ class Backend:
         post = self._poster(running() + timeout)
         loads = self._has_to_load(request)
         try:
-            await shielded(self._thread(partial(self._files.read_again, request, self.catalog, post, loads=loads)))
+            await shielded(self._thread(partial(self._leftovers.clear, request, self.catalog, post, loads=loads)))
         except WebUIFailed:
             self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.conftest import Worker
 from tests.integration.truth.test_truth import problems
 from tests.support import models
+from tests.support.rig import pixels
 from tests.support.webui_dir import running_host
 
 if TYPE_CHECKING:
@@ -146,6 +147,20 @@ def test_the_prompt_of_a_second_pass_that_is_not_made_applies_nothing(worker: Wo
 def test_loras_that_are_switched_off_are_not_said_to_be_applied(worker: Worker) -> None:
     assert _loras(worker.run(prompt="a cat <lora:add_detail:1>", disable_extra_networks=True)) == []
     assert set(problems(worker.run(loras=["add_detail"], disable_extra_networks=True))) == {"loras"}
+
+
+def test_where_loras_are_switched_off_those_of_the_job_before_are_not_drawn_on_with(worker: Worker) -> None:
+    plain = pixels(worker.run()["images"][0])
+    assert pixels(worker.run(loras=["add_detail"])["images"][0]) != plain
+    assert pixels(worker.run(disable_extra_networks=True)["images"][0]) == plain
+
+
+def test_prompts_are_encoded_anew_for_an_option_that_the_webui_forgets_to_compare(worker: Worker) -> None:
+    job = {"prompt": "a cat, in a hat, on a mat"}
+    plain = pixels(worker.run(**job)["images"][0])
+    other = pixels(worker.run(**job, override_settings={"comma_padding_backtrack": 0})["images"][0])
+    assert other != plain
+    assert pixels(worker.run(**job)["images"][0]) == plain
 
 
 @pytest.mark.parametrize("prompt", ["a cat <lora:add_detail:1", "a <lora:add_detail:1> cat <lyco:style_two"])

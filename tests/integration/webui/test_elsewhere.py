@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -13,6 +14,7 @@ from tests.integration.conftest import Worker
 from tests.support import models
 from tests.support.rig import pixels
 from tests.support.standin import running_standin
+from tests.support.waiting import wait_until
 from worker.app import Worker as App
 from worker.errors import BootFailed
 from worker.settings import read_settings
@@ -74,6 +76,33 @@ def test_loras_without_a_hash_of_their_own_are_missed_at_once_where_the_webui_co
     finally:
         elsewhere.reset()
     assert [each["what"] for each in answer["details"]["mismatches"]] == ["LoRAs that were loaded"]
+
+
+def test_what_a_job_overrides_does_not_hold_for_another_that_is_prepared_meanwhile(
+    elsewhere: StandIn, worker: Worker
+) -> None:
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        other = {**job, "prompt": "another cat", "steps": 20, "clip_skip": 2, "vae": "tinyvae"}
+        running = asyncio.ensure_future(worker.host.run({"id": "other", "input": other}, on_progress=lambda _: None))
+        await asyncio.to_thread(wait_until, lambda: elsewhere.get("progress").json()["state"]["sampling_step"] > 1)
+        answer = await worker.host.run({"id": "meanwhile", "input": job}, on_progress=lambda _: None)
+        return answer, await running
+
+    job = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 42}
+    plain = pixels(worker.run(**job)["images"][0])
+    elsewhere.fault("slow-step", seconds=0.1)
+    answer, other = asyncio.run(both())
+    assert (other["applied"]["clip_skip"], other["applied"]["vae"]) == (2, "tinyvae.safetensors")
+    assert (answer["applied"]["clip_skip"], answer["applied"]["vae"]) == (1, None)
+    assert pixels(answer["images"][0]) == plain
+
+
+def test_an_option_that_has_no_value_has_none_again_after_a_job_with_one(elsewhere: StandIn, worker: Worker) -> None:
+    start = worker.run()["images"]
+    larger = {"init_images": start, "width": 128, "height": 128}
+    answer = worker.run(**larger, override_settings={"upscaler_for_img2img": "Lanczos"})
+    assert answer["parameters"]["override_settings"]["upscaler_for_img2img"] == "Lanczos"
+    assert elsewhere.get("options").json()["upscaler_for_img2img"] in {None, "None"}
 
 
 def test_an_unknown_model_is_refused_with_what_the_webui_has(worker: Worker) -> None:

@@ -195,9 +195,9 @@ def make_ready(
         require_gpu(client, watch)
     wait_for_model(client, watch)
     try:
-        pin_options(client)
+        options = external.options_at_rest(client, pause=watch.pause)
+        pin_options(client, options)
         catalog = learn()
-        options = client.get("/sdapi/v1/options")
         wanted = default_checkpoint(plan, catalog)
         # A WebUI of ours was told what to load, and what it did load has to show; another may be switched.
         switch = wanted.title if wanted is not None and pid is None else None
@@ -302,13 +302,14 @@ def _require_sound(
         )
 
 
-def pin_options(client: WebUIClient) -> None:
+def pin_options(client: WebUIClient, current: Mapping[str, Any]) -> None:
     """Make a WebUI that somebody else started keep jobs apart: write every option as the config file would.
 
-    Overridable options keep their current values, but become known, so that they are restored after each job.
+    Overridable options keep their current values, but become known, so that they are restored after each job. The WebUI
+    does not take null for an option that it does not know yet; the word None means the same to it.
     """
-    current = client.get("/sdapi/v1/options")
-    known = {name: current[name] for name in options_file.OVERRIDABLE if name in current}
+    told = {name: current[name] for name in options_file.OVERRIDABLE if name in current}
+    known = {name: "None" if value is None else value for name, value in told.items()}
     forced = {name: value for name, value in options_file.FORCED.items() if name in current}
     client.post("/sdapi/v1/options", {**known, **forced}, timeout=120.0)
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.common.clock import running
 from worker.errors import BootFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui.liveness import Heard, ask_progress
+from worker.webui.liveness import Heard, ask_progress, progress
 from worker.webui.result.probe import difference, made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Catalog, Checkpoint
@@ -30,6 +30,9 @@ ANSWER_LIMIT_S = 15.0
 SAY_EVERY_S = 5.0
 PAUSE_S = 0.5
 CONNECT_S = 3.0
+REST_S = 10.0
+"""For a WebUI that other clients use as well to be done with a request."""
+REST_PAUSE_S = 0.1
 MOST_OTHERS = 3
 """Checkpoints that are tried in the place of the one that has to be loaded again."""
 CANNOT = (
@@ -39,6 +42,38 @@ CANNOT = (
 _SAME = 1.0
 """Of 255, on average: no more than the rounding of weights that are written in two ways."""
 _log = get_logger("webui")
+
+
+def options_between_jobs(client: WebUIClient) -> Mapping[str, Any] | None:
+    """Return the WebUI's options; None while a request runs there, until whose end they are as that one wants them.
+
+    Raises what `WebUIClient.get` raises.
+    """
+    before = _work(client)
+    options = client.get("/sdapi/v1/options")
+    return options if before == _work(client) and not any(before[:2]) else None
+
+
+def options_at_rest(client: WebUIClient, *, pause: Callable[[float], None]) -> Mapping[str, Any]:
+    """Return the WebUI's options as soon as no request runs there; where one always does, as they are then.
+
+    Raises what `WebUIClient.get` raises.
+    """
+    end = running() + REST_S
+    while running() < end:
+        options = options_between_jobs(client)
+        if options is not None:
+            return options
+        pause(REST_PAUSE_S)
+    _log.warning("the WebUI has no rest: its options may be those of a request that runs now")
+    found: Mapping[str, Any] = client.get("/sdapi/v1/options")
+    return found
+
+
+def _work(client: WebUIClient) -> tuple[Any, ...]:
+    """Return what tells whether a request runs, and one from the next: job, number of batches, beginning."""
+    state = progress(client).get("state")
+    return tuple(state.get(name) for name in ("job", "job_count", "job_timestamp")) if isinstance(state, dict) else ()
 
 
 def wait_for_listener(url: str, *, left: Callable[[], float], pause: Callable[[float], None]) -> None:
