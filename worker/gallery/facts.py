@@ -22,6 +22,11 @@ LONGEST_TEXT = 20_000
 MOST_PARAMETERS = 200
 MOST_SCORES = 50
 _DEEPEST_SCORE = 3
+_SHOWN_ELSEWHERE = frozenset(
+    {"prompt", "negative_prompt", "job", "judged", "checks"}
+    | {"schema", "index", "picture", "batch", "plain_job", "intermediates", "job_lacks", "parameters"}
+)
+"""Parts of a JSON that the page shows in other places, and those that tell a person nothing."""
 _LORA = re.compile(r"<lora:([^:>]{1,200})")
 _SIZE = re.compile(r"\s*(\d{1,5})\s*x\s*(\d{1,5})\s*")
 _STAGE_IN_NAME = re.compile(r"_([a-z][a-z0-9-]{0,30})_\d+x\d+(?:-\d+)?$")
@@ -176,17 +181,25 @@ def _scores(told: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _in_words(value: object) -> str:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return ", ".join(value)
+    """Return a value as people write it: `768x1344` for a size, `film (0.8)` for a LoRA; JSON for anything else."""
+    if isinstance(value, dict) and value.keys() == {"width", "height"}:
+        return f"{value['width']}x{value['height']}"
+    if isinstance(value, dict) and _name(value):
+        scale = value.get("scale")
+        return f"{_name(value)} ({scale})" if isinstance(scale, (int, float)) else _name(value)
+    if isinstance(value, list) and all(isinstance(one, (str, dict)) for one in value):
+        return ", ".join(map(_in_words, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _parameters(told: Mapping[str, Any], fields: Mapping[str, str], infotext: str | None) -> Iterator[tuple[str, str]]:
     """Yield what the JSON tells, then what the infotext tells; all of it where it has no known form."""
     for name, value in told.items():
-        if name in {"prompt", "negative_prompt", "job", "judged", "checks"} or value is None:
+        if name in _SHOWN_ELSEWHERE:
             continue
-        yield _text(name)[:200], _text(_in_words(value))
+        for inner, one in value.items() if name == "applied" and isinstance(value, dict) else ((name, value),):
+            if one not in (None, "", [], {}):
+                yield _text(inner)[:200], _text(_in_words(one))
     for name, text in fields.items():
         yield _text(name)[:200], _text(text)
     if infotext and not fields:

@@ -36,6 +36,19 @@ def test_the_json_counts_before_the_infotext() -> None:
     assert ("Sampler", "Euler") in plain.parameters
 
 
+def test_parameters_are_told_as_people_write_them() -> None:
+    document = {
+        "schema": "a1111-worker/batch/1",
+        "applied": {"sampler": "Euler", "vae": None, "loras": [], "size": {"width": 64, "height": 96}},
+        "loras": [{"name": "film", "scale": 0.8}, {"name": "grain"}],
+        "batch": {"item": "56cd", "index": 0},
+        "index": 0,
+        "stage": "base",
+    }
+    told = dict(facts(document, infotext=None).parameters)
+    assert told == {"sampler": "Euler", "size": "64x96", "loras": "film (0.8), grain", "stage": "base"}
+
+
 def test_scores_are_named_by_their_path() -> None:
     told = facts(
         {"checks": {"face": {"similarity": 0.61, "faces": 1}}, "judged": [{"seed": 3, "quality": {"score": 0.5}}]}
