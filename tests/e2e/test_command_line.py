@@ -93,6 +93,13 @@ def test_the_version_is_told(tmp_path: Path) -> None:
     assert worker("--version", cwd=tmp_path).stdout == f"worker {__version__}\n"
 
 
+def test_paragraphs_of_help_fill_the_terminal(tmp_path: Path) -> None:
+    for command in (["batch"], ["faces", "enrol"], []):
+        told = invoke(*command, "--help", cwd=tmp_path, COLUMNS="400").stdout
+        said = [line.strip() for line in told.splitlines() if line.startswith(" ") and line.strip()]
+        assert said[2].endswith("."), said  # the whole paragraph below usage and headline
+
+
 def test_help_names_every_command_and_each_has_its_own(tmp_path: Path) -> None:
     told = worker("--help", cwd=tmp_path).stdout
     for command in COMMANDS:

@@ -38,7 +38,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def gallery(
-    where: Annotated[str, typer.Argument(metavar="DIR|s3://BUCKET/PREFIX", help="The pictures.")],
+    where: Annotated[str, typer.Argument(metavar="DIR|s3://BUCKET/PREFIX", help="Folder or bucket with the pictures.")],
     *,
     endpoint: Annotated[
         str | None,
@@ -46,17 +46,21 @@ def gallery(
             metavar="WHERE", help="Runs the jobs of U and R: a RunPod endpoint's id, a worker's URL, or local."
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets a phone in.")] = LOOPBACK[0],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 to open the page on a phone.")] = LOOPBACK[0],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 8100,
-    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further name of this server.")] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Allow to move rejected pictures into .trash/.")] = False,
-    page: Annotated[bool, typer.Option("--page", help="Write DIR/gallery.html, which needs no server.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Another host name of this server.")
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Allow moving rejected pictures to .trash/.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write DIR/gallery.html, a page that needs no server, and exit.")
+    ] = False,
 ) -> None:
-    """Show pictures on a page: keep, reject, compare, and finish the kept ones.
+    """Show pictures on a web page: keep, reject, compare, and finish the kept ones.
 
     Decisions are appended to curation.jsonl beside the pictures; the pictures are never changed. Runs until Ctrl-C. The
-    key of --endpoint is read as in `submit`. HTTP_API_KEY protects the page; on an address that others reach, one is
-    made up where none is set. Exit code 1 when the pictures can't be read.
+    API key of --endpoint is read from the same variables as in `submit`. HTTP_API_KEY protects the page; where it is
+    not set, a key is generated if other machines can reach the page. Exit code 1 when the pictures can't be read.
     """
     logs.configure(level="warning", json=False)
     try:

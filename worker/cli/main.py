@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 USAGE = 2
 """Exit code of a command line that cannot be followed; 1 means that the command failed, 0 that it did its work."""
+
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 
 COMMANDS = {
     "run": "worker.cli.single_job.run",
@@ -44,6 +47,10 @@ COMMANDS = {
 class CommandsOnDemand(TyperGroup):
     """The commands of `COMMANDS`."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        _flow_help(self)
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group hands it over
         """Return the names in the order of the help page."""
         return list(COMMANDS)
@@ -55,8 +62,17 @@ class CommandsOnDemand(TyperGroup):
             ctx.fail(f"No such command '{cmd_name}'." + (f" Did you mean '{near[0]}'?" if near else ""))
         if cmd_name not in self.commands:
             module = importlib.import_module(COMMANDS[cmd_name])
-            self.add_command(typer.main.get_command(module.app), cmd_name)
+            command = typer.main.get_command(module.app)
+            _flow_help(command)
+            self.add_command(command, cmd_name)
         return self.commands[cmd_name]
+
+
+def _flow_help(command: Any) -> None:
+    """Let the paragraphs of a command's help fill the terminal's width: rich keeps the docstring's line breaks."""
+    command.help = _LINE_BREAK.sub(" ", command.help or "")
+    for inner in getattr(command, "commands", {}).values():
+        _flow_help(inner)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands over the option's value

@@ -55,7 +55,7 @@ def test_a_threshold_is_proposed_from_the_pictures_of_several_persons(
 ) -> None:
     assert main(["faces", "calibrate", str(folder / "persons")]) == 0
     said = capsys.readouterr().out
-    assert "2 persons: 6 comparisons of the same, 6 of different" in said
+    assert "2 people: 6 comparisons within one person, 6 between people" in said
     assert 0 < float(said.rsplit("proposed threshold: ", 1)[1]) < 1
 
 
@@ -66,7 +66,7 @@ def test_a_threshold_is_proposed_from_the_pictures_of_several_persons(
         (["enrol", "../luca", "persons/a/a200.png"], "is no name"),
         (["enrol", "luca", "detector.onnx"], "is not a usable picture"),
         (["enrol", "luca", "nowhere.png"], "nowhere.png: No such file"),
-        (["calibrate", "persons/a"], "needs two persons or more"),
+        (["calibrate", "persons/a"], "needs pictures of at least two people"),
         (["fold", "persons/a/a200.png", "out.onnx"], "is no ONNX model"),
     ],
 )

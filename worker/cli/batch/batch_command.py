@@ -44,27 +44,40 @@ def batch(
     *,
     endpoint: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHERE", help="RunPod endpoint id, a worker's URL, or local; several share the jobs."),
+        typer.Option(
+            metavar="WHERE",
+            help="Runs the jobs: a RunPod endpoint's id, a worker's URL, or local. May be given several times.",
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Last stage of workflows: candidates.")] = None,
-    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="Make every job N times, by seeds.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Stop workflows after this stage; their pictures are candidates."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Make every job N times, each with its own seed.")
+    ] = None,
     endless: Annotated[bool, typer.Option("--endless", help="Make every job again and again until Ctrl-C.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Make every job once (the default).")] = False,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the batch.")] = Path("batch"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")] = Path("batch"),
     unfinished: Annotated[
-        Path | None, typer.Option("--continue", metavar="DIR", help="Finish the candidates that are left in DIR.")
+        Path | None,
+        typer.Option("--continue", metavar="DIR", help="Finish the candidates in DIR instead of making new ones."),
     ] = None,
     in_flight: Annotated[
         int, typer.Option(metavar="N", min=1, max=MOST_IN_FLIGHT, help="Jobs at once on each endpoint.")
     ] = IN_FLIGHT,
-    price: Annotated[float | None, typer.Option(metavar="$", min=0, help="Dollars for an hour of the GPU.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page about the whole batch.")] = None,
+    price: Annotated[
+        float | None, typer.Option(metavar="$", min=0, help="Price of an hour of the GPU in dollars, to show the cost.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML report about the whole batch.")
+    ] = None,
 ) -> None:
     """Make the pictures of a plan; the same command again goes on where it ended.
 
     Without --endpoint the jobs run on a worker in this process. Pictures go to DIR/stage1 (candidates, with --until)
-    and DIR/final, their JSON to DIR/metadata; deleting a picture rejects it. Keys are read as in `submit`. Exit code 1
-    when a job failed or the batch ended early.
+    and DIR/final, their JSON to DIR/metadata; deleting a picture rejects it. API keys are read from the same variables
+    as in `submit`. Exit code 1 when a job failed or the batch ended early.
     """
     if (plan is None) == (unfinished is None):
         raise typer.BadParameter("give a PLAN, or --continue DIR")

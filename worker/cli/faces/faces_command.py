@@ -1,4 +1,4 @@
-"""``worker faces …``: references of persons, and how like them the faces of pictures are."""
+"""``worker faces …``: reference faces of people, and how similar the faces in pictures are to them."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
 app = typer.Typer(name="faces", add_completion=False, no_args_is_help=True)
 Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURE", help="Picture files.")]
 Threshold = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Least similarity; default: as enrolled, else 0.45.")
+    float | None,
+    typer.Option(min=0, max=1, help="Lowest similarity that is accepted; default: as enrolled, else 0.45."),
 ]
 
 
 @app.callback()
 def faces() -> None:
-    """Enrol persons, and compare the faces in pictures with them.
+    """Enrol people, and compare the faces in pictures with them.
 
     FACE_DETECTOR (YuNet) and FACE_EMBEDDER (SFace) name the models; references are kept in FACES_DIR. Face vectors are
-    personal data. For photographic pictures: drawn faces are all alike to these models.
+    personal data. Only for photographs: these models cannot tell drawn faces apart.
     """
 
 
@@ -65,12 +66,12 @@ def _catalog() -> Iterator[JudgeCatalog]:
 
 @app.command()
 def enrol(
-    name: Annotated[str, typer.Argument(help="Of the person or character.")],
+    name: Annotated[str, typer.Argument(help="Name of the person or character.")],
     pictures: Pictures,
     *,
     threshold: Threshold = None,
 ) -> None:
-    """Write the references of a person from pictures with one face each.
+    """Enrol a person from pictures with one face each.
 
     Exit code 1, and nothing is written, when a picture has no face, one below 40 pixels, or somebody else's.
     """
@@ -99,14 +100,16 @@ def _enrolled(name: str, pictures: Sequence[Path], analyser: FaceAnalyser, thres
 
 @app.command()
 def compare(
-    name: Annotated[str, typer.Argument(help="Of somebody who was enrolled.")],
+    name: Annotated[str, typer.Argument(help="Name of a person who is enrolled.")],
     pictures: Pictures,
     *,
     threshold: Threshold = None,
-    against: Annotated[Literal["mean", "best", "worst"], typer.Option(help="What faces are compared with.")] = "mean",
+    against: Annotated[
+        Literal["mean", "best", "worst"], typer.Option(help="Which reference faces are compared with.")
+    ] = "mean",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell how like a person the faces in pictures are; exit code 1 when a picture is not accepted."""
+    """Compare the faces in pictures with an enrolled person; exit code 1 when a picture is not accepted."""
     with _catalog() as catalog:
         references, analyser = catalog.references(name), catalog.analyser()
         from worker.judges.faces.face_judge import FaceJudge  # noqa: PLC0415 - needs numpy, an extra
@@ -135,9 +138,11 @@ def _reason(why: str | None) -> dict[str, str]:
 
 @app.command()
 def calibrate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="With a folder of pictures for each person.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that has a folder of pictures for each person.")
+    ],
 ) -> None:
-    """Measure how well persons are parted, and propose a threshold.
+    """Measure how well people are told apart, and propose a threshold.
 
     Each picture is compared with the mean of the person's other pictures, and with the mean of every other person.
     """
@@ -156,10 +161,12 @@ def calibrate(
                     persons.setdefault(person.name, []).append(face)
     found = measure_thresholds(persons)
     if found is None:
-        complain(f"{folder}: needs two persons or more, one of them with two pictures or more")
+        complain(f"{folder}: needs pictures of at least two people, and at least two pictures of one of them")
         raise typer.Exit(FAILED)
-    write(f"{len(persons)} persons: {len(found.same)} comparisons of the same, {len(found.different)} of different")
-    write(f"same person: {min(found.same):.3f} at least; different persons: {max(found.different):.3f} at most")
+    write(
+        f"{len(persons)} people: {len(found.same)} comparisons within one person, {len(found.different)} between people"
+    )
+    write(f"same person: at least {min(found.same):.3f}; different people: at most {max(found.different):.3f}")
     table = Table("threshold", "same refused", "different accepted", box=None, pad_edge=False)
     for row in found.rows():
         table.add_row(f"{row.threshold:.3f}", f"{row.refused:.1%}", f"{row.accepted:.1%}")
