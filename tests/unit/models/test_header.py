@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.safetensors import SDXL_LORA, safetensors
-from worker.models.format.safetensors import BrokenHeader, Header, header_length, parse_header, read_header
+from tests.support.safetensors import SD15_LORA, SDXL_LORA, safetensors, write
+from worker.models.format.safetensors import (
+    BrokenHeader,
+    Header,
+    WrongLength,
+    header_length,
+    is_fine_so_far,
+    parse_header,
+    read_header,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +118,32 @@ def test_a_damaged_real_file_never_passes_with_another_length(data: st.DataObjec
     cut = data.draw(st.integers(8, len(whole) - 1))
     header = _outcome(whole[:cut])
     assert header is None or header.file_bytes == len(whole)
+
+
+@pytest.mark.parametrize(("front", "is_known"), [(0, False), (7, False), (8, False), (60, False), (None, True)])
+def test_a_beginning_is_judged_once_its_whole_header_is_there(
+    tmp_path: Path, front: int | None, *, is_known: bool
+) -> None:
+    path = write(tmp_path / "part", SD15_LORA)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        assert is_fine_so_far("a.safetensors", file.fileno(), size if front is None else front, size) is is_known
+
+
+def test_a_source_that_offers_another_length_than_the_header_asks_for_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "part", SD15_LORA)
+    size = path.stat().st_size
+    with path.open("rb") as file, pytest.raises(WrongLength, match=f"it has {size + 1} bytes"):
+        is_fine_so_far("a.safetensors", file.fileno(), size, size + 1)
+
+
+def test_of_a_pickle_the_first_bytes_tell_only_what_it_is_not(tmp_path: Path) -> None:
+    for start, is_model in ((b"PK\x03\x04" + b"x" * 20, True), (b"<!DOCTYPE html><html>" + b" " * 9, False)):
+        path = tmp_path / "part"
+        path.write_bytes(start)
+        with path.open("rb") as file:
+            if is_model:
+                assert is_fine_so_far("a.ckpt", file.fileno(), len(start), None)
+            else:
+                with pytest.raises(BrokenHeader):
+                    is_fine_so_far("a.ckpt", file.fileno(), len(start), None)
