@@ -29,6 +29,7 @@ ROUNDING = 0.0001
 
 CHARACTERS = """
 luca: {role: character, references: [faces/luca.png], consistency: {threshold: 0.999, against: best}}
+cousin: {role: character, references: [faces/luca.png], consistency: {threshold: 0}}
 outsider: {role: character, references: [../luca.png, faces/none.png]}
 style: {role: style, prompt: {after: painted}}
 """
@@ -140,6 +141,7 @@ def test_faces_are_compared_with_those_of_a_character_as_its_preset_wants_it(jud
     assert (answer.get("seeds"), answer.get("made")) == ([45], 4), answer.get("error")
     loose = judging.run(width=128, height=128, accept={**accept, "face": {"references": "luca", "threshold": 0}})
     assert loose["seeds"] == [42]
+    assert judging.run(width=128, height=128, accept={**accept, "face": {"references": "cousin"}})["seeds"] == [42]
     references.write_bytes(decode_base64(loose["images"][0]))
     assert judging.run(width=128, height=128, accept=accept)["seeds"] == [42]
 
