@@ -199,6 +199,32 @@ def test_an_upload_that_is_broken_off_is_no_defect(capfd: pytest.CaptureFixture[
     assert "Traceback" not in said.err + said.out
 
 
+BROKEN_CHUNK = b"Transfer-Encoding: chunked\r\n\r\nno length\r\n"
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"CONNECT"])
+@pytest.mark.parametrize("path", [b"/ping", b"/runsync", b"/nowhere"])
+def test_a_body_that_is_no_http_from_its_first_byte_is_no_defect(
+    method: bytes, path: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(Served().app) as http, connect(http, method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n") as sock:
+        sock.sendall(BROKEN_CHUNK)
+        said = closed_within(sock, 10)
+    assert said.startswith(b"HTTP/1.1 400 "), said
+    assert [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
+
+
+def test_a_body_that_stops_being_http_when_it_is_answered_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+    with running(Served().app) as http, connect(http, head) as sock:
+        sock.settimeout(10)
+        said = sock.recv(65536)
+        sock.sendall(b"no length\r\n")
+        closed_within(sock, 10)
+    assert said.startswith(b"HTTP/1.1 404 "), said
+    assert [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
+
+
 def test_millions_of_values_are_refused_at_once_and_nothing_stands_still() -> None:
     body = b'{"input": [' + b"[]," * 6_000_000 + b"[]]}"
     with running(Served().app) as http:
