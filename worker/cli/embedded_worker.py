@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from worker.app import Worker
 from worker.cli.endpoint_option import LOCAL
+from worker.cli.printing import complain
 from worker.client import EndpointError, JobState
 from worker.errors import Cancelled
 from worker.settings import read_settings
+from worker.webui.process.launch_plan import STAND_IN, kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +104,10 @@ def embedded_worker() -> Iterator[EmbeddedWorker]:
     Raises:
         WorkerError: its settings are wrong, or the WebUI does not start.
     """
-    worker = Worker(read_settings(os.environ), os.environ)
+    settings = read_settings(os.environ)
+    if kind(settings) == STAND_IN:
+        complain("The stand-in draws the pictures; set WEBUI_DIR or WEBUI_URL to use a real WebUI.")
+    worker = Worker(settings, os.environ)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="embedded-worker")
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.endpoint_option import LOCAL, named_endpoint
-from worker.cli.printing import complain, write
+from worker.cli.printing import complain, with_hint, write
 from worker.errors import WorkerError
 from worker.gallery.live_gallery import Gallery
 from worker.gallery.store.folder import Folder
@@ -74,7 +74,7 @@ def gallery(
             pictures.catalog.scan()
             _serve(pictures, settings, host, port, allow_host or [])
     except (StoreUnavailable, WorkerError) as error:
-        complain(f"gallery: {error}")
+        complain(f"gallery: {with_hint(error)}")
         raise typer.Exit(1) from error
 
 

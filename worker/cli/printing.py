@@ -59,6 +59,12 @@ def complain(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
+def with_hint(error: Exception) -> str:
+    """Return the message of an error, and what to do about it where the error says so."""
+    hint = getattr(error, "hint", None)
+    return f"{error}. {hint}" if hint else str(error)
+
+
 def discard_stdout() -> None:
     """Send what is still written to standard output, the interpreter's last flush included, to nobody."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

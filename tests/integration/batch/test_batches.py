@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,6 @@ from worker.client import Batch, BatchFolderError, Endpoint, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from worker.client import BatchState
 
@@ -394,6 +394,8 @@ def test_each_candidate_of_a_job_of_several_pictures_has_the_final_that_the_whol
         assert picture.tobytes() == wanted.tobytes()
     assert document["prompt"] in {"a red house", "a green house", "a blue house"}
     assert document["checkpoint"]
+    candidate = Path(document["source"]).name.split("_")[1]
+    assert f"_{candidate}_" in document["picture"]  # by the seed in its name, a final is known as its candidate's
 
 
 def test_a_batch_runs_on_runpods_queue(workers: list[str], tmp_path: Path) -> None:
@@ -410,6 +412,7 @@ def test_a_batch_runs_on_runpods_queue(workers: list[str], tmp_path: Path) -> No
 def test_a_batch_without_an_endpoint_runs_on_a_worker_of_its_own(tmp_path: Path) -> None:
     done = command(plan(tmp_path, SMALL), "--count", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "The stand-in draws the pictures" in done.stderr
     with Image.open(tmp_path / "batch" / documents(tmp_path / "batch")[0]["picture"]) as picture:
         assert picture.size == (64, 64)
         assert "a cat" in picture.info["parameters"]

@@ -384,6 +384,16 @@ def record(stem: str, **document: Any) -> PictureRecord:
     return PictureRecord(stem, {"picture": f"stage1/{stem}.png", **document})
 
 
+def test_a_picture_that_the_gallery_made_with_the_next_seed_is_not_made_again(tmp_path: Path) -> None:
+    job = {"type": "workflow", "prompt": "a", "until": "base", "seed": 8}
+    folder = BatchFolder(tmp_path)
+    (tmp_path / "stage1" / "a-8.png").write_bytes(png(8))
+    (tmp_path / "stage1" / "a-8.json").write_text(json.dumps({"seed": 8, "job": job}))
+    plan = BatchPlan([{**job, "seed": 7}])
+    made = folder.made()
+    assert [item.job["seed"] for item in batch_items(plan, 0, 3) if item.key not in made] == [7, 9]
+
+
 def test_pictures_that_the_gallery_made_are_finished_and_reported_with_the_others(tmp_path: Path) -> None:
     folder = BatchFolder(tmp_path)
     job = {"type": "workflow", "workflow": "portrait", "until": "base", "seed": 7}

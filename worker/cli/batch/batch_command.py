@@ -14,7 +14,7 @@ from worker.cli.batch.batch_report import write_report
 from worker.cli.batch.gallery_decisions import chosen, decisions_in
 from worker.cli.embedded_worker import embedded_worker
 from worker.cli.endpoint_option import LOCAL, named_endpoint
-from worker.cli.printing import complain, write
+from worker.cli.printing import complain, with_hint, write
 from worker.client import Batch, BatchFolderError, InvalidPlan, read_plan
 from worker.client.batch.batch_folder import BatchFolder
 from worker.client.batch.batch_items import check_counts
@@ -98,8 +98,8 @@ def batch(
             state = _make(work, wanted, times)
     except (BatchFolderError, StoreUnavailable, WorkerError, OSError) as error:
         if isinstance(error, SettingsInvalid):
-            raise typer.BadParameter(str(error)) from error
-        complain(f"batch: {error}")
+            raise typer.BadParameter(with_hint(error)) from error
+        complain(f"batch: {with_hint(error)}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         complain("batch: cancelled")

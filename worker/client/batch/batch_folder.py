@@ -153,6 +153,9 @@ class BatchFolder:
         wanted: dict[str, int] = {}
         for record in self.records():
             key, index, count = (record.batch.get(name) for name in ("item", "index", "of"))
+            job = record.document.get("job")
+            if key is None and isinstance(job, dict):  # made in the gallery, as a job of this batch would have made it
+                key, index, count = item_key(job, record.source), 0, 1
             if isinstance(key, str) and isinstance(index, int) and isinstance(count, int):
                 found.setdefault(key, set()).add(index)
                 wanted[key] = count
@@ -203,17 +206,18 @@ class BatchFolder:
             OSError: they can't be written.
         """
         seed = picture.seed if picture is not None else item.job.get("seed")
+        named_by = seed if picture is None or picture.job_seed is None else picture.job_seed
         document: dict[str, Any] = {"schema": SCHEMA, **(picture.facts if picture is not None else {})}
         named = list[tuple[str, bytes]]()
         with self._lock:
             if picture is None:
-                stem = self._new_stem(now, seed, "none", (0, 0))
+                stem = self._new_stem(now, named_by, "none", (0, 0))
             else:
                 folder = STAGE1 if "until" in item.job else FINALS
                 stages = [picture.stage, *(stage for stage, _ in picture.intermediates)]
                 for place, (stage, content) in enumerate(zip(stages, data, strict=True)):
                     size, ending = _look(content)
-                    name = self._new_stem(now, seed, stage, size)
+                    name = self._new_stem(now, named_by, stage, size)
                     named.append((f"{BETWEEN if place else folder}/{name}{ending}", content))
                 stem = Path(named[0][0]).stem
                 size, _ = _look(data[0])
