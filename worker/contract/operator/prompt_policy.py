@@ -134,17 +134,13 @@ def simplified(text: str) -> str:
 def _readings(text: str) -> set[str]:
     """Return the ways in which a text may reach the model.
 
-    The WebUI takes comments out, and tags out of the midst of words; its emphasis marks part words for the model, as
-    signs without a width do; its scripts and extensions part prompts at marks of their own, lines of arguments are read
-    without quotes, and what stands between words is a matter of taste.
+    The WebUI's emphasis marks part words for the model, as signs without a width do; its scripts and extensions part
+    prompts at marks of their own, lines of arguments are read without quotes, and what stands between words is a matter
+    of taste.
     """
-    written = {text, without_comments(text)}
-    written |= {cleaned(each) for each in written}
-    forms = {
-        form
-        for whole in written
-        for form in (whole, _TAG.sub("", whole), _PARTING.sub(" ", whole), _QUOTES.sub("", whole))
-    }
+    written = {text, cleaned(text)}
+    written |= {_QUOTES.sub("", each) for each in written}
+    forms = written | {_PARTING.sub(" ", each) for each in written}
     found = {simplified(each) for each in forms | {_parted(form) for form in forms}}
     return found | {_MARKS.sub(" ", each).strip() for each in found}
 
@@ -187,12 +183,23 @@ def judge(
 
 def _every_reading(text: str, passes: tuple[Steps, ...], end: float) -> set[str]:
     """Return the readings of a prompt and of all that it becomes. Raises TimeoutError where that takes beyond `end`."""
-    readings = _readings(text)
-    for each in texts_of(text, passes):
-        if running() > end:
-            raise TimeoutError
-        readings |= _readings(each)
+    readings: set[str] = set()
+    for source in _sources(text):
+        readings |= _readings(source)
+        for each in texts_of(source, passes):
+            if running() > end:
+                raise TimeoutError
+            readings |= _readings(each)
     return readings
+
+
+def _sources(text: str) -> set[str]:
+    """Return a prompt with and without its comments and its tags.
+
+    The WebUI takes both out before anything else, out of the midst of words too, unless a job has them read.
+    """
+    commented = {text, without_comments(text)}
+    return commented | {_TAG.sub("", each) for each in commented}
 
 
 def _meets(rule: Rule, readings: Iterable[str], end: float) -> bool:

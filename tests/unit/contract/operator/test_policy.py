@@ -55,6 +55,10 @@ RULES = read_policy(
         "a hat|john doe|x",
         'jo"h"n doe',
         "\uff4a\uff4f\uff48\uff4e \uff44\uff4f\uff45",
+        "john<lora:add_detail:1> BREAK doe",
+        "john<lora:add_detail:1>|doe",
+        'jo<lora:add_detail:1>"hn BREAK d"oe',
+        "jo<lora:x:1>hn # a comment\n<lora:y:1>doe",
     ],
 )
 def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
@@ -79,6 +83,9 @@ def test_a_refused_term_is_found_however_it_is_written(prompt: str) -> None:
         "[john:x:0.9] [y:doe:0.1]",
         "[[john:x:.9]|y] doe",
         "([john:x:.9]:1.2) doe",
+        "john [a|<lora:add_detail:1>]doe",
+        "[jane:jo<lora:x:1>hn:0.5] doe",
+        "[jane:john # a comment\n:0.5] doe",
     ],
 )
 def test_a_term_that_stands_there_at_one_step_alone_is_found(prompt: str) -> None:
