@@ -68,6 +68,12 @@ def test_a_body_makes_the_picture_that_a1111_makes_of_it(door: Served, case: str
     assert bool(told) == bool(warnings_of(here))
 
 
+def test_a_batch_larger_than_its_start_pictures_makes_one_of_each(door: Served) -> None:
+    body = {**FROM_PICTURE, "init_images": [START, BLACK], "batch_size": 3}
+    there = requests.post(f"{door.webui}/sdapi/v1/img2img", json=body, timeout=60).json()
+    assert drawn(door.post("/sdapi/v1/img2img", body).json()) == drawn(there)
+
+
 def listed(answer: dict[str, Any]) -> tuple[list[int], list[str]] | None:
     """The seeds and prompts of all pictures, in clients' reach."""
     if "info" not in answer:

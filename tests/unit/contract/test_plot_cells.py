@@ -64,7 +64,9 @@ def test_a_mistake_of_a_cell_is_told_at_its_value_and_each_once() -> None:
     found = mistakes(plot={"x": axis("steps", 10, 900), "y": axis("seed", 1, 2)})
     assert [path for path, _ in found] == ["plot.x.values[1]"]
     found = mistakes(loras=["x"], plot={"x": axis("loras[2].scale", 0.5)})
-    assert found == [("plot.x.field", "has no entry [2]; the job has 1")]
+    assert found == [("plot.x.field", "'loras[2].scale' has no entry [2]; the job has 1")]
+    found = mistakes(steps=3, plot={"x": axis("stpes", 1)})
+    assert found == [("plot.x.field", "'stpes' is not a field")]
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,9 @@ def _refiner(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _starts(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Have the start pictures of a batch make one picture each in every batch."""
+    """Have the start pictures of a batch make one picture each in every batch; a larger batch becomes as small."""
     starts, batch = body.get("init_images"), body.get("batch_size")
-    if not isinstance(starts, list) or len(starts) < 2 or batch != len(starts):  # noqa: PLR2004 - several
+    if not isinstance(starts, list) or type(batch) is not int or not 2 <= len(starts) <= batch:  # noqa: PLR2004 - several
         return {}
     batches = body.get("n_iter")
     if type(batches) is not int or batches < 1:

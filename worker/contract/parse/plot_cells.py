@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from worker.common.suggestions import nearest
 from worker.contract.base.json_guard import shown
 from worker.contract.base.paths import root_of
 from worker.contract.parse.normalise import FLAT
@@ -14,7 +15,7 @@ from worker.contract.rules.field_rules import picture_count
 from worker.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from worker.contract.base.limits import Limits
     from worker.contract.types.composed.plot import AxisName, Plot, PlotAxis
@@ -87,7 +88,7 @@ def plot_cells(
         try:
             cell = _cell(fields, plot, values, read)
         except InvalidInput as error:
-            problems += [_told(problem, plot, place) for problem in error.problems]
+            problems += [_told(problem, plot, place, type(job).model_fields) for problem in error.problems]
             continue
         cell.remember(warnings=(), written={**job.written, **_written(job, plot, place)}, base_models=job.base_models)
         cells.append(PlotCell(place, values, cell))
@@ -176,13 +177,15 @@ def _written(job: Generation, plot: Plot, place: Mapping[str, int]) -> dict[str,
     return found
 
 
-def _told(problem: Problem, plot: Plot, place: Mapping[str, int]) -> Problem:
+def _told(problem: Problem, plot: Plot, place: Mapping[str, int], fields: Iterable[str]) -> Problem:
     """Return a mistake of one cell at the value that makes it, or at the field that there is not."""
     for name, axis in plot.axes():
         own = {axis.field, _flat(axis.field)} if axis.field is not None else set(_SEARCHED)
         if problem.path not in own and not any(problem.path.startswith((f"{each}.", f"{each}[")) for each in own):
             continue
         unknown = problem.message.startswith(("is not a field", "has no ", "is a field of"))
-        at = f"plot.{name}.field" if unknown else f"plot.{name}.values[{place[name]}]"
-        return Problem(at, problem.message, problem.suggestion)
+        if unknown and axis.field is not None:
+            said = f"{axis.field!r} {problem.message.partition(',')[0]}"
+            return Problem(f"plot.{name}.field", said, problem.suggestion or nearest(axis.field, fields))
+        return Problem(f"plot.{name}.values[{place[name]}]", problem.message, problem.suggestion)
     return Problem("plot", f"{problem.path}: {problem.message}", problem.suggestion)

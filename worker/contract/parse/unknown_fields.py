@@ -130,7 +130,9 @@ def _problem(  # noqa: PLR0911 - one explanation after the other
     if meant is not None and any(root in model.model_fields for model in KINDS.values()):
         return Problem(path, "is not a field", meant)
     near = nearest(name, names) if few else None
-    return Problem(path, "is not a field", None if near in given else near)
+    if near in given:
+        return Problem(path, f"is not a field, and {near!r} is in the job as well; leave one of them out")
+    return Problem(path, "is not a field", near)
 
 
 INNER_NAMES: dict[str, str] = {

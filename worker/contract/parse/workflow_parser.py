@@ -10,6 +10,7 @@ from worker.contract.base.json_guard import shown, word
 from worker.contract.base.limits import Limits
 from worker.contract.base.paths import root_of
 from worker.contract.parse.job_parser import parse_job
+from worker.contract.rules.prompt_syntax import NOT_FILLED_IN
 from worker.contract.rules.stage_fields import (
     BROUGHT,
     CONTINUED,
@@ -112,7 +113,12 @@ class _Reader:
         if self._problems or not isinstance(job, (Workflow, Continue)):
             raise InvalidInput(list(dict.fromkeys(self._problems))[: self._limits.max_problems])
         job.planned(self._stages, {**self._defaults(), "stages": self._written})
-        told = [f"{stage.name}: {warning}" for stage in self._stages for warning in stage.job.warnings]
+        told = [
+            f"{stage.name}: {warning}"
+            for stage in self._stages
+            for warning in stage.job.warnings
+            if not (self._is_filled_in(stage) and warning.endswith(NOT_FILLED_IN))
+        ]
         job.remember(warnings=told, written={})
         return job
 
@@ -154,6 +160,10 @@ class _Reader:
                 message = f"is no stage of this workflow ({', '.join(names)})"
                 self._problems.append(Problem(path, message, nearest(name, names) if name else None))
         return base
+
+    def _is_filled_in(self, stage: Stage) -> bool:
+        """Return whether a stage takes over prompts that the first one has drawn for each picture."""
+        return stage.source is not None and self._given.get("wildcards") is True and "prompt" not in stage.own
 
     def _place(self, number: int) -> str:
         if self._by_name and number < len(self._written):

@@ -88,6 +88,8 @@ def warnings_between(job: Job) -> Iterator[str]:
     if isinstance(job, Generation):
         yield from prompt_syntax.warnings_of(job)
         yield from _zeros(job)
+    if isinstance(job, Img2Img):
+        yield from _starts(job)
     if isinstance(job, Upscale):
         yield from _upscale_warnings(job)
     if job.output.quality is not None and job.output.format in {None, "png"}:
@@ -111,6 +113,14 @@ def _zeros(job: Generation) -> Iterator[str]:
             yield f"{path} 0 takes the noise away that the picture is made from; 1 is usual"
         if job.denoising_strength == 0:
             yield f"{job.path('denoising_strength')} 0 changes nothing in the picture"
+
+
+def _starts(job: Img2Img) -> Iterator[str]:
+    """Yield a warning where the number of start pictures and of a batch are read otherwise by the WebUI."""
+    batch, starts = job.batch_size or 1, len(job.init_images)
+    if min(batch, starts) > 1:
+        path = job.path("batch_size")
+        yield f"{path} {batch} makes {batch} pictures of each of the {starts} start pictures; without it, one of each"
 
 
 def _adds_noise(sampler: str | None) -> bool:

@@ -31,10 +31,13 @@ _COMMENT = re.compile(r"#[^\n]*(?:\n|$)")
 _SHOWN = 60
 _CHOICE = re.compile(r"(?<!\\)\{[^{}\n]{0,400}\|[^{}\n]{0,400}\}")
 _WILDCARD = re.compile(r"(?<!\w)__[\w/*.-]{1,80}__(?!\w)")
+NOT_FILLED_IN = "wildcards: true varies it by picture"
+"""End of the warning about a template that is taken as it is."""
 _LORA = "a LoRA's tag is written <lora:name:0.8>"
 _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"<\s*(?:lora|lyco)\s*[=\s][^<>\n]{0,100}>?", re.IGNORECASE), _LORA),
     (re.compile(r"<\s+(?:lora|lyco)\s*:[^<>\n]{0,100}>?", re.IGNORECASE), _LORA),
+    (re.compile(r"<\s*(?:lora|lyco)\s*:?\s*>", re.IGNORECASE), _LORA),
     (re.compile(r"[\[({]\s*lora:[^\[\](){}<>\n]{1,100}[\])}]", re.IGNORECASE), _LORA),
     (re.compile(r"<\s*break\s*>", re.IGNORECASE), "a new part is begun by BREAK, in capitals and without brackets"),
     (
@@ -84,7 +87,7 @@ def warnings_of(job: Generation) -> Iterator[str]:
         yield from (f"{job.path(field)}: {said}" for said in _foreign(text))
     if not job.wildcards:
         for field, text in texts:
-            yield from (f"{job.path(field)}: {said}; wildcards: true varies it by picture" for said in _templates(text))
+            yield from (f"{job.path(field)}: {said}; {NOT_FILLED_IN}" for said in _templates(text))
     for field, text in in_passes:
         own = "wildcards are filled in in the job's own prompts alone"
         yield from (f"{job.path(field)}: {said}; {own}" for said in _templates(text))

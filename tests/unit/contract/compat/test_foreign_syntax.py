@@ -26,6 +26,7 @@ def warnings(**fields: Any) -> tuple[str, ...]:
         ("<repeat[3]:very> big", "SwarmUI"),
         ("embedding:foo cat", "ComfyUI"),
         ("<lora=add_detail:0.8> cat", "<lora:name:0.8>"),
+        ("a cat <lora:>", "<lora:name:0.8>"),
         ("<lora add_detail:0.8> cat", "<lora:name:0.8>"),
         ("(lora:add_detail:0.8) cat", "<lora:name:0.8>"),
         ("{cat|dog|horse}", "wildcards: true"),

@@ -57,6 +57,13 @@ def test_a_stage_is_a_job_with_the_defaults_of_the_whole() -> None:
     assert job.stage("mid").scale == 2.0
 
 
+def test_a_prompt_that_the_first_stage_draws_is_no_plain_text_in_the_later_ones() -> None:
+    drawn = {"prompt": "a {red|blue} door", "wildcards": True}
+    assert read(BASE, MID, **drawn).warnings == ()
+    (warning,) = read(BASE, {**MID, "prompt": "a {green|grey} door"}, **drawn).warnings
+    assert warning.startswith("mid: prompt: '{green|grey}' is read as plain words")
+
+
 def test_a_stage_may_begin_with_any_earlier_one() -> None:
     job = read(BASE, MID, {**FINAL, "from": "base"})
     assert job.stage("final").source == "base"

@@ -96,6 +96,12 @@ def test_an_unknown_field_gets_the_name_that_was_meant(foreign: str, ours: str) 
     assert problem(**{foreign: 20}) == Problem(foreign, "is not a field", ours)
 
 
+def test_an_unknown_field_beside_the_one_that_was_meant_is_told_so() -> None:
+    assert problem(steps=20, stepz=30) == Problem(
+        "stepz", "is not a field, and 'steps' is in the job as well; leave one of them out"
+    )
+
+
 def test_an_unknown_field_that_is_like_nothing_gets_no_suggestion() -> None:
     assert problem(zzzzzzzz=1).suggestion is None
 

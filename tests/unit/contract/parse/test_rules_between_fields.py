@@ -240,6 +240,11 @@ def test_an_empty_field_that_some_job_or_client_has_is_not_called_unknown(name: 
             {**START, "denoising_strength": 0.01},
         ),
         (
+            {**START, "init_images": [*START["init_images"], *START["init_images"]], "batch_size": 2},
+            "batch_size 2 makes 2 pictures of each of the 2 start pictures",
+            {**START, "init_images": [*START["init_images"], *START["init_images"]]},
+        ),
+        (
             {**UPSCALE, "scale": 2, "width": 64, "height": 64, "resize_mode": 0},
             "the size has no effect with resize_mode 0",
             {**UPSCALE, "scale": 2, "resize_mode": 0},
