@@ -65,6 +65,7 @@ class Worker:
         self._backend: Backend | None = None
         self._supervisor: Supervisor | None = None
         self._store: ModelStore | None = None
+        self._making_store = threading.Lock()
         self.staging: Staging | None = None
         self._default: str | None = None
         self._parts: Assembly | None = None
@@ -253,11 +254,12 @@ class Worker:
             tell(death)
 
     def _models(self) -> ModelStore:
-        if self._store is None:
-            from worker.models.store import ModelStore  # noqa: PLC0415 - not needed with WEBUI_URL until it is ready
+        from worker.models.store import ModelStore  # noqa: PLC0415 - not needed with WEBUI_URL until it is ready
 
-            self._store = ModelStore(self.settings)
-        return self._store
+        with self._making_store:  # figures may be asked for while the jobs' parts are being put together
+            if self._store is None:
+                self._store = ModelStore(self.settings)
+            return self._store
 
 
 def _demo_models(settings: Settings) -> Path:

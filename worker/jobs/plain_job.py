@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.common.interruption import Interruption
 from worker.contract.types.kinds import Img2Img
-from worker.errors import WorkerError, WorkerFault
+from worker.errors import Cancelled, WorkerError, WorkerFault
 from worker.jobs.composed.plots import in_cell, plot_sheet_of
 from worker.jobs.composed.tile_redraw import redraw_start_picture
 from worker.jobs.kinds.upscaling import upscale
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from worker.jobs.job_services import JobServices
     from worker.jobs.result_delivery import ResultStream
     from worker.jobs.results import Generated
+
+ENDED_WITH_NOTHING = "the job was ended by its client, and what was made by then was not right"
 
 
 async def make_each(job: Generation, context: JobContext, services: JobServices, stream: ResultStream) -> Generated:
@@ -50,13 +52,15 @@ async def make_each(job: Generation, context: JobContext, services: JobServices,
             context.interruption.has_pictures = True
             part = PartResult(plain.path, made if plain.cell is None else in_cell(made, plain.cell), cell=plain.cell)
         except WorkerError as error:
-            if not (job.prompts or job.plot):
+            if not (job.prompts or job.seeds or job.plot):
                 raise
             part = PartResult(plain.path, error=error, cell=plain.cell)
         stream.add(part)
         parts = [*parts[:-1], parts[-1].followed(part)] if plain.continues else [*parts, part]
         if isinstance(part.error, WorkerFault) or context.interruption.is_ended:
             break
+    if not parts:
+        raise Cancelled(ENDED_WITH_NOTHING)
     result = merge_results(parts)
     raise_if_all_refused(result)
     return result if job.plot is None else replace(result, sheet=await services.threads.run(plot_sheet_of, job, parts))

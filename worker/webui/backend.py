@@ -262,12 +262,14 @@ class Backend:
     ) -> GenerationResponse:
         """Send `request` once and return what came back; see `GenerationCall.run`."""
         post = self._poster(running() + timeout)
-        loads = self._has_to_load(request)
+        # It may begin with loading a model then, which takes long and shows no progress.
+        loads = request.expect.checkpoint.title != self._last_requested_title
         try:
             await shielded(self._thread(partial(self._leftovers.clear, request, self.catalog, post, loads=loads)))
         except WebUIFailed:
             self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
             raise
+        self._last_requested_title = request.expect.checkpoint.title
         self._in_memory = "" if loads or request.may_change_checkpoint else self._in_memory
         call = self._call = GenerationCall(
             request,
@@ -338,11 +340,6 @@ class Backend:
         self._log.error("abandoned", why=why)
         self.stop()
         self._on_exit(why)
-
-    def _has_to_load(self, request: Request) -> bool:
-        """Return whether the request may begin with loading a model, which takes long and shows no progress."""
-        found, self._last_requested_title = self._last_requested_title, request.expect.checkpoint.title
-        return found != self._last_requested_title
 
     def _interrupt(self) -> bool:
         if wait_idle(self.client, limit_s=self.plan.idle_timeout, silence_s=self.plan.silence_patience):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -14,11 +15,17 @@ if TYPE_CHECKING:
 
 JOB = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "seed": 42}
 LATE_S = 2.0
+TOO_LATE_S = 8.0
 
 
 def spans(worker: Worker) -> list[tuple[float, float]]:
     """When jobs began and ended on the WebUI's GPU."""
     return [(began, ended) for began, ended in requests.get(f"{worker.url}/standin/spans", timeout=10).json()]
+
+
+def paths(worker: Worker) -> list[str]:
+    """What the WebUI was asked for since the last reset."""
+    return [entry["path"] for entry in requests.get(f"{worker.url}/standin/requests", timeout=10).json()]
 
 
 async def run(worker: Worker, name: str, **job: Any) -> dict[str, Any]:
@@ -47,7 +54,7 @@ def test_the_next_job_begins_before_the_answer_to_the_last_has_come(worker: Work
 def test_cancelling_a_job_that_has_left_the_gpu_does_not_touch_the_next_one(worker: Worker) -> None:
     alone = worker.run(seed=43, steps=40)
     worker.reset()
-    worker.fault("late", path="txt2img", seconds=LATE_S)
+    worker.fault("late", path="txt2img", seconds=TOO_LATE_S)
 
     async def cancel_the_first() -> tuple[Any, dict[str, Any]]:
         first = asyncio.ensure_future(run(worker, "one"))
@@ -56,13 +63,36 @@ def test_cancelling_a_job_that_has_left_the_gpu_does_not_touch_the_next_one(work
         await until(lambda: len(worker.sent()) == 2)  # the worker has seen that the GPU is free
         first.cancel()
         ends = await asyncio.gather(first, return_exceptions=True)
+        assert time.monotonic() - began < TOO_LATE_S
         return ends[0], await second
 
+    began = time.monotonic()
     gone, answer = asyncio.run(cancel_the_first())
     assert isinstance(gone, asyncio.CancelledError)
     assert answer["images"] == alone["images"]
-    paths = [entry["path"] for entry in requests.get(f"{worker.url}/standin/requests", timeout=10).json()]
-    assert "/sdapi/v1/interrupt" not in paths
+    assert "/sdapi/v1/interrupt" not in paths(worker)
+
+
+def test_a_deadline_that_comes_once_the_gpu_was_left_does_not_touch_the_next_job(worker: Worker) -> None:
+    alone = worker.run(seed=43, steps=40)
+    worker.reset()
+    worker.fault("late", path="txt2img", seconds=TOO_LATE_S)
+    before = requests.get(f"{worker.url}/standin", timeout=10).json()["pid"]
+
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        first = asyncio.ensure_future(run(worker, "one", timeout_s=3))
+        await until(lambda: spans(worker))
+        second = asyncio.ensure_future(run(worker, "two", seed=43, steps=40))
+        await first
+        assert time.monotonic() - began < TOO_LATE_S
+        return await first, await second
+
+    began = time.monotonic()
+    late, answer = asyncio.run(both())
+    assert (late["error_code"], late["details"]["abandoned"]) == ("deadline_exceeded", False)
+    assert answer["images"] == alone["images"]
+    assert requests.get(f"{worker.url}/standin", timeout=10).json()["pid"] == before
+    assert "/sdapi/v1/interrupt" not in paths(worker)
 
 
 def test_a_cancelled_job_keeps_the_gpu_until_its_answer_has_come(worker: Worker) -> None:

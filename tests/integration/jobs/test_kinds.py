@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import struct
@@ -11,6 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from PIL import Image
+
+from worker.common.clock import running
+from worker.common.interruption import Interruption
+from worker.contract.parse.job_parser import parse_job
+from worker.errors import Cancelled
+from worker.jobs.job_context import JobContext
+from worker.jobs.plain_job import make_each
+from worker.telemetry.phases import Phases
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Worker
@@ -218,6 +227,31 @@ def test_each_seed_of_a_list_makes_the_picture_that_it_makes_alone(worker: Worke
     answer = worker.run(seed=[7, 100])
     assert answer["seeds"] == [7, 100]
     assert answer["images"] == [worker.run(seed=7)["images"][0], worker.run(seed=100)["images"][0]]
+
+
+def test_of_several_seeds_those_made_before_a_failure_are_not_lost(worker: Worker) -> None:
+    worker.fault("error", after=1, error="ValueError", message="no luck")
+    answer = worker.run(seed=[7, 8, 100])
+    assert answer["seeds"] == [7]
+    told = [(part["images"], part.get("error", {}).get("error_code")) for part in answer["parts"]]
+    assert told == [([0], None), ([], "webui_error")]
+    assert any("no luck" in warning for warning in answer["warnings"])
+
+
+def test_a_job_that_its_client_ended_with_nothing_made_is_cancelled(worker: Worker) -> None:
+    services = worker.host._parts.service._services  # type: ignore[union-attr]
+    job: Any = parse_job({"prompt": "a cat", "steps": 2})
+    ended = Interruption()
+    ended.is_ended = True
+    context = JobContext("ended", None, running() + 60, Phases(), lambda _: None, interruption=ended)
+
+    async def make() -> None:
+        async with services.delivery.stream(job, context) as stream:
+            await make_each(job, context, services, stream)
+
+    with pytest.raises(Cancelled):
+        asyncio.run(make())
+    assert worker.sent() == []
 
 
 def test_wildcards_vary_the_pictures(worker: Worker) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker.common.clock import running
 from worker.contract.types.job import Output
-from worker.errors import InvalidInput, WorkerError
+from worker.errors import Cancelled, InvalidInput, WorkerError
+from worker.jobs.plain_job import ENDED_WITH_NOTHING
 from worker.jobs.workflow.stage_run import StageRun, first_cache_use
 from worker.jobs.workflow.workflow_plan import plan_stages
 from worker.jobs.workflow.workflow_record import record_of, write_record
@@ -45,6 +46,8 @@ async def run_workflow(job: Workflow, context: JobContext, services: JobServices
     except WorkerError as error:
         error.details["stages_done"] = await _left_behind(run, context, services)
         raise
+    if not run.done:
+        raise Cancelled(ENDED_WITH_NOTHING)
     answer = describe(job, run.done, context)
     if run.done[-1].stage.name != planned[-1].stage.name:
         answer["warnings"].insert(

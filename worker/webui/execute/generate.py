@@ -227,14 +227,15 @@ class GenerationCall:
         """
         if not self._window.keep():  # kept, so that what is sent now can't hit the next request
             return  # its pictures are whole: they are only encoded
-        self._is_cut_short = True
         if wish == "interrupt":
+            self._is_cut_short = True
             if not await self._interrupt(sending):
                 raise GenerationStalled("the WebUI did not react to an interrupt")
             return
         try:
             await self._thread(interrupts.skip, self._client)
-        except WorkerError as error:
+            self._is_cut_short = True
+        except WorkerError as error:  # the whole request is made, and judged as such
             get_logger("webui").warning("skip failed", error=error.message)
 
     async def _thread(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -306,10 +307,15 @@ class GenerationCall:
     async def _interrupt(self, sending: asyncio.Future[Any], *, hears: bool = True) -> bool:
         """Have the WebUI idle, else abandon it; return which. However often it is cancelled, it finishes first.
 
+        One that has left the GPU is left alone: an interrupt, and the end of a WebUI that takes its time to encode,
+        would hit the next request.
+
         Args:
             sending: The request.
             hears: The WebUI answers, so that it is worth telling it to stop.
         """
+        if not self._window.keep():
+            return True
 
         def interrupt() -> Heard:
             try:
@@ -322,7 +328,6 @@ class GenerationCall:
         limit_s = self._plan.idle_timeout if hears else 0.0
         answered, again = await interrupt_and_wait(
             sending,
-            self._window,
             interrupt=partial(self._thread, interrupt),
             limit_s=limit_s,
             silence_s=self._plan.silence_patience,

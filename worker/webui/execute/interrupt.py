@@ -13,7 +13,6 @@ from worker.webui.liveness import ANSWER_S, Heard, heard_of, progress
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.webui.execute.stall import GpuWindow
     from worker.webui.http import WebUIClient
 
 INTERRUPT_EVERY_S = 0.3
@@ -23,7 +22,6 @@ REFUSALS = 2
 
 async def interrupt_and_wait(
     sending: asyncio.Future[Any],
-    window: GpuWindow,
     *,
     interrupt: Callable[[], Awaitable[Heard]],
     limit_s: float,
@@ -31,17 +29,15 @@ async def interrupt_and_wait(
 ) -> tuple[bool, bool]:
     """Interrupt until the request has been answered; return whether it was, and whether it was cancelled meanwhile.
 
-    It may be cancelled again and again; it finishes first. A request that has left the GPU is not interrupted: that
-    would hit the next one.
+    It may be cancelled again and again; it finishes first.
 
     Args:
         sending: The request.
-        window: Its stretch on the GPU.
         interrupt: Sends one interrupt.
         limit_s: Seconds until it is given up.
         silence_s: Seconds without an answer to an interrupt until it is given up.
     """
-    work = asyncio.ensure_future(_end(sending, interrupt if window.keep() else None, limit_s, silence_s))
+    work = asyncio.ensure_future(_end(sending, interrupt, limit_s, silence_s))
     again = False
     while not work.done():
         try:
@@ -52,13 +48,12 @@ async def interrupt_and_wait(
 
 
 async def _end(
-    sending: asyncio.Future[Any], interrupt: Callable[[], Awaitable[Heard]] | None, limit_s: float, silence_s: float
+    sending: asyncio.Future[Any], interrupt: Callable[[], Awaitable[Heard]], limit_s: float, silence_s: float
 ) -> bool:
     patience = Patience(limit_s=limit_s, silence_s=silence_s, clock=running)
     # Repeated, because A1111 forgets an interrupt that comes before the job has begun.
     while not sending.done() and not patience.is_over:
-        if interrupt is not None:
-            patience.hear(await interrupt())
+        patience.hear(await interrupt())
         await asyncio.wait({sending}, timeout=INTERRUPT_EVERY_S)
     if sending.done():
         sending.exception()
