@@ -17,7 +17,7 @@ from worker.cli.batch.gallery_decisions import chosen
 from worker.client import BatchFailure, BatchPlan, BatchState, EndpointError, InvalidPlan, JobFailed, JobTimedOut
 from worker.client.batch.batch_answers import AnsweredPicture, read_job_answer
 from worker.client.batch.batch_folder import BatchFolder, PictureRecord
-from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, item_key
+from worker.client.batch.batch_items import BatchItem, batch_items, check_counts, count_items, item_key
 from worker.client.batch.batch_plan import parse_plan, read_plan
 from worker.client.batch.batch_queue import RESTS, UNUSABLE, AttemptQueue, classify_failure
 from worker.client.batch.picture_jobs import TRIES_PER_ACCEPTED, job_to_the_end, seeds_used
@@ -183,6 +183,13 @@ def test_a_job_of_one_picture_keeps_its_seed_whatever_a_stage_adds_to_it() -> No
 
 def test_the_pictures_of_an_acceptance_count_as_the_worker_counts_them() -> None:
     assert Acceptance(count=3).most == 3 * TRIES_PER_ACCEPTED
+
+
+def test_very_many_jobs_are_counted_at_once() -> None:
+    assert count_items(BatchPlan([{"prompts": ["a", "b"]}]), 0, 2**32) == 2**33
+    assert count_items(BatchPlan([{"prompt": "a"}, {"prompt": "a"}, {"prompt": "b"}], is_table=True), 0, 2) == 4
+    with pytest.raises(InvalidPlan, match="once for each seed"):
+        check_counts(BatchPlan([{"prompt": "a"}]), 2**32 + 1)
 
 
 def test_rows_put_into_a_table_leave_the_pictures_of_the_others_as_they_are() -> None:

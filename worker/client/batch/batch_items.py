@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**32
 _KEY_LENGTH = 16
+_COUNTED = 10_000
 _SEEDLESS = ("upscale",)
 
 
@@ -45,7 +46,9 @@ def item_key(job: Mapping[str, Any], source: str | None = None) -> str:
 
 
 def check_counts(plan: BatchPlan, count: int | None) -> None:
-    """Raise InvalidPlan where a job can't be made several times: its seeds are listed, or hidden, or it draws none."""
+    """Raise InvalidPlan where a job can't be made so often: its seeds are listed, or hidden, or too few."""
+    if count is not None and count > SEEDS:
+        raise InvalidPlan(f"a job can be made {SEEDS} times, once for each seed, not {count} times")
     for number, job in enumerate(plan.jobs, start=1):
         try:
             each = plain_counts(job)
@@ -55,6 +58,12 @@ def check_counts(plan: BatchPlan, count: int | None) -> None:
             if count != 1 and ("seeds" in one or one.get("type") in _SEEDLESS):
                 raise InvalidPlan(f"job {number} can be made only once: it lists its seeds, or needs none")
             _seed(one, 0, number)
+
+
+def count_items(plan: BatchPlan, first_seed: int, count: int) -> int:
+    """Return how many jobs `batch_items` yields; of very many it is not checked that no two are equal."""
+    most = count * sum(len(plain_counts(job)) for job in plan.jobs)
+    return most if most > _COUNTED else sum(1 for _ in batch_items(plan, first_seed, count))
 
 
 def batch_items(

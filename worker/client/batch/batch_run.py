@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.client.batch.batch_answers import AnsweredJob, read_job_answer
 from worker.client.batch.batch_folder import BatchFolder
-from worker.client.batch.batch_items import batch_items, check_counts
+from worker.client.batch.batch_items import batch_items, check_counts, count_items
 from worker.client.batch.batch_plan import BatchPlan
 from worker.client.batch.batch_queue import (
     ATTEMPTS,
@@ -109,7 +109,7 @@ class Batch:
         check_counts(plan, count)
         with self.folder.held():
             first_seed = self.folder.first_seed()
-            total = None if count is None else sum(1 for _ in batch_items(plan, first_seed, count))
+            total = None if count is None else count_items(plan, first_seed, count)
             return self._make(batch_items(plan, first_seed, count, self._refused.__contains__), total)
 
     def finish(self, choose: Callable[[Sequence[str]], Collection[str]] = lambda names: names) -> BatchState:
