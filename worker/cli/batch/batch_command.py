@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MOST_IN_FLIGHT = 200
+ONE_PRESS_S = 1.0
 
 app = typer.Typer(add_completion=False)
 
@@ -149,10 +152,18 @@ def _runners(places: Sequence[str]) -> Iterator[list[JobRunner]]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the batch as Ctrl-C does, and Ctrl-C also where a shell has it ignored in the background."""
+    """Let SIGTERM end the batch as Ctrl-C does, and Ctrl-C also where a shell has it ignored in the background.
+
+    A signal that comes twice at once, to the process and to its group, counts once: else the second would interrupt
+    the cancelling of the jobs.
+    """
+    last = -math.inf
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        nonlocal last
+        is_new, last = time.monotonic() - last > ONE_PRESS_S, time.monotonic()
+        if is_new:
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
