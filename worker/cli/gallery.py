@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import secrets
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +29,6 @@ from worker.settings import read_settings
 from worker.telemetry import logs
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from worker.gallery.job_endpoint import JobEndpoint
@@ -98,6 +99,24 @@ def _runner(endpoint: str | None) -> Iterator[JobEndpoint | None]:
         yield runner
 
 
+def _is_everywhere(host: str) -> bool:
+    """Return whether `host` stands for all addresses of this machine, which no browser can open."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _address_of_this_machine() -> str:
+    """Return the address under which others in the network reach this machine; its name where it has no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # of nobody: it only chooses the way, and nothing is sent
+            return str(asked.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
 def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: list[str]) -> None:
     from worker.serving.http_api.listener import listen  # noqa: PLC0415 - not where the pictures can't be read
 
@@ -110,7 +129,8 @@ def _serve(pictures: Gallery, settings: Settings, host: str, port: int, hosts: l
     except OSError as error:
         raise typer.BadParameter(f"--port {port} of {host} can't be listened on: {error.strerror}") from error
     chosen = listener.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
+    reached = _address_of_this_machine() if _is_everywhere(host) else host
+    shown = f"[{reached}]" if ":" in reached else reached
     pictures.start()
     count, secret = pictures.catalog.size, f"#key={key}" if is_made_up else ""
     write(f"{count} picture{'' if count == 1 else 's'} at http://{shown}:{chosen}{PATH}/{secret}")
