@@ -55,10 +55,10 @@ class Worker:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._log = get_logger("host")
-        self._died = threading.Lock()
+        self._log = get_logger("worker")
+        self._death_lock = threading.Lock()
         self._death: WorkerError | None = None
-        self._tell: Callable[[WorkerError], None] | None = None
+        self._death_callback: Callable[[WorkerError], None] | None = None
         self._kind = launch.kind(settings)
         self._demo = self._kind == launch.STAND_IN and settings.models_dir is None and settings.checkpoint_dir is None
         self.settings = settings.model_copy(update={"models_dir": _demo_models(settings)}) if self._demo else settings
@@ -69,7 +69,7 @@ class Worker:
         self.staging: Staging | None = None
         self._default: str | None = None
         self._parts: Assembly | None = None
-        self._operating: Observability | None = None
+        self._observability: Observability | None = None
 
     def spawn(self) -> None:
         """Start the WebUI and return at once.
@@ -92,12 +92,12 @@ class Worker:
         shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
         with disk_errors():
             plan = launch.plan(self.settings, shown, self._environment, checkpoint_dir=view, demo_models=self._demo)
-            self._settle(plan.device)
+            self._apply_device_limits(plan.device)
             self._backend = Backend(plan, on_exit=self._lost, view=self.staging)
             self._backend.spawn()
-        self._accompany(self._backend, checkpoint)
+        self._start_companions(self._backend, checkpoint)
 
-    def _settle(self, device: Device | None) -> None:
+    def _apply_device_limits(self, device: Device | None) -> None:
         """Fill in the settings that depend on the device, and say what it is where that may surprise."""
         if device is not None and device.warning is not None:
             self._log.warning(device.warning)
@@ -105,14 +105,14 @@ class Worker:
             self.settings = self.settings.model_copy(update={"max_pixels": fitting_pixels(device)})
             self._log.info("MAX_PIXELS=auto", max_pixels=self.settings.max_pixels)
 
-    def _accompany(self, backend: Backend, checkpoint: Path | None) -> None:
+    def _start_companions(self, backend: Backend, checkpoint: Path | None) -> None:
         """Prepare everything that the WebUI need not wait for, imports included."""
         restarts = RestartBudget(self.settings.restarts, self.settings.restart_window_s)
         self._supervisor = Supervisor(backend, budget=restarts, on_death=self._ended)
         if checkpoint is not None and self.staging is None and self.settings.model_readahead:
             ReadAhead(checkpoint).start()
         remove_leftovers(Path(tempfile.gettempdir()), launch.TEMPORARY)
-        self._operating = Observability(self.settings, self)
+        self._observability = Observability(self.settings, self)
 
     def wait_ready(self, *, meanwhile: Sequence[str] = ()) -> None:
         """Block until jobs can be taken.
@@ -137,7 +137,7 @@ class Worker:
     def _assemble(self) -> Assembly:
         from worker.assembly import assemble  # noqa: PLC0415 - imported while the WebUI boots
 
-        if self._operating is None:
+        if self._observability is None:
             raise AssertionError("spawn comes first")
         store = self._models()
         store.availability.note()
@@ -149,7 +149,7 @@ class Worker:
             supervisor=self.supervisor,
             store=store,
             staging=self.staging,
-            watch=self._operating.watch,
+            watch=self._observability.watch,
         )
 
     async def run(self, job: Mapping[str, Any], *, on_progress: ProgressSink, on_piece: PieceSink | None = None) -> Any:
@@ -167,8 +167,8 @@ class Worker:
 
     def on_death(self, callback: Callable[[WorkerError], None]) -> None:
         """Have `callback` called, from any thread, when the WebUI is gone for good; at once if it already is."""
-        with self._died:
-            self._tell = callback
+        with self._death_lock:
+            self._death_callback = callback
             death = self._death
         if death is not None:
             callback(death)
@@ -182,8 +182,8 @@ class Worker:
             self._supervisor.close()
         elif self._backend is not None:
             self._backend.close()
-        if self._operating is not None:
-            self._operating.close()
+        if self._observability is not None:
+            self._observability.close()
         if self.staging is not None:
             self.staging.close()
         if self._store is not None:
@@ -247,9 +247,9 @@ class Worker:
             self._supervisor.lost(why)
 
     def _ended(self, death: WorkerError) -> None:
-        with self._died:
+        with self._death_lock:
             self._death = death
-            tell = self._tell
+            tell = self._death_callback
         if tell is not None:
             tell(death)
 

@@ -97,7 +97,7 @@ def _fetched(name: str, folder: Path, models: ModelStore) -> LocalModel:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BootFailed(f"there is no {folder}, and it can't be made: {error.strerror}") from error
-    get_logger("host").info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
+    get_logger("worker").info("the default checkpoint is not on the volume; fetching it", checkpoint=name)
     import asyncio  # noqa: PLC0415 - as for the store
 
     from worker.contract.types.model_ref import ModelRef  # noqa: PLC0415 - as for the store

@@ -98,7 +98,8 @@ class Executor:
         Raises:
             WorkerError: as `work` does; the WebUI is fit for the next request, or being restarted.
         """
-        for retry in (self.reruns > 0, False):
+        is_last = self.reruns == 0
+        while True:
             with phases.phase("queue"):
                 turn = await self.take_gpu(deadline)
             with turn, phases.phase("generate"), self.in_flight.begin() as flight:
@@ -113,12 +114,12 @@ class Executor:
                         await shielded(self.apply(Remedy.RESTART, failure))
                     elif failure.kind is FailureKind.OUT_OF_MEMORY:
                         await shielded(self.apply(Remedy.UNLOAD, failure))
-                    if not retry or not may_be_asked_again(failure) or self.clock() >= deadline:
+                    if is_last or not may_be_asked_again(failure) or self.clock() >= deadline:
                         raise
                     self.log.warning("asking again", code=error.code, error=self.loggable(error))
+                    is_last = True
                 else:
                     return result
-        raise AssertionError("the second failure is raised")
 
     async def outlast_restart(self, work: Callable[[], Awaitable[T]], deadline: float) -> T:
         """Return what `work` returns, begun again once if the WebUI ends meanwhile. For work without the GPU.
@@ -299,6 +300,7 @@ class Attempts:
             await shielded(self._executor.apply(decision.remedy, failure))
         elif turn.held:
             await shielded(self._executor.apply(decision.remedy, failure))
+        # Without the GPU an interrupt would hit the next job, so it is left out; an unloading is made up for later.
         return _Treated(failure, decision, applied=turn.held or decision.remedy is not Remedy.UNLOAD)
 
     def _examined(self, failure: Failure) -> _Treated:

@@ -1,7 +1,7 @@
 """One WebUI, its process (when it is ours), its API and what it lists: started, made ready, asked for pictures.
 
-Blocking work runs in threads; the methods that a job waits for are coroutines. Whoever calls `generate` holds the GPU's
-lock until it returns: also after a cancel it returns only when the WebUI is idle again.
+Blocking work runs in threads; the methods that a job waits for are coroutines. Whoever calls `generate` has the GPU
+until it returns: also after a cancel it returns only when the WebUI is idle again, or at work for the next job.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Backend:
         self.started_model_title = ""
         """The same model by what tells it from others of its name."""
         self._last_requested_title = ""
-        self._in_memory = ""
+        self._loaded_checkpoint = ""
         """The place of the checkpoint in memory, where no request can be changing it."""
-        self._listed_with = ""
+        self._catalog_read_with = ""
         """The same as of the time when the listings were read: which embeddings fit depends on it."""
         self._call: GenerationCall | None = None
-        self._broken: set[str] = set()
+        self._unloadable_titles: set[str] = set()
         """Titles of checkpoints that a WebUI of somebody else has failed to load since it was ready last."""
         self._reachable = True
         self.incompatible_loras: set[tuple[str, str]] = set()
@@ -87,8 +87,8 @@ class Backend:
         """The WebUI's listings, as last read; empty until it is ready."""
         self._spawning = threading.Lock()
         self._ending = threading.Event()
-        self._worked = False
-        self._has_been_ready = False
+        self._ready_this_run = False
+        self._ever_ready = False
         self._deadline = 0.0
         self.client = WebUIClient(plan.url, connect_timeout=plan.connect_timeout, silence_s=plan.silence_limit)
         """The WebUI's API."""
@@ -108,7 +108,7 @@ class Backend:
         """
         running.start()
         self._deadline = running() + self.plan.boot_timeout
-        self._worked = False
+        self._ready_this_run = False
         if self.plan.program is None:
             self._log.warning("the WebUI is somebody else's", url=self.plan.url, limits=external.CANNOT)
             return
@@ -132,22 +132,22 @@ class Backend:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
         self._leftovers.files.start_anew(self.plan.checkpoint)
-        self._reachable = bool(self._broken)  # it has just answered that a model can't be read
+        self._reachable = bool(self._unloadable_titles)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
         self._reachable = True  # whoever waits may go on waiting: models are loaded, and hangs are noticed
         try:
-            ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._broken)
+            ready = boot.make_ready(self.plan, self.client, self, learn=self._learn, broken=self._unloadable_titles)
         except BootFailed:
             self._reachable = False
             raise
-        self._broken.clear()
+        self._unloadable_titles.clear()
         self.catalog, self.baseline = ready.catalog, ready.baseline
-        self._worked = self._has_been_ready = True
+        self._ready_this_run = self._ever_ready = True
         self.started_model_name, self.started_model_title = ready.model_name, ready.model_title
         self._last_requested_title = ready.model_title
         self.version = ready.version
         loaded = [each.place for each in ready.catalog.checkpoints if self.started_with(each)]
-        self._in_memory = self._listed_with = loaded[0] if len(loaded) == 1 else ""
+        self._loaded_checkpoint = self._catalog_read_with = loaded[0] if len(loaded) == 1 else ""
         self._log.info("ready", model=self.started_model_name, checkpoints=len(ready.catalog.checkpoints))
 
     def stop(self, grace: float = 0.0) -> None:
@@ -161,7 +161,7 @@ class Backend:
         """End the process group, if it is ours, for good."""
         with self._spawning:
             self._ending.set()
-        self.stop(grace if self._worked else 0.0)  # one that has not worked yet has nothing to finish
+        self.stop(grace if self._ready_this_run else 0.0)  # one that has not worked yet has nothing to finish
         self.client.close()
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
@@ -172,7 +172,7 @@ class Backend:
 
     def knows_embeddings_of(self, checkpoint: Checkpoint) -> bool:
         """Return whether the listings say which embeddings fit this checkpoint."""
-        return self._listed_with == checkpoint.place
+        return self._catalog_read_with == checkpoint.place
 
     @property
     def pid(self) -> int | None:
@@ -229,13 +229,13 @@ class Backend:
                 post(f"/sdapi/v1/refresh-{kind}", {})
             return self._learn()
 
-        before = self._in_memory if self._process is not None else ""  # somebody else's has other clients
+        before = self._loaded_checkpoint if self._process is not None else ""  # somebody else's has other clients
         self.catalog = await self._thread(work)
-        self._listed_with = before if before == self._in_memory else ""
+        self._catalog_read_with = before if before == self._loaded_checkpoint else ""
         return self.catalog
 
     async def refresh_baseline(self) -> None:
-        """Learn anew, unless a request runs there, what holds where a job says nothing: other clients may change it.
+        """Read the defaults of options again, which other clients may have changed; not while a request runs there.
 
         Raises what `WebUIClient.get` raises.
         """
@@ -267,10 +267,10 @@ class Backend:
         try:
             await shielded(self._thread(partial(self._leftovers.clear, request, self.catalog, post, loads=loads)))
         except WebUIFailed:
-            self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
+            self._note_unloadable(request)
             raise
         self._last_requested_title = request.expect.checkpoint.title
-        self._in_memory = "" if loads or request.may_change_checkpoint else self._in_memory
+        self._loaded_checkpoint = "" if loads or request.may_change_checkpoint else self._loaded_checkpoint
         call = self._call = GenerationCall(
             request,
             plan=self.plan,
@@ -280,31 +280,46 @@ class Backend:
             abandon=self.abandon,
             loads=loads,
         )
-        due = [] if self._process is None else self.probe.unproven(request, self.catalog)
-        # A look needs the GPU too, so that it is not given on before.
-        freed: Callable[[], None] = (lambda: None) if due else on_gpu_free
+        unproven = [] if self._process is None else self.probe.unproven(request, self.catalog)
+        # The probe needs the GPU too, which is passed on after it then.
+        freed: Callable[[], None] = (lambda: None) if unproven else on_gpu_free
         try:
             response = await call.run(timeout=timeout, on_state=on_state, on_gpu_free=freed, interruption=interruption)
         except WorkerError as error:
             if loads and error.details.get("half_loaded"):
                 self._last_requested_title = ""  # which model is loaded now, nobody knows
-                self._broken |= {request.expect.checkpoint.title} if self.plan.is_external else set()
+                self._note_unloadable(request)
             raise
         if self._call is call and not request.may_change_checkpoint:
-            self._in_memory = request.expect.checkpoint.place
+            self._loaded_checkpoint = request.expect.checkpoint.place
         if response.is_cut_short:
             return response  # its client waits for no proof
+        return await self._probed(response, request, unproven, post)
+
+    async def _probed(
+        self,
+        response: GenerationResponse,
+        request: Request,
+        unproven: Sequence[str],
+        post: Callable[[str, dict[str, Any]], Any],
+    ) -> GenerationResponse:
+        """Return `response` with what tiny test pictures show of what neither it nor a log of ours tells."""
         if self._process is None:
             found = await shielded(self._thread(self.probe.request, request, post))
             return replace(response, found=found)
-        if not due:
-            return response  # its log tells the rest
+        if not unproven:
+            return response
         try:
-            stopped = await shielded(self._thread(self.probe.stopped, request, due, post))
+            stopped = await shielded(self._thread(self.probe.stopped, request, unproven, post))
         except WorkerError as error:  # this job's own answer came whole, and the next request will see what is wrong
             self._log.warning("a look at LoRAs failed", error=error.message)
             return response
         return replace(response, found=replace(response.found, stopped=stopped))
+
+    def _note_unloadable(self, request: Request) -> None:
+        """Take note that a WebUI of somebody else, which can't be started anew, has failed to load a checkpoint."""
+        if self.plan.is_external:
+            self._unloadable_titles.add(request.expect.checkpoint.title)
 
     async def idle_upscalers(self, names: Iterable[str], *, timeout: float) -> list[str]:
         """Return those of the upscalers `names` that do nothing but resize; raises what the client raises."""
@@ -354,7 +369,7 @@ class Backend:
         if self._call is not None:
             self._call.read(line)
         # What the WebUI says while it works may quote prompts; nothing does before it is ready.
-        if not _NOISE.search(line) and (self.plan.log_prompts or not self._has_been_ready):
+        if not _NOISE.search(line) and (self.plan.log_prompts or not self._ever_ready):
             self._log.info(line)
 
     def _exited(self, process: WebUIProcess, code: int) -> None:

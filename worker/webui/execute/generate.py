@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 OnState = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
 PROGRESS_S = 0.5
-FAILED = 500
+SERVER_ERROR = 500
 """From this HTTP status on."""
 LOG_LINES = 30
 EXIT_SEEN_S = 1.5
@@ -153,7 +153,7 @@ class GenerationCall:
         return answers.GenerationResponse(answer, log, is_cut_short=self._is_cut_short)
 
     async def _refuse_unfinished(self, log: tuple[str, ...]) -> None:
-        """Raise what the log says to be wrong with an answer of 200."""
+        """Raise an error where an answer, though 200, was interrupted, short of memory, or failed by the log."""
         if not self._is_cut_short and (
             failures.was_interrupted(log) or (self._process is None and await self._thread(self._was_cut_short))
         ):
@@ -257,7 +257,7 @@ class GenerationCall:
     def _meaning(self, error: WebUIFailed, mark: int) -> WorkerError:
         """Return the error that an error answer amounts to, with what it has left half loaded."""
         meaning = failures.meaning(error)
-        if int(error.details.get("status", 0)) < FAILED:
+        if int(error.details.get("status", 0)) < SERVER_ERROR:
             return meaning
         half: str | None = None
         said = str(error.details.get("upstream", ""))
