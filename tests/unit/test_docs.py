@@ -64,3 +64,12 @@ def test_every_folder_and_file_in_the_architecture_picture_exists() -> None:
     assert len(names) >= 10
     for name in names:
         assert (ROOT / name).exists() or (ROOT / "worker" / name).exists(), name
+
+
+def test_every_place_to_make_a_change_exists() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("\n## To change X, go to Y\n")[2].partition("\n## ")[0]
+    places = re.findall(r"`([\w/]+(?:/|\.\w+))`", table.partition("|---|---|")[2])
+    assert len(places) >= 20
+    for place in places:
+        assert (ROOT / "worker" / place).exists() or (ROOT / place).exists(), place
