@@ -94,7 +94,7 @@ class Backend:
         """The WebUI's API."""
         self.probe = Probe()
         """The findings of tiny test pictures."""
-        self._leftovers = Leftovers(FilesRead(plan.embeddings, plan.controlnets))
+        self._leftovers = Leftovers(FilesRead(plan.embeddings, plan.controlnets, can_restart=not plan.is_external))
         # Threads of its own: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from worker.webui.request.body import Request
 
 _SECOND = 1_000_000_000
+_RESTART_IT = (
+    "Restart the WebUI, then this worker, which can't do it with WEBUI_URL; or give the new file another name."
+)
 _log = get_logger("webui")
 
 
@@ -41,15 +44,21 @@ class FilesRead:
     Args:
         embeddings: The folder of embeddings, all of which it reads when it starts; None: unknown.
         controlnets: The folder of ControlNet models.
+        can_restart: Whether the process is ours to start again, which alone has it let go of ControlNet models.
     """
 
-    def __init__(self, embeddings: Path | None, controlnets: Path | None) -> None:
+    def __init__(self, embeddings: Path | None, controlnets: Path | None, *, can_restart: bool = True) -> None:
         self._embeddings = embeddings
         self._controlnets = controlnets
+        self._can_restart = can_restart
         self._read: dict[str, FileState] = {}
+        self._kept: set[str] = set()
+        """ControlNet models that were replaced, and that a WebUI of somebody else has in memory as they were."""
 
     def start_anew(self, checkpoint: Path | None) -> None:
         """Take note of what a new process is about to read: the embeddings, and the checkpoint that it starts with."""
+        if self._read and not self._can_restart:
+            return  # it may be the same process, with all that it has read
         self._read.clear()
         self.replaced(_files(self._embeddings))
         self.replaced([str(checkpoint)] if checkpoint is not None else [])
@@ -79,7 +88,8 @@ class FilesRead:
 
         It reads embeddings again when it is told to. It lets go of LoRAs for a picture without any, and then reads
         those whose files are younger. Such a picture also takes the place of prompts that it keeps encoded, with the
-        old file. Checkpoints, VAEs and ControlNet models stay as they are until it is started again.
+        old file. Checkpoints, VAEs and ControlNet models stay as they are until it is started again; one of somebody
+        else at least loads checkpoints anew.
 
         Args:
             request: The request that is about to be sent.
@@ -93,9 +103,14 @@ class FilesRead:
         """
         used = (*request.expect.loras, *request.expect.pass_loras)
         loras = [row.path for lora in used if (row := catalog.lora(lora.name)) is not None]
-        lasting = [*_loaded(request, catalog), *self._used(self._controlnets, _control_models(request))]
+        controls = self._used(self._controlnets, _control_models(request))
+        lasting = [*_loaded(request, catalog), *controls]
         embeddings = self._used(self._embeddings, names_in(_prompts(request, catalog), catalog.embeddings))
         replaced = self.replaced([*loras, *lasting, *embeddings])
+        self._kept |= set() if self._can_restart else replaced.keys() & set(controls)
+        if kept := sorted(PurePath(path).name for path in self._kept & set(controls)):
+            said = f"the WebUI keeps a ControlNet model in memory whose file was replaced: {', '.join(kept)}"
+            raise WebUIFailed(said, hint=_RESTART_IT, details={"final": True})
         if not replaced:
             return
         named = ", ".join(PurePath(path).name for path in replaced)

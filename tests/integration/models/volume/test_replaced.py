@@ -122,6 +122,28 @@ def test_other_models_of_a_request_that_were_replaced_are_loaded_by_a_new_proces
             assert host.backend.pid != pid, f"{job} goes on with the old file"
 
 
+def test_a_controlnet_model_that_somebody_elses_webui_keeps_is_refused_until_that_is_restarted(tmp_path: Path) -> None:
+    control, data = tmp_path / "control", tmp_path / "webui"
+    (data / "extensions/sd-webui-controlnet").mkdir(parents=True)
+    models.checkpoint(control / "control_v11p_sd15_canny.safetensors")
+    unit = {"image": base64.b64encode(png()).decode(), "module": "canny", "model": "control_v11p_sd15_canny"}
+    flags = ["--data-dir", str(data), "--controlnet-dir", str(control)]
+    with running_standin(tmp_path, env={"STANDIN_EXTENSIONS": "controlnet"}, args=flags) as webui:
+        host = host_of(webui, tmp_path / "here", CONTROLNET_DIR=str(control))
+        host.spawn()
+        host.wait_ready()
+        worker = Worker(host)
+        assert "images" in worker.run(controlnet=[unit])
+        _age(control / "control_v11p_sd15_canny.safetensors", 1)
+        for _ in range(2):
+            answer = worker.run(controlnet=[unit])
+            assert answer["error_code"] == "webui_error", answer
+            assert "control_v11p_sd15_canny.safetensors" in answer["error"]
+            assert "Restart the WebUI" in answer["details"]["hint"]
+        assert "images" in worker.run()
+        host.close()
+
+
 def test_a_replaced_lora_is_read_again(worker: Worker, tmp_path: Path) -> None:
     file = tmp_path / "models/loras/add_detail.safetensors"
     first, again = (worker.run(loras=["add_detail"])["images"][0] for _ in range(2))
