@@ -94,6 +94,10 @@ def test_an_accepted_picture_is_the_one_that_its_seed_makes_alone(judging: Worke
     assert alone["images"] == answer["images"][1:]
 
 
+def test_seed_zero_is_a_seed_like_any_other(judging: Worker) -> None:
+    assert judging.run(seed=0, accept={"count": 2, "at_most": 2, "quality": {"least": 0}})["seeds"] == [0, 1]
+
+
 def test_a_seed_that_is_left_to_chance_is_drawn_once_and_counted_on(judging: Worker) -> None:
     answer = judging.run(seed=-1, accept={"count": 2, "at_most": 2, "quality": {"least": 0}})
     assert all("quality" in one for one in answer["judged"])
@@ -104,9 +108,11 @@ def test_a_seed_that_is_left_to_chance_is_drawn_once_and_counted_on(judging: Wor
 
 def test_batches_are_judged_picture_by_picture_and_no_more_are_made_than_allowed(judging: Worker) -> None:
     accept = {"count": 5, "at_most": 5, "judges": [{"name": "aesthetic", "least": 2}]}
+    judging.reset()
     answer = judging.run(batch_size=2, accept=accept)
     assert (answer["images"], answer["accepted"], answer["made"]) == ([], 0, 5)
     assert [one["seed"] for one in answer["judged"]] == [42, 43, 44, 45, 46]
+    assert [(body["seed"], body.get("batch_size", 1)) for body in judging.sent()] == [(42, 2), (44, 2), (46, 1)]
     assert all("at least 2 is asked for" in one["why"] for one in answer["judged"])
     assert any("0 of 5 pictures were accepted, 5 made" in said for said in answer["warnings"])
 
