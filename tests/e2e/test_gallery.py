@@ -74,6 +74,7 @@ def test_on_an_address_that_others_reach_a_key_is_made_up(tmp_path: Path) -> Non
     [
         (["gallery", "nowhere"], 1, "nowhere can't be read"),
         (["gallery", "s3://"], 1, "names no bucket"),
+        (["gallery", "s3://["], 1, "is not a valid address"),
         (["gallery", "http://127.0.0.1/pics"], 1, "neither a folder nor s3://"),
         (["gallery", ".", "--endpoint", "ftp://x"], 2, "--endpoint"),
         (["gallery"], 2, "DIR"),

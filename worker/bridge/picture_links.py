@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import requests
 
@@ -60,7 +60,7 @@ async def _embedded(image: Any) -> Any:
     try:
         return base64.b64encode(await asyncio.to_thread(_fetch, image)).decode()
     except requests.RequestException as error:
-        host = urlsplit(image).hostname
+        host = re.split(r"[/?#]", image.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
         failed = DeliveryFailed(
             f"the picture is made and stored, but can't be fetched from {host}: {type(error).__name__}",
             hint="Open the link in details.link before it expires.",

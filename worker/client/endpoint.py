@@ -39,11 +39,11 @@ _PLACE = re.compile(r"https?://[^\s/?#]+[^\s?#]*|[A-Za-z0-9_-]+")
 
 def key_name(where: str) -> str:
     """Return the variable with the key for an endpoint: RunPod's goes to RunPod alone, never to an address at will."""
-    return (
-        "RUNPOD_API_KEY"
-        if "://" not in where or urlsplit(where).hostname == urlsplit(RUNPOD).hostname
-        else "HTTP_API_KEY"
-    )
+    try:
+        is_runpods = "://" not in where or urlsplit(where).hostname == urlsplit(RUNPOD).hostname
+    except ValueError:
+        is_runpods = False
+    return "RUNPOD_API_KEY" if is_runpods else "HTTP_API_KEY"
 
 
 class Endpoint:

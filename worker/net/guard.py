@@ -29,7 +29,10 @@ _PUBLIC = "Only public http(s) addresses are fetched; the operator can allow oth
 
 def resolve(host: str, port: int) -> list[str]:
     """Return the addresses of `host` as text, in the resolver's order. Raises `socket.gaierror`."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # Python's own, for a part of more than 63 letters
+        raise socket.gaierror(socket.EAI_NONAME, "no host can have that name") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

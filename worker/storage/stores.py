@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from worker.common.clock import running
@@ -73,7 +72,7 @@ class StoreClients:
 
 
 def _kind(endpoint: str) -> StoreKind:
-    scheme = urlsplit(endpoint.strip()).scheme.lower() if "://" in endpoint else ""
+    scheme = endpoint.strip().partition("://")[0].lower() if "://" in endpoint else ""
     kind = STORES.get(scheme)
     if kind is None:
         raise BadEndpoint("endpoint", f"must start with {' or '.join(f'{known}://' for known in STORES)}")

@@ -90,8 +90,9 @@ def test_nothing_is_written_without_the_token_or_from_another_site(tmp_path: Pat
     (name,) = fill(tmp_path / "pics", 1)
     with served(tmp_path / "pics", tmp_path / "cache", may_delete=True) as gallery:
         body = {"decisions": [{"id": gallery.ids()[name], "set": {"flag": "reject"}}]}
-        foreign = {TOKEN_HEADER: gallery.token, "Origin": "https://attacker.example"}
-        for headers in ({}, {TOKEN_HEADER: "guess"}, foreign):
+        origins = ("https://attacker.example", "http://[", "null")
+        foreign = [{TOKEN_HEADER: gallery.token, "Origin": origin} for origin in origins]
+        for headers in ({}, {TOKEN_HEADER: "guess"}, *foreign):
             assert gallery.post("api/decisions", body, headers).status_code == 403
             assert gallery.post("api/trash", {}, headers).status_code == 403
     assert journal(tmp_path / "pics") == []

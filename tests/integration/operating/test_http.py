@@ -157,6 +157,7 @@ def test_who_has_no_key_is_refused_and_probes_need_none(served: Endpoint) -> Non
 def test_the_key_for_runpod_goes_to_runpod_alone() -> None:
     assert key_name("abc123") == key_name("https://api.runpod.ai/v2/abc123") == "RUNPOD_API_KEY"
     assert key_name("http://127.0.0.1:8000") == key_name("https://api.runpod.ai.example.com") == "HTTP_API_KEY"
+    assert key_name("http://[") == "HTTP_API_KEY"
 
 
 def test_a_key_that_no_header_can_carry_is_named_as_such(served: Endpoint, tmp_path: Path) -> None:

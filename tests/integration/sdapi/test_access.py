@@ -138,6 +138,12 @@ def test_a_body_that_is_no_object_is_refused(served: Served, data: bytes, header
     assert refused.json()["detail"].startswith(begins)
 
 
+def test_an_origin_that_is_no_address_is_another_pages(served: Served) -> None:
+    headers = {"Origin": "http://["}
+    refused = requests.post(f"{served.url}/sdapi/v1/interrupt", json={}, headers=headers, timeout=10)
+    assert refused.status_code == 403
+
+
 def test_bodies_that_say_nothing_pass_where_none_is_needed(served: Served) -> None:
     for path, told in (("interrupt", {}), ("skip", None), ("unload-checkpoint", {}), ("reload-checkpoint", {})):
         for data in (b"", b'""', b"{}"):

@@ -232,6 +232,7 @@ def test_a_jobs_own_store_is_taken_as_the_platform_defines_it() -> None:
         ({"endpointUrl": 5, "accessId": None}, ["s3Config.accessId", "s3Config.endpointUrl"]),
         ({"endpointUrl": "ftp://x"}, ["s3Config.endpointUrl"]),
         ({"endpointUrl": "https://a:b@s3.example.com"}, ["s3Config.endpointUrl"]),
+        *(({"endpointUrl": f"https://{host}"}, ["s3Config.endpointUrl"]) for host in ("[::1", "]", "[x]", "a:99999")),
         ({"bucketName": None}, ["s3Config.bucketName"]),
         ({"bucketName": "../x"}, ["s3Config.bucketName"]),
         ({"bucketName": 7}, ["s3Config.bucketName"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis.strategies import ip_addresses
 
 from worker.net.addresses import AllowList, admitted, is_public
+from worker.net.guard import resolve
 
 INSIDE = [
     "0.0.0.0",
@@ -102,3 +104,9 @@ def test_the_operator_opens_hosts_by_name_port_address_or_network(
 
 def test_an_empty_list_opens_nothing() -> None:
     assert AllowList.of(["", "  "]) == AllowList()
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com", ".example.com"])
+def test_a_name_that_no_host_can_have_is_an_unknown_one(host: str) -> None:
+    with pytest.raises(socket.gaierror):
+        resolve(host, 443)

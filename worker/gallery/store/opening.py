@@ -30,7 +30,10 @@ def open_store(where: str, settings: Settings) -> PictureStore:
         if "://" in where:
             raise StoreUnavailable(f"{where} is neither a folder nor s3://bucket/prefix")
         return Folder(Path(where))
-    parts = urlsplit(where)
+    try:
+        parts = urlsplit(where)
+    except ValueError:
+        raise StoreUnavailable(f"{where} is not a valid address; write s3://bucket/prefix") from None
     if not parts.netloc:
         raise StoreUnavailable(f"{where} names no bucket; write s3://bucket/prefix")
     if settings.bucket_endpoint_url is None:

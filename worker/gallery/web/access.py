@@ -83,7 +83,7 @@ class Access:
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self.token.encode()):
             raise RequestDenied(403, f"send the token of api/session as {TOKEN_HEADER}")
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
             raise RequestDenied(403, "the request comes from another site's page")
 
     def has_key(self, request: Request) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from worker.models.format.detect import known_base
 
@@ -143,7 +143,8 @@ def _matches(file: Mapping[str, Any], choices: Mapping[str, str]) -> bool:
 def _own_address(file: Mapping[str, Any]) -> dict[str, str]:
     """Return the choices in the address under which the site lists a file."""
     address = file.get("downloadUrl")
-    pairs = parse_qsl(urlsplit(address).query) if isinstance(address, str) else []
+    query = address.partition("#")[0].partition("?")[2] if isinstance(address, str) else ""
+    pairs = parse_qsl(query)
     return {CHOICES[name.lower()]: VALUES.get(value.lower(), value) for name, value in pairs if name.lower() in CHOICES}
 
 

@@ -81,8 +81,8 @@ class OriginGuard:
 
 def _is_own_page(origin: str, host: str) -> bool:
     """Return whether `origin` is this server by its bare address: a foreign page could come by a name of its own."""
-    parts = urlsplit(origin)
     try:
+        parts = urlsplit(origin)
         ipaddress.ip_address(parts.hostname or "")
     except ValueError:
         return False

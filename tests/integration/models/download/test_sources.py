@@ -598,3 +598,10 @@ def test_s3_without_a_store_says_which_settings_are_missing(tmp_path: Path) -> N
     with pytest.raises(DownloadRefused) as caught:
         _fetch(tmp_path, _hub, ModelRef(name="s3://bucket/x.safetensors"))
     assert "BUCKET_ENDPOINT_URL" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("address", ["http://[", "https://x/]?fp=fp16", "", None])
+def test_an_address_in_civitais_answer_that_is_none_chooses_no_file(address: str | None) -> None:
+    files = [{"id": 1, "name": "one.safetensors", "downloadUrl": address, "metadata": {"fp": "fp32"}}]
+    chosen = read_answer({"files": files}, version=5, model=None, choices=(("fp", "fp16"), ("size", "full")))
+    assert chosen.name is None
