@@ -249,11 +249,8 @@ def _without_redirects(response: tuple[Any, Any] | None, **_: Any) -> None:
     """
     answer = response[0] if response else None
     if answer is not None and answer.status_code in _REDIRECTS and "x-amz-bucket-region" not in answer.headers:
-        try:
-            place = urlsplit(answer.headers.get("Location", ""))
-            where = f" to {place.scheme}://{place.hostname}" if place.hostname else ""
-        except ValueError:
-            where = " to something that is no URL"
+        place = urlsplit(answer.headers.get("Location", ""))
+        where = f" to {place.scheme}://{place.hostname}" if place.hostname else ""
         raise StoreError(StoreFailure("Redirect", answer.status_code, f"it redirects{where}", retryable=False))
 
 

@@ -125,6 +125,11 @@ def test_links_become_pictures_in_every_form_of_answer() -> None:
     assert asyncio.run(embed_pictures(["a listing"], keep_openai_links=False)) == ["a listing"]
 
 
+def test_a_link_that_is_no_address_is_a_picture_that_can_not_be_fetched() -> None:
+    with pytest.raises(JobError, match=r"can't be fetched from \[:"):
+        asyncio.run(embed_pictures({"images": ["http://[/1.png?token=hidden"]}, keep_openai_links=False))
+
+
 def test_a_link_that_cannot_be_read_is_not_lost() -> None:
     with serve(_store) as store:
         link = f"{store.url}/gone.png"
