@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from worker.gallery.facts import PictureFacts
 
-LARGEST_SEED = 2**32 - 1
+_LARGEST_REPEAT_SEED = 2**32 - 1
+"""The next seed after it is 0; as large as those that a worker draws."""
 FINAL = "final"
 _CANDIDATE_FOLDERS = ("stage1", "base")
 _ONE_OF_SEVERAL = "its job makes several pictures, and does not tell which of them this one is"
@@ -60,7 +61,9 @@ def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
         raise NoSuchJob("it was finished from a stored picture: choose that one")
     own = whole_number(job.get("seed"))
     if own is not None and facts.seed is not None and job_of_one(job, None) is not None:
-        seed = (seed - (facts.seed - own)) % (LARGEST_SEED + 1)  # a stage may add a number to the seed of the job
+        seed = (seed - (facts.seed - own)) % (
+            _LARGEST_REPEAT_SEED + 1
+        )  # a stage may add a number to the seed of the job
     alone = job_of_one(job, seed)
     if alone is None:
         raise NoSuchJob(_ONE_OF_SEVERAL)
@@ -90,7 +93,7 @@ def next_seeds(seed: int, used: Collection[int], count: int) -> list[int]:
     """Return the next `count` seeds after `seed` that are not in `used`."""
     found: list[int] = []
     while len(found) < count:
-        seed = seed + 1 if seed < LARGEST_SEED else 0
+        seed = seed + 1 if seed < _LARGEST_REPEAT_SEED else 0
         if seed not in used:
             found.append(seed)
     return found

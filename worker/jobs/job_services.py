@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from worker.settings import UnknownFieldRule
     from worker.webui.backend import Backend
 
-LARGEST_SEED = 2**32 - 1
-"""Random seeds are drawn up to here."""
+LARGEST_DRAWN_SEED = 2**32 - 1
+"""Random seeds are drawn up to here; a client may name larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class JobServices:
         return pieces
 
     def _draw(self) -> int:
-        return self.random.randint(0, LARGEST_SEED)
+        return self.random.randint(0, LARGEST_DRAWN_SEED)
 
     async def _expanded(self, job: Generation) -> list[Piece]:
         files: Sequence[str] = ()

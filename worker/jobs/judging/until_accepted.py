@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import DeliveryFailed, TooFewAccepted, WorkerError
-from worker.jobs.job_services import LARGEST_SEED
+from worker.jobs.job_services import LARGEST_DRAWN_SEED
 from worker.jobs.judging.job_panel import look_at, panel_for
 from worker.jobs.results import PartResult, merge_results, raise_if_all_refused, select_pictures
 from worker.judges.panel import JudgedPictures
@@ -109,7 +109,7 @@ class UntilAccepted:
         return await self._result(tally)
 
     def _drawn(self) -> int:
-        return self._services.random.randint(0, LARGEST_SEED)
+        return self._services.random.randint(0, LARGEST_DRAWN_SEED)
 
     async def _candidate(self, number: int, seed: int, panel: Panel) -> JudgedRequest:
         """Make the pictures of one request and have them looked at."""

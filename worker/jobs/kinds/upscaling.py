@@ -13,7 +13,7 @@ from worker.images.degenerate import is_one_colour
 from worker.images.formats.picture import BrokenPicture
 from worker.images.inspect import decode_base64, inspect
 from worker.jobs.composed.tile_redraw import TileRedraw, tile_job
-from worker.jobs.job_services import LARGEST_SEED
+from worker.jobs.job_services import LARGEST_DRAWN_SEED
 from worker.jobs.kinds.webui_call import call_with_gpu
 from worker.jobs.picture_facts import facts_of_redraw, facts_of_upscale
 from worker.jobs.results import Generated
@@ -99,7 +99,7 @@ async def _redraw(
     job: Upscale, inputs: JobInputs, asked: Upscaling, context: JobContext, services: JobServices
 ) -> TileRedraw:
     """Return the redrawing of the upscaled picture, its models in place and its mistakes found before the upscaling."""
-    seed = job.seed if job.seed is not None and job.seed >= 0 else services.random.randint(0, LARGEST_SEED)
+    seed = job.seed if job.seed is not None and job.seed >= 0 else services.random.randint(0, LARGEST_DRAWN_SEED)
     plain, plan = tile_job(job, notes=inputs.infotext, seed=seed)
     redraw = TileRedraw(plain, plan, context, services)
     await redraw.prepare(asked.size)

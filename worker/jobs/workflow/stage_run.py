@@ -13,7 +13,7 @@ from worker.contract.types.job import LARGEST_SEED, Generation
 from worker.contract.types.kinds import Upscale
 from worker.errors import ImageRefused, WorkerError
 from worker.jobs.job_context import cache_use
-from worker.jobs.job_services import LARGEST_SEED as DRAWN_UP_TO
+from worker.jobs.job_services import LARGEST_DRAWN_SEED
 from worker.jobs.judging.until_accepted import UntilAccepted
 from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results
@@ -254,7 +254,7 @@ class StageRun:
             return None
         if job.seed is not None and job.seed >= 0:
             return job.seed
-        highest = min(DRAWN_UP_TO, LARGEST_SEED - max(stage.seed_offset for stage in self.job.plan))
+        highest = min(LARGEST_DRAWN_SEED, LARGEST_SEED - max(stage.seed_offset for stage in self.job.plan))
         return await self.services.threads.run(kept.seed, self.services.random.randint(0, highest))
 
     async def _made(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
