@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Reservation:
-    """A job's right to all turns from its first one on; `open` until the job has no more requests."""
+    """A job's right to all turns from its first one on; `is_active` until the job has no more requests."""
 
     def __init__(self) -> None:
-        self.open = True
+        self.is_active = True
 
 
 _reservation: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
@@ -98,7 +98,7 @@ class GpuQueue:
             yield
         finally:
             _reservation.reset(token)
-            reservation.open = False
+            reservation.is_active = False
             if self._reserved is reservation:
                 self._reserved = None
                 self._advance()
@@ -117,8 +117,9 @@ class GpuQueue:
             asyncio.CancelledError: nothing is held.
         """
         reservation = _reservation.get()
-        if reservation is not None and not reservation.open:
+        if reservation is not None and not reservation.is_active:
             reservation = None  # of a job that has ended; this is work that it has left behind
+        # within a reservation its job passes all others; without one nobody may be overtaken
         if self._held_since is None and self._may_go(reservation) and (self._reserved or not self._waiting):
             self._loaded, self._held_since, self._reserved = model, self._clock(), reservation
             return Turn(self._release)
@@ -143,7 +144,7 @@ class GpuQueue:
         self._waiting.remove(place)
         self._loaded = place.model
         self._held_since = now
-        self._reserved = place.reservation if place.reservation is not None and place.reservation.open else None
+        self._reserved = place.reservation if place.reservation is not None and place.reservation.is_active else None
         place.turn.set_result(None)
 
     def _may_go(self, reservation: Reservation | None) -> bool:
