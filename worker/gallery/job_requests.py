@@ -61,9 +61,8 @@ def repeated_job(facts: PictureFacts, seed: int) -> dict[str, Any]:
         raise NoSuchJob("it was finished from a stored picture: choose that one")
     own = whole_number(job.get("seed"))
     if own is not None and facts.seed is not None and job_of_one(job, None) is not None:
-        seed = (seed - (facts.seed - own)) % (
-            _LARGEST_REPEAT_SEED + 1
-        )  # a stage may add a number to the seed of the job
+        # a stage may add a number to the seed of the job
+        seed = (seed - (facts.seed - own)) % (_LARGEST_REPEAT_SEED + 1)
     alone = job_of_one(job, seed)
     if alone is None:
         raise NoSuchJob(_ONE_OF_SEVERAL)
