@@ -96,24 +96,24 @@ class Service:
             async with self._services.threads.closing(context.holds):
                 if _can_end_early(accepted.job):
                     context.holds.enter_context(self._interruptions.of(context.id, context.interruption))
-                answer = await self._of_kind(accepted.job, context)
+                answer = await self._answer_by_kind(accepted.job, context)
         except InvalidInput as error:
             raise accepted.placed(error) from None
         answer["phase_ms"] = phases.to_json()
         if accepted.preset and "applied" in answer:
             answer["applied"] = {**answer["applied"], "preset": dict(accepted.preset)}
-        held = await self._services.threads.run(self._held) if accepted.form.reports_cache else None
-        return accepted.answer(answer, cache=held)
+        cache = await self._services.threads.run(self._model_folder_sizes) if accepted.form.reports_cache else None
+        return accepted.answer(answer, cache=cache)
 
-    async def _of_kind(self, job: Job, context: JobContext) -> dict[str, Any]:
+    async def _answer_by_kind(self, job: Job, context: JobContext) -> dict[str, Any]:
         if isinstance(job, Generation):
-            return await self._generated(job, context)
+            return await self._answer_generation(job, context)
         if isinstance(job, Upscale):
-            return await self._upscaled(job, context)
+            return await self._answer_upscale(job, context)
         fields = await dispatch.answer(job, context, self._services)
         return {"warnings": list(job.warnings), "worker": context.worker, **fields}
 
-    async def _generated(self, job: Generation, context: JobContext) -> dict[str, Any]:
+    async def _answer_generation(self, job: Generation, context: JobContext) -> dict[str, Any]:
         """Return the answer to a job that diffuses pictures; a job that streams has each posted as it is made."""
         services, delivery = self._services, self._services.delivery
         async with delivery.stream(job, context, early=context.has_many) as stream:
@@ -129,7 +129,7 @@ class Service:
             answer["warnings"] += stream.losses()
         return await delivery.deliver(answer, result, job, context, stream.streamed)
 
-    async def _upscaled(self, job: Upscale, context: JobContext) -> dict[str, Any]:
+    async def _answer_upscale(self, job: Upscale, context: JobContext) -> dict[str, Any]:
         """Return the answer to an upscale job, which has seeds where it redraws its picture by tiles."""
         result = await make_larger(job, context, self._services)
         seeds = list(result.seeds) if job.tiles is not None else []
@@ -150,8 +150,8 @@ class Service:
         """The WebUI's memory as measured after the last job; see `Executor.memory`."""
         return self._services.executor.memory
 
-    def _held(self) -> Cache:
-        """Return the size of the model folders. Blocking."""
+    def _model_folder_sizes(self) -> Cache:
+        """Return how many models the folders hold, and their size. Blocking."""
         volume = self._services.store.volume
         files = {kind: list(volume.files(kind)) for kind in volume.folders}
         size = sum(file.size for found in files.values() for file in found)

@@ -116,7 +116,7 @@ class ImageGeneration:
                 self._executor.outlast_restart(lambda: self._with_models(job, context, inputs), context.deadline)
             )
             await self._files.hold(models.models, context, loaded=self._backend.started_model_name)
-            return await self._built(job, models, loaded, warnings)
+            return await self._build(job, models, loaded, warnings)
 
     async def with_inputs(self, prepared: PreparedJob, changes: Mapping[str, Any], inputs: JobInputs) -> PreparedJob:
         """Return `prepared` with other pictures and fields that need no other models: its request built anew.
@@ -124,7 +124,7 @@ class ImageGeneration:
         Raises:
             InvalidInput: see `build_request`.
         """
-        return await self._built(prepared.job.changed(changes), prepared.models, inputs, list(prepared.warnings))
+        return await self._build(prepared.job.changed(changes), prepared.models, inputs, list(prepared.warnings))
 
     async def mistakes_in_names(self, job: Generation) -> list[Problem]:
         """Return what is wrong with the models and other names of a job that has mistakes of other kinds."""
@@ -143,11 +143,11 @@ class ImageGeneration:
             WorkerError: they can't be made.
         """
         digest = partial(self._digest.of_generation, prepared.request, prepared.models, context.target)
-        result = await self._cache.result(digest, lambda: self._attempted(prepared, context), context)
+        result = await self._cache.result(digest, lambda: self._generate_until_right(prepared, context), context)
         facts = await self._threads.run(self._facts, prepared, result)
         return replace(result, warnings=(*prepared.warnings, *result.warnings), facts=facts)
 
-    async def _attempted(self, prepared: PreparedJob, context: JobContext) -> Generated:
+    async def _generate_until_right(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, proven to be what was asked for; failed attempts are repeated where that may help."""
         attempts = await self._executor.attempts(prepared.request, deadline=context.deadline, phases=context.phases)
         while True:
@@ -218,19 +218,19 @@ class ImageGeneration:
             WorkerError: the job would fail.
         """
         job, warnings = await self._with_operator_rules(job)
-        plan, loaded = await self._planned(job, context, inputs)
+        plan, loaded = await self._plan_models(job, context, inputs)
         if plan.missing:
             return plan
-        return await self._built(job, await self._models.finish(job, plan), loaded, warnings)
+        return await self._build(job, await self._models.finish(job, plan), loaded, warnings)
 
     async def _with_models(
         self, job: Generation, context: JobContext, inputs: JobInputs | None
     ) -> tuple[PreparedModels, JobInputs]:
         """Return the job's models, in their places, and its pictures."""
-        plan, loaded = await self._planned(job, context, inputs)
+        plan, loaded = await self._plan_models(job, context, inputs)
         return await self._models.finish(job, await self._models.fetch(plan, context.on_progress)), loaded
 
-    async def _planned(
+    async def _plan_models(
         self, job: Generation, context: JobContext, inputs: JobInputs | None
     ) -> tuple[ModelPlan, JobInputs]:
         """Return the plan for the job's models, and its pictures; nothing is fetched before both are right.
@@ -242,16 +242,16 @@ class ImageGeneration:
             plan = await self._models.plan(job)
         except (InvalidInput, ModelNotFound) as wrong:
             try:
-                await self._loaded(job, context, inputs)
+                await self._load_inputs(job, context, inputs)
             except InvalidInput as more:
                 raise InvalidInput([*_problems(wrong), *more.problems], hint=wrong.hint) from None
             raise
-        return plan, await self._loaded(job, context, inputs)
+        return plan, await self._load_inputs(job, context, inputs)
 
-    async def _loaded(self, job: Generation, context: JobContext, inputs: JobInputs | None) -> JobInputs:
+    async def _load_inputs(self, job: Generation, context: JobContext, inputs: JobInputs | None) -> JobInputs:
         return inputs or await self._inputs.load(job, context)
 
-    async def _built(
+    async def _build(
         self, job: Generation, models: PreparedModels, inputs: JobInputs, warnings: list[str]
     ) -> PreparedJob:
         if external := self._backend.plan.is_external:
