@@ -82,34 +82,42 @@ class JobServices:
         """Return the limits of one job, which may make more pictures where they go into a store."""
         return replace(self.limits, max_images=context.max_images) if context.max_images else self.limits
 
-    async def plain_jobs(self, job: Generation) -> list[Piece]:
-        """Return the plain jobs of `job`, in order: one prompt and one seed each. Raises InvalidInput like `expand`.
+    async def plain_jobs(self, job: Generation, *, split_batches: bool = False) -> list[Piece]:
+        """Return the plain jobs of `job`, in order: one prompt and one seed each.
 
         The cells of a plot have one seed, which is drawn once where the job has none. How many pictures they make was
         judged when the job was accepted.
+
+        Args:
+            job: Any generation.
+            split_batches: One plain job per batch, so that each can be delivered as it is made.
+
+        Raises:
+            InvalidInput: see `expand`.
         """
         if job.plot is None:
-            return await self._expanded(job)
-        first = job if job.seed is not None and job.seed >= 0 else job.changed({"seed": self._draw()})
+            return await self._expand(job, split_batches=split_batches)
+        first = job if job.seed is not None and job.seed >= 0 else job.changed({"seed": self._random_seed()})
         pieces: list[Piece] = []
         for cell in cells_of(first, replace(self.limits, max_images=sys.maxsize)):
             pieces += (
                 replace(piece, path=".".join(filter(None, (cell.path, piece.path))), cell=cell)
-                for piece in await self._expanded(cell.job)
+                for piece in await self._expand(cell.job, split_batches=split_batches)
             )
         return pieces
 
-    def _draw(self) -> int:
+    def _random_seed(self) -> int:
         return self.random.randint(0, LARGEST_DRAWN_SEED)
 
-    async def _expanded(self, job: Generation) -> list[Piece]:
+    async def _expand(self, job: Generation, *, split_batches: bool) -> list[Piece]:
         files: Sequence[str] = ()
         if draws_loras(job):
             files = await self.threads.run(lora_files, self.store.volume, self.backend.catalog)
         return expand(
             job,
-            draw=self._draw,
+            draw=self._random_seed,
             lists=self.operator.wildcards,
             lora_files=files,
             max_pixels=self.limits.max_pixels,
+            split_batches=split_batches,
         )

@@ -37,9 +37,8 @@ async def make_each(job: Generation, context: JobContext, services: JobServices,
     Raises:
         WorkerError: no picture could be made, or the operator's image check refused every one.
     """
-    single = job.changed({"stream": True}) if context.has_many else job
     parts: list[PartResult] = []
-    plain_jobs = await services.plain_jobs(single)
+    plain_jobs = await services.plain_jobs(job, split_batches=bool(job.stream) or context.has_many)
     counts = [(plain.job.batch_size or 1) * (plain.job.n_iter or 1) for plain in plain_jobs]
     for number, plain in enumerate(plain_jobs):
         if plain.continues and parts[-1].error is not None:

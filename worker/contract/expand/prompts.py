@@ -47,6 +47,7 @@ def expand(
     lists: Mapping[str, Sequence[str]],
     lora_files: Sequence[str] = (),
     max_pixels: int | None = None,
+    split_batches: bool = False,
 ) -> list[Piece]:
     """Return the plain jobs of `job`, in order.
 
@@ -55,7 +56,8 @@ def expand(
         draw: Returns a random seed; called once per piece that has none.
         lists: Wildcard name → its lines.
         lora_files: Paths below the LoRA folder, for patterns; needed where `draws_loras`.
-        max_pixels: Of one batch: of a job that streams, batches that would be split are asked for one by one.
+        max_pixels: Of one batch; larger ones are split, where batches are.
+        split_batches: A piece per batch, so that each can be delivered as it is made.
 
     Raises:
         InvalidInput: a wildcard or a list that does not exist, a template that can't be read, nothing to draw from.
@@ -63,7 +65,7 @@ def expand(
     plain = (Piece(uncommented(piece.job), piece.path) for piece in _pieces(job))
     pieces = [single for piece in plain for single in _singles(_seeded(piece, draw))]
     pieces = [part for piece in pieces for part in _varied(piece, lists, lora_files)]
-    if not job.stream:
+    if not split_batches:
         return pieces
     return [part for piece in pieces for part in _apart(piece, draw, max_pixels)]
 

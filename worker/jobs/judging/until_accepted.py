@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from worker.jobs.results import Generated
     from worker.judges.panel import Judgement, Looked, Panel
 
-IN_THE_MAKING = 2
-"""Candidates at once: one on the GPU, and one prepared and waiting for it."""
+REQUESTS_AT_ONCE = 2
+"""One on the GPU, and one prepared and waiting for it."""
 REFUSED = "refused by the image check"
 
 
@@ -83,7 +83,7 @@ class UntilAccepted:
         self._services = services
         self._make = make
         self._stream = stream
-        self._slots = asyncio.Semaphore(IN_THE_MAKING)
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._batch = job.batch_size or 1
 
     async def run(self) -> Generated:
@@ -96,9 +96,10 @@ class UntilAccepted:
             WorkerError: no picture could be made.
         """
         panel = await panel_for(self._accept, self._job.path("accept"), self._context, self._services)
-        first = self._job.seed if self._job.seed is not None and self._job.seed >= 0 else self._drawn()
+        first = self._job.seed if self._job.seed is not None and self._job.seed >= 0 else self._random_seed()
         starts = range(first, first + self._accept.most, self._batch)
-        tasks = [asyncio.ensure_future(self._candidate(number, seed, panel)) for number, seed in enumerate(starts)]
+        # a task for every request, of which `_slots` lets REQUESTS_AT_ONCE work and the others wait
+        tasks = [asyncio.ensure_future(self._judge_request(number, seed, panel)) for number, seed in enumerate(starts)]
         tally = _Tally(JudgedPictures(panel.distinct))
         try:
             await self._collect(tasks, tally)
@@ -108,53 +109,53 @@ class UntilAccepted:
             await asyncio.gather(*tasks, return_exceptions=True)
         return await self._result(tally)
 
-    def _drawn(self) -> int:
+    def _random_seed(self) -> int:
         return self._services.random.randint(0, LARGEST_DRAWN_SEED)
 
-    async def _candidate(self, number: int, seed: int, panel: Panel) -> JudgedRequest:
+    async def _judge_request(self, number: int, seed: int, panel: Panel) -> JudgedRequest:
         """Make the pictures of one request and have them looked at."""
         last = seed + self._batch - 1
         over = max(0, self._batch * (number + 1) - self._accept.most)
         size = self._batch - over
-        changes = {"accept": None, "stream": None, "seed": seed, "batch_size": size if last > seed else None}
+        changes = {"accept": None, "seed": seed, "batch_size": size if last > seed else None}
         counts = [self._batch] * -(-self._accept.most // self._batch)
         context = replace(self._context.part(number, counts), phases=Phases())
         async with self._slots:
-            result = await self._made(self._job.changed(changes), context)
+            result = await self._make_request(self._job.changed(changes), context)
             phases = self._context.phases
             phases.add(context.phases, without=() if number == 0 else ("queue",))  # the others waited for this very job
         with phases.phase("judge"):
             return JudgedRequest(result, await look_at(result.pictures, panel, self._services))
 
-    async def _made(self, job: Generation, context: JobContext) -> Generated:
+    async def _make_request(self, job: Generation, context: JobContext) -> Generated:
         """Return the pictures of one request, which wildcards may turn into several."""
         pieces = await self._services.plain_jobs(job)
-        return _followed([await self._make(piece.job, context) for piece in pieces])
+        return _join([await self._make(piece.job, context) for piece in pieces])
 
     async def _collect(self, tasks: Sequence[asyncio.Task[JudgedRequest]], tally: _Tally) -> None:
-        """Take the candidates in the order of their seeds until enough pictures are accepted."""
+        """Take the requests in the order of their seeds until enough pictures are accepted."""
         for task in tasks:
             try:
-                candidate = await task
+                request = await task
             except WorkerError as error:
                 if not tally.judged.judgements:
                     raise
                 tally.error = error
                 return
-            await self._add(candidate, tally)
+            await self._add(request, tally)
             self._report(tally)
             if tally.judged.accepted >= self._accept.wanted:
                 return
 
-    async def _add(self, candidate: JudgedRequest, tally: _Tally) -> None:
-        result = candidate.result
+    async def _add(self, request: JudgedRequest, tally: _Tally) -> None:
+        result = request.result
         refused = [check["seed"] for check in result.checks or () if check["action"] == "refused"]
         tally.checks += result.checks or ()
         for seed in refused:
             tally.seeds.append(seed)
             tally.judged.refuse(REFUSED)
         accepted: dict[int, Judgement] = {}
-        for place, looked in enumerate(candidate.looked):
+        for place, looked in enumerate(request.looked):
             if tally.judged.accepted >= self._accept.wanted:
                 break
             seed = result.seeds[place] if place < len(result.seeds) else None
@@ -188,7 +189,7 @@ class UntilAccepted:
 
     async def _result(self, tally: _Tally) -> Generated:
         judged, accepted = tally.judged, tally.judged.accepted
-        result = _followed(tally.results)
+        result = _join(tally.results)
         if not judged.accepted and all(one.why == REFUSED for one in judged.judgements):
             raise_if_all_refused(replace(result, checks=tuple(tally.checks)))
         judging = {
@@ -222,7 +223,7 @@ def with_scores(result: Generated, judged: Sequence[Mapping[str, Any]]) -> Gener
     return replace(result, facts=facts)
 
 
-def _followed(results: Sequence[Generated]) -> Generated:
+def _join(results: Sequence[Generated]) -> Generated:
     """Return the results of several requests as one."""
     whole = PartResult("")
     for result in results:

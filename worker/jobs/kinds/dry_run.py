@@ -85,7 +85,7 @@ async def dry_run(job: Job, context: JobContext, services: JobServices) -> DryRu
 
 async def _dry_generation(job: Generation, dry: DryRun, context: JobContext, services: JobServices) -> None:
     problems = []
-    for plain in await services.plain_jobs(job):
+    for plain in await services.plain_jobs(job, split_batches=bool(job.stream)):
         try:
             if isinstance(plain.job, Img2Img) and plain.job.tiles is not None:
                 inputs = await services.inputs.load(plain.job, context)

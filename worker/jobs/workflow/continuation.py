@@ -22,7 +22,7 @@ from worker.jobs.workflow.stage_jobs import StagePicture
 from worker.jobs.workflow.stage_run import StageRun
 from worker.jobs.workflow.workflow_job import describe
 from worker.jobs.workflow.workflow_plan import plan_stages, stages_to_run
-from worker.jobs.workflow.workflow_record import RecordedPicture, drawn_from_json, read_record
+from worker.jobs.workflow.workflow_record import RecordedPicture, copied_from_json, read_record
 from worker.judges.panel import JudgedPictures
 from worker.storage.keys import safe, safe_prefix
 from worker.storage.store_errors import StoreError
@@ -271,7 +271,7 @@ class _Continuation:
             picture = inspect(data)
             recorded = one.recorded
             if recorded is not None:
-                return StagePicture(picture, recorded.seed, recorded.number, recorded.drawn)
+                return StagePicture(picture, recorded.seed, recorded.number, recorded.copied)
             return self._by_its_facts(picture, self._facts_beside(one.key))
         except StoreError as error:
             raise InvalidInput.at(one.path, f"can't be read from the store: {error}") from None
@@ -298,7 +298,7 @@ class _Continuation:
             said = infotext.parse(picture.infotext or "")
             facts = job_from(said.prompt, said.negative_prompt, said.fields).job
         try:
-            drawn = drawn_from_json(facts)
+            drawn = copied_from_json(facts)
             seed = int(facts.get("seed", 0))
         except (ValueError, TypeError):
             drawn, seed = {}, 0

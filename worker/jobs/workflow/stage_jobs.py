@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.images.formats.picture import Picture
     from worker.jobs.picture_facts import ImageFacts
 
-DRAWN = ("prompt", "negative_prompt", "loras")
+COPIED_FIELDS = ("prompt", "negative_prompt", "loras")
 """Fields that may differ from picture to picture, and that later stages take over from the first."""
 _UPSCALE_STEPS = 2
 """Cost of an upscaler, as sampling steps of the picture that it makes."""
@@ -38,7 +38,7 @@ class StagePicture:
         picture: As the last stage made it.
         seed: That it has in the workflow: of its first stage, without that stage's offset.
         number: Its place among the pictures of the first stage.
-        drawn: The fields of `DRAWN` as they were for this picture, typed.
+        copied: The fields of `COPIED_FIELDS` as they were for this picture, typed.
         judged: What the judges of an earlier stage said about it.
         facts: How the stages so far made it; None: they were run by another job.
     """
@@ -46,7 +46,7 @@ class StagePicture:
     picture: Picture = field(repr=False)
     seed: int
     number: int
-    drawn: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    copied: Mapping[str, Any] = field(default_factory=dict, repr=False)
     judged: Mapping[str, Any] | None = field(default=None, repr=False)
     facts: ImageFacts | None = field(default=None, repr=False)
 
@@ -57,7 +57,7 @@ def later_job(stage: Stage, picture: StagePicture) -> Job:
     changes: dict[str, Any] = {}
     fields = type(job).model_fields
     if isinstance(job, Generation) or getattr(job, "tiles", None) is not None:
-        changes = {name: value for name, value in picture.drawn.items() if name in fields and name not in stage.own}
+        changes = {name: value for name, value in picture.copied.items() if name in fields and name not in stage.own}
     if getattr(job, "seeds", None):
         seeds: list[int] = job.seeds  # type: ignore[attr-defined]  # asked above
         changes["seeds"] = [one + stage.seed_offset if one >= 0 else one for one in seeds]

@@ -19,7 +19,7 @@ from worker.jobs.plain_job import make_larger, make_pictures
 from worker.jobs.results import PartResult, merge_results
 from worker.jobs.workflow.judge_stage import NO_PICTURES, JudgeStage
 from worker.jobs.workflow.kept_stages import KeptStages
-from worker.jobs.workflow.stage_jobs import DRAWN, StagePicture, first_job, later_job
+from worker.jobs.workflow.stage_jobs import COPIED_FIELDS, StagePicture, first_job, later_job
 from worker.telemetry.phases import Phases
 from worker.telemetry.progress import share_of, within
 
@@ -46,7 +46,7 @@ class StageResult:
         result: Its pictures and the facts about them.
         pictures: The same pictures, on their way to the next stage.
         phases: The time that it took.
-        streamed: What of them has been delivered already.
+        stream: Delivers them as they are made, and knows which have been delivered.
     """
 
     stage: Stage
@@ -99,46 +99,77 @@ class StageRun:
         services, ending = self.services, self.context.interruption
         kept = await services.threads.run(KeptStages, services.kept, self.context.raw)
         made = {name: tuple(pictures) for name, pictures in given.items()}
-        whole = sum(each.cost for each in planned) or 1.0
-        spent = 0.0
-        judges = {each.stage.name: await self._judge_stage(each, kept) for each in planned if each.panel is not None}
+        judged = [planned_stage for planned_stage in planned if planned_stage.panel is not None]
+        judges = {planned_stage.stage.name: await self._judge_stage(planned_stage, kept) for planned_stage in judged}
         with ExitStack() as turns:
             for judge in judges.values():
                 turns.callback(judge.give_up)
             if not services.shares_gpu:
                 turns.enter_context(services.executor.gpu.reserved())
-            for each in planned:
-                phases = Phases()
-                sink = share_of(self.context.on_progress, spent / whole, (spent + each.cost) / whole)
-                context = replace(self.context, phases=phases, on_progress=sink, id=self._stage_id(each, planned))
-                try:
-                    result: StageResult | None
-                    if each.source is not None and not made[each.source]:
-                        result = self._nothing(each, context)
-                    elif each.stage.name in judges:
-                        judging = partial(self._judge, each, made, judges[each.stage.name], context, kept)
-                        result = await ending.unless_ended(judging)
-                    else:
-                        watching = [
-                            judges[one.stage.name] for one in planned if one.panel and one.source == each.stage.name
-                        ]
-                        result = await self._stage(each, made, context, kept, watching, is_last=each is planned[-1])
-                except WorkerError as error:
-                    error.details["stage"] = each.stage.name
-                    raise
-                finally:
-                    self.context.phases.add(phases)
+            for number, planned_stage in enumerate(planned):
+                name = planned_stage.stage.name
+                context = self._stage_context(planned, number)
+                watching = [judges[other.stage.name] for other in judged if other.source == name]
+                is_last = planned_stage is planned[-1]
+                result = await self._run_one(
+                    planned_stage, made, context, kept, judges.get(name), watching, is_last=is_last
+                )
                 if result is None:
                     break
                 self.done.append(result)
-                made[each.stage.name] = result.pictures
-                spent += each.cost
+                made[name] = result.pictures
                 if ending.is_ended:
                     break
 
-    def _stage_id(self, each: PlannedStage, planned: Sequence[PlannedStage]) -> str:
-        """Return the name of a stage's folder in a store: the job's own for the last stage's pictures."""
-        return self.context.id if each is planned[-1] else f"{self.context.id}.{each.stage.name}"
+    def _stage_context(self, planned: Sequence[PlannedStage], number: int) -> JobContext:
+        """Return the context of one stage: its share of the progress, its folder in a store, its own phases.
+
+        The folder of the last stage is the job's own.
+        """
+        costs = [planned_stage.cost for planned_stage in planned]
+        whole, spent = sum(costs) or 1.0, sum(costs[:number])
+        on_progress = share_of(self.context.on_progress, spent / whole, (spent + costs[number]) / whole)
+        is_last = number == len(planned) - 1
+        folder = self.context.id if is_last else f"{self.context.id}.{planned[number].stage.name}"
+        return replace(self.context, phases=Phases(), on_progress=on_progress, id=folder)
+
+    async def _run_one(
+        self,
+        planned: PlannedStage,
+        made: Mapping[str, tuple[StagePicture, ...]],
+        context: JobContext,
+        kept: KeptStages,
+        judge: JudgeStage | None,
+        watching: Sequence[JudgeStage],
+        *,
+        is_last: bool,
+    ) -> StageResult | None:
+        """Return the result of one stage, None where the client ended the job before it made any picture.
+
+        Args:
+            planned: The stage.
+            made: The pictures so far, by stage.
+            context: The stage's own.
+            kept: What an earlier run of the job has made.
+            judge: What the stage is, where it judges pictures.
+            watching: Judge stages that look at its pictures as they are made.
+            is_last: No stage follows.
+
+        Raises:
+            WorkerError: it failed; the details name it.
+        """
+        try:
+            if planned.source is not None and not made[planned.source]:
+                return self._nothing(planned, context)
+            if judge is not None:
+                judging = partial(self._judge, planned, made, judge, context, kept)
+                return await context.interruption.unless_ended(judging)
+            return await self._stage(planned, made, context, kept, watching, is_last=is_last)
+        except WorkerError as error:
+            error.details["stage"] = planned.stage.name
+            raise
+        finally:
+            self.context.phases.add(context.phases)
 
     async def _judge_stage(self, planned: PlannedStage, kept: KeptStages) -> JudgeStage:
         name = planned.stage.name
@@ -193,7 +224,7 @@ class StageRun:
                 result = await services.threads.run(kept.find, stage.name, number)
                 if result is None:
                     inner = replace(context, on_progress=within(context.on_progress, number, counts))
-                    result = await ending.unless_ended(partial(self._made, unit, stage, inner, stream))
+                    result = await ending.unless_ended(partial(self._make_unit, unit, stage, inner, stream))
                     if result is None:
                         break
                     if result.is_whole:
@@ -227,9 +258,8 @@ class StageRun:
             job = first_job(stage, await self._first_seed(stage.job, kept))
             if job.accept is not None:
                 return [_Unit(job, None, stage.place)]  # its own way to several pictures
-            if self._has_many(planned):
-                job = job.changed({"stream": True})  # batch by batch, so that each can be delivered as it is made
-            return [_Unit(plain.job, None, plain.path or stage.place) for plain in await services.plain_jobs(job)]
+            plain_jobs = await services.plain_jobs(job, split_batches=self._has_many(planned))
+            return [_Unit(plain.job, None, plain.path or stage.place) for plain in plain_jobs]
         units: list[_Unit] = []
         for number, picture in enumerate(made[planned.source]):
             later = later_job(stage, picture)
@@ -240,7 +270,7 @@ class StageRun:
         return units
 
     async def _each_alone(self, unit: _Unit, result: Generated) -> list[_Unit]:
-        """Return, for each picture, the plain job that draws it: of those that were accepted, what their seeds draw."""
+        """Return, for each picture, the plain job that makes it: of those that were accepted, the one of their seed."""
         job = unit.job
         if not isinstance(job, Generation) or job.accept is None:
             return [unit] * len(result.pictures)
@@ -257,14 +287,14 @@ class StageRun:
         highest = min(LARGEST_DRAWN_SEED, LARGEST_SEED - max(stage.seed_offset for stage in self.job.plan))
         return await self.services.threads.run(kept.seed, self.services.random.randint(0, highest))
 
-    async def _made(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
+    async def _make_unit(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
         """Return the pictures of one plain job, told to `stream`."""
-        result = await self._drawn(unit, stage, context, stream)
+        result = await self._generate_unit(unit, stage, context, stream)
         if getattr(unit.job, "accept", None) is None:
             stream.add(PartResult(unit.path, result))
         return result
 
-    async def _drawn(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
+    async def _generate_unit(self, unit: _Unit, stage: Stage, context: JobContext, stream: ResultStream) -> Generated:
         if unit.start is not None and stage.source is not None:
             context = replace(context, pictures={start_reference(stage.source): unit.start.picture.data})
         job = unit.job.changed({"output": self.job.output})
@@ -288,7 +318,7 @@ def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     """Return the facts about a stage's picture: the job that makes it again has the picture that it began with."""
     facts = replace(facts, stage=stage.name)
     if unit.start is not None:
-        facts = _as_drawn_before(facts, unit.start)
+        facts = _with_facts_of_start(facts, unit.start)
     if unit.start is not None and unit.start.judged is not None:
         facts = replace(facts, more={**facts.more, "judged": dict(unit.start.judged)})
     if unit.start is None or stage.source is None or not facts.job:
@@ -299,12 +329,12 @@ def _of_stage(facts: ImageFacts, stage: Stage, unit: _Unit) -> ImageFacts:
     return replace(facts, job={**facts.job, "init_images": [start]}, brought=["init_images[0]"])
 
 
-def _as_drawn_before(facts: ImageFacts, start: StagePicture) -> ImageFacts:
-    """Return the facts of a stage that draws nothing itself with what the picture shows: an earlier stage drew it."""
+def _with_facts_of_start(facts: ImageFacts, start: StagePicture) -> ImageFacts:
+    """Return the facts of a stage without a prompt with what the picture shows, which an earlier stage made."""
     if facts.prompt is not None:
         return facts
     if start.facts is None:
-        return replace(facts, prompt=start.drawn.get("prompt"), negative_prompt=start.drawn.get("negative_prompt"))
+        return replace(facts, prompt=start.copied.get("prompt"), negative_prompt=start.copied.get("negative_prompt"))
     before = start.facts
     models = before.more.get("models") or facts.more.get("models", {})
     stages = [*before.more.get("stages", ()), *facts.more.get("stages", ())]
@@ -327,12 +357,12 @@ def _on_their_way(units: Sequence[_Unit], result: Generated, stage: Stage, *, fi
         if unit.start is not None:
             found.append(replace(unit.start, picture=picture, facts=fact))
             continue
-        drawn: dict[str, Any] = {}
+        copied: dict[str, Any] = {}
         if isinstance(unit.job, Generation):
-            drawn = {name: getattr(unit.job, name) for name in DRAWN if getattr(unit.job, name) is not None}
+            copied = {name: getattr(unit.job, name) for name in COPIED_FIELDS if getattr(unit.job, name) is not None}
         judged = fact.more.get("judged") if fact is not None else None
         seed = max(0, seeds[number] - stage.seed_offset)
-        found.append(StagePicture(picture, seed, first + number, drawn, judged, fact))
+        found.append(StagePicture(picture, seed, first + number, copied, judged, fact))
     return found
 
 

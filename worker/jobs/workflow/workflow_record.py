@@ -32,13 +32,13 @@ class RecordedPicture:
 
     Attributes:
         key: In the store.
-        seed, number, drawn: See `StagePicture`.
+        seed, number, copied: See `StagePicture`.
     """
 
     key: str
     seed: int
     number: int
-    drawn: Mapping[str, Any] = field(default_factory=dict)
+    copied: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class WorkflowRecord:
     def to_json(self) -> bytes:
         """Return the record as it is stored: without tokens, and without pictures of the client's."""
         pictures = [
-            {"key": one.key, "seed": one.seed, "number": one.number, "drawn": _drawn_to_json(one.drawn)}
+            {"key": one.key, "seed": one.seed, "number": one.number, "drawn": _copied_to_json(one.copied)}
             for one in self.pictures
         ]
         told = {"stage": self.stage, "workflow": _open(pictures_left_out(self.definition)), "pictures": pictures}
@@ -70,7 +70,7 @@ def record_of(
 ) -> WorkflowRecord:
     """Return the record of a workflow whose last pictures are stored under `keys`."""
     stored = tuple(
-        RecordedPicture(key, one.seed, one.number, one.drawn) for one, key in zip(pictures, keys, strict=True)
+        RecordedPicture(key, one.seed, one.number, one.copied) for one, key in zip(pictures, keys, strict=True)
     )
     return WorkflowRecord(stage, job.definition, stored)
 
@@ -98,7 +98,7 @@ def read_record(store: Store, job_id: str) -> WorkflowRecord | None:
     try:
         told = orjson.loads(data)
         pictures = tuple(
-            RecordedPicture(str(one["key"]), int(one["seed"]), int(one["number"]), drawn_from_json(one["drawn"]))
+            RecordedPicture(str(one["key"]), int(one["seed"]), int(one["number"]), copied_from_json(one["drawn"]))
             for one in told["pictures"]
         )
         return WorkflowRecord(str(told["stage"]), dict(told["workflow"]), pictures)
@@ -106,17 +106,17 @@ def read_record(store: Store, job_id: str) -> WorkflowRecord | None:
         return None
 
 
-def drawn_from_json(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the drawn fields of a picture, typed. Raises ValueError for a LoRA that is none."""
-    drawn = {name: str(told[name]) for name in ("prompt", "negative_prompt") if told.get(name) is not None}
+def copied_from_json(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the copied fields of a picture, typed. Raises ValueError for a LoRA that is none."""
+    copied = {name: str(told[name]) for name in ("prompt", "negative_prompt") if told.get(name) is not None}
     loras = told.get("loras")
-    return {**drawn, **({"loras": [LoraRef.model_validate(one) for one in loras]} if loras else {})}
+    return {**copied, **({"loras": [LoraRef.model_validate(one) for one in loras]} if loras else {})}
 
 
-def _drawn_to_json(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    told = dict(drawn)
-    if drawn.get("loras"):
-        told["loras"] = [lora.model_dump(mode="json", exclude={_SECRET}, exclude_none=True) for lora in drawn["loras"]]
+def _copied_to_json(copied: Mapping[str, Any]) -> dict[str, Any]:
+    told = dict(copied)
+    if copied.get("loras"):
+        told["loras"] = [lora.model_dump(mode="json", exclude={_SECRET}, exclude_none=True) for lora in copied["loras"]]
     return told
 
 

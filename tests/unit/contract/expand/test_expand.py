@@ -21,7 +21,7 @@ def pieces(**raw: Any) -> list[Piece]:
     job = parse_job(raw)
     assert isinstance(job, Generation)
     counter = itertools.count(1000)
-    return expand(job, draw=lambda: next(counter), lists=LISTS)
+    return expand(job, draw=lambda: next(counter), lists=LISTS, split_batches=bool(job.stream))
 
 
 def fields(**raw: Any) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_variations_of_a_job_that_streams_count_their_subseed() -> None:
 def test_a_batch_that_would_be_split_is_split_before_it_streams() -> None:
     job = parse_job({"prompt": "a", "seed": 5, "width": 64, "height": 64, "batch_size": 4, "stream": True})
     assert isinstance(job, Generation)
-    found = expand(job, draw=lambda: 0, lists={}, max_pixels=2 * 64 * 64)
+    found = expand(job, draw=lambda: 0, lists={}, max_pixels=2 * 64 * 64, split_batches=True)
     assert [(one.job.seed, one.job.batch_size) for one in found] == [(5, 2), (7, 2)]
 
 
