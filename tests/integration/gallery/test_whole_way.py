@@ -74,6 +74,7 @@ def facts(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # a minute on a quiet machine; five commands and a browser beside other tests
 def test_of_forty_candidates_five_are_kept_by_keyboard_and_finished(
     worker: str, tmp_path: Path, open_page: Callable[..., Page]
 ) -> None:
