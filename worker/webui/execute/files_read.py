@@ -113,14 +113,16 @@ class FilesRead:
             raise WebUIFailed(said, hint=_RESTART_IT, details={"final": True})
         if not replaced:
             return
+        hires = bool(request.body.get("enable_hr"))  # whose prompts it keeps apart, whatever is loaded in between
         named = ", ".join(PurePath(path).name for path in replaced)
         _log.warning("model files in use were replaced", files=named)
         if any(path in lasting or (path in loras and not younger) for path, younger in replaced.items()):
+            if hires and not self._can_restart:
+                made(tiny_body(request.expect.checkpoint.title, hires=True), post)
             said = f"the WebUI has to be started again: {named} was replaced while it was in use"
             raise WebUIFailed(said, details={"half_loaded": "replaced"})
         if any(path in embeddings for path in replaced):
             post("/sdapi/v1/refresh-embeddings", {})
-        hires = bool(request.body.get("enable_hr"))  # whose prompts it keeps apart, whatever is loaded in between
         if hires or not loads:
             made(tiny_body(request.expect.checkpoint.title, hires=hires), post)
 

@@ -122,6 +122,22 @@ def test_other_models_of_a_request_that_were_replaced_are_loaded_by_a_new_proces
             assert host.backend.pid != pid, f"{job} goes on with the old file"
 
 
+def test_somebody_elses_webui_encodes_prompts_anew_for_a_replaced_checkpoint_of_the_second_pass(tmp_path: Path) -> None:
+    hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}
+    with running_standin(tmp_path) as webui:
+        host = host_of(webui, tmp_path / "here")
+        host.spawn()
+        host.wait_ready()
+        worker = Worker(host)
+        worker.run(**hires, hr_checkpoint_name="Other_v1")
+        _age(tmp_path / "models/checkpoints/Other_v1.safetensors", 1)
+        worker.reset()
+        assert "images" in worker.run(**hires, hr_checkpoint_name="Other_v1")
+        second_passes = [body["prompt"] for body in worker.sent() if body.get("enable_hr")]
+        host.close()
+    assert len(set(second_passes)) == 2, "another prompt takes the place of the one that the old file has encoded"
+
+
 def test_a_controlnet_model_that_somebody_elses_webui_keeps_is_refused_until_that_is_restarted(tmp_path: Path) -> None:
     control, data = tmp_path / "control", tmp_path / "webui"
     (data / "extensions/sd-webui-controlnet").mkdir(parents=True)
