@@ -260,8 +260,8 @@ class ModelStore:
         except BadReference as error:
             raise InvalidInput.at(path or kind, f"{ref.shown!r}: {error}") from None
 
-    def learns_hash(self, ref: ModelRef, kind: ModelKind) -> bool:
-        """Return whether a reference that is a checkpoint's hash alone turns out to be that of a file. Reads files.
+    def search_files_for_hash(self, ref: ModelRef, kind: ModelKind) -> bool:
+        """Read files for one whose hash is all that a reference to a checkpoint has; return whether there is one.
 
         Raises:
             VolumeUnavailable: files are being read for another one.

@@ -94,13 +94,10 @@ class ModelPreparation:
             InvalidInput, ModelNotFound: a name that nobody knows, with the one that was probably meant.
             VolumeUnavailable: nobody can tell, since the folder of models is gone.
         """
-        plan, removed = await self._threads.run(_plan, job, self._store, self._backend)
-        if plan is None:
+        removed = await self._threads.run(_removed_kinds, job, self._store, self._backend)
+        if removed and self._backend.plan.program is not None:  # somebody else's WebUI has folders of its own
             await self._backend.relearn(refresh=sorted(REFRESH[kind] for kind in removed))
-            plan, _ = await self._threads.run(_plan, job, self._store, self._backend, relearnt=True)
-        if plan is None:
-            raise AssertionError("relearnt")
-        return plan
+        return await self._threads.run(_plan, job, self._store, self._backend)
 
     async def fetch(self, plan: ModelPlan, on_progress: ProgressSink) -> ModelPlan:
         """Return `plan` with every needed file on the volume and listed by the WebUI.
@@ -134,17 +131,10 @@ class ModelPreparation:
         return {file.kind for file in files if not resolved_models.is_seen(file, catalog)}
 
 
-def _plan(
-    job: Generation, store: ModelStore, backend: Backend, *, relearnt: bool = False
-) -> tuple[ModelPlan | None, set[ModelKind]]:
-    """Return the plan; or none, and the kinds of removed files for which the WebUI has to look anew first."""
+def _plan(job: Generation, store: ModelStore, backend: Backend) -> ModelPlan:
     catalog = backend.catalog
     names = resolve_names(job, catalog, backend.plan.weights)
     own, indirect = _referenced(job), pass_models.indirect(job, store, catalog)
-    if not relearnt:
-        removed = _removed_kinds([*own, *indirect], names, store, catalog)
-        if removed and backend.plan.program is not None:  # a WebUI of somebody else's has folders of its own
-            return None, removed
     tagged = resolved_models.read_tags(names.tags, store, catalog)
     wanted = [*own, *tagged.wanted.values(), *indirect]
     models, unknown, wrong = _on_the_volume(wanted, store, catalog)
@@ -162,7 +152,7 @@ def _plan(
         each for each in models if each.file is None and resolved_models.is_listed(each, catalog, store.volume)
     ]
     needed = [each for each in models if each not in elsewhere]
-    return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names), set()
+    return ModelPlan(tuple(needed), tuple(elsewhere), tagged, names)
 
 
 def _finish(job: Generation, plan: ModelPlan, store: ModelStore, backend: Backend) -> PreparedModels:
@@ -318,16 +308,16 @@ def _referenced(job: Generation) -> list[ResolvedModel]:
     return found
 
 
-def _removed_kinds(
-    models: Sequence[ResolvedModel], names: JobNames, store: ModelStore, catalog: Catalog
-) -> set[ModelKind]:
+def _removed_kinds(job: Generation, store: ModelStore, backend: Backend) -> set[ModelKind]:
     """Return the kinds of which the job names a file that the WebUI still lists, but that is not there any more.
 
     Raises VolumeUnavailable: their folder is gone. The WebUI, told to look anew, would forget all that it lists.
     """
+    catalog = backend.catalog
+    tags = resolve_names(job, catalog, backend.plan.weights).tags
+    models = [*_referenced(job), *pass_models.indirect(job, store, catalog)]
     named: list[tuple[str, ModelKind]] = [(model.ref.ref, model.kind) for model in models]
-    tagged = sorted({tag.name for _, tag in names.tags if tag.kind in lora_tags.LORA_KINDS})
-    named += [(name, "lora") for name in tagged]
+    named += [(name, "lora") for name in sorted({tag.name for _, tag in tags if tag.kind in lora_tags.LORA_KINDS})]
     gone = {kind for name, kind in named if resolved_models.is_gone(name, kind, catalog, store.volume)}
     for kind in sorted(gone):
         store.availability.require(kind)
@@ -365,21 +355,31 @@ def _on_the_volume(
     wrong: list[Problem] = []
     for want in wanted:
         try:
-            choice = store.resolve(want.ref, want.kind, path=want.path)
-            file = store.find(want.ref, want.kind, path=want.path)
+            located = _locate(want, store, catalog)
         except InvalidInput as error:
             wrong += error.problems
             continue
-        known = file is not None or choice.locators or resolved_models.is_listed(want, catalog, store.volume)
-        if not known and store.learns_hash(want.ref, want.kind):
-            file = store.find(want.ref, want.kind, path=want.path)
-        models.append(replace(want, file=file))
-        if not known and file is None and choice.file is not None:
-            store.availability.require(want.kind, file=choice.file, path=want.path)
-            raise nothing_in(choice, path=want.path)
-        if not known and file is None:
-            unknown.append(_unknown(store.not_found(choice, want.ref), want, catalog))
+        if isinstance(located, Problem):
+            unknown.append(located)
+        else:
+            models.append(located)
     return models, unknown, wrong
+
+
+def _locate(want: ResolvedModel, store: ModelStore, catalog: Catalog) -> ResolvedModel | Problem:
+    """Return `want` with its file if it has one yet, a problem where nobody knows it. Raises like `_on_the_volume`."""
+    choice = store.resolve(want.ref, want.kind, path=want.path)
+    file = store.find(want.ref, want.kind, path=want.path)
+    if file is not None or choice.locators or resolved_models.is_listed(want, catalog, store.volume):
+        return replace(want, file=file)
+    if store.search_files_for_hash(want.ref, want.kind):
+        file = store.find(want.ref, want.kind, path=want.path)
+    if file is not None:
+        return replace(want, file=file)
+    if choice.file is not None:
+        store.availability.require(want.kind, file=choice.file, path=want.path)
+        raise nothing_in(choice, path=want.path)
+    return _unknown(store.not_found(choice, want.ref), want, catalog)
 
 
 def _unknown(error: ModelNotFound, want: ResolvedModel, catalog: Catalog) -> Problem:
