@@ -46,7 +46,7 @@ class Delivery:
     Args:
         guard: Where jobs' own stores may lead.
         store: The operator's, if any.
-        wish: What holds when the client does not say: auto, base64, s3.
+        wish: What holds when the client does not say: auto, base64, s3, none.
         limit: Bytes of an answer.
         template: Of pictures' names in a store.
         threads: Pictures encoded or uploaded at once.
@@ -148,11 +148,11 @@ class Delivery:
         done, target = streamed or Streamed(), store or self.operators_store
         fields = names or [KeyFields(job_id, number, seed) for number, seed in enumerate(seeds)]
         result = self._files(job_id, pictures, fields, options, done, sheet=sheet, record=answer)
-        inline = replace(result, metadata=[one.inline for one in metadata])
-        budget = SizeBudget(self._limit, overhead_bytes + inline.bytes_beside_pictures())
+        carried = replace(result, metadata=[one.inline for one in metadata])
+        budget = SizeBudget(self._limit, overhead_bytes + carried.bytes_beside_pictures())
         wish: Wish = options.delivery or self._wish
         route = plan(
-            result.shown(),
+            result.visible(),
             budget,
             wish=wish,
             store=target is not None,
@@ -161,20 +161,21 @@ class Delivery:
         )
         warnings: list[str] = []
         if route == "smaller":
-            inline = inline.reshown(self._smaller(result.shown(), budget, warnings, strip=bool(options.strip_metadata)))
-        warnings += _shortcomings(pictures, inline, options)
+            smaller = self._smaller(result.visible(), budget, warnings, strip=bool(options.strip_metadata))
+            carried = carried.with_visible(smaller)
+        warnings += _shortcomings(pictures, carried, options)
         if route == "s3" and target is not None:
             try:
                 made = self._stored(replace(result, metadata=[one.stored for one in metadata]), target, deadline, done)
             except DeliveryFailed as error:
-                if wish != "auto" or not budget.fits(result.shown()):
+                if wish != "auto" or not budget.fits(result.visible()):
                     raise
                 warnings.append(f"The store failed ({error.message}), so the pictures are inline.")
             else:
                 return replace(made, warnings=[*warnings, *made.warnings])
         if options.record:
             warnings.append("output.record: the pictures are inline, so no file was stored; the answer tells all.")
-        return replace(inline.inline(), warnings=warnings)
+        return replace(carried.to_delivered(), warnings=warnings)
 
     def _files(
         self,

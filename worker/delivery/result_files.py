@@ -86,15 +86,15 @@ class ResultFiles:
     record: Mapping[str, Any] | None = None
     hidden: bool = False
 
-    def shown(self) -> list[Picture]:
+    def visible(self) -> list[Picture]:
         """Return the pictures that the answer has to have room for: none of its own where they are hidden."""
         own = [] if self.hidden else list(self.pictures)
         return own if self.grid is None else [*own, self.grid]
 
-    def reshown(self, shown: Sequence[Picture]) -> ResultFiles:
-        """Return it with other forms of the pictures of `shown`."""
-        pictures = self.pictures if self.hidden else shown[: len(self.pictures)]
-        return replace(self, pictures=pictures, grid=None if self.grid is None else shown[-1])
+    def with_visible(self, pictures: Sequence[Picture]) -> ResultFiles:
+        """Return it with other forms of the pictures that `visible` returns."""
+        own = self.pictures if self.hidden else pictures[: len(self.pictures)]
+        return replace(self, pictures=own, grid=None if self.grid is None else pictures[-1])
 
     def bytes_beside_pictures(self) -> int:
         """Return the size of the previews and the metadata in an answer that carries them inline."""
@@ -102,7 +102,7 @@ class ResultFiles:
         carried = {name: told for name, told in more.items() if told}
         return len(json.dumps(carried)) if carried else 0
 
-    def inline(self) -> Delivered:
+    def to_delivered(self) -> Delivered:
         """Return it as the answer carries it inline."""
         return Delivered(
             images=[] if self.hidden else [one.base64 for one in self.pictures],
