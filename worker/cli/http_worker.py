@@ -77,12 +77,12 @@ class HttpWorker:
             at_once=settings.concurrency,
             max_waiting=settings.http_line,
             keep_s=settings.http_keep_s,
-            on_over=self._over,
+            on_over=self._job_ended,
             worker_id=settings.runpod_pod_id,
         )
         self._webhooks: WebhookSender | None = None
         self._gallery = _gallery(settings, environment)
-        self._ways = [JOBS, WEBUI, OPENAI, *([GALLERY] if self._gallery is not None else []), DOCS, HEALTH]
+        self._entry_points = [JOBS, WEBUI, OPENAI, *([GALLERY] if self._gallery is not None else []), DOCS, HEALTH]
         self._stopping = asyncio.Event()
         self._started = False
 
@@ -98,6 +98,8 @@ class HttpWorker:
         server = HttpServer(application, listener)
         serving = asyncio.ensure_future(server.run())
         try:
+            if self._gallery is not None:
+                self._gallery.start()
             await asyncio.sleep(0)  # the first probes need not wait for the start
             if await self._has_started(run_in_background(self._start)):
                 self._connect()
@@ -152,19 +154,19 @@ class HttpWorker:
         address = server_address(self._settings.http_host, self._settings.http_port)
         has_key = self._settings.http_api_key is not None
         if self._settings.logs_as_json(sys.stderr):
-            example = curl(address, self._ways, has_key=has_key)
-            paths = [way.path for way in self._ways]
+            example = curl(address, self._entry_points, has_key=has_key)
+            paths = [point.path for point in self._entry_points]
             logs.get_logger("serve").info("ready", url=address, paths=paths, try_it=example)
         else:
-            sys.stderr.write("\n".join([*ready_lines(address, self._ways, has_key=has_key), ""]))
+            sys.stderr.write("\n".join([*ready_lines(address, self._entry_points, has_key=has_key), ""]))
 
-    def _over(self, job: JobRecord) -> None:
+    def _job_ended(self, job: JobRecord) -> None:
         self._handler.streamed.discard(job.id)
         if job.webhook is not None and self._webhooks is not None:
             self._webhooks.post(job.webhook, job.id, job.to_json())
 
-    def application(self) -> Any:
-        """Return the ASGI application of all paths."""
+    def build_application(self) -> Any:
+        """Return the ASGI application of all paths, for `run`; nothing is started."""
         settings = self._settings
         key_text = _plain(settings.http_api_key)
         key = ApiKey(key_text, in_url=settings.http_key_in_url)
@@ -179,10 +181,9 @@ class HttpWorker:
             *webui_apis(WebUIApi(gateway, bodies), key, queue_size=lambda: self._table.counts()["inQueue"]),
         ]
         probes = probe_routes(self._health, check_path=settings.health_check_path)
-        app = create_app(apis, probes=[start_page(self._ways, has_key=key_text is not None), *probes])
+        app = create_app(apis, probes=[start_page(self._entry_points, has_key=key_text is not None), *probes])
         if self._gallery is not None:
             app.mount(PATH, gallery_app(self._gallery, Access(key_text)))
-            self._gallery.start()
         paths = PathNormalizer(app, key_text if settings.http_key_in_url else None)
         guarded = paths if key_text is not None else OriginGuard(paths, settings.cors_origins or ())
         return with_browser_access(guarded, settings.cors_origins, has_key=key_text is not None)

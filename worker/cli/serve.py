@@ -59,7 +59,7 @@ def serve_http(*, host: str | None = None, port: int | None = None) -> int:
             from worker.cli.http_worker import HttpWorker  # noqa: PLC0415 - not before the port is open
 
             worker = HttpWorker(settings, os.environ)
-            application = worker.application()
+            application = worker.build_application()
         return asyncio.run(worker.run(listener, application))
     except WorkerError as error:
         return logs.cannot_start(log, error)
