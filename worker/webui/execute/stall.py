@@ -54,7 +54,7 @@ class StallDetector:
     """
 
     def __init__(self, *, began: float, limits: StallLimits, pixels: int = 0, switches_models: bool = False) -> None:
-        self._limit = limits.progress * max(1.0, pixels / MEGAPIXEL)
+        self._base_limit = limits.progress * max(1.0, pixels / MEGAPIXEL)
         self._load = limits.load
         self._silence = math.inf if limits.silence is None else limits.silence
         self._switches_models = switches_models
@@ -106,10 +106,12 @@ class StallDetector:
     def limit(self) -> float:
         """Seconds without progress after which it counts as stalled."""
         if not self._steps_seen:
-            return self._limit + self._load
-        slow = max(self._limit, PACE_STEPS * self._slowest_step)
+            return self._base_limit + self._load
+        unpaced = max(self._base_limit, PACE_STEPS * self._slowest_step)
         pace = self._slowest_step or self._first_step
-        return min(slow, max(PACE_LIMIT_S, PACE_STEPS * pace)) if pace is not None and self._is_paced else slow
+        if pace is None or not self._is_paced:
+            return unpaced
+        return min(unpaced, max(PACE_LIMIT_S, PACE_STEPS * pace))
 
     def left(self, now: float) -> float:
         """Return the seconds until it counts as stalled unless it moves."""
@@ -160,7 +162,7 @@ class GpuWindow:
 
     @classmethod
     def of_loop(cls, loop: asyncio.AbstractEventLoop, on_free: Callable[[], None]) -> Self:
-        """Return the window of a request that `loop` waits for, unless it has ended before the request."""
+        """Return a window whose `on_free` runs in `loop`, unless that is closed."""
 
         def hand_over(function: Callable[[], None]) -> None:
             with suppress(RuntimeError):  # the loop is closed, and nobody there waits for the GPU
