@@ -113,7 +113,7 @@ class ResultCache:
             if context.cache == "only":
                 raise NotCached("the pictures are not in the cache", details={"key": key})
             break
-        return await self._made(key, make, context)
+        return await self._share(key, make, context)
 
     async def _found(self, key: str, context: JobContext) -> Generated | None:
         """Return an earlier result, or that of an equal request of this worker, for which it waits; None: neither."""
@@ -138,7 +138,7 @@ class ResultCache:
             self.figures.saved_s += (found.cached or {}).get("saved_ms", 0.0) / 1000
         return found
 
-    async def _made(self, key: str, make: Callable[[], Awaitable[Generated]], context: JobContext) -> Generated:
+    async def _share(self, key: str, make: Callable[[], Awaitable[Generated]], context: JobContext) -> Generated:
         """Return what `make` makes, or what another worker makes at the same time; equal requests get the same."""
         future: asyncio.Future[Generated | None] = asyncio.get_running_loop().create_future()
         self._being_made[key] = future

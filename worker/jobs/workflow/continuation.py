@@ -189,7 +189,7 @@ class _Continuation:
                 parts.append({"key": one.key, "status": "failed", "error": failed.to_answer()})
                 continue
             try:
-                made = await self._made(one, last, number, len(chosen))
+                made = await self._make_one(one, last, number, len(chosen))
             except WorkerError as error:
                 failed = failed or error
                 parts.append({"key": one.key, "status": "failed", "error": error.to_answer()})
@@ -204,7 +204,7 @@ class _Continuation:
         answer["warnings"] = list(dict.fromkeys(answer["warnings"]))
         return answer
 
-    async def _made(self, one: ChosenPicture, last: str, number: int, count: int) -> dict[str, Any]:
+    async def _make_one(self, one: ChosenPicture, last: str, number: int, count: int) -> dict[str, Any]:
         """Return the part of the answer for a picture whose stages are run now, delivered at once."""
         services, threads = self.services, self.services.threads
         start = await threads.run(self._read, one)
