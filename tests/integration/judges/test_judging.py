@@ -112,7 +112,8 @@ def test_batches_are_judged_picture_by_picture_and_no_more_are_made_than_allowed
     answer = judging.run(batch_size=2, accept=accept)
     assert (answer["images"], answer["accepted"], answer["made"]) == ([], 0, 5)
     assert [one["seed"] for one in answer["judged"]] == [42, 43, 44, 45, 46]
-    assert [(body["seed"], body.get("batch_size", 1)) for body in judging.sent()] == [(42, 2), (44, 2), (46, 1)]
+    sent = sorted((body["seed"], body.get("batch_size", 1)) for body in judging.sent())  # two are prepared at once
+    assert sent == [(42, 2), (44, 2), (46, 1)]
     assert all("at least 2 is asked for" in one["why"] for one in answer["judged"])
     assert any("0 of 5 pictures were accepted, 5 made" in said for said in answer["warnings"])
 
