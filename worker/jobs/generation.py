@@ -17,7 +17,7 @@ from worker.webui.request.body import with_baseline
 from worker.webui.result.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from worker.contract.types.job import Generation
@@ -135,6 +135,28 @@ class ImageGeneration:
         except WorkerError:
             return []  # the mistakes that are known are answer enough
         return []
+
+    async def refuse_mistakes(self, jobs: Iterable[Generation]) -> None:
+        """Refuse the mistakes in the models and other names of several plain jobs together, each told once.
+
+        Raises:
+            InvalidInput, ModelNotFound: every one of them.
+        """
+        wrong: dict[Problem, None] = {}
+        unknown: dict[Problem, None] = {}
+        for job in jobs:
+            try:
+                await self._models.plan(job)
+            except InvalidInput as error:
+                wrong |= dict.fromkeys(error.problems)
+            except ModelNotFound as error:
+                unknown |= dict.fromkeys(_problems(error))
+        if wrong:
+            raise InvalidInput([*wrong, *unknown])
+        if unknown:
+            raise ModelNotFound(
+                "; ".join(map(str, unknown)), details={"problems": [problem.to_json() for problem in unknown]}
+            )
 
     async def generate(self, prepared: PreparedJob, context: JobContext) -> Generated:
         """Return the pictures, those of an equal request where the cache has them.

@@ -199,8 +199,8 @@ def _inpaint(job: Inpaint, read: Callable[[str, str], Image]) -> JobInputs:
         rounded = job.mask_round is not False
         drawn = read(job.mask, path)
         mask = transparency_mask(drawn) if job.mask_from_alpha else as_mask(drawn, rounded=rounded)
-        if mask.width * image.height != mask.height * image.width:
-            warnings.append(f"{path}: is {mask.width}x{mask.height} and was stretched to the picture's shape")
+        if mask.size != image.size:
+            warnings.append(f"{path}: is {mask.width}x{mask.height} and was scaled to the picture's {_told(image)}")
         mask = fitted(mask, image.size)
         if blank := _blank(mask, job, rounded=rounded):
             if not job.lenient:
@@ -241,6 +241,10 @@ def _blank(mask: Image, job: Inpaint, *, rounded: bool) -> str | None:
         return None
     kind = "opaque all over: what is transparent" if job.mask_from_alpha else "black all over: white is what"
     return f"is {kind} is made anew"
+
+
+def _told(image: Image) -> str:
+    return f"{image.width}x{image.height}"
 
 
 def _is_put_back(job: Inpaint) -> bool:

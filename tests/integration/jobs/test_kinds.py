@@ -87,6 +87,14 @@ def test_img2img_takes_one_side_and_keeps_the_shape(worker: Worker) -> None:
     assert size_of(answer["images"][0]) == (192, 128)
 
 
+@pytest.mark.parametrize("size", [(48, 32), (64, 64)])
+def test_a_mask_of_another_size_is_scaled_to_its_picture_and_told(worker: Worker, size: tuple[int, int]) -> None:
+    answer = run(worker, prompt="a cat", steps=2, init_images=[picture()], mask=picture(*size, "white"))
+    told = f"mask: is {size[0]}x{size[1]} and was scaled to the picture's 96x64"
+    assert (size_of(answer["images"][0]), told in answer["warnings"]) == ((96, 64), True)
+    assert size_of(sent(worker, "img2img")[0]["mask"]) == (96, 64)
+
+
 def test_several_start_pictures_make_a_picture_each_with_seeds_counting_on(worker: Worker) -> None:
     answer = run(worker, **small(init_images=[picture(colour="red"), picture(colour="blue")]))
     assert answer["seeds"] == [42, 43]
