@@ -73,14 +73,17 @@ class WorkMeter:
         self._pid = pid
         self._clock = clock
         self._looked = clock()
-        self._used = self._seconds() or 0.0
+        self._used: float | None = None
 
     def has_worked(self) -> bool:
-        """Return whether it has worked since the last look, or reads from a disk now; True where nobody can tell."""
+        """Return whether it has worked since the last look, or reads from a disk now. Blocking.
+
+        True where nobody can tell, and at the first look.
+        """
         used, now = self._seconds(), self._clock()
         if used is None:
             return True
-        worked = used - self._used > IDLE_SHARE * (now - self._looked)
+        worked = self._used is None or used - self._used > IDLE_SHARE * (now - self._looked)
         self._used, self._looked = used, now
         return worked or self._waits_for_a_disk()
 

@@ -50,6 +50,7 @@ def test_a_process_that_computes_works_and_one_that_is_stopped_or_waits_does_not
         now = 0.0
         meter = WorkMeter(process.pid, clock=lambda: now)
         try:
+            assert meter.has_worked(), "nobody can tell at the first look"
             now = 3.0
             assert not meter.has_worked(), "it waits for a line"
             process.stdin.write(b"\n")
