@@ -15,16 +15,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from worker import default_checkpoint
 from worker.common.clock import running
 from worker.doctor.quick import refuse_the_hopeless, refuse_unwritable
-from worker.models.local_disk import copies
-from worker.models.local_disk.readahead import ReadAhead
-from worker.recovery.supervisor import RestartBudget, Supervisor
-from worker.serving.background import run_in_background
-from worker.serving.observability import Observability
 from worker.settings import AUTO_PIXELS, MODEL_KINDS
 from worker.telemetry.logs import get_logger
 from worker.webui.backend import Backend
@@ -40,9 +33,13 @@ if TYPE_CHECKING:
     from worker.errors import WorkerError
     from worker.models.local_disk.copies import Staging
     from worker.models.store import ModelStore
+    from worker.recovery.supervisor import Supervisor
+    from worker.serving.observability import Observability
     from worker.settings import Settings
     from worker.telemetry.progress import PieceSink, ProgressSink
     from worker.webui.process.device import Device
+
+NEEDED_TO_WAIT = ("worker.webui.process.boot", "worker.webui.http", "worker.webui.execute.generate")
 
 
 class Worker:
@@ -87,6 +84,8 @@ class Worker:
         if checkpoint is not None:
             self._default = str(checkpoint.relative_to(self.settings.folder("checkpoint").absolute()))
             if self.settings.staging_dir is not None and not self._demo:
+                from worker.models.local_disk import copies  # noqa: PLC0415 - takes long, and most have no local disk to copy to
+
                 self.staging = copies.copies(checkpoint, self.settings.folder("checkpoint"), self.settings)
         view = self.staging.view.place if self.staging is not None else None
         shown = self.staging.view.shown(checkpoint) if self.staging is not None and checkpoint else checkpoint
@@ -107,10 +106,16 @@ class Worker:
 
     def _start_companions(self, backend: Backend, checkpoint: Path | None) -> None:
         """Prepare everything that the WebUI need not wait for, imports included."""
+        from worker.recovery.supervisor import RestartBudget, Supervisor  # noqa: PLC0415 - after the WebUI was spawned
+
         restarts = RestartBudget(self.settings.restarts, self.settings.restart_window_s)
         self._supervisor = Supervisor(backend, budget=restarts, on_death=self._ended)
         if checkpoint is not None and self.staging is None and self.settings.model_readahead:
+            from worker.models.local_disk.readahead import ReadAhead  # noqa: PLC0415 - after the WebUI was spawned
+
             ReadAhead(checkpoint).start()
+        from worker.serving.observability import Observability  # noqa: PLC0415 - after the WebUI was spawned
+
         remove_leftovers(Path(tempfile.gettempdir()), launch.TEMPORARY)
         self._observability = Observability(self.settings, self)
 
@@ -124,11 +129,15 @@ class Worker:
             BootFailed: they never can; the message names the cause, `details.log` the WebUI's last lines. Raised when
                 the WebUI ends, whatever is still being imported.
         """
+        for module in NEEDED_TO_WAIT:  # before the other thread imports: see `run_in_background`
+            importlib.import_module(module)
 
         def prepare() -> Assembly:
             for module in meanwhile:
                 importlib.import_module(module)
             return self._assemble()
+
+        from worker.serving.background import run_in_background  # noqa: PLC0415 - after the WebUI was spawned
 
         preparing = run_in_background(prepare)
         self.supervisor.wait_ready()
@@ -268,6 +277,8 @@ def _demo_models(settings: Settings) -> Path:
 
 def remove_leftovers(temporary: Path, prefix: str) -> None:
     """Remove the folders ``<prefix><pid>`` below `temporary` whose process is gone."""
+    import psutil  # noqa: PLC0415 - after the WebUI was spawned
+
     for folder in temporary.glob(f"{prefix}*"):
         pid = folder.name.removeprefix(prefix)
         if pid.isdigit() and not psutil.pid_exists(int(pid)):

@@ -12,33 +12,31 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.cancellation import shielded
 from worker.common.clock import running
 from worker.errors import BootFailed, WebUIFailed, WorkerError
 from worker.telemetry.logs import get_logger
-from worker.webui.execute.files_read import FilesRead
-from worker.webui.execute.generate import GenerationCall
 from worker.webui.execute.interrupt import wait_idle
-from worker.webui.execute.leftovers import Leftovers
-from worker.webui.http import WebUIClient
 from worker.webui.names.catalog import Baseline, Catalog
 from worker.webui.names.samplers import SamplerTable
-from worker.webui.process import boot, external, options_file
+from worker.webui.process import options_file
 from worker.webui.process.environment import disk_errors
 from worker.webui.process.webui_process import WebUIProcess, describe_exit
-from worker.webui.result.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from worker.common.interruption import Interruption
-    from worker.webui.execute.generate import OnState
+    from worker.webui.execute.generate import GenerationCall, OnState
+    from worker.webui.execute.leftovers import Leftovers
+    from worker.webui.http import WebUIClient
     from worker.webui.names.catalog import Checkpoint
     from worker.webui.process.launch_plan import FileView, LaunchPlan
     from worker.webui.request.body import Request
+    from worker.webui.result.probe import Probe
     from worker.webui.result.response import GenerationResponse
 
 T = TypeVar("T")
@@ -90,13 +88,33 @@ class Backend:
         self._ready_this_run = False
         self._ever_ready = False
         self._deadline = 0.0
-        self.client = WebUIClient(plan.url, connect_timeout=plan.connect_timeout, silence_s=plan.silence_limit)
-        """The WebUI's API."""
-        self.probe = Probe()
-        """The findings of tiny test pictures."""
-        self._leftovers = Leftovers(FilesRead(plan.embeddings, plan.controlnets, can_restart=not plan.is_external))
         # Threads of its own: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
+
+    # What the WebUI need not wait for to be spawned; its imports take as long as all the rest.
+
+    @cached_property
+    def client(self) -> WebUIClient:
+        """The WebUI's API."""
+        from worker.webui.http import WebUIClient  # noqa: PLC0415 - see above
+
+        plan = self.plan
+        return WebUIClient(plan.url, connect_timeout=plan.connect_timeout, silence_s=plan.silence_limit)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The findings of tiny test pictures."""
+        from worker.webui.result.probe import Probe  # noqa: PLC0415 - see above
+
+        return Probe()
+
+    @cached_property
+    def _leftovers(self) -> Leftovers:
+        from worker.webui.execute.files_read import FilesRead  # noqa: PLC0415 - see above
+        from worker.webui.execute.leftovers import Leftovers  # noqa: PLC0415 - see above
+
+        plan = self.plan
+        return Leftovers(FilesRead(plan.embeddings, plan.controlnets, can_restart=not plan.is_external))
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -110,6 +128,8 @@ class Backend:
         self._deadline = running() + self.plan.boot_timeout
         self._ready_this_run = False
         if self.plan.program is None:
+            from worker.webui.process import external  # noqa: PLC0415 - after a WebUI of ours would have been spawned
+
             self._log.warning("the WebUI is somebody else's", url=self.plan.url, limits=external.CANNOT)
             return
         if self.plan.options_file is not None and self.plan.options is not None:
@@ -131,6 +151,8 @@ class Backend:
         Raises:
             BootFailed: it will not be; the message names the cause, `details.log` has the log's end.
         """
+        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
+
         self._leftovers.files.start_anew(self.plan.checkpoint)
         self._reachable = bool(self._unloadable_titles)  # it has just answered that a model can't be read
         boot.reach(self.plan, self.client, self)
@@ -155,14 +177,16 @@ class Backend:
         process = self._process
         if process is not None:
             process.stop(grace)
-        self.client.abort()
+        if "client" in self.__dict__:
+            self.client.abort()
 
     def close(self, grace: float = GRACE_S) -> None:
         """End the process group, if it is ours, for good."""
         with self._spawning:
             self._ending.set()
         self.stop(grace if self._ready_this_run else 0.0)  # one that has not worked yet has nothing to finish
-        self.client.close()
+        if "client" in self.__dict__:
+            self.client.close()
         if self.plan.options_file is not None:
             shutil.rmtree(self.plan.options_file.parent, ignore_errors=True)
 
@@ -239,10 +263,14 @@ class Backend:
 
         Raises what `WebUIClient.get` raises.
         """
+        from worker.webui.process import boot, external  # noqa: PLC0415 - after the WebUI was spawned
+
         options = await self._thread(external.options_between_jobs, self.client)
         self.baseline = self.baseline if options is None else boot.read_baseline(options)
 
     def _learn(self) -> Catalog:
+        from worker.webui.process import boot  # noqa: PLC0415 - after the WebUI was spawned
+
         catalog = boot.learn(self.client)
         if self._view is None:
             return catalog
@@ -261,6 +289,8 @@ class Backend:
         interruption: Interruption | None = None,
     ) -> GenerationResponse:
         """Send `request` once and return what came back; see `GenerationCall.run`."""
+        from worker.webui.execute.generate import GenerationCall  # noqa: PLC0415 - after the WebUI was spawned
+
         post = self._poster(running() + timeout)
         # It may begin with loading a model then, which takes long and shows no progress.
         loads = request.expect.checkpoint.title != self._last_requested_title

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from worker.contract.base.model_titles import ADDRESS, MAX_REF_LENGTH, split_title
 from worker.contract.types.composed.pool import Range
 from worker.contract.types.fields import Number, mistake
 
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-MAX_REF_LENGTH = 2048
 Placement = Literal["before", "after"]
 _TRIGGER_WORDS: dict[str, bool | str] = {"true": True, "false": False, "before": "before", "after": "after"}
 _FULL_SHA256 = 64
 _AUTO_V2 = 10
 _HEX = re.compile(r"[0-9a-f]+")
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//|(?:hf|huggingface|civitai|urn):", re.IGNORECASE)
 _USER = re.compile(r"//[^/?#]*@")
 _QUERY = re.compile(r"[?#].*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -35,21 +34,6 @@ _REF_DESCRIPTION = (
     "Catalog name or alias, file name on the volume, URL, CivitAI (`civitai:<version id>`, page URL, AIR), "
     "`hf:org/repo/file`, `s3://bucket/key`."
 )
-
-
-_TITLE = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,12})\]\s*", re.DOTALL)
-
-
-def split_title(text: str) -> tuple[str, str | None]:
-    """Return a model's name, and the hash that the WebUI's titles have behind it: ``name.safetensors [58e088dedc]``.
-
-    Folders may be parted by backslashes, as the WebUI on Windows has them.
-    """
-    if _ADDRESS.match(text) or len(text) > MAX_REF_LENGTH:
-        return text, None
-    found = _TITLE.fullmatch(text)
-    name, digits = (found["name"], found["hash"].lower()) if found else (text, None)
-    return name.replace("\\", "/"), digits
 
 
 class ModelRef(BaseModel):
@@ -147,7 +131,7 @@ class ModelRef(BaseModel):
     def shown(self) -> str:
         """`ref` for messages: without user information and query, and not longer than a line."""
         text = _USER.sub("//…@", self.ref)
-        if _ADDRESS.match(text):
+        if ADDRESS.match(text):
             text = _QUERY.sub("?…", text)
         return text[:200]
 
@@ -187,7 +171,7 @@ def lora_shape(value: object) -> str | None:
 def _lora(part: object) -> dict[str, object] | None:
     if isinstance(part, str):
         found = _WEIGHED.fullmatch(part)
-        if found is None or _ADDRESS.match(part):
+        if found is None or ADDRESS.match(part):
             return {"name": part.removesuffix(".safetensors")}
         return {"name": found["name"].removesuffix(".safetensors"), "scale": float(found["scale"])}
     if not isinstance(part, dict):
@@ -230,7 +214,7 @@ class LoraRef(ModelRef):
     @model_validator(mode="before")
     @classmethod
     def _scale_apart(cls, value: Any) -> Any:
-        if isinstance(value, str) and not _ADDRESS.match(value) and _WEIGHED.fullmatch(value):
+        if isinstance(value, str) and not ADDRESS.match(value) and _WEIGHED.fullmatch(value):
             raise mistake("has the scale in its name; send it beside the name", json.dumps(_lora(value)))
         return value
 

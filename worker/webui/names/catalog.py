@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker.common.suggestions import plain
-from worker.contract.types.model_ref import split_title
+from worker.contract.base.model_titles import split_title
 from worker.webui.names.samplers import Sampler, SamplerTable, Scheduler
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.common.suggestions import nearest
+from worker.contract.base.model_titles import split_title
 from worker.contract.rules.sizes import Size
 from worker.contract.types.job import Txt2Img
 from worker.contract.types.kinds import Img2Img, Inpaint
-from worker.contract.types.model_ref import split_title
 from worker.errors import Problem
 from worker.webui.names import lora_tags
 from worker.webui.names.name_resolver import known, missing_upscaler
