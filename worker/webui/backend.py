@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from worker.webui.names.catalog import Checkpoint
     from worker.webui.process.launch_plan import FileView, LaunchPlan
     from worker.webui.request.body import Request
-    from worker.webui.result.probe import Probe
+    from worker.webui.result.probe import Post, Probe
     from worker.webui.result.response import GenerationResponse
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Backend:
         # Threads of its own: the loop's default pool has six on two cores, and uploads may hold all of them.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="webui")
 
-    # What the WebUI need not wait for to be spawned; its imports take as long as all the rest.
+    # The WebUI need not wait for these to be spawned: their imports take as long as all the rest.
 
     @cached_property
     def client(self) -> WebUIClient:
@@ -110,13 +110,9 @@ class Backend:
 
     @cached_property
     def _leftovers(self) -> Leftovers:
-        from worker.webui.execute.files_read import FilesRead  # noqa: PLC0415 - see above
         from worker.webui.execute.leftovers import Leftovers  # noqa: PLC0415 - see above
 
-        plan = self.plan
-        return Leftovers(FilesRead(plan.embeddings, plan.controlnets, can_restart=not plan.is_external))
-
-    # Life -------------------------------------------------------------------------------------------------------
+        return Leftovers.of_plan(self.plan)
 
     def spawn(self) -> None:
         """Start the process, if it is ours to start; return at once. Any earlier run has to be stopped.
@@ -210,8 +206,6 @@ class Backend:
         """
         return EXTERNAL_WAIT_S if self.plan.is_external and not self._reachable else None
 
-    # What `boot` watches -----------------------------------------------------------------------------------------
-
     def ended(self) -> str | None:
         """Return how the process ended, None while it runs (or is not ours)."""
         code = self._process.exit_code if self._process is not None else None
@@ -235,8 +229,6 @@ class Backend:
     def ends(self, seconds: float) -> bool:
         """Wait for the process that runs now to end; return whether it did."""
         return self._process.wait(seconds) if self._process is not None else False
-
-    # What it has -------------------------------------------------------------------------------------------------
 
     async def relearn(self, *, refresh: Sequence[str] = ()) -> Catalog:
         """Read the listings again, after asking the WebUI to look for new files of the given kinds.
@@ -327,11 +319,7 @@ class Backend:
         return await self._probed(response, request, unproven, post)
 
     async def _probed(
-        self,
-        response: GenerationResponse,
-        request: Request,
-        unproven: Sequence[str],
-        post: Callable[[str, dict[str, Any]], Any],
+        self, response: GenerationResponse, request: Request, unproven: Sequence[str], post: Post
     ) -> GenerationResponse:
         """Return `response` with what tiny test pictures show of what neither it nor a log of ours tells."""
         if self._process is None:
@@ -356,7 +344,7 @@ class Backend:
         poster = self._poster(running() + timeout)
         return await shielded(self._thread(self.probe.idle_upscalers, names, poster))
 
-    def _poster(self, end: float) -> Callable[[str, dict[str, Any]], Any]:
+    def _poster(self, end: float) -> Post:
         silence_s = self.plan.stall_timeout
         return lambda path, body: self.client.post(path, body, timeout=max(1.0, end - running()), silence_s=silence_s)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.webui.execute.files_read import FilesRead
 from worker.webui.result.probe import made, tiny_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.webui.execute.files_read import FilesRead
+    from typing_extensions import Self
+
     from worker.webui.names.catalog import Catalog
+    from worker.webui.process.launch_plan import LaunchPlan
     from worker.webui.request.body import Request
 
 _NOT_IN_THE_KEY = (
@@ -38,6 +41,11 @@ class Leftovers:
     def __init__(self, files: FilesRead) -> None:
         self.files = files
         self._encoded_by: tuple[Any, ...] = (False, *(None for _ in _NOT_IN_THE_KEY))
+
+    @classmethod
+    def of_plan(cls, plan: LaunchPlan) -> Self:
+        """Return the state of a WebUI that was started, or found, as `plan` says."""
+        return cls(FilesRead(plan.embeddings, plan.controlnets, can_restart=not plan.is_external))
 
     def clear(
         self, request: Request, catalog: Catalog, post: Callable[[str, dict[str, Any]], Any], *, loads: bool
