@@ -16,6 +16,7 @@ from tests.support.judge_models import brightness_model, face_settings
 from tests.support.pictures import file, noise
 from tests.support.webui_dir import running_host
 from worker.images.inspect import decode_base64
+from worker.judges.faces.enrolment import enrol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ ROUNDING = 0.0001
 
 CHARACTERS = """
 luca: {role: character, references: [faces/luca.png], consistency: {threshold: 0.999, against: best}}
-cousin: {role: character, references: [faces/luca.png], consistency: {threshold: 0}}
+enrolled: {role: character, consistency: {threshold: 0.999}}
 outsider: {role: character, references: [../luca.png, faces/none.png]}
 style: {role: style, prompt: {after: painted}}
 """
@@ -148,9 +149,20 @@ def test_faces_are_compared_with_those_of_a_character_as_its_preset_wants_it(jud
     assert (answer.get("seeds"), answer.get("made")) == ([45], 4), answer.get("error")
     loose = judging.run(width=128, height=128, accept={**accept, "face": {"references": "luca", "threshold": 0}})
     assert loose["seeds"] == [42]
-    assert judging.run(width=128, height=128, accept={**accept, "face": {"references": "cousin"}})["seeds"] == [42]
     references.write_bytes(decode_base64(loose["images"][0]))
     assert judging.run(width=128, height=128, accept=accept)["seeds"] == [42]
+
+
+def test_a_characters_threshold_counts_for_references_that_were_enrolled(judging: Worker) -> None:
+    judges = judging.host._parts.service._services.judges  # type: ignore[union-attr]
+    wanted = judging.run(seed=45, width=128, height=128)["images"][0]
+    with Image.open(BytesIO(decode_base64(wanted))) as image:
+        references = enrol("enrolled", [("a.png", "0" * 64, image.convert("RGB"))], judges.analyser())
+    place = judges.references_file("enrolled")
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(references.to_json(), encoding="utf-8")
+    accept = {"count": 1, "at_most": 8, "face": {"references": "enrolled"}}
+    assert judging.run(width=128, height=128, accept=accept)["seeds"] == [45]
 
 
 def test_a_characters_picture_that_is_not_there_is_told_and_none_outside_the_models_is_read(judging: Worker) -> None:
