@@ -136,17 +136,19 @@ class ImageGeneration:
             return []  # the mistakes that are known are answer enough
         return []
 
-    async def refuse_mistakes(self, jobs: Iterable[Generation]) -> None:
+    async def refuse_mistakes(self, jobs: Iterable[Generation], context: JobContext) -> None:
         """Refuse the mistakes in the models and other names of several plain jobs together, each told once.
 
         Raises:
             InvalidInput, ModelNotFound: every one of them.
+            WorkerError: no time left, or a volume or a WebUI that does not come back.
         """
         wrong: dict[Problem, None] = {}
         unknown: dict[Problem, None] = {}
         for job in jobs:
+            planned = self._executor.outlast_restart(partial(self._models.plan, job), context.deadline)
             try:
-                await self._models.plan(job)
+                await context.before_deadline(planned)
             except InvalidInput as error:
                 wrong |= dict.fromkeys(error.problems)
             except ModelNotFound as error:

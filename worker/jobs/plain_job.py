@@ -40,7 +40,7 @@ async def make_each(job: Generation, context: JobContext, services: JobServices,
     parts: list[PartResult] = []
     plain_jobs = await services.plain_jobs(job, split_batches=bool(job.stream) or context.has_many)
     if job.plot is not None:
-        await services.generation.refuse_mistakes(plain.job for plain in plain_jobs)
+        await services.generation.refuse_mistakes((plain.job for plain in plain_jobs), context)
     counts = [(plain.job.batch_size or 1) * (plain.job.n_iter or 1) for plain in plain_jobs]
     for number, plain in enumerate(plain_jobs):
         if plain.continues and parts[-1].error is not None:
